@@ -1,0 +1,107 @@
+"""Show, validate or describe the configuration of a command.
+
+::
+
+    python -m smartbkg_tf.config show train model=resnet training.epochs=3
+    python -m smartbkg_tf.config validate train model=resnet
+    python -m smartbkg_tf.config schema preprocess
+
+``show`` prints the composed configuration as YAML, ``validate`` lists every problem in
+it at once, ``schema`` prints the JSON Schema of its settings. The command is ``train``
+unless the first word names another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+
+from omegaconf import OmegaConf
+
+from smartbkg_tf.runtime.command import Command, compose, guarded, to_settings
+from smartbkg_tf.settings.base import CommandSettings, json_schema
+
+#: The commands that have a configuration.
+CONFIGURED = ("produce", "preprocess", "train", "apply", "evaluate", "export")
+
+
+def command_named(name: str) -> Command[CommandSettings]:
+    """Find the entry point of a command.
+
+    Parameters
+    ----------
+    name : str
+        One of `CONFIGURED`.
+
+    Returns
+    -------
+    Command
+        Its entry point, with its settings class.
+    """
+    entry: Command[CommandSettings] = importlib.import_module(f"smartbkg_tf.{name}").main
+    return entry
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m smartbkg_tf.config",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("action", choices=("show", "validate", "schema"))
+    parser.add_argument(
+        "words",
+        nargs="*",
+        metavar="COMMAND | OVERRIDE",
+        help=f"a command ({', '.join(CONFIGURED)}; default train), then overrides",
+    )
+    parser.add_argument("--config-dir", help="a further folder of configuration files")
+    return parser
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Carry out one request.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        As on the command line.
+
+    Raises
+    ------
+    ConfigurationError
+        When the configuration cannot be composed or used.
+    SystemExit
+        With code 2 for wrong usage.
+    """
+    options = _parser().parse_args(list(arguments))
+    words = list(options.words)
+    name = words.pop(0) if words and words[0] in CONFIGURED else "train"
+    entry = command_named(name)
+    if options.action == "schema":
+        print(json.dumps(json_schema(entry.settings_class), indent=2))
+        return
+    config = compose(name, words, options.config_dir)
+    if options.action == "show":
+        print(OmegaConf.to_yaml(config), end="")
+        return
+    to_settings(entry.settings_class, config)
+    print(f"the configuration of '{name}' is valid")
+
+
+def main() -> None:
+    """Run the command line; end with the exit codes of every command.
+
+    Raises
+    ------
+    SystemExit
+        1 for a configuration that cannot be used, 2 for wrong usage.
+    """
+    guarded(lambda: run(sys.argv[1:]), debug="debug=true" in sys.argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Metrics, speedup, curves as data, plots and the report."""

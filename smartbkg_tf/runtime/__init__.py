@@ -1,0 +1,1 @@
+"""What every command stands on: composition, progress, whole files, provenance."""

@@ -1,0 +1,301 @@
+"""Whole files or none: temporary names, renames, globs, hashes, JSON.
+
+Everything that the commands write passes through here, so that a killed job or a full
+disk leaves either the finished output or something that is recognised as unfinished.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from smartbkg_tf.settings.errors import InputError, OutputError, did_you_mean
+
+#: Part of the name of everything that is still being written.
+PARTIAL = ".partial-"
+
+
+def _partial_name(path: Path) -> Path:
+    # The suffix stays last: some writers choose the format by it.
+    return path.with_name(f".{path.stem}{PARTIAL}{uuid.uuid4().hex[:8]}{path.suffix}")
+
+
+def _explain(error: OSError, path: Path) -> OutputError:
+    if error.errno == 28:  # ENOSPC
+        return OutputError(
+            "the disk is full; what was half written has been removed",
+            where=path,
+            next_step="free space or choose another output, then run the same command again",
+        )
+    return OutputError(f"cannot be written ({error.strerror or error})", where=path)
+
+
+def sync(path: Path) -> None:
+    """Flush a file or a folder to the disk.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        What to flush; a folder makes renames inside it lasting.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Give a temporary name to write to; rename it when the block ends well.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The final name; its folder is created when missing. A file of that name is
+        replaced (ask before: `refuse_existing`).
+
+    Yields
+    ------
+    pathlib.Path
+        The temporary name in the same folder, with the same suffix.
+
+    Raises
+    ------
+    OutputError
+        When the disk is full or the place cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _explain(error, path) from error
+    partial = _partial_name(path)
+    try:
+        yield partial
+        sync(partial)
+        os.replace(partial, path)
+        sync(path.parent)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        if isinstance(error, FileNotFoundError) and error.filename != str(partial):
+            raise
+        raise _explain(error, path) from error
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def whole_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary folder to fill; rename it when the block ends well.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The final name.
+    overwrite : bool, default False
+        Replace a folder of that name when the new one is complete.
+
+    Yields
+    ------
+    pathlib.Path
+        The temporary folder beside the final one.
+
+    Raises
+    ------
+    OutputError
+        When the name exists and `overwrite` is false, the disk is full or the place
+        cannot be written.
+    """
+    path = Path(path)
+    refuse_existing(path, overwrite=overwrite)
+    partial = _partial_name(path)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        old: Path | None = None
+        if path.exists():
+            old = _partial_name(path)
+            os.replace(path, old)
+        os.replace(partial, path)
+        sync(path.parent)
+        if old is not None:
+            shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if error.errno in (13, 17, 28, 30):
+            raise _explain(error, path) from error
+        raise
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def refuse_existing(path: str | Path, *, overwrite: bool) -> None:
+    """Raise when an output stands there already and may not be replaced.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The output; an empty folder counts as free.
+    overwrite : bool
+        True: do nothing.
+
+    Raises
+    ------
+    OutputError
+        When the output exists and `overwrite` is false.
+    """
+    path = Path(path)
+    if overwrite or not path.exists():
+        return
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    raise OutputError(
+        "exists already and is not overwritten",
+        where=path,
+        next_step="choose another output or add overwrite=true",
+    )
+
+
+def expand_inputs(
+    patterns: str | Sequence[str] | None, *, option: str = "input", made_by: str | None = None
+) -> list[Path]:
+    """Turn names and glob patterns into a sorted list of files or folders.
+
+    Parameters
+    ----------
+    patterns : str or sequence of str or None
+        Names or patterns (``**`` searches folders below); several may stand in one
+        string, separated by commas.
+    option : str, default "input"
+        The setting that they came from, for the message.
+    made_by : str, optional
+        The command that makes such files, for the message.
+
+    Returns
+    -------
+    list of pathlib.Path
+        Existing paths without duplicates; sorted within each pattern.
+
+    Raises
+    ------
+    InputError
+        When nothing was given or a pattern matches nothing; the message lists what the
+        folder holds.
+    """
+    hint = None if made_by is None else f"such files are made by: {made_by}"
+    if patterns is None or not patterns:
+        raise InputError(f"no input: give {option}=FILE or {option}='PATTERN'", next_step=hint)
+    texts = patterns.split(",") if isinstance(patterns, str) else list(patterns)
+    found: dict[Path, None] = {}
+    for text in texts:
+        text = os.path.expanduser(str(text).strip())
+        matches = [text] if os.path.exists(text) else sorted(glob.glob(text, recursive=True))
+        matches = [match for match in matches if PARTIAL not in match]
+        if not matches:
+            folder = Path(text).parent
+            if not folder.is_dir():
+                here = f"the folder {folder} does not exist"
+            else:
+                here = did_you_mean(Path(text).name, (p.name for p in folder.iterdir()), limit=8)
+            raise InputError(f"{option}: nothing matches; {here}", where=text, next_step=hint)
+        found.update((Path(match), None) for match in matches)
+    return list(found)
+
+
+def sha256(path: str | Path) -> str:
+    """Hash the bytes of a file.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The file.
+
+    Returns
+    -------
+    str
+        SHA-256, hexadecimal.
+    """
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def hash_of_values(values: Any) -> str:
+    """Hash plain values independently of the order of keys.
+
+    Parameters
+    ----------
+    values : object
+        Anything that JSON can hold.
+
+    Returns
+    -------
+    str
+        The first 16 hexadecimal digits of SHA-256.
+    """
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write_json(path: str | Path, values: Any) -> None:
+    """Write plain values as indented JSON, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The file.
+    values : object
+        Anything that JSON can hold; NaN and infinity are refused.
+
+    Raises
+    ------
+    ValueError
+        When a number is not finite.
+    OutputError
+        When the file cannot be written.
+    """
+    text = json.dumps(values, indent=2, allow_nan=False)
+    with whole_file(path) as partial:
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path, *, made_by: str | None = None) -> Any:
+    """Read a JSON file.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The file.
+    made_by : str, optional
+        The command that makes such files, for the message.
+
+    Returns
+    -------
+    object
+        Its values.
+
+    Raises
+    ------
+    InputError
+        When the file is missing or is no JSON.
+    """
+    path = Path(path)
+    hint = None if made_by is None else f"it is made by: {made_by}"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError("the file does not exist", where=path, next_step=hint) from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"is no JSON ({error})", where=path, next_step=hint) from error
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", where=path) from error

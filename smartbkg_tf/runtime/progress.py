@@ -1,0 +1,123 @@
+"""Progress of long work: a bar on a terminal, plain lines in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TextIO
+
+
+def say(text: str) -> None:
+    """Tell the user what happens, on standard output, at once.
+
+    Parameters
+    ----------
+    text : str
+        One or more lines.
+    """
+    print(text, flush=True)
+
+
+class Progress:
+    """Count work that is done and show rate and time left.
+
+    Parameters
+    ----------
+    label : str
+        What is being done.
+    total : int, optional
+        Amount of work, if known.
+    unit : str, default "event"
+        What is counted.
+    interval : float, default 10
+        Seconds between lines in a log.
+    stream : text stream, default standard error
+        A terminal gets a bar, anything else gets plain lines without control
+        characters.
+
+    Examples
+    --------
+    >>> with Progress("count", total=2, unit="file") as progress:
+    ...     progress.add(1)
+    ...     progress.add(1)
+    >>> progress.done
+    2
+    """
+
+    def __init__(
+        self,
+        label: str,
+        total: int | None = None,
+        unit: str = "event",
+        interval: float = 10.0,
+        stream: TextIO | None = None,
+    ) -> None:
+        self.label = label
+        self.total = total
+        self.unit = unit
+        self.interval = interval
+        self.stream = sys.stderr if stream is None else stream
+        self.done = 0
+        self.note = ""
+        self._start = self._last = time.monotonic()
+        self._bar = None
+        if self.stream.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=total, desc=label, unit=unit, unit_scale=True, file=self.stream, leave=True
+            )
+
+    def add(self, amount: int, note: str = "") -> None:
+        """Count finished work.
+
+        Parameters
+        ----------
+        amount : int
+            How much was finished since the last call.
+        note : str, optional
+            Shown behind the rate.
+        """
+        self.done += amount
+        self.note = note or self.note
+        if self._bar is not None:
+            if note:
+                self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(amount)
+            return
+        now = time.monotonic()
+        if now - self._last >= self.interval:
+            self._last = now
+            self._line(now)
+
+    def _line(self, now: float, finished: bool = False) -> None:
+        seconds = max(now - self._start, 1e-9)
+        rate = self.done / seconds
+        text = f"{self.label}: {self.done}"
+        if self.total is not None:
+            text += f"/{self.total}"
+        text += f" {self.unit}s, {rate:.4g} {self.unit}s/s"
+        if finished:
+            text += f", {seconds:.1f} s"
+        elif self.total is not None and rate > 0:
+            text += f", {max(self.total - self.done, 0) / rate:.0f} s left"
+        if self.note:
+            text += f", {self.note}"
+        print(text, file=self.stream, flush=True)
+
+    def __enter__(self) -> Progress:
+        """Start to count."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the bar or write the last line."""
+        if self._bar is not None:
+            self._bar.close()
+        elif kind is None:
+            self._line(time.monotonic(), finished=True)

@@ -1,0 +1,1 @@
+"""Settings of every command: typed, validated, and free of TensorFlow."""

@@ -1,0 +1,185 @@
+"""How settings classes are declared and how values are checked against them.
+
+Every configuration group is one frozen dataclass (validated by pydantic). An unknown
+key is an error that names the nearest known one; all problems are reported at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast, dataclass_transform
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as pydantic_dataclass
+
+from smartbkg_tf.settings.errors import ConfigurationError, Problems, did_you_mean
+
+T = TypeVar("T")
+
+__all__ = ["CommandSettings", "Field", "json_schema", "settings", "validate"]
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))
+def settings(cls: type[T]) -> type[T]:
+    """Make a class a settings group: typed, frozen, keyword-only, no extra keys.
+
+    Parameters
+    ----------
+    cls : type
+        A class with annotated fields; defaults and limits through ``Field``.
+
+    Returns
+    -------
+    type
+        The same class as a validating dataclass.
+    """
+    decorated: Any = pydantic_dataclass(
+        cls,
+        frozen=True,
+        kw_only=True,
+        config=ConfigDict(
+            extra="forbid", validate_default=True, populate_by_name=True, allow_inf_nan=False
+        ),
+    )
+    return cast("type[T]", decorated)
+
+
+@settings
+class CommandSettings:
+    """What every command understands.
+
+    Parameters
+    ----------
+    debug : bool, default False
+        Show tracebacks.
+    overwrite : bool, default False
+        Replace an output that stands there already.
+    """
+
+    debug: bool = False
+    overwrite: bool = False
+
+
+_ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
+
+
+def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
+    if cls not in _ADAPTERS:
+        _ADAPTERS[cls] = TypeAdapter(cls)
+    return _ADAPTERS[cls]
+
+
+def json_schema(cls: type[Any]) -> dict[str, Any]:
+    """Describe a settings class as JSON Schema.
+
+    Parameters
+    ----------
+    cls : type
+        A settings class.
+
+    Returns
+    -------
+    dict
+        The schema (draft 2020-12).
+    """
+    return _adapter(cls).json_schema()
+
+
+def validate(cls: type[T], values: Mapping[str, Any], where: str | None = None) -> T:
+    """Turn plain values into settings, or report every problem at once.
+
+    Parameters
+    ----------
+    cls : type
+        A settings class.
+    values : mapping
+        Nested plain values, as YAML holds them.
+    where : str, optional
+        What is being checked, for the message.
+
+    Returns
+    -------
+    object
+        An instance of `cls`.
+
+    Raises
+    ------
+    ConfigurationError
+        Naming each unknown key (with the nearest known one), missing key, wrong type
+        and value out of range.
+    """
+    try:
+        result: T = _adapter(cls).validate_python(dict(values))
+    except ValidationError as error:
+        problems = Problems()
+        for item in error.errors(include_url=False):
+            problems.add(_in_words(cls, values, item))
+        problems.raise_if_any(
+            "the configuration cannot be used", kind=ConfigurationError, where=where
+        )
+        raise AssertionError("a validation error without errors") from error
+    return result
+
+
+def _in_words(cls: type[Any], values: Any, item: Mapping[str, Any]) -> str:
+    """Say one validation problem as 'key.path: what is wrong'."""
+    path: list[str] = []
+    node: Any = values
+    location = list(item["loc"])
+    for position, part in enumerate(location):
+        last = position == len(location) - 1
+        if isinstance(node, Mapping) and part in node:
+            path.append(str(part))
+            node = node[part]
+        elif isinstance(node, (list, tuple)) and isinstance(part, int):
+            path.append(str(part))
+            node = node[part] if part < len(node) else None
+        elif last and isinstance(node, Mapping) and item["type"] in ("missing", "missing_argument"):
+            path.append(str(part))
+        # Anything else is the tag of a union: it stands in no configuration file.
+    name = ".".join(path) or "(top level)"
+    if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        parent: Any = values
+        for part in path[:-1]:
+            parent = parent[int(part)] if isinstance(parent, (list, tuple)) else parent[part]
+        known = _known_keys(cls, location[:-1]) or [k for k in parent if k != path[-1]]
+        return f"{name}: there is no such key; {did_you_mean(path[-1], known)}"
+    if item["type"] in ("missing", "missing_argument"):
+        return f"{name}: a value is needed; give {name}=VALUE"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "literal_error":
+        expected = str(item["ctx"]["expected"]).replace(" or ", ", ").split(", ")
+        choices = [choice.strip("'") for choice in expected]
+        return (
+            f"{name}: '{item['input']}' is no choice; {did_you_mean(str(item['input']), choices)}"
+        )
+    if item["type"] in ("value_error", "assertion_error"):
+        return f"{name}: {message}"
+    return f"{name}: {message[0].lower()}{message[1:]}, not {item['input']!r}"
+
+
+def _known_keys(cls: type[Any], location: list[Any]) -> list[str]:
+    """Field names of the settings class at a place, or [] where it is not a class."""
+    schema = json_schema(cls)
+    definitions = schema.get("$defs", {})
+
+    def resolve(node: dict[str, Any]) -> dict[str, Any]:
+        while "$ref" in node:
+            node = definitions[node["$ref"].rsplit("/", 1)[-1]]
+        return node
+
+    node = resolve(schema)
+    for part in location:
+        options = node.get("properties", {})
+        if part in options:
+            node = resolve(options[part])
+        elif "discriminator" in node and part in node["discriminator"].get("mapping", {}):
+            reference = node["discriminator"]["mapping"][part]
+            node = resolve({"$ref": reference})
+        elif isinstance(node.get("additionalProperties"), dict):
+            node = resolve(node["additionalProperties"])
+        else:
+            return []
+        if "allOf" in node and len(node["allOf"]) == 1:
+            node = resolve(node["allOf"][0])
+    return list(node.get("properties", {}))

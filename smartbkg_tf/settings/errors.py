@@ -1,0 +1,179 @@
+"""The errors that a user can mend, and how they are put into words.
+
+An error says what is wrong, where, what was available (nearest match first) and what
+to do next. The commands print it without a traceback and end with exit code 1.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class UserError(Exception):
+    """A mistake that the user can mend, told in one clear message.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, in one sentence, with the offending value.
+    where : str or pathlib.Path, optional
+        File, key or place in a file that is concerned.
+    next_step : str, optional
+        What to do about it: a command, a setting, another name.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | Path | None = None,
+        next_step: str | None = None,
+    ) -> None:
+        self.message = message
+        self.where = None if where is None else str(where)
+        self.next_step = next_step
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        """Return the whole message: what, where, next step."""
+        text = self.message if self.where is None else f"{self.where}: {self.message}"
+        return text if self.next_step is None else f"{text}\n  -> {self.next_step}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive the trip through a process pool with all parts."""
+        return (_rebuild, (type(self), self.message, self.where, self.next_step))
+
+
+def _rebuild(
+    kind: type[UserError], message: str, where: str | None, next_step: str | None
+) -> UserError:
+    error = kind.__new__(kind)
+    UserError.__init__(error, message, where=where, next_step=next_step)
+    return error
+
+
+class ConfigurationError(UserError):
+    """A key or value of the configuration that cannot be used."""
+
+
+class InputError(UserError):
+    """An input file that is missing, damaged or not what it should be."""
+
+
+class OutputError(UserError):
+    """An output that cannot be written, or stands there already."""
+
+
+def by_nearness(name: str, choices: Iterable[str]) -> list[str]:
+    """Sort choices by likeness to a name, the likest first.
+
+    Parameters
+    ----------
+    name : str
+        What the user wrote.
+    choices : iterable of str
+        What there is.
+
+    Returns
+    -------
+    list of str
+        All choices; equal likeness is broken by the alphabet.
+    """
+    return sorted(
+        set(choices),
+        key=lambda choice: (
+            -difflib.SequenceMatcher(None, name.lower(), choice.lower()).ratio(),
+            choice,
+        ),
+    )
+
+
+def did_you_mean(name: str, choices: Iterable[str], limit: int = 12) -> str:
+    """Say which name was probably meant, and which others there are.
+
+    Parameters
+    ----------
+    name : str
+        What the user wrote.
+    choices : iterable of str
+        What there is.
+    limit : int, default 12
+        At most so many choices are listed.
+
+    Returns
+    -------
+    str
+        A text such as ``did you mean 'seed'? (there are: seed, skim)``.
+    """
+    ordered = by_nearness(name, choices)
+    if not ordered:
+        return "there are none to choose from"
+    listed = ", ".join(ordered[:limit]) + (", ..." if len(ordered) > limit else "")
+    likeness = difflib.SequenceMatcher(None, name.lower(), ordered[0].lower()).ratio()
+    if likeness >= 0.5:
+        return f"did you mean '{ordered[0]}'? (there are: {listed})"
+    return f"there are: {listed}"
+
+
+class Problems:
+    """Collect every problem first, then report all of them at once.
+
+    Examples
+    --------
+    >>> problems = Problems()
+    >>> problems.add("seed: negative")
+    >>> problems.raise_if_any("cannot be used")
+    Traceback (most recent call last):
+    ...
+    smartbkg_tf.settings.errors.UserError: cannot be used: seed: negative
+    """
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def add(self, text: str | UserError) -> None:
+        """Remember one problem.
+
+        Parameters
+        ----------
+        text : str or UserError
+            The problem in words.
+        """
+        self.texts.append(str(text))
+
+    def raise_if_any(
+        self,
+        title: str,
+        *,
+        kind: type[UserError] = UserError,
+        where: str | Path | None = None,
+        next_step: str | None = None,
+    ) -> None:
+        """Raise one error that lists all problems, or do nothing.
+
+        Parameters
+        ----------
+        title : str
+            First line of the message.
+        kind : type of UserError, optional
+            The error to raise.
+        where : str or pathlib.Path, optional
+            Place that all problems share.
+        next_step : str, optional
+            What to do about them.
+
+        Raises
+        ------
+        UserError
+            Of the given kind, if any problem was added.
+        """
+        if not self.texts:
+            return
+        if len(self.texts) == 1:
+            message = f"{title}: {self.texts[0]}"
+        else:
+            lines = "\n".join(f"  {i}. {text}" for i, text in enumerate(self.texts, 1))
+            message = f"{title}: {len(self.texts)} problems\n{lines}"
+        raise kind(message, where=where, next_step=next_step)

@@ -1,0 +1,49 @@
+"""Settings of the command `evaluate`."""
+
+from __future__ import annotations
+
+from smartbkg_tf.settings.base import CommandSettings, Field, settings
+from smartbkg_tf.settings.filtering import CostSettings
+
+
+@settings
+class MetricsSettings:
+    """How results are calculated.
+
+    Parameters
+    ----------
+    bootstrap : int, default 200
+        Resamples for the errors and bands.
+    seed : int, default 0
+        Of the resamples.
+    efficiencies : list of float
+        Working points: fractions of passing events that a threshold keeps.
+    """
+
+    bootstrap: int = Field(default=200, ge=10)
+    seed: int = Field(default=0, ge=0)
+    efficiencies: list[float] = Field(default_factory=lambda: [0.99, 0.95, 0.9, 0.8, 0.5])
+    cost: CostSettings = Field(default_factory=CostSettings)
+
+
+@settings
+class EvaluateSettings(CommandSettings):
+    """Settings of the command `evaluate`.
+
+    Parameters
+    ----------
+    runs : str or list of str
+        Run directories and predictions files (.parquet) to evaluate side by side.
+    output : str
+        The folder that is written: metrics.json, plots, report.html.
+    observables : str, optional
+        A parquet file with the event key (experiment, run, event, production) and one
+        column for each bias observable.
+    metrics : MetricsSettings
+        How results are calculated.
+    """
+
+    runs: str | list[str] = Field(min_length=1)
+    output: str = Field(min_length=1)
+    observables: str | None = None
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings)

@@ -1,0 +1,186 @@
+"""Settings of the commands `apply` and `export`, and of the fit of the sampling rule."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from smartbkg_tf.settings.base import CommandSettings, Field, settings
+
+#: Kinds of event lists that `apply` writes, by their suffix.
+EVENT_LIST_SUFFIXES = (".csv", ".npy", ".parquet")
+
+
+@settings
+class CostSettings:
+    """What one event costs, in units of its detector simulation and reconstruction.
+
+    Parameters
+    ----------
+    generation : float, default 0.01
+        Cost of generating an event / cost of simulating it. Generation is said to take
+        less than a hundredth of the whole.
+    network : float, default 0.001
+        Cost of encoding and scoring an event / cost of simulating it (milliseconds
+        against seconds).
+    """
+
+    generation: float = Field(default=0.01, ge=0)
+    network: float = Field(default=0.001, ge=0)
+
+
+@settings
+class FilterFitSettings:
+    """How the sampling rule is fitted on validation events.
+
+    Parameters
+    ----------
+    maximum_weight : float, default 20
+        No event gets a larger weight: the sampling probability never falls below
+        1 / maximum_weight. basf2's default is 100; without such a floor one event can
+        spoil a sample (measured: a floor of 0.05 kept every single draw above 1.2).
+    cost : CostSettings
+        What generation and network cost.
+    retention : float, optional
+        Natural fraction of passing events, where the validation events were enriched;
+        by default the fraction among them.
+    bootstrap : int, default 100
+        Resamples for the errors.
+    seed : int, default 0
+        Of the resamples.
+    """
+
+    maximum_weight: float = Field(default=20.0, ge=1)
+    cost: CostSettings = Field(default_factory=CostSettings)
+    retention: float | None = Field(default=None, gt=0, lt=1)
+    bootstrap: int = Field(default=100, ge=2)
+    seed: int = Field(default=0, ge=0)
+
+
+@settings
+class SamplingSettings:
+    """A sampling rule given by hand instead of the fitted one.
+
+    Parameters
+    ----------
+    a : float, optional
+        Slope; applies to every skim. By default the fitted one.
+    b : float, optional
+        Score (logit) from which on every event is kept. By default the fitted one.
+    maximum_weight : float, optional
+        Largest weight. By default the fitted one.
+    """
+
+    a: float | None = Field(default=None, ge=0)
+    b: float | None = None
+    maximum_weight: float | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _both(self) -> SamplingSettings:
+        if (self.a is None) != (self.b is None):
+            raise ValueError("sampling.a and sampling.b belong together: give both or none")
+        return self
+
+
+@settings
+class ApplySettings(CommandSettings):
+    """Settings of the command `apply`.
+
+    Parameters
+    ----------
+    model : str
+        A run directory, a .keras file inside one, or an exported .onnx file.
+    input : str or list of str
+        Files (names, patterns, comma list; HDF5, parquet or mDST ROOT) or one dataset
+        directory.
+    output : str
+        The parquet file of predictions.
+    method : {"score", "sampling", "threshold"}, default "sampling"
+        ``score`` keeps everything with weight 1; ``sampling`` keeps an event with its
+        sampling probability and weight 1 / probability; ``threshold`` keeps events with
+        a score of at least `threshold`, which biases distributions.
+    threshold : float, optional
+        On the score (logit, so 0.0 is a threshold); needed by ``method=threshold``.
+    seed : int, default 0
+        Of the sampling; with the event key it fixes every decision.
+    key : {"all", "train_events", "decay_strings"}, default "all"
+        Which tables of an HDF5 file are read.
+    split : {"all", "train", "validation", "test"}, default "all"
+        Which events of a dataset directory are taken (by the run's own fractions).
+    events_output : str, optional
+        Also write the keys and weights of kept events to this .csv, .npy or .parquet file.
+    sampling : SamplingSettings
+        A rule given by hand instead of the fitted one.
+    cost : CostSettings
+        For the expected speedup that is printed.
+    batch_size : int, default 256
+        Events scored at a time; does not change results.
+    chunk_events : int, default 20000
+        Events held in memory at a time; does not change results.
+    """
+
+    model: str = Field(min_length=1)
+    input: str | list[str] = Field(min_length=1)
+    output: str = Field(min_length=1)
+    method: Literal["score", "sampling", "threshold"] = "sampling"
+    threshold: float | None = None
+    seed: int = Field(default=0, ge=0)
+    key: Literal["all", "train_events", "decay_strings"] = "all"
+    split: Literal["all", "train", "validation", "test"] = "all"
+    events_output: str | None = None
+    sampling: SamplingSettings = Field(default_factory=SamplingSettings)
+    cost: CostSettings = Field(default_factory=CostSettings)
+    batch_size: int = Field(default=256, gt=0)
+    chunk_events: int = Field(default=20000, gt=0)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> ApplySettings:
+        problems = []
+        # `is None`: a threshold of 0.0 is a threshold.
+        if self.method == "threshold" and self.threshold is None:
+            problems.append("method=threshold needs threshold=X (on the logit; 0.0 is p = 1/2)")
+        if self.method != "threshold" and self.threshold is not None:
+            problems.append(f"threshold has no effect with method={self.method}")
+        by_hand: Any = self.sampling
+        if self.method != "sampling" and (by_hand.a, by_hand.maximum_weight) != (None, None):
+            problems.append(f"sampling.* has no effect with method={self.method}")
+        if Path(self.output).suffix != ".parquet":
+            problems.append(f"output must be a .parquet file, not '{self.output}'")
+        if self.events_output and Path(self.events_output).suffix not in EVENT_LIST_SUFFIXES:
+            problems.append(
+                f"events_output must end in {', '.join(EVENT_LIST_SUFFIXES)}, "
+                f"not '{self.events_output}'"
+            )
+        if self.events_output and Path(self.events_output) == Path(self.output):
+            problems.append("events_output and output are the same file")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+@settings
+class ExportSettings(CommandSettings):
+    """Settings of the command `export`.
+
+    Parameters
+    ----------
+    run : str
+        A run directory.
+    output : str
+        The folder that is written.
+    format : {"onnx"}, default "onnx"
+        What is written.
+    opset : int, default 15
+        Operator set of the ONNX file, 13 to 18.
+    tolerance : float, default 1e-4
+        Largest difference of a score between the exported file and the Keras model,
+        relative to max(1, abs(score)); a larger one refuses the export.
+    """
+
+    run: str = Field(min_length=1)
+    output: str = Field(min_length=1)
+    format: Literal["onnx"] = "onnx"
+    opset: int = Field(default=15, ge=13, le=18)
+    tolerance: float = Field(default=1e-4, gt=0)

@@ -1,0 +1,33 @@
+"""Fixtures that several rooms share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Before TensorFlow is imported anywhere: tests are about results, not about its log.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the user's cache out of the tests, and the tests out of the user's cache."""
+    os.environ["SMARTBKG_TF_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def mdst_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the real Belle II file where it is at hand, else its synthetic twin."""
+    real = ROOT.parent / "shared" / "data" / "mdst-v06-00-00.root"
+    if real.is_file():
+        return real
+    from tests.mdst_twin import write_mdst_twin
+
+    path = tmp_path_factory.mktemp("mdst") / "twin.root"
+    write_mdst_twin(path)
+    return path

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from smartbkg_tf.runtime.files import (
+    expand_inputs,
+    hash_of_values,
+    read_json,
+    refuse_existing,
+    sha256,
+    whole_directory,
+    whole_file,
+    write_json,
+)
+from smartbkg_tf.settings.errors import InputError, OutputError
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(os.listdir(folder))
+
+
+def test_file_appears_only_when_whole(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "a.csv"
+    with whole_file(target) as partial:
+        partial.write_text("half")
+        assert not target.exists()
+        assert partial.suffix == ".csv"
+    assert target.read_text() == "half"
+    assert names(target.parent) == ["a.csv"]
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), KeyboardInterrupt(), SystemExit(1)])
+def test_nothing_stays_of_a_failed_file(tmp_path: Path, error: BaseException) -> None:
+    target = tmp_path / "a.csv"
+    target.write_text("old")
+    with pytest.raises(type(error)), whole_file(target) as partial:
+        partial.write_text("half")
+        raise error
+    assert target.read_text() == "old"
+    assert names(tmp_path) == ["a.csv"]
+
+
+def test_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OutputError, match="disk is full"),
+        whole_file(tmp_path / "a.csv") as partial,
+    ):
+        partial.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert names(tmp_path) == []
+
+
+def test_really_full_device() -> None:
+    # /dev/full answers every write with ENOSPC; a file system of that kind cannot be made here.
+    with pytest.raises(OSError, match="No space left"), open("/dev/full", "w") as stream:
+        stream.write("x" * 100_000)
+
+
+def test_a_file_of_the_block_that_is_missing_is_not_blamed_on_the_output(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), whole_file(tmp_path / "a.csv") as partial:
+        partial.write_text((tmp_path / "not there").read_text())
+
+
+def test_path_without_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with whole_file("a.txt") as partial:
+        partial.write_text("x")
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_directory_appears_only_when_whole(tmp_path: Path) -> None:
+    target = tmp_path / "dataset"
+    with whole_directory(target) as partial:
+        (partial / "x").write_text("1")
+        assert not target.exists()
+    assert names(tmp_path) == ["dataset"]
+    assert names(target) == ["x"]
+
+
+def test_nothing_stays_of_a_failed_directory(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="bad"), whole_directory(tmp_path / "d") as partial:
+        (partial / "x").write_text("1")
+        raise ValueError("bad")
+    assert names(tmp_path) == []
+
+
+def test_directory_is_replaced_only_when_asked_and_only_when_whole(tmp_path: Path) -> None:
+    target = tmp_path / "d"
+    target.mkdir()
+    (target / "old").write_text("1")
+    with pytest.raises(OutputError, match="exists already"), whole_directory(target):
+        raise AssertionError("the block must not run")
+    with pytest.raises(ValueError, match="bad"), whole_directory(target, overwrite=True):
+        raise ValueError("bad")
+    assert names(target) == ["old"]
+    with whole_directory(target, overwrite=True) as partial:
+        (partial / "new").write_text("1")
+    assert names(target) == ["new"]
+    assert names(tmp_path) == ["d"]
+
+
+def test_an_empty_folder_counts_as_free(tmp_path: Path) -> None:
+    refuse_existing(tmp_path, overwrite=False)
+    with pytest.raises(OutputError, match="overwrite=true"):
+        refuse_existing(tmp_path.parent, overwrite=False)
+
+
+def test_inputs_by_name_pattern_list_and_commas(tmp_path: Path) -> None:
+    for name in ("b.h5", "a.h5", "c.root"):
+        (tmp_path / name).touch()
+    found = expand_inputs(f"{tmp_path}/*.h5,{tmp_path}/c.root")
+    assert [path.name for path in found] == ["a.h5", "b.h5", "c.root"]
+    twice = expand_inputs([f"{tmp_path}/a.h5", f"{tmp_path}/*.h5"])
+    assert [path.name for path in twice] == ["a.h5", "b.h5"]
+
+
+def test_half_written_files_are_no_input(tmp_path: Path) -> None:
+    (tmp_path / "a.h5").touch()
+    (tmp_path / ".b.partial-1234.h5").touch()
+    (tmp_path / "c.partial-1234.h5").touch()
+    assert [path.name for path in expand_inputs(f"{tmp_path}/*.h5")] == ["a.h5"]
+
+
+def test_missing_input_names_what_is_there_and_who_makes_it(tmp_path: Path) -> None:
+    (tmp_path / "events.h5").touch()
+    with pytest.raises(InputError) as caught:
+        expand_inputs(str(tmp_path / "event.h5"), made_by="python -m smartbkg_tf.produce")
+    assert "did you mean 'events.h5'?" in str(caught.value)
+    assert "smartbkg_tf.produce" in str(caught.value)
+    with pytest.raises(InputError, match="does not exist"):
+        expand_inputs(str(tmp_path / "no" / "*.h5"))
+    with pytest.raises(InputError, match="no input"):
+        expand_inputs(None)
+
+
+def test_json_round_trip_and_errors(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_json(path, {"a": [1, 2.5, None]})
+    assert read_json(path) == {"a": [1, 2.5, None]}
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"a": float("nan")})
+    assert read_json(path) == {"a": [1, 2.5, None]}
+    path.write_text('{"a": [1, 2')
+    with pytest.raises(InputError, match="is no JSON"):
+        read_json(path)
+    with pytest.raises(InputError, match="does not exist"):
+        read_json(tmp_path / "b.json", made_by="python -m smartbkg_tf.train")
+
+
+def test_hashes(tmp_path: Path) -> None:
+    path = tmp_path / "abc"
+    path.write_bytes(b"abc")
+    # FIPS 180-2, appendix B.1.
+    assert sha256(path).startswith("ba7816bf8f01cfea414140de5dae2223")
+    assert hash_of_values({"a": 1, "b": 2}) == hash_of_values({"b": 2, "a": 1})
+    assert hash_of_values({"a": 1}) != hash_of_values({"a": 2})
