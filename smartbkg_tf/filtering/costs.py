@@ -60,7 +60,7 @@ class CostModel:
             Time without the filter / with it.
         """
         with_filter = (self.generation + self.network + mean_probability) * mean_inverse
-        return (self.generation + 1.0) / with_filter
+        return float((self.generation + 1.0) / with_filter)
 
     def threshold_speedup(self, kept_fraction: float, efficiency: float) -> float:
         """Give the speedup of a threshold, which keeps weights at 1 but biases.
@@ -78,7 +78,7 @@ class CostModel:
             Time without the filter / with it, for equal numbers of passing events.
         """
         with_filter = self.generation + self.network + kept_fraction
-        return (self.generation + 1.0) * efficiency / with_filter if with_filter > 0 else 0.0
+        return float((self.generation + 1.0) * efficiency / with_filter) if with_filter > 0 else 0.0
 
 
 def effective_number(weights: npt.ArrayLike) -> float:

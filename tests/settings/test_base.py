@@ -80,7 +80,9 @@ def test_every_problem_is_reported() -> None:
 
 
 def test_missing_value_says_how_to_give_it() -> None:
-    with pytest.raises(ConfigurationError, match="n_events: a value is needed; give n_events=VALUE"):
+    with pytest.raises(
+        ConfigurationError, match="n_events: a value is needed; give n_events=VALUE"
+    ):
         validate(Example, {"shape": {"name": "square"}})
 
 

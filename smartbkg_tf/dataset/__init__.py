@@ -1,0 +1,1 @@
+"""Encoded events on disk: memory maps, the split by event, and streams of batches."""

@@ -1,0 +1,216 @@
+"""Encoded events with everything that travels along, and the order of the data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from smartbkg_tf.encoding.encoded import EncodedEvents
+from smartbkg_tf.events.table import KEY_COLUMNS
+
+
+@dataclass(frozen=True)
+class EventBlock:
+    """Encoded events with hashes, keys, labels and observables.
+
+    Parameters
+    ----------
+    hash : numpy.ndarray [n_events]
+        uint64; decides the place in the data set.
+    content : numpy.ndarray [n_events]
+        uint64 digest of the encoded event and its labels.
+    keys : numpy.ndarray [n_events, 4]
+        int64 experiment, run, event, production.
+    labels : numpy.ndarray [n_events, n_skims]
+        int8, -1 unknown.
+    observables : numpy.ndarray [n_events, n_observables]
+        float64, NaN where not defined.
+    source : numpy.ndarray [n_events]
+        int32 position of the file that the event came from.
+    n_particles, n_tokens : numpy.ndarray [n_events]
+        int32 lengths of the encoded event.
+    encoded : EncodedEvents, optional
+        What a model reads; None when only the other columns were asked for.
+    """
+
+    hash: npt.NDArray[np.uint64]
+    content: npt.NDArray[np.uint64]
+    keys: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int8]
+    observables: npt.NDArray[np.float64]
+    source: npt.NDArray[np.int32]
+    n_particles: npt.NDArray[np.int32]
+    n_tokens: npt.NDArray[np.int32]
+    encoded: EncodedEvents | None
+
+    def __len__(self) -> int:
+        """Give the number of events."""
+        return len(self.hash)
+
+    def take(self, events: npt.NDArray[np.int64]) -> EventBlock:
+        """Choose events by position, in the given order.
+
+        Parameters
+        ----------
+        events : numpy.ndarray [n]
+            Positions.
+
+        Returns
+        -------
+        EventBlock
+            The chosen events.
+        """
+        return EventBlock(
+            hash=self.hash[events],
+            content=self.content[events],
+            keys=self.keys[events],
+            labels=self.labels[events],
+            observables=self.observables[events],
+            source=self.source[events],
+            n_particles=self.n_particles[events],
+            n_tokens=self.n_tokens[events],
+            encoded=None if self.encoded is None else self.encoded.take(events),
+        )
+
+    def key_columns(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Give the event keys by name, each [n_events]."""
+        return {name: self.keys[:, i] for i, name in enumerate(KEY_COLUMNS)}
+
+
+def order_of(block: EventBlock) -> npt.NDArray[np.int64]:
+    """Give the order in which events are stored, whatever order they came in.
+
+    Parameters
+    ----------
+    block : EventBlock
+        Events in any order.
+
+    Returns
+    -------
+    numpy.ndarray [n_events]
+        Positions sorted by hash; equal hashes by key, equal keys by content.
+    """
+    order = np.argsort(block.hash, kind="stable")
+    ordered = block.hash[order]
+    if np.any(ordered[1:] == ordered[:-1]):
+        parts = (block.content, *(block.keys[:, i] for i in reversed(range(4))), block.hash)
+        order = np.lexsort(parts)
+    return order
+
+
+def repeated(block: EventBlock) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Find events whose key occurs twice, in a block that is sorted by `order_of`.
+
+    Parameters
+    ----------
+    block : EventBlock
+        Sorted; all events of equal key stand together.
+
+    Returns
+    -------
+    duplicate : numpy.ndarray [n_events]
+        bool; second and further ones of identical events. One copy stays.
+    conflict : numpy.ndarray [n_events]
+        bool; all events of a key that different events share. None of them can be
+        trusted, and a choice would depend on the order of files.
+    """
+    n = len(block)
+    if n == 0:
+        return np.zeros(0, dtype=np.bool_), np.zeros(0, dtype=np.bool_)
+    begins = np.ones(n, dtype=np.bool_)
+    begins[1:] = np.any(block.keys[1:] != block.keys[:-1], axis=1)
+    if begins.all():
+        return ~begins, ~begins
+    group = np.cumsum(begins) - 1
+    starts = np.flatnonzero(begins)
+    differs = np.minimum.reduceat(block.content, starts) != np.maximum.reduceat(
+        block.content, starts
+    )
+    conflict = differs[group]
+    return ~begins & ~conflict, conflict
+
+
+def content_of(
+    encoded: EncodedEvents,
+    labels: npt.NDArray[np.int8],
+    label_names: Sequence[str],
+) -> npt.NDArray[np.uint64]:
+    """Digest every event, to tell copies from different events of one key.
+
+    Parameters
+    ----------
+    encoded : EncodedEvents
+        The events.
+    labels : numpy.ndarray [n_events, n_skims]
+        int8.
+    label_names : sequence of str
+        The digest does not depend on the order of the skims.
+
+    Returns
+    -------
+    numpy.ndarray [n_events]
+        uint64.
+    """
+    charge = np.zeros(len(encoded.pdg), np.int8) if encoded.charge is None else encoded.charge
+    by_name = np.argsort(np.array(label_names, dtype=np.str_))
+    digest: npt.NDArray[np.uint64] = _digest(
+        encoded.offsets,
+        np.ascontiguousarray(encoded.continuous).view(np.uint32),
+        charge,
+        encoded.pdg,
+        encoded.mother_pdg,
+        encoded.mother_index,
+        encoded.decay_offsets,
+        encoded.decay,
+        encoded.event_type,
+        np.ascontiguousarray(labels[:, by_name]),
+    )
+    return digest
+
+
+@numba.njit(cache=True, nogil=True)
+def _digest(
+    offsets: npt.NDArray[np.int64],
+    continuous: npt.NDArray[np.uint32],
+    charge: npt.NDArray[np.int8],
+    pdg: npt.NDArray[np.int16],
+    mother_pdg: npt.NDArray[np.int16],
+    mother_index: npt.NDArray[np.int16],
+    decay_offsets: npt.NDArray[np.int64],
+    decay: npt.NDArray[np.int16],
+    event_type: npt.NDArray[np.int8],
+    labels: npt.NDArray[np.int8],
+) -> npt.NDArray[np.uint64]:
+    # FNV-1a over 64-bit words with a final mix; no protection against malice is meant.
+    prime = np.uint64(0x100000001B3)
+    shift = np.uint64(29)
+    out = np.empty(len(offsets) - 1, dtype=np.uint64)
+    for event in range(len(out)):
+        h = np.uint64(0xCBF29CE484222325)
+        for i in range(offsets[event], offsets[event + 1]):
+            word = (
+                np.uint64(np.uint16(pdg[i]))
+                | (np.uint64(np.uint16(mother_pdg[i])) << np.uint64(16))
+                | (np.uint64(np.uint16(mother_index[i])) << np.uint64(32))
+                | (np.uint64(np.uint8(charge[i])) << np.uint64(48))
+            )
+            h = (h ^ word) * prime
+            h ^= h >> shift
+            for k in range(continuous.shape[1]):
+                h = (h ^ np.uint64(continuous[i, k])) * prime
+                h ^= h >> shift
+        h = (h ^ np.uint64(offsets[event + 1] - offsets[event])) * prime
+        for i in range(decay_offsets[event], decay_offsets[event + 1]):
+            h = (h ^ np.uint64(np.uint16(decay[i]))) * prime
+            h ^= h >> shift
+        h = (h ^ np.uint64(np.uint8(event_type[event]))) * prime
+        h ^= h >> shift
+        for k in range(labels.shape[1]):
+            h = (h ^ np.uint64(np.uint8(labels[event, k]))) * prime
+            h ^= h >> shift
+        out[event] = h
+    return out

@@ -1,0 +1,272 @@
+"""Build a dataset directory: two passes, little memory, all or nothing.
+
+First pass (`sources`): every file is read chunk by chunk, checked, encoded, and written as
+sorted runs. Then the keys of all runs are merged to find duplicates and to count. Second
+pass: the runs are merged, range of hashes by range of hashes, into the final maps.
+
+The place of an event follows from its key and the seed. Neither the order of files, nor
+the way events are spread over them, nor chunks, nor workers change a byte of the maps.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from smartbkg_tf.dataset.blocks import EventBlock, repeated
+from smartbkg_tf.dataset.information import FILE_NAME
+from smartbkg_tf.dataset.layout import DatasetWriter
+from smartbkg_tf.dataset.runs import Run, merge
+from smartbkg_tf.dataset.sources import (
+    ReadingSettings,
+    SourceReport,
+    find_files,
+    read_sources,
+)
+from smartbkg_tf.dataset.summary import describe_dataset, information_of
+from smartbkg_tf.encoding.checks import Findings, finding_of
+from smartbkg_tf.events.vocabulary import default_vocabulary
+from smartbkg_tf.runtime.files import expand_inputs, refuse_existing, whole_directory, write_json
+from smartbkg_tf.runtime.progress import Progress, say
+from smartbkg_tf.settings.errors import InputError, Problems
+from smartbkg_tf.settings.preprocessing import PreprocessSettings
+
+#: Bytes of runs that are merged in memory at a time.
+MERGE_BYTES = 32 << 20
+
+_MADE_BY = "python -m smartbkg_tf.produce source=pythia|mdst output=DIR"
+
+
+@dataclass
+class Plan:
+    """What the merge of all keys showed.
+
+    Parameters
+    ----------
+    n_events, n_particles, n_tokens : int
+        What will be written.
+    labels : numpy.ndarray [n_skims, 3]
+        Events that pass, fail, and are unknown.
+    findings : Findings
+        All faults of all files.
+    """
+
+    labels: npt.NDArray[np.int64]
+    findings: Findings = field(default_factory=Findings)
+    n_events: int = 0
+    n_particles: int = 0
+    n_tokens: int = 0
+
+
+class Merger:
+    """All runs, range of hashes by range of hashes, without the events that are dropped.
+
+    Parameters
+    ----------
+    reports : sequence of SourceReport
+        Of all files.
+    merge_bytes : int
+        Aim for so many bytes at a time.
+    """
+
+    def __init__(self, reports: Sequence[SourceReport], merge_bytes: int = MERGE_BYTES) -> None:
+        self.runs: list[Run] = [run for report in reports for run in report.runs]
+        self.label_names = _union(report.label_names for report in reports)
+        self.observable_names = _union(report.observable_names for report in reports)
+        self.names = np.array([report.name for report in reports], dtype=object)
+        self.n_ranges = max(1, -(-sum(run.n_bytes for run in self.runs) // merge_bytes))
+        #: Whether any event has any label: then those without are of no use.
+        self.labelled = False
+
+    def ranges(self, *, with_events: bool) -> Iterator[tuple[EventBlock, Findings]]:
+        """Give the events in the order of the data set.
+
+        Parameters
+        ----------
+        with_events : bool
+            Read the encoded events too.
+
+        Yields
+        ------
+        block : EventBlock
+            Kept events of one range.
+        findings : Findings
+            What was dropped from it.
+        """
+        for i in range(self.n_ranges):
+            begin, end = (j * 2**64 // self.n_ranges for j in (i, i + 1))
+            block = merge(
+                self.runs,
+                begin,
+                end,
+                self.label_names,
+                self.observable_names,
+                with_events=with_events,
+            )
+            if block is not None:
+                yield self._without_dropped(block)
+
+    def _without_dropped(self, block: EventBlock) -> tuple[EventBlock, Findings]:
+        findings = Findings()
+        duplicate, conflict = repeated(block)
+        no_label = np.all(block.labels == -1, axis=1) & self.labelled & ~duplicate & ~conflict
+        keys, files = block.key_columns(), self.names[block.source]
+        for reason, mask in (
+            ("duplicate", duplicate),
+            ("conflict", conflict),
+            ("no_label", no_label),
+        ):
+            if mask.any():
+                findings.add(finding_of(reason, mask, keys, files))
+        kept = ~(duplicate | conflict | no_label)
+        return (block if kept.all() else block.take(np.flatnonzero(kept))), findings
+
+    def plan(self, reports: Sequence[SourceReport]) -> Plan:
+        """Merge the keys of all runs: find duplicates and count.
+
+        Parameters
+        ----------
+        reports : sequence of SourceReport
+            Of all files.
+
+        Returns
+        -------
+        Plan
+            What will be written, and every fault.
+        """
+        self.labelled = any(run.has_label for run in self.runs)
+        plan = Plan(labels=np.zeros((len(self.label_names), 3), dtype=np.int64))
+        for report in reports:
+            plan.findings.extend(report.findings)
+        for block, findings in self.ranges(with_events=False):
+            plan.findings.extend(findings)
+            plan.n_events += len(block)
+            plan.n_particles += int(block.n_particles.sum())
+            plan.n_tokens += int(block.n_tokens.sum())
+            for column, value in enumerate((1, 0, -1)):
+                plan.labels[:, column] += np.count_nonzero(block.labels == value, axis=0)
+        return plan
+
+
+def _union(lists: Iterator[list[str]] | Sequence[list[str]]) -> list[str]:
+    return list(dict.fromkeys(name for names in lists for name in names))
+
+
+def build_dataset(settings: PreprocessSettings) -> Path:
+    """Read tables, encode them and write a dataset directory.
+
+    Parameters
+    ----------
+    settings : PreprocessSettings
+        What to read, how to encode, where to write.
+
+    Returns
+    -------
+    pathlib.Path
+        The dataset directory.
+
+    Raises
+    ------
+    InputError
+        When there is no input, a file cannot be read, no event is left, or, with
+        ``mode=strict``, any event cannot be used; the message lists all reasons.
+    OutputError
+        When the output exists and `overwrite` is false, or cannot be written. Nothing
+        half-written is left behind, here as in every other case.
+    """
+    output = Path(settings.output)
+    refuse_existing(output, overwrite=settings.overwrite)
+    paths = find_files(expand_inputs(settings.input, made_by=_MADE_BY))
+    reading = ReadingSettings(
+        key=settings.key,
+        encoding=settings.encoding,
+        seed=settings.seed,
+        chunk_events=settings.chunk_events,
+    )
+    start = time.monotonic()
+    say(f"preprocess: {len(paths)} file{'s' * (len(paths) != 1)} -> {output}")
+    with whole_directory(output, overwrite=settings.overwrite) as partial:
+        run_directory = partial / "runs"
+        run_directory.mkdir()
+        reports = read_sources(paths, run_directory, reading, settings.workers)
+        merger = Merger(reports)
+        plan = merger.plan(reports)
+        _check(plan, merger, reports, settings)
+        writer = DatasetWriter(
+            partial,
+            encoding=settings.encoding,
+            key=settings.key,
+            storage=settings.storage,
+            n_events=plan.n_events,
+            n_particles=plan.n_particles,
+            n_tokens=plan.n_tokens,
+            label_names=merger.label_names,
+            observable_names=merger.observable_names,
+        )
+        with writer, Progress("preprocess: shuffle and write", total=plan.n_events) as progress:
+            for block, _ in merger.ranges(with_events=True):
+                writer.append(block)
+                progress.add(len(block))
+            maps = writer.close()
+        shutil.rmtree(run_directory)
+        information = information_of(
+            settings, writer, maps, reports, plan.findings, default_vocabulary()
+        )
+        write_json(partial / FILE_NAME, information)
+    seconds = time.monotonic() - start
+    n_read = sum(report.n_read for report in reports)
+    say(describe_dataset(information, output))
+    say(f"preprocess: {n_read} events in {seconds:.1f} s, {n_read / seconds:.4g} events/s")
+    return output
+
+
+def _check(
+    plan: Plan, merger: Merger, reports: Sequence[SourceReport], settings: PreprocessSettings
+) -> None:
+    """Refuse what cannot be used; in lenient mode say what is dropped."""
+    if not sum(report.n_read for report in reports):
+        raise InputError(
+            "there are no events in the input",
+            where=", ".join(report.name for report in reports[:5]),
+            next_step=f"tables are made by: {_MADE_BY}",
+        )
+    one_class = [
+        f"{name}: all {max(passing, failing)} events with a known label "
+        f"{'pass' if passing else 'fail'}, so that nothing can be learned from them"
+        for name, (passing, failing, _) in zip(
+            merger.label_names, plan.labels.tolist(), strict=True
+        )
+        if (passing == 0) != (failing == 0)
+    ]
+    known = [counts for counts in plan.labels.tolist() if counts[0] or counts[1]]
+    useless = bool(known) and all(min(counts[:2]) == 0 for counts in known)
+    if settings.mode == "strict":
+        problems = Problems()
+        for finding in plan.findings:
+            problems.add(str(finding))
+        for text in one_class if useless else ():
+            problems.add(text)
+        problems.raise_if_any(
+            "the input holds events that cannot be used"
+            if len(plan.findings)
+            else "the input cannot be trained on",
+            kind=InputError,
+            next_step="mend the input, or drop such events: mode=lenient",
+        )
+    for finding in plan.findings:
+        say(f"warning: dropped {finding}")
+    for text in one_class:
+        say(f"warning: {text}")
+    if merger.label_names == [] or not known:
+        say("warning: no event has a label; the dataset can be applied to, not trained on")
+    if plan.n_events == 0:
+        raise InputError(
+            "no usable event is left: " + "; ".join(str(f) for f in plan.findings),
+            next_step="see the counts above; tables are made by: " + _MADE_BY,
+        )

@@ -1,0 +1,348 @@
+"""A dataset directory, opened: events by position, split by key, padded on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from smartbkg_tf.dataset.information import (
+    check_vocabulary,
+    encoding_of,
+    normalisation_of,
+    read_information,
+)
+from smartbkg_tf.dataset.layout import PARTICLE_INPUTS
+from smartbkg_tf.dataset.split import split_events
+from smartbkg_tf.dataset.store import open_map
+from smartbkg_tf.encoding.encoded import EncodedEvents
+from smartbkg_tf.encoding.pad import INPUTS_OF, inputs_of, pad, without_lost_mothers
+from smartbkg_tf.events.table import KEY_COLUMNS
+from smartbkg_tf.events.vocabulary import default_vocabulary
+from smartbkg_tf.settings.encoding import EncodingSettings
+from smartbkg_tf.settings.errors import InputError
+from smartbkg_tf.settings.normalisation import NormalisationSettings
+from smartbkg_tf.settings.preprocessing import SplitFractions
+
+
+class Dataset:
+    """Encoded events in read-only memory maps; made by `open_dataset`.
+
+    Nothing but labels, keys and event types is ever read as a whole. A dataset may be
+    used by several threads, forked, and sent to other processes (it is opened anew).
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The dataset directory.
+    information : dict
+        Its ``dataset.json``.
+    maps : dict of str to numpy.ndarray
+        Its maps.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The dataset directory.
+    information : dict
+        What stands in ``dataset.json``.
+    """
+
+    def __init__(
+        self, path: Path, information: dict[str, Any], maps: Mapping[str, npt.NDArray[Any]]
+    ) -> None:
+        self.path = path
+        self.information = information
+        # Plain views: indexing the class memmap costs more than the reading itself.
+        self._maps = {name: values.view(np.ndarray) for name, values in maps.items()}
+        self._encoding = encoding_of(information)
+        self._encoded = self._ragged() if self.storage == "ragged" else None
+        keys = self._maps["keys"]
+        self._keys = {name: keys[:, i] for i, name in enumerate(KEY_COLUMNS)}
+
+    def __len__(self) -> int:
+        """Give the number of events."""
+        return int(self.information["n_events"])
+
+    def __repr__(self) -> str:
+        """Say what it is."""
+        return f"Dataset('{self.path}', {len(self)} events, {', '.join(self.label_names)})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Send the path, not the data."""
+        return (open_dataset, (self.path,))
+
+    @property
+    def storage(self) -> str:
+        """``ragged`` or ``padded``."""
+        return str(self.information["storage"])
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits that change with any event, label or encoding."""
+        return str(self.information["digest"])
+
+    @property
+    def encoding(self) -> EncodingSettings:
+        """How the events were encoded, and how new ones must be."""
+        return self._encoding
+
+    @property
+    def normalisation(self) -> NormalisationSettings:
+        """Constants for the model."""
+        return normalisation_of(self.information)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """Columns of ``particle_input``."""
+        return self._encoding.feature_names
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of tokens: the input dimension of an embedding."""
+        return int(self.information["vocabulary"]["size"])
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the skims."""
+        return tuple(self.information["label_names"])
+
+    @property
+    def labels(self) -> npt.NDArray[np.int8]:
+        """int8 [n_events, n_skims]: 1 passes, 0 does not, -1 unknown; read-only."""
+        return self._maps["labels"]
+
+    @property
+    def keys(self) -> dict[str, npt.NDArray[np.int64]]:
+        """Experiment, run, event, production: int64 [n_events] each; read-only."""
+        return dict(self._keys)
+
+    @property
+    def event_type(self) -> npt.NDArray[np.int8]:
+        """Position in `events.table.EVENT_TYPES`, -1 unknown: int8 [n_events]; read-only."""
+        return self._maps["event_type_input"]
+
+    @property
+    def observables(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Bias observables where the tables had them: float64 [n_events] each."""
+        values = self._maps["observables"]
+        return {name: values[:, i] for i, name in enumerate(self.information["observable_names"])}
+
+    @property
+    def n_particles(self) -> npt.NDArray[np.int32]:
+        """Particles of every event before cutting: int32 [n_events]; read-only."""
+        return self._maps["n_particles"]
+
+    @property
+    def n_tokens(self) -> npt.NDArray[np.int32]:
+        """Decay tokens of every event before cutting: int32 [n_events]; read-only."""
+        return self._maps["n_tokens"]
+
+    def split(
+        self, fractions: SplitFractions | Mapping[str, Any] | None = None
+    ) -> dict[str, npt.NDArray[np.int64]]:
+        """Divide the events into training, validation and test events by their keys.
+
+        Parameters
+        ----------
+        fractions : SplitFractions or mapping, optional
+            Defaults: 0.7, 0.15, 0.15.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray [n_part]
+            ``train``, ``validation``, ``test``: increasing int64 positions.
+
+        Raises
+        ------
+        ConfigurationError
+            When the fractions cannot be used.
+        """
+        return split_events(self._keys, fractions)
+
+    def check_inputs(self, inputs: str | Sequence[str]) -> tuple[str, ...]:
+        """Make sure that the dataset has what a model reads.
+
+        Parameters
+        ----------
+        inputs : str or sequence of str
+            A variant (combined, particles, decay) or names of inputs.
+
+        Returns
+        -------
+        tuple of str
+            Names of inputs.
+
+        Raises
+        ------
+        ConfigurationError
+            When a name is not known.
+        InputError
+            When the dataset lacks an input.
+        """
+        names = inputs_of(inputs)
+        available = self.information["inputs"]
+        missing = [name for name in names if name not in available]
+        if missing:
+            possible = [v for v, needed in INPUTS_OF.items() if set(needed) <= set(available)]
+            raise InputError(
+                f"the dataset has no {', '.join(missing)}: it was made with "
+                f"key={self.information.get('key')}",
+                where=self.path,
+                next_step=f"use model.inputs={'|'.join(possible)}, or preprocess with key=all",
+            )
+        return names
+
+    def lengths(
+        self, max_particles: int | None = None, max_tokens: int | None = None
+    ) -> tuple[int, int]:
+        """Fill in the default lengths and check them.
+
+        Parameters
+        ----------
+        max_particles, max_tokens : int, optional
+            None: as the dataset was preprocessed.
+
+        Returns
+        -------
+        tuple of int
+            Particles and tokens of a batch.
+
+        Raises
+        ------
+        InputError
+            When a padded dataset was cut below the length.
+        """
+        encoding = self._encoding
+        chosen = (
+            encoding.max_particles if max_particles is None else int(max_particles),
+            encoding.max_tokens if max_tokens is None else int(max_tokens),
+        )
+        stored = (encoding.max_particles, encoding.max_tokens)
+        for what, length, limit in zip(("particles", "tokens"), chosen, stored, strict=True):
+            if length < 1:
+                raise InputError(f"max_{what} must be at least 1, not {length}", where=self.path)
+            if self.storage == "padded" and length > limit:
+                raise InputError(
+                    f"max_{what}={length} is more than what was stored ({limit})",
+                    where=self.path,
+                    next_step="preprocess again with a larger length or with storage=ragged",
+                )
+        return chosen
+
+    def batch(
+        self,
+        indices: npt.ArrayLike,
+        inputs: str | Sequence[str] = "combined",
+        max_particles: int | None = None,
+        max_tokens: int | None = None,
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Read events and pad them.
+
+        Parameters
+        ----------
+        indices : array_like of int [batch]
+            Positions, in any order.
+        inputs : str or sequence of str, default "combined"
+            A variant or names of inputs.
+        max_particles, max_tokens : int, optional
+            Lengths; None: as the dataset was preprocessed.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            New arrays, as `encoding.pad.pad` gives them.
+
+        Raises
+        ------
+        InputError
+            When the dataset lacks an input or was cut below a length.
+        IndexError
+            When a position lies outside the dataset.
+        """
+        names = self.check_inputs(inputs)
+        lengths = self.lengths(max_particles, max_tokens)
+        if self._encoded is not None:
+            return pad(self._encoded, indices, names, *lengths)
+        return self._gather(np.asarray(indices, dtype=np.int64).reshape(-1), names, *lengths)
+
+    def _ragged(self) -> EncodedEvents:
+        n, maps = len(self), self._maps
+        if "particle_input" not in maps:
+            nothing = np.empty(0, dtype=np.int16)
+            particles: dict[str, Any] = {
+                "offsets": np.zeros(n + 1, dtype=np.int64),
+                "continuous": np.empty((0, len(self.feature_names)), dtype=np.float32),
+                "charge": None,
+                "pdg": nothing,
+                "mother_pdg": nothing,
+                "mother_index": nothing,
+            }
+        else:
+            particles = {
+                "offsets": maps["particle_offsets"],
+                "continuous": maps["particle_input"],
+                "charge": maps.get("charge"),
+                "pdg": maps["pdg_input"],
+                "mother_pdg": maps["mother_pdg_input"],
+                "mother_index": maps["mother_index_input"],
+            }
+        return EncodedEvents(
+            decay=maps["decay_input"],
+            decay_offsets=maps["decay_offsets"],
+            event_type=maps["event_type_input"],
+            **particles,
+        )
+
+    def _gather(
+        self,
+        rows: npt.NDArray[np.int64],
+        names: tuple[str, ...],
+        max_particles: int,
+        max_tokens: int,
+    ) -> dict[str, npt.NDArray[Any]]:
+        if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
+            raise IndexError(f"positions must lie in 0..{len(self) - 1}")
+        batch: dict[str, npt.NDArray[Any]] = {}
+        for name in names:
+            values = self._maps[name]
+            if name == "event_type_input":
+                batch[name] = values[rows].astype(np.int32)
+                continue
+            length = max_particles if name in PARTICLE_INPUTS else max_tokens
+            dtype = np.float32 if name == "particle_input" else np.int32
+            batch[name] = values[:, :length][rows].astype(dtype, copy=False)
+            if name == "mother_index_input":
+                without_lost_mothers(batch[name])
+        return batch
+
+
+def open_dataset(path: str | Path) -> Dataset:
+    """Open a dataset directory.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        What `preprocess` wrote.
+
+    Returns
+    -------
+    Dataset
+        Its events. Sizes, types and a fingerprint of every map were checked against
+        ``dataset.json`` (`verify.verify_dataset` checks every byte).
+
+    Raises
+    ------
+    InputError
+        When the directory is missing or no dataset directory, its layout is of another
+        version, it was made with another vocabulary, or a map is missing, truncated,
+        swapped or damaged. The message names the map.
+    """
+    path = Path(path)
+    information = read_information(path)
+    check_vocabulary(information, default_vocabulary(), where=path)
+    maps = {name: open_map(path, name, entry) for name, entry in information["maps"].items()}
+    return Dataset(path, information, maps)

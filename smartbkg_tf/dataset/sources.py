@@ -1,0 +1,316 @@
+"""First pass: read files chunk by chunk, check, encode, and write sorted runs."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from smartbkg_tf.dataset.blocks import EventBlock, content_of, order_of
+from smartbkg_tf.dataset.keys import hash_keys
+from smartbkg_tf.dataset.runs import Run, write_run
+from smartbkg_tf.encoding.checks import (
+    Findings,
+    find_unusable_events,
+    find_unusable_strings,
+)
+from smartbkg_tf.encoding.encode import EncodedEvents, encode
+from smartbkg_tf.events.readers import count_events, iterate_events
+from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
+from smartbkg_tf.events.vocabulary import default_vocabulary
+from smartbkg_tf.runtime.files import sha256
+from smartbkg_tf.runtime.progress import Progress
+from smartbkg_tf.settings.encoding import EncodingSettings
+from smartbkg_tf.settings.errors import InputError, UserError
+
+#: What file names of tables end in, when a folder is given.
+_SUFFIXES = (".h5", ".hdf5", ".parquet", ".root")
+
+
+@dataclass(frozen=True)
+class ReadingSettings:
+    """What a process needs to know to read a file.
+
+    Parameters
+    ----------
+    key : {"all", "train_events", "decay_strings"}
+        Part of the tables.
+    encoding : EncodingSettings
+        Feature set and lengths.
+    seed : int
+        Of the shuffle.
+    chunk_events : int
+        Events in memory at a time.
+    """
+
+    key: Literal["all", "train_events", "decay_strings"]
+    encoding: EncodingSettings
+    seed: int
+    chunk_events: int
+
+
+@dataclass
+class SourceReport:
+    """What came out of one file.
+
+    Parameters
+    ----------
+    name : str
+        File name without folder.
+    size : int
+        Bytes.
+    sha256 : str
+        Hash of the file.
+    runs : list of Run
+        Its events, sorted.
+    n_read : int
+        Events in the file.
+    findings : Findings
+        Events that cannot be used.
+    unknown_codes : dict of str to int
+        Codes without token.
+    label_names, observable_names : list of str
+        In the order of the file.
+    """
+
+    name: str
+    size: int = 0
+    sha256: str = ""
+    runs: list[Run] = field(default_factory=list)
+    n_read: int = 0
+    findings: Findings = field(default_factory=Findings)
+    unknown_codes: dict[str, int] = field(default_factory=dict)
+    label_names: list[str] = field(default_factory=list)
+    observable_names: list[str] = field(default_factory=list)
+
+
+def shuffle_salt(seed: int) -> str:
+    """Give the salt of the shuffle at writing.
+
+    Parameters
+    ----------
+    seed : int
+        From the settings.
+
+    Returns
+    -------
+    str
+        Salt for `keys.hash_keys`.
+    """
+    return f"smartbkg_tf shuffle {seed}"
+
+
+def find_files(paths: Sequence[Path]) -> list[Path]:
+    """Replace folders by the tables in them, and sort.
+
+    Parameters
+    ----------
+    paths : sequence of pathlib.Path
+        Existing files and folders.
+
+    Returns
+    -------
+    list of pathlib.Path
+        Files; the order of the arguments does not matter.
+
+    Raises
+    ------
+    InputError
+        When a folder holds no table, or is a dataset directory itself.
+    """
+    files: set[Path] = set()
+    for path in paths:
+        if not path.is_dir():
+            files.add(path)
+            continue
+        if (path / "dataset.json").is_file():
+            raise InputError(
+                "is a dataset directory already",
+                where=path,
+                next_step="train on it: python -m smartbkg_tf.train data.path=DIR",
+            )
+        inside = [p for p in path.iterdir() if p.suffix in _SUFFIXES and p.name[0] != "."]
+        if not inside:
+            raise InputError(
+                f"the folder holds no tables ({', '.join(_SUFFIXES)})",
+                where=path,
+                next_step="tables are made by: python -m smartbkg_tf.produce",
+            )
+        files.update(inside)
+    return sorted(files)
+
+
+def block_of(
+    table: EventTable,
+    encoded: EncodedEvents,
+    settings: ReadingSettings,
+    source: int,
+) -> EventBlock:
+    """Put encoded events in the order of the data set.
+
+    Parameters
+    ----------
+    table : EventTable
+        Usable events; left unchanged.
+    encoded : EncodedEvents
+        The same events.
+    settings : ReadingSettings
+        Holds the seed.
+    source : int
+        Position of the file.
+
+    Returns
+    -------
+    EventBlock
+        Sorted.
+    """
+    names = list(table.labels)
+    labels = np.empty((len(table), len(names)), dtype=np.int8)
+    for i, name in enumerate(names):
+        labels[:, i] = table.labels[name]
+    observables = np.empty((len(table), len(table.observables)), dtype=np.float64)
+    for i, values in enumerate(table.observables.values()):
+        observables[:, i] = values
+    keys = np.stack([np.asarray(table.keys[name], np.int64) for name in KEY_COLUMNS], axis=1)
+    block = EventBlock(
+        hash=hash_keys(table.keys, shuffle_salt(settings.seed)),
+        content=content_of(encoded, labels, names),
+        keys=keys,
+        labels=labels,
+        observables=observables,
+        source=np.full(len(table), source, dtype=np.int32),
+        n_particles=np.diff(encoded.offsets).astype(np.int32),
+        n_tokens=np.diff(encoded.decay_offsets).astype(np.int32),
+        encoded=encoded,
+    )
+    return block.take(order_of(block))
+
+
+def read_source(
+    path: Path,
+    source: int,
+    directory: Path,
+    settings: ReadingSettings,
+    progress: Callable[[int], None] | None = None,
+) -> SourceReport:
+    """Read one file into sorted runs.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    source : int
+        Its position among all files.
+    directory : pathlib.Path
+        Where runs are written.
+    settings : ReadingSettings
+        How.
+    progress : callable, optional
+        Told the number of events of every chunk.
+
+    Returns
+    -------
+    SourceReport
+        Runs and faults.
+
+    Raises
+    ------
+    InputError
+        When the file cannot be read.
+    """
+    vocabulary = default_vocabulary()
+    report = SourceReport(name=path.name)
+    decay_only = settings.key == "decay_strings"
+    chunks = iterate_events([path], key=settings.key, chunk_events=settings.chunk_events)
+    for number, (_, table) in enumerate(chunks):
+        usable, findings = find_unusable_events(table, file=path.name, decay_only=decay_only)
+        report.n_read += len(table)
+        report.findings.extend(findings)
+        for names, known in (
+            (table.labels, report.label_names),
+            (table.observables, report.observable_names),
+        ):
+            known.extend(name for name in names if name not in known)
+        if not usable.all():
+            table = table.take(usable)
+        encoded = encode(table, settings.encoding, vocabulary)
+        for code, count in encoded.report.unknown_codes.items():
+            report.unknown_codes[code] = report.unknown_codes.get(code, 0) + count
+        sound, findings = find_unusable_strings(
+            encoded, vocabulary, table.keys, file=path.name, decay_only=decay_only
+        )
+        report.findings.extend(findings)
+        if not sound.all():
+            chosen = np.flatnonzero(sound)
+            table, encoded = table.take(chosen), encoded.take(chosen)
+        if len(table):
+            block = block_of(table, encoded, settings, source)
+            run = directory / f"{source:06d}-{number:06d}.run"
+            report.runs.append(write_run(run, block, list(table.labels), list(table.observables)))
+        if progress is not None:
+            progress(len(usable))
+    report.size = path.stat().st_size
+    report.sha256 = sha256(path)
+    return report
+
+
+def read_sources(
+    paths: Sequence[Path], directory: Path, settings: ReadingSettings, workers: int
+) -> list[SourceReport]:
+    """Read all files, several at a time.
+
+    Parameters
+    ----------
+    paths : sequence of pathlib.Path
+        Files.
+    directory : pathlib.Path
+        Where runs are written.
+    settings : ReadingSettings
+        How.
+    workers : int
+        Number of processes.
+
+    Returns
+    -------
+    list of SourceReport
+        In the order of `paths`.
+
+    Raises
+    ------
+    InputError
+        When a file cannot be read; the first one in the order of `paths` that failed.
+    UserError
+        When a process died.
+    """
+    total = sum(count_events(path) for path in paths)
+    with Progress("preprocess: read and encode", total=total) as progress:
+        if workers == 1 or len(paths) == 1:
+            return [
+                read_source(path, i, directory, settings, progress.add)
+                for i, path in enumerate(paths)
+            ]
+        # New processes instead of forks: a process that has loaded TensorFlow cannot fork.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(workers, len(paths)), mp_context=context) as pool:
+            futures = [
+                pool.submit(read_source, path, i, directory, settings)
+                for i, path in enumerate(paths)
+            ]
+            try:
+                for future in as_completed(futures):
+                    progress.add(future.result().n_read)
+                return [future.result() for future in futures]
+            except BrokenProcessPool as error:
+                raise UserError(
+                    "a reading process was killed, most often for want of memory",
+                    next_step="use fewer workers or a smaller chunk_events",
+                ) from error
+            finally:
+                for future in futures:
+                    future.cancel()

@@ -1,0 +1,165 @@
+"""Mean and spread of streamed data: blocks are described alone and combined in pairs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FeatureStatistics:
+    """Count, mean, spread and range of the columns of a block.
+
+    Parameters
+    ----------
+    count : int
+        Rows.
+    mean : numpy.ndarray [n_features]
+        float64.
+    squares : numpy.ndarray [n_features]
+        float64 sums of squared distances from the mean.
+    minimum, maximum : numpy.ndarray [n_features]
+        float64; +inf and -inf for no rows.
+    """
+
+    count: int
+    mean: FloatArray
+    squares: FloatArray
+    minimum: FloatArray
+    maximum: FloatArray
+
+    @property
+    def spread(self) -> FloatArray:
+        """Standard deviation [n_features] with divisor n; 0 for no rows."""
+        return np.sqrt(self.squares / max(self.count, 1))
+
+
+def describe(values: npt.NDArray[np.floating]) -> FeatureStatistics:
+    """Describe one block.
+
+    Parameters
+    ----------
+    values : numpy.ndarray [n_rows, n_features]
+        Finite values.
+
+    Returns
+    -------
+    FeatureStatistics
+        Computed in float64.
+    """
+    n, width = values.shape
+    if n == 0:
+        zeros = np.zeros(width)
+        return FeatureStatistics(0, zeros, zeros, np.full(width, np.inf), np.full(width, -np.inf))
+    mean, squares, minimum, maximum = _moments(np.ascontiguousarray(values))
+    return FeatureStatistics(n, mean, squares, minimum, maximum)
+
+
+@numba.njit(cache=True, nogil=True)
+def _moments(
+    values: npt.NDArray[np.floating],
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """Two passes over the rows, in float64 and without a copy in float64."""
+    n, width = values.shape
+    mean = np.zeros(width)
+    squares = np.zeros(width)
+    minimum = np.full(width, np.inf)
+    maximum = np.full(width, -np.inf)
+    for i in range(n):
+        for k in range(width):
+            value = np.float64(values[i, k])
+            mean[k] += value
+            minimum[k] = min(minimum[k], value)
+            maximum[k] = max(maximum[k], value)
+    mean /= n
+    for i in range(n):
+        for k in range(width):
+            squares[k] += (np.float64(values[i, k]) - mean[k]) ** 2
+    return mean, squares, minimum, maximum
+
+
+def combine(first: FeatureStatistics, second: FeatureStatistics) -> FeatureStatistics:
+    """Describe two blocks together.
+
+    Parameters
+    ----------
+    first, second : FeatureStatistics
+        Of disjoint rows and equal columns.
+
+    Returns
+    -------
+    FeatureStatistics
+        Of all rows.
+
+    Notes
+    -----
+    Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing
+    sample variances" (1979), equation 1.5b.
+    """
+    if first.count == 0:
+        return second
+    if second.count == 0:
+        return first
+    count = first.count + second.count
+    distance = second.mean - first.mean
+    return FeatureStatistics(
+        count=count,
+        mean=first.mean + distance * (second.count / count),
+        squares=first.squares + second.squares + distance**2 * (first.count * second.count / count),
+        minimum=np.minimum(first.minimum, second.minimum),
+        maximum=np.maximum(first.maximum, second.maximum),
+    )
+
+
+class StreamedStatistics:
+    """Combine blocks as a balanced tree, so that rounding grows with the logarithm only.
+
+    Examples
+    --------
+    >>> stream = StreamedStatistics(1)
+    >>> for block in ([[1.0], [2.0]], [[3.0]]):
+    ...     stream.add(np.array(block))
+    >>> stream.result().mean.tolist()
+    [2.0]
+    """
+
+    def __init__(self, n_features: int) -> None:
+        self._n_features = n_features
+        # As a binary counter: entry k describes 2**k blocks, or none.
+        self._levels: list[FeatureStatistics | None] = []
+
+    def add(self, values: npt.NDArray[np.floating]) -> None:
+        """Add a block.
+
+        Parameters
+        ----------
+        values : numpy.ndarray [n_rows, n_features]
+            Finite values.
+        """
+        carry = describe(values)
+        for level, held in enumerate(self._levels):
+            if held is None:
+                self._levels[level] = carry
+                return
+            carry = combine(held, carry)
+            self._levels[level] = None
+        self._levels.append(carry)
+
+    def result(self) -> FeatureStatistics:
+        """Describe all blocks together.
+
+        Returns
+        -------
+        FeatureStatistics
+            Of all rows so far.
+        """
+        total = describe(np.empty((0, self._n_features)))
+        for held in self._levels:
+            if held is not None:
+                total = combine(held, total)
+        return total

@@ -1,0 +1,268 @@
+"""Memory maps: ``NAME.memmap`` with ``NAME.memmap.shape`` and ``NAME.memmap.dtype`` beside it.
+
+Both side files are JSON text (`side_files`). Names are exact: nothing is found by
+searching a folder for a part of a name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from smartbkg_tf.dataset.side_files import DTYPES, read_dtype, read_shape, side_file
+from smartbkg_tf.settings.errors import InputError, did_you_mean
+
+#: Bytes at the beginning, middle and end of a map that make its fingerprint.
+_PROBE = 1 << 16
+
+_MADE_BY = "dataset directories are made by: python -m smartbkg_tf.preprocess"
+
+
+def map_path(directory: Path, name: str) -> Path:
+    """Give the file of a map.
+
+    Parameters
+    ----------
+    directory : pathlib.Path
+        Folder.
+    name : str
+        Exact name, for example ``pdg_input``.
+
+    Returns
+    -------
+    pathlib.Path
+        ``directory/NAME.memmap``.
+    """
+    return directory / f"{name}.memmap"
+
+
+class MapWriter:
+    """Write a map block by block; shape and dtype are known before the first one.
+
+    Plain writes are used: a full disk is then an error, where writing through a memory
+    map would kill the process.
+
+    Parameters
+    ----------
+    directory : pathlib.Path
+        An existing folder.
+    name : str
+        Name of the map.
+    dtype : dtype
+        Of all blocks.
+    shape : sequence of int
+        Of the whole map; the first axis is filled block by block.
+
+    Raises
+    ------
+    ValueError
+        When the type cannot be stored.
+    OSError
+        When the disk is full or cannot be written.
+    """
+
+    def __init__(
+        self, directory: Path, name: str, dtype: npt.DTypeLike, shape: Sequence[int]
+    ) -> None:
+        self.path = map_path(directory, name)
+        self.dtype = np.dtype(dtype)
+        self.shape = tuple(int(n) for n in shape)
+        if self.dtype.name not in DTYPES:
+            raise ValueError(f"{name}: a map cannot hold {self.dtype}")
+        self.rows = 0
+        self._hash = hashlib.sha256()
+        side_file(self.path, "shape").write_text(json.dumps(list(self.shape)) + "\n")
+        side_file(self.path, "dtype").write_text(json.dumps(self.dtype.name) + "\n")
+        self._file: BinaryIO = open(self.path, "wb")  # noqa: SIM115 (closed by close)
+
+    def append(self, block: npt.NDArray[Any]) -> None:
+        """Write the next rows.
+
+        Parameters
+        ----------
+        block : numpy.ndarray [n, ...]
+            Of exactly the map's type and trailing shape.
+
+        Raises
+        ------
+        ValueError
+            When type or shape differ, or the map would become too long.
+        """
+        if block.dtype != self.dtype:
+            raise ValueError(f"{self.path.name}: a block of {block.dtype} for {self.dtype}")
+        if block.shape[1:] != self.shape[1:] or block.ndim != len(self.shape):
+            raise ValueError(f"{self.path.name}: a block of {block.shape} for {self.shape}")
+        if self.rows + len(block) > self.shape[0]:
+            raise ValueError(f"{self.path.name}: {self.rows + len(block)} rows for {self.shape[0]}")
+        data = np.ascontiguousarray(block).reshape(-1).view(np.uint8).data if block.size else b""
+        self._file.write(data)
+        self._hash.update(data)
+        self.rows += len(block)
+
+    def close(self) -> dict[str, Any]:
+        """Finish the map and flush it to the disk.
+
+        Returns
+        -------
+        dict
+            ``shape``, ``dtype``, ``bytes``, ``sha256`` and ``fingerprint``.
+
+        Raises
+        ------
+        ValueError
+            When rows are missing.
+        """
+        if self.rows != self.shape[0]:
+            self.abandon()
+            raise ValueError(f"{self.path.name}: {self.rows} rows written of {self.shape[0]}")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        return {
+            "shape": list(self.shape),
+            "dtype": self.dtype.name,
+            "bytes": self.path.stat().st_size,
+            "sha256": self._hash.hexdigest(),
+            "fingerprint": fingerprint(self.path),
+        }
+
+    def abandon(self) -> None:
+        """Close the file as it stands."""
+        self._file.close()
+
+    def __enter__(self) -> MapWriter:
+        """Begin to write."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file; `close` must have been called for a whole map."""
+        self._file.close()
+
+
+def write_map(directory: Path, name: str, values: npt.NDArray[Any]) -> dict[str, Any]:
+    """Write a whole map at once.
+
+    Parameters
+    ----------
+    directory : pathlib.Path
+        An existing folder.
+    name : str
+        Name of the map.
+    values : numpy.ndarray
+        What it holds.
+
+    Returns
+    -------
+    dict
+        As `MapWriter.close`.
+    """
+    with MapWriter(directory, name, values.dtype, values.shape) as writer:
+        writer.append(values)
+        return writer.close()
+
+
+def open_map(
+    directory: str | Path, name: str, recorded: dict[str, Any] | None = None
+) -> npt.NDArray[Any]:
+    """Open a map for reading.
+
+    Parameters
+    ----------
+    directory : str or pathlib.Path
+        Folder.
+    name : str
+        Exact name.
+    recorded : dict, optional
+        What `MapWriter.close` returned; the map must match it.
+
+    Returns
+    -------
+    numpy.ndarray
+        Read-only; nothing is read before it is used.
+
+    Raises
+    ------
+    InputError
+        When the map or a side file is missing, damaged, truncated or not the one that
+        was recorded.
+    """
+    directory = Path(directory)
+    path = map_path(directory, name)
+    if not path.is_file():
+        there = sorted(p.name.removesuffix(".memmap") for p in directory.glob("*.memmap"))
+        raise InputError(
+            f"the memory map '{name}' is missing; {did_you_mean(name, there)}",
+            where=path,
+            next_step=_MADE_BY,
+        )
+    shape, dtype = read_shape(path), read_dtype(path)
+    expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    size = path.stat().st_size
+    if size != expected:
+        word = "truncated" if size < expected else "too long"
+        raise InputError(
+            f"the map is {word}: {size} bytes, but {list(shape)} of {dtype} make {expected}",
+            where=path,
+            next_step="copy it again from its source, or run preprocess again",
+        )
+    if recorded is not None:
+        _compare(path, shape, dtype, recorded)
+    if expected == 0:
+        # An empty file cannot be mapped.
+        empty = np.zeros(shape, dtype=dtype)
+        empty.flags.writeable = False
+        return empty
+    return np.memmap(path, dtype=dtype, mode="r", shape=shape)
+
+
+def _compare(
+    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], recorded: dict[str, Any]
+) -> None:
+    if list(shape) != list(recorded["shape"]) or dtype.name != recorded["dtype"]:
+        raise InputError(
+            f"the map holds {list(shape)} of {dtype}, dataset.json records "
+            f"{recorded['shape']} of {recorded['dtype']}: it is another file",
+            where=path,
+            next_step="copy it again from its source, or run preprocess again",
+        )
+    if fingerprint(path) != recorded["fingerprint"]:
+        raise InputError(
+            "the content is not what dataset.json records: the map was swapped or damaged",
+            where=path,
+            next_step="copy it again from its source, or run preprocess again",
+        )
+
+
+def fingerprint(path: Path) -> str:
+    """Hash size, beginning, middle and end of a file: cheap, however long it is.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with open(path, "rb") as stream:
+        for start in sorted({0, max(0, size // 2 - _PROBE // 2), max(0, size - _PROBE)}):
+            stream.seek(start)
+            digest.update(stream.read(_PROBE))
+    return digest.hexdigest()[:16]

@@ -1,0 +1,369 @@
+"""tf.data streams of batches out of a dataset directory.
+
+Whole batches are gathered and padded by compiled code in a few threads; TensorFlow never
+sees single events. Autotune is off: with it, iterators sometimes stall for seconds when
+they are destroyed. Every batch is a new array, so that one held in a queue stays as it is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from smartbkg_tf.dataset.dataset import Dataset
+from smartbkg_tf.dataset.order import EpochOrder, balanced_counts, balanced_events
+from smartbkg_tf.dataset.weights import ClassWeights, class_weight_table, targets, weights
+from smartbkg_tf.settings.errors import ConfigurationError, InputError
+
+#: Batches that are made at the same time, and that wait for the model.
+_THREADS = 2
+_PREFETCH = 4
+
+Arrays = tuple[npt.NDArray[Any], ...]
+
+
+class EpochCounter:
+    """Which epoch, and which of its batches, the next pass over a stream begins with.
+
+    A pass takes the numbers at its beginning and sets them to the beginning of the next
+    epoch. To resume, set them before the pass; a training loop that wants to be sure sets
+    ``counter.epoch`` at the beginning of every epoch.
+
+    Parameters
+    ----------
+    epoch : int, default 0
+        The next epoch, counted from 0.
+    batch : int, default 0
+        Its first batch; those before are left out.
+    """
+
+    def __init__(self, epoch: int = 0, batch: int = 0) -> None:
+        if epoch < 0 or batch < 0:
+            raise ConfigurationError(f"epoch {epoch} and batch {batch} must not be negative")
+        self.epoch = epoch
+        self.batch = batch
+        self._lock = threading.Lock()
+
+    def take(self) -> tuple[int, int]:
+        """Begin a pass.
+
+        Returns
+        -------
+        tuple of int
+            Epoch and first batch.
+        """
+        with self._lock:
+            begin = (self.epoch, self.batch)
+            self.epoch, self.batch = self.epoch + 1, 0
+        return begin
+
+
+def steps_per_epoch(
+    dataset: Dataset,
+    indices: npt.ArrayLike,
+    *,
+    batch_size: int,
+    balance: float | None = None,
+) -> int:
+    """Count the batches of an epoch, the last and smaller one included.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The events.
+    indices : array_like of int [n]
+        The training events.
+    batch_size : int
+        Events of a batch.
+    balance : float, optional
+        As for `training_stream`.
+
+    Returns
+    -------
+    int
+        The same for every epoch.
+    """
+    return -(-_events_per_epoch(dataset, np.asarray(indices), balance) // _positive(batch_size))
+
+
+def _events_per_epoch(
+    dataset: Dataset, indices: npt.NDArray[np.int64], balance: float | None
+) -> int:
+    if balance is None:
+        return len(indices)
+    labels = dataset.labels[indices, 0]
+    return sum(
+        balanced_counts(
+            int(np.count_nonzero(labels == 1)), int(np.count_nonzero(labels == 0)), balance
+        )
+    )
+
+
+def training_stream(
+    dataset: Dataset,
+    indices: npt.ArrayLike,
+    *,
+    batch_size: int,
+    inputs: str | Sequence[str],
+    seed: int,
+    max_particles: int | None = None,
+    max_tokens: int | None = None,
+    class_weights: ClassWeights = None,
+    balance: float | None = None,
+    first_epoch: int = 0,
+    first_batch: int = 0,
+    counter: EpochCounter | None = None,
+) -> tf.data.Dataset:
+    """Stream training events; one pass is one epoch, in a new order each time.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The events.
+    indices : array_like of int [n]
+        Positions of the training events; their order does not matter.
+    batch_size : int
+        Events of a batch; the last one of an epoch may be smaller. May exceed n.
+    inputs : str or sequence of str
+        A variant (combined, particles, decay) or a model's input names.
+    seed : int
+        The order of an epoch is a function of (seed, epoch) only.
+    max_particles, max_tokens : int, optional
+        Lengths; None: as the dataset was preprocessed.
+    class_weights : str, mapping, sequence or None
+        See `weights.class_weight_table`.
+    balance : float, optional
+        Failing events per passing one of the first skim, drawn anew each epoch; None
+        takes all events.
+    first_epoch, first_batch : int, default 0
+        Where the first pass begins (to resume).
+    counter : EpochCounter, optional
+        Instead of the two: the caller keeps it and decides which epoch comes next.
+
+    Returns
+    -------
+    tf.data.Dataset
+        Elements (inputs, labels, weights): a dictionary of tensors as `Dataset.batch`
+        makes them; float32 [batch, n_skims]; float32 [batch] for one skim, [batch,
+        n_skims] for several. Unknown labels have target 0 and weight 0.
+
+    Raises
+    ------
+    InputError
+        When there are no events, no labels, or the dataset lacks an input.
+    ConfigurationError
+        When a value is out of range.
+    """
+    chosen = _sorted_indices(dataset, indices)
+    if not dataset.label_names:
+        raise InputError(
+            "the dataset has no labels to train on",
+            where=dataset.path,
+            next_step="produce the tables with skim=NAME or skim_files=FILES",
+        )
+    if balance is not None and not (np.isfinite(balance) and balance > 0):
+        raise ConfigurationError(f"balance must be a positive number, not {balance}")
+    if seed < 0:
+        raise ConfigurationError(f"seed must not be negative, not {seed}")
+    n_events = _events_per_epoch(dataset, chosen, balance)
+    if n_events == 0:
+        raise InputError(
+            f"balance={balance} leaves no events: {dataset.label_names[0]} has events of one "
+            "class only",
+            where=dataset.path,
+        )
+    table = class_weight_table(dataset, chosen, class_weights)
+    names = dataset.check_inputs(inputs)
+    lengths = dataset.lengths(max_particles, max_tokens)
+    own_counter = counter is None
+    if counter is None:
+        counter = EpochCounter(first_epoch, first_batch)
+    steps = -(-n_events // _positive(batch_size))
+    orders = _Orders(dataset, chosen, seed, balance)
+
+    def gather(epoch: int, batch: int) -> Arrays:
+        places = (batch * batch_size, (batch + 1) * batch_size)
+        rows = orders.of(epoch).positions(*places)
+        arrays = dataset.batch(rows, names, *lengths)
+        labels = dataset.labels[rows]
+        return (*(arrays[name] for name in names), targets(labels), weights(labels, table))
+
+    n_skims = len(dataset.label_names)
+    weight_shape = (None,) if n_skims == 1 else (None, n_skims)
+    signature = (*_signature(dataset, names, *lengths), ((None, n_skims), tf.float32))
+    stream = _batches(counter.take, steps, gather, (*signature, (weight_shape, tf.float32)))
+    stream = stream.map(lambda *parts: (dict(zip(names, parts, strict=False)), *parts[-2:]))
+    if own_counter and first_batch == 0:
+        stream = stream.apply(tf.data.experimental.assert_cardinality(steps))
+    return stream.prefetch(_PREFETCH).with_options(_options())
+
+
+def evaluation_stream(
+    dataset: Dataset,
+    indices: npt.ArrayLike,
+    *,
+    batch_size: int,
+    inputs: str | Sequence[str],
+    max_particles: int | None = None,
+    max_tokens: int | None = None,
+    with_weights: bool = False,
+    class_weights: ClassWeights = None,
+) -> tf.data.Dataset:
+    """Stream events in the given order, each once per pass.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The events.
+    indices : array_like of int [n]
+        Positions, in the order in which the events come.
+    batch_size : int
+        Events of a batch; the last one may be smaller.
+    inputs : str or sequence of str
+        A variant (combined, particles, decay) or a model's input names.
+    max_particles, max_tokens : int, optional
+        Lengths; None: as the dataset was preprocessed.
+    with_weights : bool, default False
+        Give weights too (0 for unknown labels), for ``validation_data``.
+    class_weights : str, mapping, sequence or None
+        See `weights.class_weight_table`; used with `with_weights`.
+
+    Returns
+    -------
+    tf.data.Dataset
+        Elements (inputs, labels) or (inputs, labels, weights) as in `training_stream`.
+
+    Raises
+    ------
+    InputError
+        When there are no events or the dataset lacks an input.
+    """
+    rows = _checked_indices(dataset, indices)
+    names = dataset.check_inputs(inputs)
+    lengths = dataset.lengths(max_particles, max_tokens)
+    size = _positive(batch_size)
+    steps = -(-len(rows) // size)
+    table = class_weight_table(dataset, rows, class_weights)
+    n_skims = len(dataset.label_names)
+
+    def gather(_: int, batch: int) -> Arrays:
+        chosen = rows[batch * size : (batch + 1) * size]
+        arrays = dataset.batch(chosen, names, *lengths)
+        labels = dataset.labels[chosen]
+        last = (weights(labels, table),) if with_weights else ()
+        return (*(arrays[name] for name in names), targets(labels), *last)
+
+    signature = [*_signature(dataset, names, *lengths), ((None, n_skims), tf.float32)]
+    if with_weights:
+        signature.append(((None,) if n_skims == 1 else (None, n_skims), tf.float32))
+    stream = _batches(lambda: (0, 0), steps, gather, signature)
+    n = len(names)
+    stream = stream.map(lambda *parts: (dict(zip(names, parts, strict=False)), *parts[n:]))
+    stream = stream.apply(tf.data.experimental.assert_cardinality(steps))
+    return stream.prefetch(_PREFETCH).with_options(_options())
+
+
+class _Orders:
+    """Orders of the epochs that are in use: the current one, and one that begins early."""
+
+    def __init__(
+        self, dataset: Dataset, indices: npt.NDArray[np.int64], seed: int, balance: float | None
+    ) -> None:
+        self._dataset = dataset
+        self._indices = indices
+        self._seed = seed
+        self._balance = balance
+        self._held: dict[int, EpochOrder] = {}
+        self._lock = threading.Lock()
+
+    def of(self, epoch: int) -> EpochOrder:
+        with self._lock:
+            if epoch not in self._held:
+                indices = self._indices
+                if self._balance is not None:
+                    labels = self._dataset.labels[:, 0]
+                    indices = balanced_events(labels, indices, self._balance, self._seed, epoch)
+                self._held[epoch] = EpochOrder(indices, self._seed, epoch)
+                while len(self._held) > 2:
+                    self._held.pop(next(iter(self._held)))
+            return self._held[epoch]
+
+
+def _batches(
+    begin: Callable[[], tuple[int, int]],
+    steps: int,
+    gather: Callable[[int, int], Arrays],
+    signature: Sequence[tuple[tuple[int | None, ...], tf.DType]],
+) -> tf.data.Dataset:
+    """Batches first..steps of the epoch that `begin` names when the pass begins."""
+    types = [dtype for _, dtype in signature]
+
+    def start(_: tf.Tensor) -> tf.Tensor:
+        numbers = tf.numpy_function(lambda: np.array(begin(), dtype=np.int64), [], tf.int64)
+        return tf.ensure_shape(numbers, [2])
+
+    def batches_of(numbers: tf.Tensor) -> tf.data.Dataset:
+        first = tf.minimum(numbers[1], steps)
+        return tf.data.Dataset.range(first, steps).map(lambda batch: (numbers[0], batch))
+
+    def make(epoch: tf.Tensor, batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        parts = tf.numpy_function(
+            lambda e, b: gather(int(e), int(b)), [epoch, batch], types, stateful=True
+        )
+        return tuple(
+            tf.ensure_shape(part, shape) for part, (shape, _) in zip(parts, signature, strict=True)
+        )
+
+    return (
+        tf.data.Dataset.range(1)
+        .map(start)
+        .flat_map(batches_of)
+        .map(make, num_parallel_calls=_THREADS, deterministic=True)
+    )
+
+
+def _signature(
+    dataset: Dataset, names: Sequence[str], max_particles: int, max_tokens: int
+) -> list[tuple[tuple[int | None, ...], tf.DType]]:
+    known: dict[str, tuple[tuple[int | None, ...], tf.DType]] = {
+        "particle_input": ((None, max_particles, len(dataset.feature_names)), tf.float32),
+        "decay_input": ((None, max_tokens), tf.int32),
+        "event_type_input": ((None,), tf.int32),
+    }
+    return [known.get(name, ((None, max_particles), tf.int32)) for name in names]
+
+
+def _options() -> tf.data.Options:
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.deterministic = True
+    return options
+
+
+def _positive(batch_size: int) -> int:
+    if batch_size < 1:
+        raise ConfigurationError(f"batch_size must be at least 1, not {batch_size}")
+    return int(batch_size)
+
+
+def _checked_indices(dataset: Dataset, indices: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    rows = np.asarray(indices, dtype=np.int64).reshape(-1)
+    if len(rows) == 0:
+        raise InputError(
+            "there are no events to stream",
+            where=dataset.path,
+            next_step="give more events, or larger fractions of the split",
+        )
+    if rows.min() < 0 or rows.max() >= len(dataset):
+        raise IndexError(f"positions must lie in 0..{len(dataset) - 1}")
+    return rows
+
+
+def _sorted_indices(dataset: Dataset, indices: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    rows = _checked_indices(dataset, indices)
+    return rows if np.all(rows[1:] > rows[:-1]) else np.sort(rows)

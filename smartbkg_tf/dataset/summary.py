@@ -1,0 +1,241 @@
+"""The contents of ``dataset.json``, and the summary that is shown at the end."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from smartbkg_tf.dataset.information import FORMAT_VERSION
+from smartbkg_tf.dataset.layout import DatasetWriter
+from smartbkg_tf.dataset.sources import SourceReport
+from smartbkg_tf.encoding.checks import Findings
+from smartbkg_tf.events.table import EVENT_TYPES
+from smartbkg_tf.events.vocabulary import Vocabulary
+from smartbkg_tf.runtime.files import hash_of_values
+from smartbkg_tf.settings.preprocessing import PreprocessSettings
+
+#: At most so many unknown codes are recorded by name.
+_RECORDED_CODES = 1000
+
+
+def event_type_name(code: int) -> str:
+    """Name an event type.
+
+    Parameters
+    ----------
+    code : int
+        Position in `EVENT_TYPES`, or anything else.
+
+    Returns
+    -------
+    str
+        Its name, or ``unknown``.
+    """
+    return EVENT_TYPES[code] if 0 <= code < len(EVENT_TYPES) else "unknown"
+
+
+def information_of(
+    settings: PreprocessSettings,
+    writer: DatasetWriter,
+    maps: dict[str, dict[str, Any]],
+    reports: Sequence[SourceReport],
+    findings: Findings,
+    vocabulary: Vocabulary,
+) -> dict[str, Any]:
+    """Put together what ``dataset.json`` holds.
+
+    Parameters
+    ----------
+    settings : PreprocessSettings
+        What was asked for.
+    writer : DatasetWriter
+        What was written.
+    maps : dict
+        From `DatasetWriter.close`.
+    reports : sequence of SourceReport
+        What was read.
+    findings : Findings
+        What was dropped.
+    vocabulary : Vocabulary
+        Tokens.
+
+    Returns
+    -------
+    dict
+        Plain values without times, host or folder names: the same events give the same
+        file, byte by byte.
+    """
+    encoding = dataclasses.asdict(settings.encoding) | {
+        "feature_names": list(settings.encoding.feature_names),
+        "units": list(settings.encoding.units),
+    }
+    unknown: dict[str, int] = {}
+    for report in reports:
+        for code, count in report.unknown_codes.items():
+            unknown[code] = unknown.get(code, 0) + count
+    ordered = sorted(unknown.items(), key=lambda item: (-item[1], item[0]))
+    identity = {
+        "format_version": FORMAT_VERSION,
+        "encoding": encoding,
+        "vocabulary": vocabulary.digest,
+        "labels": writer.label_names,
+        "maps": {name: entry["sha256"] for name, entry in maps.items()},
+    }
+    return {
+        "format_version": FORMAT_VERSION,
+        "digest": hash_of_values(identity),
+        "storage": settings.storage,
+        "key": settings.key,
+        "inputs": list(writer.inputs),
+        "encoding": encoding,
+        "vocabulary": {
+            "size": vocabulary.size,
+            "digest": vocabulary.digest,
+            "codes_file": "smartbkg_tf/events/data/pdg_codes.txt",
+        },
+        "normalisation": dataclasses.asdict(settings.normalisation),
+        "label_names": writer.label_names,
+        "observable_names": writer.observable_names,
+        "n_events": writer.n_events,
+        "n_particles": writer.n_particles,
+        "n_tokens": writer.n_tokens,
+        "max_lengths": writer.longest,
+        "truncated": writer.truncated,
+        "counts": _counts(writer),
+        "statistics": _statistics(writer),
+        "unknown_codes": dict(ordered[:_RECORDED_CODES]),
+        "n_unknown_codes": sum(unknown.values()),
+        "mode": settings.mode,
+        "dropped": findings.counts,
+        "sources": sorted(
+            (
+                {"name": r.name, "size": r.size, "sha256": r.sha256, "n_events": r.n_read}
+                for r in reports
+            ),
+            key=lambda source: (str(source["name"]), str(source["sha256"])),
+        ),
+        "seed": settings.seed,
+        "software": {
+            "smartbkg_tf": version("smartbkg_tf"),
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+        },
+        "maps": maps,
+    }
+
+
+def _counts(writer: DatasetWriter) -> dict[str, Any]:
+    names = ("passing", "failing", "unknown")
+    by_type = {
+        event_type_name(code): counts for code, counts in sorted(writer.label_counts.items())
+    }
+    total = sum(by_type.values())
+
+    def of(counts: Any) -> dict[str, dict[str, int]]:
+        return {
+            label: dict(zip(names, counts[i + 1].tolist(), strict=True))
+            for i, label in enumerate(writer.label_names)
+        }
+
+    return {
+        "labels": of(total),
+        "event_types": {name: int(counts[0, 0]) for name, counts in by_type.items()},
+        "labels_by_event_type": {name: of(counts) for name, counts in by_type.items()},
+    }
+
+
+def _statistics(writer: DatasetWriter) -> dict[str, dict[str, float]]:
+    result = writer.statistics.result()
+    if result.count == 0:
+        return {}
+    columns = {
+        "mean": result.mean,
+        "spread": result.spread,
+        "min": result.minimum,
+        "max": result.maximum,
+    }
+    return {
+        feature: {what: float(values[i]) for what, values in columns.items()}
+        for i, feature in enumerate(writer.encoding.feature_names)
+    }
+
+
+def retention(counts: dict[str, int]) -> str:
+    """Say a retention with its binomial error.
+
+    Parameters
+    ----------
+    counts : dict
+        ``passing`` and ``failing`` events.
+
+    Returns
+    -------
+    str
+        Per cent; the error is sqrt(p (1 - p) / n), or, at 0 and 1, the limit 3 / n
+        (95 % confidence).
+    """
+    passing, n = counts["passing"], counts["passing"] + counts["failing"]
+    if n == 0:
+        return "unknown"
+    p = passing / n
+    if passing == 0:
+        return f"0 % (< {min(300 / n, 100):.2g} %)"
+    if passing == n:
+        return f"100 % (> {max(100 - 300 / n, 0):.4g} %)"
+    return f"({100 * p:.2f} +- {100 * (p * (1 - p) / n) ** 0.5:.2f}) %"
+
+
+def describe_dataset(information: dict[str, Any], path: Path) -> str:
+    """Summarise a dataset for the user.
+
+    Parameters
+    ----------
+    information : dict
+        From ``dataset.json``.
+    path : pathlib.Path
+        The directory.
+
+    Returns
+    -------
+    str
+        Several lines.
+    """
+    n = information["n_events"]
+    megabytes = sum(entry["bytes"] for entry in information["maps"].values()) / 1e6
+    lines = [
+        f"dataset {path}: {n} events, {information['n_particles']} particles, "
+        f"{megabytes:.1f} MB ({information['storage']})"
+    ]
+    counts = information["counts"]
+    for label, numbers in counts["labels"].items():
+        unknown = f", {numbers['unknown']} unknown" if numbers["unknown"] else ""
+        lines.append(
+            f"  {label}: {numbers['passing']} events pass, retention {retention(numbers)}{unknown}"
+        )
+        if len(counts["event_types"]) > 1:
+            lines.extend(
+                f"    {name}: {retention(by_label[label])} of {counts['event_types'][name]}"
+                for name, by_label in counts["labels_by_event_type"].items()
+            )
+    encoding = information["encoding"]
+    for what in ("particles", "tokens"):
+        cut, limit = information["truncated"][what], encoding[f"max_{what}"]
+        if cut:
+            lines.append(
+                f"  {cut} events ({100 * cut / n:.2g} %) have more than {limit} {what} "
+                f"(longest: {information['max_lengths'][what]}) and lose their end"
+            )
+    if information["n_unknown_codes"]:
+        first = list(information["unknown_codes"].items())[:5]
+        listed = ", ".join(f"{code} ({count} times)" for code, count in first)
+        lines.append(f"  warning: PDG codes without a token became 'unknown': {listed}")
+    if information["dropped"]:
+        reasons = ", ".join(f"{count} {name}" for name, count in information["dropped"].items())
+        lines.append(f"  dropped events: {reasons}")
+    return "\n".join(lines)

@@ -1,0 +1,55 @@
+"""Check every byte of a dataset directory against its hashes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from smartbkg_tf.dataset.dataset import open_dataset
+from smartbkg_tf.dataset.information import read_information
+from smartbkg_tf.dataset.store import map_path, open_map
+from smartbkg_tf.runtime.files import sha256
+from smartbkg_tf.runtime.progress import Progress, say
+from smartbkg_tf.settings.errors import InputError, Problems
+
+
+def verify_dataset(path: str | Path) -> None:
+    """Check every byte of a dataset directory, and that its parts fit together.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The dataset directory.
+
+    Raises
+    ------
+    InputError
+        Naming every map that is missing, truncated, swapped or changed.
+    """
+    path = Path(path)
+    information = read_information(path)
+    problems = Problems()
+    n_bytes = sum(entry["bytes"] for entry in information["maps"].values())
+    with Progress("verify", total=n_bytes, unit="byte") as progress:
+        for name, entry in information["maps"].items():
+            try:
+                values = open_map(path, name, entry)
+            except InputError as error:
+                problems.add(error)
+                continue
+            if sha256(map_path(path, name)) != entry["sha256"]:
+                problems.add(
+                    f"{map_path(path, name)}: the content has changed since it was written"
+                )
+            elif name.endswith("_offsets") and (values[0] != 0 or np.any(np.diff(values) < 0)):
+                problems.add(f"{map_path(path, name)}: the offsets do not increase")
+            progress.add(entry["bytes"])
+    problems.raise_if_any(
+        "the dataset is damaged",
+        kind=InputError,
+        where=path,
+        next_step="copy it again from its source, or run preprocess again",
+    )
+    dataset = open_dataset(path)
+    say(f"verify: {path} is whole: {len(dataset)} events, {n_bytes} bytes, digest {dataset.digest}")

@@ -1,0 +1,354 @@
+"""Which events cannot be used, and why: found all together, told all together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from smartbkg_tf.encoding.encoded import EncodedEvents
+from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.events.vocabulary import Vocabulary
+
+#: What can be wrong with an event, in words. The order is that of the reports.
+REASONS: dict[str, str] = {
+    "not_finite": "NaN, infinite or too large values",
+    "negative_energy": "negative energies",
+    "mother_index": "mother indices out of range or circular",
+    "charge": "charges that are no multiple of e/3 within 42 e",
+    "too_many_particles": "more than 32767 particles",
+    "no_particles": "no particles",
+    "no_tokens": "no decay tokens",
+    "decay_string": "decay strings whose brackets do not fit together",
+    "label_value": "labels other than 1, 0 and -1 (unknown)",
+    "no_label": "no known label, where other events have one",
+    "duplicate": "a key that another, identical event has",
+    "conflict": "a key that another, different event has (particles or labels differ)",
+}
+
+#: Columns that must be finite; the position is the bit in the kernel's first mask.
+_CHECKED = ("energy", "prodTime", "x", "y", "z", "px", "py", "pz", "charge")
+
+#: So many offending keys are named.
+SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Events with the same fault.
+
+    Parameters
+    ----------
+    reason : str
+        A key of `REASONS`.
+    count : int
+        Number of events.
+    first : tuple of tuple
+        The first few as (file, experiment, run, event, production).
+    detail : tuple of str
+        Columns concerned.
+    """
+
+    reason: str
+    count: int
+    first: tuple[tuple[str, int, int, int, int], ...] = ()
+    detail: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Say it in one line."""
+        events = "1 event" if self.count == 1 else f"{self.count} events"
+        columns = f" in {', '.join(self.detail)}" if self.detail else ""
+        keys = "; ".join(
+            f"{file}: experiment {e}, run {r}, event {n}, production {p}"
+            for file, e, r, n, p in self.first
+        )
+        more = ", ..." if self.count > len(self.first) else ""
+        return f"{events} with {REASONS[self.reason]}{columns} ({keys}{more})"
+
+
+@dataclass
+class Findings:
+    """Faults of many chunks and files, added up.
+
+    Parameters
+    ----------
+    by_reason : dict of str to Finding
+        One entry per reason that occurred.
+    """
+
+    by_reason: dict[str, Finding] = field(default_factory=dict)
+
+    def add(self, finding: Finding) -> None:
+        """Add events with one fault.
+
+        Parameters
+        ----------
+        finding : Finding
+            Counts add up, the first keys stay the first ones.
+        """
+        old = self.by_reason.get(finding.reason)
+        if old is None:
+            self.by_reason[finding.reason] = finding
+            return
+        self.by_reason[finding.reason] = Finding(
+            reason=finding.reason,
+            count=old.count + finding.count,
+            first=(old.first + finding.first)[:SHOWN],
+            detail=tuple(c for c in _CHECKED if c in old.detail or c in finding.detail),
+        )
+
+    def extend(self, findings: Iterable[Finding]) -> None:
+        """Add several.
+
+        Parameters
+        ----------
+        findings : iterable of Finding
+            In the order of the events.
+        """
+        for finding in findings:
+            self.add(finding)
+
+    def __iter__(self) -> Iterator[Finding]:
+        """Iterate in the order of `REASONS`."""
+        return (self.by_reason[reason] for reason in REASONS if reason in self.by_reason)
+
+    def __len__(self) -> int:
+        """Count the different faults."""
+        return len(self.by_reason)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Reason -> number of events."""
+        return {finding.reason: finding.count for finding in self}
+
+
+def finding_of(
+    reason: str,
+    where: npt.NDArray[np.bool_] | npt.NDArray[np.int64],
+    keys: Mapping[str, npt.NDArray[np.int64]],
+    file: str | npt.NDArray[np.object_],
+    detail: tuple[str, ...] = (),
+) -> Finding:
+    """Describe chosen events.
+
+    Parameters
+    ----------
+    reason : str
+        A key of `REASONS`.
+    where : numpy.ndarray
+        Mask [n_events] or positions [n].
+    keys : mapping of str to numpy.ndarray [n_events]
+        Event keys.
+    file : str or numpy.ndarray [n_events] of str
+        Where they stand.
+    detail : tuple of str
+        Columns concerned.
+
+    Returns
+    -------
+    Finding
+        Count and first keys.
+    """
+    positions = np.flatnonzero(where) if where.dtype == bool else where
+    first = tuple(
+        (
+            file if isinstance(file, str) else str(file[i]),
+            int(keys["experiment"][i]),
+            int(keys["run"][i]),
+            int(keys["event"][i]),
+            int(keys["production"][i]),
+        )
+        for i in positions[:SHOWN]
+    )
+    return Finding(reason, len(positions), first, detail)
+
+
+def find_unusable_events(
+    table: EventTable, *, file: str = "", decay_only: bool = False
+) -> tuple[npt.NDArray[np.bool_], list[Finding]]:
+    """Find the events that must not reach a network.
+
+    Parameters
+    ----------
+    table : EventTable
+        Left unchanged.
+    file : str, default ""
+        Where the events come from, for the report.
+    decay_only : bool, default False
+        Only decay strings are read (``key=decay_strings``): events without particles
+        are then legal.
+
+    Returns
+    -------
+    usable : numpy.ndarray [n_events]
+        bool.
+    findings : list of Finding
+        Every fault; an event with several counts in each. Decay strings are looked at
+        when they are tokens (`find_unusable_strings`); duplicate keys and missing labels
+        need all files (`dataset.build`).
+    """
+    n = len(table)
+    usable = np.ones(n, dtype=np.bool_)
+    findings: list[Finding] = []
+
+    def note(reason: str, mask: npt.NDArray[np.bool_], detail: tuple[str, ...] = ()) -> None:
+        if mask.any():
+            findings.append(finding_of(reason, mask, table.keys, file, detail))
+            usable[mask] = False
+
+    lengths = np.diff(table.offsets)
+    if table.particles:
+        bits, columns = _faults(
+            np.asarray(table.offsets, dtype=np.int64),
+            np.ascontiguousarray(table.particles["motherIndex"], dtype=np.int64),
+            *(np.ascontiguousarray(table.particles[c], dtype=np.float64) for c in _CHECKED),
+        )
+        detail = tuple(c for i, c in enumerate(_CHECKED) if columns & (1 << i))
+        for bit, reason in enumerate(("not_finite", "negative_energy", "mother_index", "charge")):
+            note(reason, (bits & (1 << bit)) != 0, detail if reason == "not_finite" else ())
+        note("too_many_particles", lengths > np.iinfo(np.int16).max)
+    if not decay_only:
+        note("no_particles", lengths == 0)
+    if table.labels:
+        wrong = np.zeros(n, dtype=np.bool_)
+        for label in table.labels.values():
+            wrong |= ~np.isin(label, (-1, 0, 1))
+        note("label_value", wrong)
+    return usable, findings
+
+
+def find_unusable_strings(
+    encoded: EncodedEvents,
+    vocabulary: Vocabulary,
+    keys: Mapping[str, npt.NDArray[np.int64]],
+    *,
+    file: str = "",
+    decay_only: bool = False,
+) -> tuple[npt.NDArray[np.bool_], list[Finding]]:
+    """Find the events whose decay string was cut off or garbled.
+
+    Parameters
+    ----------
+    encoded : EncodedEvents
+        The events.
+    vocabulary : Vocabulary
+        Gives the tokens of the brackets.
+    keys : mapping of str to numpy.ndarray [n_events]
+        Event keys, for the report.
+    file : str, default ""
+        Where the events come from, for the report.
+    decay_only : bool, default False
+        Only decay strings are read: an event without one cannot be used.
+
+    Returns
+    -------
+    usable : numpy.ndarray [n_events]
+        bool; False where brackets do not fit together, or open without a particle before
+        them, and (with `decay_only`) where there are no tokens.
+    findings : list of Finding
+        Every fault.
+    """
+    broken: npt.NDArray[np.bool_] = _unbalanced(
+        encoded.decay, encoded.decay_offsets, vocabulary.opener, vocabulary.closer
+    )
+    empty = (np.diff(encoded.decay_offsets) == 0) & decay_only
+    findings = [
+        finding_of(reason, mask, keys, file)
+        for reason, mask in (("no_tokens", empty), ("decay_string", broken))
+        if mask.any()
+    ]
+    return ~(broken | empty), findings
+
+
+@numba.njit(cache=True, nogil=True)
+def _unbalanced(
+    tokens: npt.NDArray[np.int16], offsets: npt.NDArray[np.int64], opener: int, closer: int
+) -> npt.NDArray[np.bool_]:
+    out = np.zeros(len(offsets) - 1, dtype=np.bool_)
+    for event in range(len(out)):
+        depth = 0
+        before = opener  # what stands in front of the first word: no particle
+        for i in range(offsets[event], offsets[event + 1]):
+            if tokens[i] == opener:
+                depth += 1
+                if before in (opener, closer):
+                    out[event] = True
+            elif tokens[i] == closer:
+                depth -= 1
+                if depth < 0:
+                    out[event] = True
+            before = tokens[i]
+        if depth != 0:
+            out[event] = True
+    return out
+
+
+@numba.njit(cache=True, nogil=True)
+def _faults(
+    offsets: npt.NDArray[np.int64],
+    mother: npt.NDArray[np.int64],
+    energy: npt.NDArray[np.float64],
+    time: npt.NDArray[np.float64],
+    x: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64],
+    z: npt.NDArray[np.float64],
+    px: npt.NDArray[np.float64],
+    py: npt.NDArray[np.float64],
+    pz: npt.NDArray[np.float64],
+    charge: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.uint8], int]:
+    """Bits of every event (0 not finite, 1 energy, 2 mother, 3 charge); columns not finite."""
+    largest = 3.4028234e38  # what float32 holds
+    bits = np.zeros(len(offsets) - 1, dtype=np.uint8)
+    columns = 0
+    for event in range(len(offsets) - 1):
+        begin = offsets[event]
+        n = offsets[event + 1] - begin
+        for i in range(n):
+            row = begin + i
+            bad = 0
+            # Written so that NaN fails every comparison.
+            if not abs(energy[row]) <= largest:
+                bad |= 1
+            if not abs(time[row]) <= largest:
+                bad |= 2
+            if not abs(x[row]) <= largest:
+                bad |= 4
+            if not abs(y[row]) <= largest:
+                bad |= 8
+            if not abs(z[row]) <= largest:
+                bad |= 16
+            if not abs(px[row]) <= largest:
+                bad |= 32
+            if not abs(py[row]) <= largest:
+                bad |= 64
+            if not abs(pz[row]) <= largest:
+                bad |= 128
+            if not abs(charge[row]) <= largest:
+                bad |= 256
+            elif (
+                abs(charge[row] * 3.0 - np.rint(charge[row] * 3.0)) > 1e-3
+                or abs(charge[row] * 3.0) > 127.5
+            ):
+                bits[event] |= 8
+            if bad:
+                columns |= bad
+                bits[event] |= 1
+            if energy[row] < 0.0:
+                bits[event] |= 2
+            m = mother[row]
+            if m < -1 or m >= n:
+                bits[event] |= 4
+            elif m >= i:
+                # Mothers usually stand before their daughters; only a chain that does
+                # not can be a circle.
+                steps = 0
+                while 0 <= m < n and steps <= n:
+                    m = mother[begin + m]
+                    steps += 1
+                if steps > n:
+                    bits[event] |= 4
+    return bits, columns

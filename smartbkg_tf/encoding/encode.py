@@ -1,0 +1,194 @@
+"""From a particle table to the arrays that a model reads.
+
+This one function serves the preprocessing of training tables and the filter that meets
+events one at a time, so that the two can never differ.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from smartbkg_tf.encoding.encoded import EncodedEvents, EncodingReport
+from smartbkg_tf.encoding.features import (
+    as_they_stand,
+    charge_in_thirds,
+    smartbackground,
+    sound_mothers,
+)
+from smartbkg_tf.encoding.pad import INPUTS_OF, inputs_of, pad
+from smartbkg_tf.events.decay_strings import tokenise, tokens_from_trees
+from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.events.vocabulary import Vocabulary
+from smartbkg_tf.settings.encoding import FEATURE_SETS, EncodingSettings
+
+__all__ = [
+    "FEATURES",
+    "INPUTS_OF",
+    "EncodedEvents",
+    "EncodingReport",
+    "encode",
+    "inputs_of",
+    "pad",
+]
+
+#: Columns of ``particle_input`` of the feature set ``original``.
+FEATURES = FEATURE_SETS["original"]
+
+#: The largest mother index that is stored.
+_LARGEST_INDEX = np.iinfo(np.int16).max
+
+
+def encode(table: EventTable, encoding: EncodingSettings, vocabulary: Vocabulary) -> EncodedEvents:
+    """Encode events; nothing is padded, cut or dropped yet.
+
+    Parameters
+    ----------
+    table : EventTable
+        The events; left unchanged. Without particle columns (a source of decay strings
+        only) every event has no particles.
+    encoding : EncodingSettings
+        Feature set and lengths; the lengths serve the report only.
+    vocabulary : Vocabulary
+        Tokens of PDG codes.
+
+    Returns
+    -------
+    EncodedEvents
+        Same events, same order. An event without particles is encoded as one, and an
+        unknown PDG code as token 1; both are legal here. Values that are not finite and
+        decay strings with broken brackets pass through: `checks` finds them.
+
+    Raises
+    ------
+    InputError
+        When there are no decay strings and the mothers of an event run in a ring.
+
+    Notes
+    -----
+    Decay tokens come from the decay strings where the table has them, else from the
+    trees of *all* its particles, whatever the feature set keeps. A mother's token is
+    that of ``motherPDG`` in ``original``; in ``smartbackground`` it is that of the
+    particle at the mother index (0 for -1), because basf2 hands over nothing else.
+    """
+    n_events = len(table)
+    unknown: dict[str, int] = {}
+    if table.particles:
+        mother = sound_mothers(table.offsets, _column(table, "motherIndex", np.int32))
+        columns, offsets, codes = _particles(table, encoding, vocabulary, mother)
+        for source in codes:
+            for code, count in vocabulary.unknown(source).items():
+                unknown[str(code)] = unknown.get(str(code), 0) + count
+    else:
+        mother = np.empty(0, dtype=np.int32)
+        columns, offsets = _no_particles(encoding), np.zeros(n_events + 1, dtype=np.int64)
+    if table.decay_strings is not None:
+        decay, decay_offsets, words = tokenise(table.decay_strings, vocabulary, check=False)
+        for word, count in words.items():
+            # Particle columns hold the same codes; they were counted there.
+            if not table.particles or not _is_code(word):
+                unknown[word] = unknown.get(word, 0) + count
+    elif table.particles:
+        pdg = np.asarray(table.particles["PDG"])
+        decay, decay_offsets = tokens_from_trees(pdg, mother, table.offsets, vocabulary)
+    else:
+        decay, decay_offsets = np.empty(0, np.int16), np.zeros(n_events + 1, np.int64)
+    lengths, token_lengths = np.diff(offsets), np.diff(decay_offsets)
+    return EncodedEvents(
+        offsets=offsets,
+        decay=decay,
+        decay_offsets=decay_offsets,
+        event_type=np.asarray(table.event_type, dtype=np.int8),
+        report=EncodingReport(
+            unknown_codes=unknown,
+            truncated_particles=int(np.count_nonzero(lengths > encoding.max_particles)),
+            truncated_tokens=int(np.count_nonzero(token_lengths > encoding.max_tokens)),
+            longest_particles=int(lengths.max(initial=0)),
+            longest_tokens=int(token_lengths.max(initial=0)),
+        ),
+        **columns,
+    )
+
+
+def _is_code(word: str) -> bool:
+    return word.removeprefix("-").isdigit()
+
+
+def _column(table: EventTable, name: str, dtype: type[np.generic]) -> npt.NDArray[Any]:
+    return np.ascontiguousarray(table.particles[name], dtype=dtype)
+
+
+def _no_particles(encoding: EncodingSettings) -> dict[str, Any]:
+    has_charge = "charge" in encoding.feature_names
+    return {
+        "continuous": np.empty((0, len(encoding.feature_names) - has_charge), np.float32),
+        "charge": np.empty(0, np.int8) if has_charge else None,
+        "pdg": np.empty(0, np.int16),
+        "mother_pdg": np.empty(0, np.int16),
+        "mother_index": np.empty(0, np.int16),
+    }
+
+
+def _particles(
+    table: EventTable,
+    encoding: EncodingSettings,
+    vocabulary: Vocabulary,
+    mother: npt.NDArray[np.int32],
+) -> tuple[
+    dict[str, Any],
+    npt.NDArray[np.int64],
+    list[npt.NDArray[Any]],
+]:
+    """Particle columns, their offsets, and the PDG codes that were looked up."""
+    # Old tables hold codes as floats (211.0); the vocabulary takes any number.
+    pdg = np.asarray(table.particles["PDG"])
+    mother_pdg = np.asarray(table.particles["motherPDG"])
+    if encoding.features == "original":
+        columns = ("energy", "prodTime", "x", "y", "z", "px", "py", "pz")
+        has_mother = np.nan_to_num(mother_pdg) != 0
+        mother_tokens = np.where(has_mother, vocabulary.tokens(mother_pdg), np.int16(0))
+        return (
+            {
+                "continuous": as_they_stand(*(_column(table, c, np.float64) for c in columns)),
+                "charge": charge_in_thirds(_column(table, "charge", np.float64)),
+                "pdg": vocabulary.tokens(pdg),
+                "mother_pdg": mother_tokens.astype(np.int16, copy=False),
+                "mother_index": _as_int16(mother),
+            },
+            np.asarray(table.offsets, dtype=np.int64),
+            [pdg, mother_pdg[has_mother]],
+        )
+    columns = ("prodTime", "x", "y", "z", "energy", "px", "py", "pz")
+    kept, offsets, continuous, kept_mother = smartbackground(
+        np.asarray(table.offsets, dtype=np.int64),
+        np.nan_to_num(pdg).astype(np.int64),
+        _column(table, "status", np.int64),
+        mother,
+        np.nan_to_num(mother_pdg).astype(np.int64),
+        *(_column(table, c, np.float64) for c in columns),
+    )
+    tokens = vocabulary.tokens(pdg[kept])
+    first = np.repeat(offsets[:-1], np.diff(offsets))
+    has_mother = kept_mother >= 0
+    return (
+        {
+            "continuous": continuous,
+            "charge": None,
+            "pdg": tokens,
+            "mother_pdg": np.where(
+                has_mother, tokens[first + np.maximum(kept_mother, 0)], np.int16(0)
+            ).astype(np.int16, copy=False)
+            if len(tokens)
+            else tokens,
+            "mother_index": _as_int16(kept_mother),
+        },
+        offsets,
+        [pdg[kept]],
+    )
+
+
+def _as_int16(mother: npt.NDArray[np.int32]) -> npt.NDArray[np.int16]:
+    """Mothers beyond what 16 bits hold count as none; no event of physics is that long."""
+    return np.where(mother <= _LARGEST_INDEX, mother, -1).astype(np.int16)

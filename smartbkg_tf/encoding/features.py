@@ -1,0 +1,221 @@
+"""The two feature sets, one compiled pass over the particles each.
+
+``original``: every particle of the table, values as they stand.
+
+``smartbackground``: the rules of basf2's SmartBackground module (skim package). They speak
+of *all* particles that exist right after generation. A table whose initial, virtual, ISR
+and FSR particles were dropped before (as `produce` writes it) has lost three things: those
+particles themselves, the array indices (rule 1 gives a motherless particle the mother 0,
+which is the first particle that is *left*), and the link of a particle whose mother was
+dropped. The last is recognised by ``motherIndex == -1`` with a ``motherPDG`` other than 0
+and gives mother -1, as an initial mother does by the rules. For a model that basf2 is to
+run, feed tables that hold all generated particles.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+#: Production vertices at or beyond this x, y or z are left out by ``smartbackground``, cm.
+VERTEX_LIMIT = 10.0
+
+#: Status bit of an initial particle.
+INITIAL = 1 << 5
+
+#: Mother of a particle whose mother was dropped from the table.
+_DROPPED = -2
+
+
+@numba.njit(cache=True, nogil=True)
+def as_they_stand(
+    energy: npt.NDArray[np.float64],
+    time: npt.NDArray[np.float64],
+    x: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64],
+    z: npt.NDArray[np.float64],
+    px: npt.NDArray[np.float64],
+    py: npt.NDArray[np.float64],
+    pz: npt.NDArray[np.float64],
+) -> npt.NDArray[np.float32]:
+    """Put the columns of ``original`` side by side.
+
+    Parameters
+    ----------
+    energy, time, x, y, z, px, py, pz : numpy.ndarray [n_particles]
+        float64; GeV, ns, cm.
+
+    Returns
+    -------
+    numpy.ndarray [n_particles, 8]
+        float32.
+    """
+    n = len(energy)
+    out = np.empty((n, 8), dtype=np.float32)
+    for i in range(n):
+        out[i, 0] = energy[i]
+        out[i, 1] = time[i]
+        out[i, 2] = x[i]
+        out[i, 3] = y[i]
+        out[i, 4] = z[i]
+        out[i, 5] = px[i]
+        out[i, 6] = py[i]
+        out[i, 7] = pz[i]
+    return out
+
+
+@numba.njit(cache=True, nogil=True)
+def sound_mothers(
+    offsets: npt.NDArray[np.int64], mother: npt.NDArray[np.int32]
+) -> npt.NDArray[np.int32]:
+    """Give -1 for every mother that lies outside the event or is the particle itself.
+
+    Parameters
+    ----------
+    offsets : numpy.ndarray [n_events + 1]
+        int64.
+    mother : numpy.ndarray [n_particles]
+        int32 positions within the event.
+
+    Returns
+    -------
+    numpy.ndarray [n_particles]
+        int32, -1 or a position within the event.
+    """
+    out = np.empty(len(mother), dtype=np.int32)
+    for event in range(len(offsets) - 1):
+        begin = offsets[event]
+        n = offsets[event + 1] - begin
+        for i in range(n):
+            m = mother[begin + i]
+            out[begin + i] = m if (0 <= m < n and m != i) else -1
+    return out
+
+
+@numba.njit(cache=True, nogil=True)
+def smartbackground(
+    offsets: npt.NDArray[np.int64],
+    pdg: npt.NDArray[np.int64],
+    status: npt.NDArray[np.int64],
+    mother: npt.NDArray[np.int32],
+    mother_pdg: npt.NDArray[np.int64],
+    time: npt.NDArray[np.float64],
+    x: npt.NDArray[np.float64],
+    y: npt.NDArray[np.float64],
+    z: npt.NDArray[np.float64],
+    energy: npt.NDArray[np.float64],
+    px: npt.NDArray[np.float64],
+    py: npt.NDArray[np.float64],
+    pz: npt.NDArray[np.float64],
+) -> tuple[
+    npt.NDArray[np.int64],
+    npt.NDArray[np.int64],
+    npt.NDArray[np.float32],
+    npt.NDArray[np.int32],
+]:
+    """Apply rules 1 to 7 of basf2's SmartBackground module.
+
+    Parameters
+    ----------
+    offsets : numpy.ndarray [n_events + 1]
+        int64.
+    pdg, status, mother, mother_pdg : numpy.ndarray [n_particles]
+        Integers; the mother is a position within the event or -1.
+    time, x, y, z, energy, px, py, pz : numpy.ndarray [n_particles]
+        float64; ns, cm, GeV.
+
+    Returns
+    -------
+    kept : numpy.ndarray [n_kept]
+        int64 rows of the table.
+    kept_offsets : numpy.ndarray [n_events + 1]
+        int64.
+    features : numpy.ndarray [n_kept, 8]
+        float32: t - t0, x - x0, y - y0, z - z0, E, px, py, pz.
+    kept_mother : numpy.ndarray [n_kept]
+        int32 position among the event's kept particles, or -1.
+    """
+    n_all = len(pdg)
+    kept = np.empty(n_all, dtype=np.int64)
+    kept_offsets = np.zeros(len(offsets) - 1 + 1, dtype=np.int64)
+    features = np.empty((n_all, 8), dtype=np.float32)
+    kept_mother = np.empty(n_all, dtype=np.int32)
+    # Within an event: >= 0 new index, -1 left out, -2 a quark or gluon that is followed.
+    new_index = np.empty(n_all, dtype=np.int32)
+    total = 0
+    for event in range(len(offsets) - 1):
+        begin = offsets[event]
+        n = offsets[event + 1] - begin
+        first = total
+        for i in range(n):
+            row = begin + i
+            if (
+                status[row] & INITIAL
+                or x[row] >= VERTEX_LIMIT
+                or y[row] >= VERTEX_LIMIT
+                or z[row] >= VERTEX_LIMIT
+            ):
+                new_index[row] = -1
+            elif pdg[row] == 21 or -5 <= pdg[row] <= 5:
+                new_index[row] = -2
+            else:
+                new_index[row] = total - first
+                kept[total] = row
+                total += 1
+        for j in range(first, total):
+            row = kept[j]
+            reference = kept[first]
+            features[j, 0] = time[row] - time[reference]
+            features[j, 1] = x[row] - x[reference]
+            features[j, 2] = y[row] - y[reference]
+            features[j, 3] = z[row] - z[reference]
+            features[j, 4] = energy[row]
+            features[j, 5] = px[row]
+            features[j, 6] = py[row]
+            features[j, 7] = pz[row]
+            at = row - begin
+            m = _mother_or_first(mother[row], mother_pdg[row])
+            # A chain of quarks is shorter than the event, unless it is a circle.
+            for _ in range(n):
+                if m <= 0 or new_index[begin + m] != -2:
+                    break
+                at = m
+                m = _mother_or_first(mother[begin + at], mother_pdg[begin + at])
+            kept_mother[j] = new_index[begin + m] if m >= 0 and new_index[begin + m] >= 0 else -1
+        kept_offsets[event + 1] = total
+    return kept[:total], kept_offsets, features[:total], kept_mother[:total]
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _mother_or_first(mother: int, mother_pdg: int) -> int:
+    """Rule 1: the first particle where there is no mother; -2 where it was dropped."""
+    if mother >= 0:
+        return mother
+    return 0 if mother_pdg == 0 else _DROPPED
+
+
+@numba.njit(cache=True, nogil=True)
+def charge_in_thirds(
+    charge: npt.NDArray[np.float64],
+) -> npt.NDArray[np.int8]:
+    """Express charges in units of e/3, in which quarks are whole numbers too.
+
+    Parameters
+    ----------
+    charge : numpy.ndarray [n_particles]
+        float64, in units of e.
+
+    Returns
+    -------
+    numpy.ndarray [n_particles]
+        int8, rounded and limited to -127..127; 0 for NaN.
+    """
+    out = np.empty(len(charge), dtype=np.int8)
+    for i in range(len(charge)):
+        value = charge[i] * 3.0
+        if not np.isfinite(value):
+            out[i] = 0
+        else:
+            out[i] = np.int8(min(max(np.rint(value), -127.0), 127.0))
+    return out

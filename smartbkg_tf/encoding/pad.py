@@ -1,0 +1,196 @@
+"""From encoded events to batches of fixed length, in compiled loops without a Python loop.
+
+Longer events lose their end, never their beginning. A mother beyond the end is none (-1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from smartbkg_tf.encoding.encoded import EncodedEvents
+from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
+
+#: Everything that a model may read.
+INPUT_NAMES = (
+    "particle_input",
+    "pdg_input",
+    "mother_pdg_input",
+    "mother_index_input",
+    "decay_input",
+    "event_type_input",
+)
+
+#: What the three variants of the original network read.
+INPUTS_OF: dict[str, tuple[str, ...]] = {
+    "combined": ("particle_input", "pdg_input", "mother_pdg_input", "decay_input"),
+    "particles": ("particle_input", "pdg_input", "mother_pdg_input"),
+    "decay": ("decay_input",),
+}
+
+
+def inputs_of(inputs: str | Sequence[str]) -> tuple[str, ...]:
+    """Name the arrays that a model reads.
+
+    Parameters
+    ----------
+    inputs : str or sequence of str
+        A variant (combined, particles, decay), or names of inputs, for example a
+        model's own ``input_names``.
+
+    Returns
+    -------
+    tuple of str
+        Names out of `INPUT_NAMES`.
+
+    Raises
+    ------
+    ConfigurationError
+        When a name is not known.
+    """
+    if isinstance(inputs, str):
+        if inputs not in INPUTS_OF:
+            raise ConfigurationError(
+                f"'{inputs}' names no model inputs; {did_you_mean(inputs, INPUTS_OF)}"
+            )
+        return INPUTS_OF[inputs]
+    for name in inputs:
+        if name not in INPUT_NAMES:
+            raise ConfigurationError(
+                f"'{name}' is no input of a model; {did_you_mean(name, INPUT_NAMES)}"
+            )
+    return tuple(inputs)
+
+
+def pad(
+    encoded: EncodedEvents,
+    rows: npt.ArrayLike | None,
+    inputs: str | Sequence[str],
+    max_particles: int,
+    max_tokens: int,
+) -> dict[str, npt.NDArray[Any]]:
+    """Make one batch.
+
+    Parameters
+    ----------
+    encoded : EncodedEvents
+        Events in memory or in memory maps.
+    rows : array_like of int [batch], optional
+        Positions of the batch's events, in any order; None takes all.
+    inputs : str or sequence of str
+        What the model reads, see `inputs_of`.
+    max_particles, max_tokens : int
+        Lengths; longer events are cut at their end, shorter ones padded with 0
+        (mother index: -1).
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        New arrays for every call: ``particle_input`` float32 [batch, max_particles,
+        n_features]; ``pdg_input``, ``mother_pdg_input``, ``mother_index_input`` int32
+        [batch, max_particles]; ``decay_input`` int32 [batch, max_tokens];
+        ``event_type_input`` int32 [batch]. Only those that were asked for.
+
+    Raises
+    ------
+    ConfigurationError
+        When a name of an input is not known.
+    IndexError
+        When a position lies outside the events.
+    """
+    n = len(encoded)
+    events = np.arange(n) if rows is None else np.asarray(rows, dtype=np.int64).reshape(-1)
+    if len(events) and (events.min() < 0 or events.max() >= n):
+        raise IndexError(f"positions must lie in 0..{n - 1}")
+    batch: dict[str, npt.NDArray[Any]] = {}
+    for name in inputs_of(inputs):
+        if name == "particle_input":
+            batch[name] = _pad_features(encoded, events, max_particles)
+        elif name == "decay_input":
+            batch[name] = np.zeros((len(events), max_tokens), dtype=np.int32)
+            _fill(encoded.decay, encoded.decay_offsets, events, batch[name])
+        elif name == "event_type_input":
+            batch[name] = np.asarray(encoded.event_type)[events].astype(np.int32)
+        elif name == "mother_index_input":
+            batch[name] = np.full((len(events), max_particles), -1, dtype=np.int32)
+            _fill(encoded.mother_index, encoded.offsets, events, batch[name])
+            without_lost_mothers(batch[name])
+        else:
+            column = encoded.pdg if name == "pdg_input" else encoded.mother_pdg
+            batch[name] = np.zeros((len(events), max_particles), dtype=np.int32)
+            _fill(column, encoded.offsets, events, batch[name])
+    return batch
+
+
+def _pad_features(
+    encoded: EncodedEvents, events: npt.NDArray[np.int64], length: int
+) -> npt.NDArray[np.float32]:
+    out = np.zeros((len(events), length, encoded.n_features), dtype=np.float32)
+    charge = encoded.charge
+    _fill_features(encoded.continuous, encoded.offsets, events, out)
+    if charge is not None:
+        _fill_charge(charge, encoded.offsets, events, out)
+    return out
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill(
+    values: npt.NDArray[np.int16],
+    offsets: npt.NDArray[np.int64],
+    events: npt.NDArray[np.int64],
+    out: npt.NDArray[np.int32],
+) -> None:
+    for b in range(len(events)):
+        begin = offsets[events[b]]
+        n = min(offsets[events[b] + 1] - begin, out.shape[1])
+        for i in range(n):
+            out[b, i] = values[begin + i]
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill_features(
+    values: npt.NDArray[np.float32],
+    offsets: npt.NDArray[np.int64],
+    events: npt.NDArray[np.int64],
+    out: npt.NDArray[np.float32],
+) -> None:
+    for b in range(len(events)):
+        begin = offsets[events[b]]
+        n = min(offsets[events[b] + 1] - begin, out.shape[1])
+        for i in range(n):
+            for k in range(values.shape[1]):
+                out[b, i, k] = values[begin + i, k]
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill_charge(
+    thirds: npt.NDArray[np.int8],
+    offsets: npt.NDArray[np.int64],
+    events: npt.NDArray[np.int64],
+    out: npt.NDArray[np.float32],
+) -> None:
+    last = out.shape[2] - 1
+    for b in range(len(events)):
+        begin = offsets[events[b]]
+        n = min(offsets[events[b] + 1] - begin, out.shape[1])
+        for i in range(n):
+            out[b, i, last] = np.float32(thirds[begin + i]) / np.float32(3)
+
+
+@numba.njit(cache=True, nogil=True)
+def without_lost_mothers(mothers: npt.NDArray[np.int32]) -> None:
+    """Set mothers beyond the padded length to -1, in place.
+
+    Parameters
+    ----------
+    mothers : numpy.ndarray [batch, length]
+        int32.
+    """
+    for b in range(mothers.shape[0]):
+        for i in range(mothers.shape[1]):
+            if mothers[b, i] >= mothers.shape[1]:
+                mothers[b, i] = -1

@@ -1,0 +1,97 @@
+"""Training tables in HDF5: what `pandas.read_hdf` reads, written and read columnar.
+
+Keys of a file
+--------------
+``train_events``
+    One row per particle: MultiIndex (label, evtNum, arrayIndex), the columns of
+    `smartbkg_tf.events.table.PARTICLE_COLUMNS`.
+``decay_strings``
+    One row per event: index evtNum; columns label, decay_str.
+``events``
+    One row per event, in the order of the other two: experiment, run, event, production,
+    n_particles, event_type (text), ``label_<skim>``, and the bias observables.
+
+Files of the original project have no ``events``. Then an event ends where evtNum or label
+changes or arrayIndex does not grow, and the missing parts of its key are filled:
+experiment -1, run = how often this evtNum came before in the file, production = a number
+made of the file's content (see `smartbkg_tf.events.event_index.content_number`), the same
+wherever the file lies and whatever it is called. Events of different files, and equal
+numbers within one, so stay different. Their skim is called ``label``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+
+from smartbkg_tf.events.hdf5_writer import write_hdf5
+from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.events.training_file import KEYS, Key, TrainingFile, explained
+
+__all__ = ["KEYS", "Key", "TrainingFile", "count_events_hdf5", "iterate_hdf5", "write_hdf5"]
+
+
+def iterate_hdf5(
+    path: str | Path, *, key: Key = "all", chunk_events: int = 20000
+) -> Iterator[EventTable]:
+    """Read a training table piece by piece, in the order of the file.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The file; written by us or by the original project (pandas, 'fixed' or 'table').
+    key : {"all", "train_events", "decay_strings"}, default "all"
+        ``"train_events"``: no decay strings. ``"decay_strings"``: no particles.
+        ``"all"``: both; decay strings that are missing are built from the particles.
+    chunk_events : int, default 20000
+        At most so many events are in memory at a time.
+
+    Yields
+    ------
+    EventTable
+        The next events.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, no HDF5 file, damaged, empty, or lacks a key or column;
+        when its tables disagree; when a column holds what it cannot hold.
+    ValueError
+        When `key` or `chunk_events` is out of range.
+    """
+    if chunk_events < 1:
+        raise ValueError(f"chunk_events={chunk_events}: must be at least 1")
+    with TrainingFile(path, key) as file:
+        for start in range(0, len(file), chunk_events):
+            yield file.read(start, start + chunk_events)
+
+
+def count_events_hdf5(path: str | Path, *, key: Key | None = None) -> int:
+    """Count the events of a training table without reading its particles.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The file.
+    key : {"all", "train_events", "decay_strings"}, optional
+        What would be read; by default whichever the file has.
+
+    Returns
+    -------
+    int
+        Number of events.
+
+    Raises
+    ------
+    InputError
+        As `iterate_hdf5`.
+    """
+    if key is None:
+        key = "all"
+        with explained(Path(path)), h5py.File(path, "r") as file:
+            if "train_events" not in file and "decay_strings" in file:
+                key = "decay_strings"
+    with TrainingFile(path, key) as file:
+        return len(file)

@@ -1,0 +1,256 @@
+"""Read the generated particles of basf2 mDST files (ROOT).
+
+Which particles
+    Only primary ones (status bit 0) whose status has none of the bits 4 (virtual),
+    5 (initial), 6 (ISR photon), 7 (FSR photon). Particles that Geant4 made are not primary.
+Mother links
+    ``m_mother`` counts from 1, 0 is none; the links are translated to positions among the
+    kept particles. A mother that was dropped gives ``motherIndex`` -1, and its code stays in
+    ``motherPDG``: where the virtual photon of a continuum event is dropped, each quark or
+    tau begins a tree of its own in the decay string, and no branch is grafted elsewhere.
+Numbers
+    Mass, energy, momentum, time (ns) and vertex (cm) as stored; the files hold float32.
+    Time counts from the trigger, so that whole events are shifted by the same amount.
+    Charge comes from the PDG code, the number of daughters counts the kept ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from smartbkg_tf.events.columns import integers
+from smartbkg_tf.events.decay_strings import build_decay_strings
+from smartbkg_tf.events.hdf5 import KEYS, Key
+from smartbkg_tf.events.root_files import EVENT_META_DATA, BasfTree, read_event_keys
+from smartbkg_tf.events.table import (
+    EVENT_TYPES,
+    PARTICLE_COLUMNS,
+    UNKNOWN_EVENT_TYPE,
+    EventTable,
+)
+from smartbkg_tf.events.vocabulary import charges
+from smartbkg_tf.runtime.progress import say
+from smartbkg_tf.settings.errors import InputError, UserError, did_you_mean
+
+Array = npt.NDArray[Any]
+
+#: Status bits of basf2's MCParticle: https://software.belle2.org, MCParticle::EStatusBits
+PRIMARY = 1 << 0
+DROPPED = 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7
+
+#: Column -> member of MCParticles.
+_MEMBERS = {
+    "PDG": "m_pdg",
+    "mass": "m_mass",
+    "energy": "m_energy",
+    "prodTime": "m_productionTime",
+    "x": "m_productionVertex_x",
+    "y": "m_productionVertex_y",
+    "z": "m_productionVertex_z",
+    "px": "m_momentum_x",
+    "py": "m_momentum_y",
+    "pz": "m_momentum_z",
+    "status": "m_status",
+}
+_MOTHER = "m_mother"
+
+
+def event_type_code(event_type: str | int | None) -> int:
+    """Give the code of an event type.
+
+    Parameters
+    ----------
+    event_type : str or int or None
+        A name or position of `EVENT_TYPES`; None or -1 if unknown.
+
+    Returns
+    -------
+    int
+        The position, -1 if unknown.
+
+    Raises
+    ------
+    UserError
+        When there is no such event type.
+    """
+    if event_type is None or event_type == UNKNOWN_EVENT_TYPE:
+        return UNKNOWN_EVENT_TYPE
+    if isinstance(event_type, str) and event_type in EVENT_TYPES:
+        return EVENT_TYPES.index(event_type)
+    if isinstance(event_type, int) and 0 <= event_type < len(EVENT_TYPES):
+        return event_type
+    raise UserError(
+        f"there is no event type {event_type!r}; {did_you_mean(str(event_type), EVENT_TYPES)}"
+    )
+
+
+def iterate_mdst(
+    path: str | Path,
+    *,
+    key: Key = "all",
+    chunk_events: int = 20000,
+    event_type: str | int | None = None,
+) -> Iterator[EventTable]:
+    """Read a basf2 file piece by piece, in the order of the file.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        mDST, uDST or generator output with MCParticles and EventMetaData.
+    key : {"all", "train_events", "decay_strings"}, default "all"
+        ``"train_events"``: no decay strings. ``"decay_strings"``: no particles. The strings
+        are built from the mother links.
+    chunk_events : int, default 20000
+        At most so many events are in memory at a time.
+    event_type : str or int, optional
+        What the file holds, as ``"mixed"``; the file itself does not tell.
+
+    Yields
+    ------
+    EventTable
+        The next events; no labels.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, no ROOT file, damaged, without events, or lacks
+        MCParticles or EventMetaData; when mother links point nowhere.
+    UserError
+        When there is no such event type.
+    ValueError
+        When `key` or `chunk_events` is out of range.
+    """
+    if chunk_events < 1:
+        raise ValueError(f"chunk_events={chunk_events}: must be at least 1")
+    if key not in KEYS:
+        raise ValueError(f"key={key!r}: {did_you_mean(str(key), KEYS)}")
+    code = event_type_code(event_type)
+    wanted = {**EVENT_META_DATA, "MCParticles": [*_MEMBERS.values(), _MOTHER]}
+    without_charge: dict[int, int] = {}
+    with BasfTree(path, wanted) as tree:
+        if tree.n_events == 0:
+            raise InputError("holds no events", where=tree.path)
+        for start in range(0, tree.n_events, chunk_events):
+            stop = min(start + chunk_events, tree.n_events)
+            table = _read(tree, start, stop, code, key, without_charge)
+            yield table
+    if without_charge:
+        counts = ", ".join(f"{c} ({n} times)" for c, n in list(without_charge.items())[:10])
+        say(f"{path}: PDG codes whose charge is not known were taken as neutral: {counts}")
+
+
+def _read(
+    tree: BasfTree, start: int, stop: int, code: int, key: Key, without_charge: dict[int, int]
+) -> EventTable:
+    keys = read_event_keys(tree, start, stop)
+    status, counts = tree.jagged("MCParticles", _MEMBERS["status"], start, stop)
+    raw = {"status": status}
+    for name, member in (*_MEMBERS.items(), ("mother", _MOTHER)):
+        if name == "status":
+            continue
+        raw[name], lengths = tree.jagged("MCParticles", member, start, stop)
+        if not np.array_equal(lengths, counts):
+            first = int(np.argmax(lengths != counts))
+            raise InputError(
+                f"is damaged: event {start + first} has {lengths[first]} values of {member}, "
+                f"but {counts[first]} of {_MEMBERS['status']}",
+                where=tree.path,
+            )
+    kept = (status & PRIMARY != 0) & (status & DROPPED == 0)
+    event = np.repeat(np.arange(len(counts)), counts)
+    offsets = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(np.bincount(event[kept], minlength=len(counts)), out=offsets[1:])
+    particles = _particles(raw, kept, event, counts, offsets, tree, start)
+    charge, unknown = charges(particles["PDG"])
+    particles["charge"] = charge
+    for number, times in unknown.items():
+        without_charge[number] = without_charge.get(number, 0) + times
+    table = EventTable(
+        particles={name: particles[name] for name in PARTICLE_COLUMNS},
+        offsets=offsets,
+        keys=keys,
+        event_type=np.full(len(counts), code, dtype=np.int8),
+    )
+    if key == "train_events":
+        return table
+    strings = build_decay_strings(table)
+    alone = key == "decay_strings"
+    return EventTable(
+        particles={} if alone else table.particles,
+        offsets=np.zeros_like(offsets) if alone else offsets,
+        keys=keys,
+        event_type=table.event_type,
+        decay_strings=strings,
+    )
+
+
+def _particles(
+    raw: dict[str, Array],
+    kept: npt.NDArray[np.bool_],
+    event: Array,
+    counts: Array,
+    offsets: Array,
+    tree: BasfTree,
+    first_event: int,
+) -> dict[str, Array]:
+    """Choose the kept particles and translate their mother links."""
+    mother = raw["mother"].astype(np.int64)
+    wrong = (mother < 0) | (mother > counts[event])
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise InputError(
+            f"is damaged: event {first_event + int(event[row])} has {counts[event[row]]} "
+            f"particles, and one of them has the mother {mother[row]}",
+            where=f"{tree.path}: MCParticles.{_MOTHER}",
+        )
+    starts = np.cumsum(counts) - counts
+    # The row of the mother; row 0 stands in where there is none.
+    above = np.where(mother > 0, starts[event] + mother - 1, 0)
+    new_row = np.cumsum(kept) - 1
+    position = np.where(
+        (mother > 0) & (kept[above] if len(kept) else kept), new_row[above] - offsets[event], -1
+    )[kept]
+    columns: dict[str, Array] = {}
+    for name in _MEMBERS:
+        dtype = np.dtype(PARTICLE_COLUMNS[name])
+        values = raw[name][kept]
+        columns[name] = (
+            integers(values, dtype, where=f"{tree.path}: MCParticles.{_MEMBERS[name]}")
+            if dtype.kind == "i"
+            else values.astype(dtype)
+        )
+    codes = np.where(mother > 0, raw["PDG"][above], 0) if len(kept) else mother
+    columns["motherPDG"] = codes[kept].astype(np.int32)
+    columns["motherIndex"] = position.astype(np.int32)
+    rows_of_mothers = (offsets[event[kept]] + position)[position >= 0]
+    columns["nDaughters"] = np.bincount(rows_of_mothers, minlength=int(offsets[-1])).astype(
+        np.int32
+    )
+    return columns
+
+
+def count_events_mdst(path: str | Path) -> int:
+    """Count the events of a basf2 file.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The file.
+
+    Returns
+    -------
+    int
+        Number of events.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, no ROOT file, damaged, or has no tree of events.
+    """
+    with BasfTree(path, {}) as tree:
+        return tree.n_events

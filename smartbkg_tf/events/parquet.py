@@ -1,0 +1,276 @@
+"""Training tables in Parquet: one row per event, particles as lists.
+
+Columns: experiment, run, event, production, n_particles, event_type (text),
+``label_<skim>``, the observables, decay_str, and a list per particle column of
+`smartbkg_tf.events.table.PARTICLE_COLUMNS`. Any Parquet reader (pandas, polars, awkward,
+DuckDB) opens it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from smartbkg_tf.events.columns import integers, texts
+from smartbkg_tf.events.decay_strings import build_decay_strings
+from smartbkg_tf.events.event_index import event_columns, events_from_columns
+from smartbkg_tf.events.hdf5 import KEYS, Key
+from smartbkg_tf.events.table import KEY_COLUMNS, PARTICLE_COLUMNS, EventTable
+from smartbkg_tf.runtime.files import whole_file
+from smartbkg_tf.settings.errors import InputError, OutputError, did_you_mean
+
+Array = npt.NDArray[Any]
+
+_MADE_BY = "such files are made by: python -m smartbkg_tf.produce ... format=parquet"
+
+#: Events that are packed together; a reader holds one such group in memory.
+ROW_GROUP = 5000
+
+
+def write_parquet(path: str | Path, table: EventTable) -> None:
+    """Write a training table, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The file; one of that name is replaced.
+    table : EventTable
+        With particles, decay strings or both; decay strings that are missing are built.
+
+    Raises
+    ------
+    OutputError
+        When the table has neither particles nor decay strings, an observable has the name
+        of another column, or the file cannot be written.
+    InputError
+        When decay strings must be built and mother links are broken.
+    """
+    if not table.particles and table.decay_strings is None:
+        raise OutputError(
+            "there is nothing to write: neither particles nor decay strings", where=path
+        )
+    strings = build_decay_strings(table) if table.decay_strings is None else table.decay_strings
+    columns: dict[str, Any] = {}
+    for name, values in event_columns(table, path).items():
+        columns[name] = (
+            pa.array(texts(values, where=name), pa.string())
+            if values.dtype.kind == "S"
+            else pa.array(values)
+        )
+    columns["decay_str"] = pa.array(strings, pa.string())
+    clash = [name for name in columns if name in PARTICLE_COLUMNS]
+    if clash:
+        raise OutputError(f"an observable cannot be called '{clash[0]}'", where=path)
+    if table.particles:
+        wide = table.n_particles > np.iinfo(np.int32).max
+        make = pa.LargeListArray if wide else pa.ListArray
+        offsets = pa.array(table.offsets, pa.int64() if wide else pa.int32())
+        for name, dtype in PARTICLE_COLUMNS.items():
+            values = pa.array(np.ascontiguousarray(table.particles[name], dtype=dtype))
+            columns[name] = make.from_arrays(offsets, values)
+    with whole_file(path) as partial:
+        pq.write_table(
+            pa.table(columns),
+            partial,
+            row_group_size=ROW_GROUP,
+            compression="zstd",
+            # Dictionaries pay for codes and texts, not for numbers that never repeat.
+            use_dictionary=[
+                name for name in columns if name in ("PDG", "motherPDG", "status", "event_type")
+            ],
+        )
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError("the file does not exist", where=path, next_step=_MADE_BY) from error
+    except IsADirectoryError as error:
+        raise InputError("is a folder, not a Parquet file", where=path) from error
+    except (pa.ArrowException, OSError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"cannot be read as Parquet; it is probably truncated or damaged ({reason[:200]})",
+            where=path,
+            next_step=f"make or copy it again; {_MADE_BY}",
+        ) from error
+
+
+def _open(path: Path) -> Any:
+    with _explained(path):
+        if path.is_dir():
+            raise IsADirectoryError
+        return pq.ParquetFile(path, memory_map=False)
+
+
+def _wanted(file: Any, key: Key, path: Path) -> tuple[list[str], bool, bool]:
+    """Choose the columns to read; say whether particles and strings are among them."""
+    there = file.schema_arrow.names
+    missing = [name for name in KEY_COLUMNS if name not in there]
+    particles = key != "decay_strings"
+    strings = key != "train_events" and "decay_str" in there
+    if particles:
+        missing += [name for name in PARTICLE_COLUMNS if name not in there]
+    elif "decay_str" not in there:
+        missing.append("decay_str")
+    if missing:
+        raise InputError(
+            f"is no training table: it lacks the columns {', '.join(missing)}; "
+            f"{did_you_mean(missing[0], there, 30)}",
+            where=path,
+            next_step=_MADE_BY,
+        )
+    lists = [
+        name
+        for name, kind in zip(there, file.schema_arrow.types, strict=True)
+        if pa.types.is_nested(kind)
+    ]
+    chosen = [name for name in there if name not in lists and name != "decay_str"]
+    chosen += list(PARTICLE_COLUMNS) if particles else []
+    chosen += ["decay_str"] if strings else []
+    return chosen, particles, strings
+
+
+def iterate_parquet(
+    path: str | Path, *, key: Key = "all", chunk_events: int = 20000
+) -> Iterator[EventTable]:
+    """Read a training table piece by piece, in the order of the file.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The file.
+    key : {"all", "train_events", "decay_strings"}, default "all"
+        ``"train_events"``: no decay strings. ``"decay_strings"``: no particles.
+        ``"all"``: both; decay strings that are missing are built from the particles.
+    chunk_events : int, default 20000
+        At most so many events are in memory at a time, besides one row group of the file.
+
+    Yields
+    ------
+    EventTable
+        The next events.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, no Parquet file, damaged, empty, lacks a column, or a
+        column holds what it cannot hold.
+    ValueError
+        When `key` or `chunk_events` is out of range.
+    """
+    if chunk_events < 1:
+        raise ValueError(f"chunk_events={chunk_events}: must be at least 1")
+    if key not in KEYS:
+        raise ValueError(f"key={key!r}: {did_you_mean(str(key), KEYS)}")
+    path = Path(path)
+    with _open(path) as file:
+        if file.metadata.num_rows == 0:
+            raise InputError("holds no events", where=path, next_step=_MADE_BY)
+        names, particles, strings = _wanted(file, key, path)
+        batches = file.iter_batches(batch_size=chunk_events, columns=names)
+        first_event = 0
+        while True:
+            with _explained(path):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            yield _table(batch, path, first_event, particles, strings, key)
+            first_event += batch.num_rows
+
+
+def _plain(column: Any, where: str) -> Array:
+    """Give a column of numbers or texts as an array."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if column.null_count and not pa.types.is_floating(column.type):
+        raise InputError(f"{column.null_count} entries are missing", where=where)
+    values: Array = column.to_numpy(zero_copy_only=False)
+    return values
+
+
+def _table(
+    batch: Any, path: Path, first_event: int, particles: bool, strings: bool, key: Key
+) -> EventTable:
+    raw = {
+        name: _plain(column, f"{path}: {name}")
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+        if name not in PARTICLE_COLUMNS and name != "decay_str"
+    }
+    counts = raw.pop("n_particles", None)
+    keys, event_type, labels, observables = events_from_columns(
+        raw, batch.num_rows, str(path), first_event
+    )
+    columns: dict[str, Array] = {}
+    offsets = np.zeros(batch.num_rows + 1, dtype=np.int64)
+    if particles:
+        columns, offsets = _particles(batch, path, counts)
+    decay: npt.NDArray[np.object_] | None = None
+    if strings:
+        where = f"{path}: decay_str"
+        decay = texts(_plain(batch.column("decay_str"), where), where=where, first_row=first_event)
+    table = EventTable(columns, offsets, keys, event_type, labels, observables, decay)
+    if key == "all" and decay is None:
+        decay = build_decay_strings(table)
+        table = EventTable(columns, offsets, keys, event_type, labels, observables, decay)
+    return table
+
+
+def _particles(batch: Any, path: Path, counts: Array | None) -> tuple[dict[str, Array], Array]:
+    columns: dict[str, Array] = {}
+    offsets: Array | None = None
+    for name, dtype in PARTICLE_COLUMNS.items():
+        where = f"{path}: {name}"
+        lists = batch.column(name)
+        if not (pa.types.is_list(lists.type) or pa.types.is_large_list(lists.type)):
+            raise InputError(f"holds no lists but {lists.type}", where=where)
+        if lists.null_count:
+            raise InputError(f"the lists of {lists.null_count} events are missing", where=where)
+        borders = lists.offsets.to_numpy().astype(np.int64)
+        borders = borders - borders[0]
+        if offsets is None:
+            offsets = borders
+        elif not np.array_equal(borders, offsets):
+            raise InputError("the lists are not as long as those of the PDG codes", where=where)
+        values = _plain(lists.flatten(), where)
+        if np.dtype(dtype).kind == "i":
+            columns[name] = integers(values, dtype, where=where)
+        elif values.dtype.kind in "iufb":
+            columns[name] = np.array(values, dtype=dtype)
+        else:
+            raise InputError("holds no numbers", where=where)
+    assert offsets is not None
+    if counts is not None and not np.array_equal(np.diff(offsets), counts):
+        raise InputError("n_particles does not count the particles of each event", where=path)
+    return columns, offsets
+
+
+def count_events_parquet(path: str | Path) -> int:
+    """Count the events of a training table without reading them.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The file.
+
+    Returns
+    -------
+    int
+        Number of events.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, no Parquet file or damaged.
+    """
+    with _open(Path(path)) as file:
+        return int(file.metadata.num_rows)

@@ -1,0 +1,261 @@
+"""Open basf2 ROOT files and read flat and jagged branches of a range of events.
+
+A name is found wherever it stands: under its parent, as basf2 writes it
+(``MCParticles/MCParticles.m_pdg``, ``EventMetaData/m_event``), or at the top of the tree
+(``MCParticles.m_pdg``, ``EventMetaData.m_event``), as flat copies have it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from smartbkg_tf.events.columns import integers
+from smartbkg_tf.events.table import KEY_COLUMNS
+from smartbkg_tf.settings.errors import InputError, by_nearness, did_you_mean
+
+Array = npt.NDArray[Any]
+
+ROOT_MAGIC = b"root"
+
+
+class BasfTree:
+    """The tree of events in a basf2 ROOT file.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The file.
+    wanted : mapping of str to sequence of str
+        Collection -> names of its members that will be read, as
+        ``{"EventMetaData": ["m_event"], "MCParticles": ["m_pdg"]}``.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, no ROOT file or damaged, has no tree of events, or the
+        tree lacks some of the branches; the message names them and their likest
+        neighbours.
+    """
+
+    def __init__(self, path: str | Path, wanted: Mapping[str, Sequence[str]]) -> None:
+        self.path = Path(path)
+        _check_magic(self.path)
+        self._file: Any = None
+        try:
+            self._tree = self._open()
+            self._branches = self._find(wanted)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> Any:
+        import uproot
+
+        try:
+            self._file = uproot.open(self.path)
+            names = self._file.classnames(recursive=False, cycle=False)
+            trees = [name for name, kind in names.items() if kind == "TTree"]
+            tree = self._file["tree"] if "tree" in trees else None
+            if tree is not None:
+                self.n_events = int(tree.num_entries)
+        except Exception as error:
+            raise _damaged(self.path, error) from error
+        if tree is None:
+            raise InputError(
+                f"has no tree of events, called 'tree'; {did_you_mean('tree', names)}",
+                where=self.path,
+                next_step="give a basf2 file (mDST, uDST or generator output)",
+            )
+        return tree
+
+    def _find(self, wanted: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], Any]:
+        try:
+            there = {
+                name.rsplit("/", 2)[-2:][0] + "/" + name.rsplit("/", 1)[-1] if "/" in name else name
+                for name in self._tree.keys(recursive=True, full_paths=True)
+            }
+        except Exception as error:
+            raise _damaged(self.path, error) from error
+        branches: dict[tuple[str, str], Any] = {}
+        missing: list[str] = []
+        for collection, members in wanted.items():
+            for member in members:
+                names = (
+                    f"{collection}/{collection}.{member}",
+                    f"{collection}/{member}",
+                    f"{collection}.{member}",
+                )
+                found = next((name for name in names if name in there), None)
+                if found is None:
+                    missing.append(f"{collection}.{member}")
+                else:
+                    branches[collection, member] = self._tree[found]
+        if missing:
+            tops = sorted({name.split("/")[0].split(".")[0] for name in there})
+            gone = [name for name in wanted if name not in tops]
+            if gone:
+                text = f"its tree has no {' and no '.join(gone)}; {did_you_mean(gone[0], tops)}"
+                step = (
+                    "the file was written without the generated particles: add MCParticles and "
+                    "EventMetaData to the branches that basf2 stores"
+                )
+            else:
+                near = by_nearness(missing[0], there)[:5]
+                text = f"its tree lacks the branches {', '.join(missing)}; the likest are {near}"
+                step = "the file may come from another release: tell us which"
+            raise InputError(text, where=self.path, next_step=step)
+        return branches
+
+    def flat(self, collection: str, member: str, start: int, stop: int) -> Array:
+        """Read a branch with one number per event.
+
+        Parameters
+        ----------
+        collection, member : str
+            As given in `wanted`.
+        start, stop : int
+            Range of events.
+
+        Returns
+        -------
+        numpy.ndarray [stop - start]
+            In the type of the file, native byte order.
+
+        Raises
+        ------
+        InputError
+            When the data are damaged or of another kind.
+        """
+        values: Array = self._array(collection, member, start, stop, "np")
+        if values.dtype.kind not in "iufb" or values.ndim != 1:
+            raise InputError("holds no plain numbers", where=f"{self.path}: {collection}.{member}")
+        return values
+
+    def jagged(self, collection: str, member: str, start: int, stop: int) -> tuple[Array, Array]:
+        """Read a branch with a list of numbers per event.
+
+        Parameters
+        ----------
+        collection, member : str
+            As given in `wanted`.
+        start, stop : int
+            Range of events.
+
+        Returns
+        -------
+        values : numpy.ndarray [n]
+            The numbers of all events.
+        counts : numpy.ndarray [stop - start]
+            int64; how many each event has.
+
+        Raises
+        ------
+        InputError
+            When the data are damaged or of another kind.
+        """
+        import awkward as ak
+
+        lists = self._array(collection, member, start, stop, "ak")
+        if lists.ndim != 2:
+            raise InputError("holds no lists", where=f"{self.path}: {collection}.{member}")
+        counts = ak.to_numpy(ak.num(lists, axis=1)).astype(np.int64)
+        return np.asarray(ak.to_numpy(ak.flatten(lists))), counts
+
+    def _array(self, collection: str, member: str, start: int, stop: int, library: str) -> Any:
+        branch = self._branches[collection, member]
+        try:
+            values = branch.array(entry_start=start, entry_stop=stop, library=library)
+        except Exception as error:
+            raise _damaged(self.path, error, f"branch {collection}.{member}") from error
+        if len(values) != stop - start:
+            raise InputError(
+                f"is damaged: {stop - start} events were asked for, {len(values)} came",
+                where=f"{self.path}: {collection}.{member}",
+            )
+        return values
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+    def __enter__(self) -> BasfTree:
+        """Give the open tree."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+
+def read_event_keys(tree: BasfTree, start: int, stop: int) -> dict[str, npt.NDArray[np.int64]]:
+    """Read experiment, run, event and production from EventMetaData.
+
+    Parameters
+    ----------
+    tree : BasfTree
+        Opened with `EVENT_META_DATA`.
+    start, stop : int
+        Range of events.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray [stop - start]
+        int64.
+
+    Raises
+    ------
+    InputError
+        When the data are damaged.
+    """
+    return {
+        name: integers(
+            tree.flat("EventMetaData", f"m_{name}", start, stop),
+            np.int64,
+            where=f"{tree.path}: EventMetaData.m_{name}",
+            first_row=start,
+        )
+        for name in KEY_COLUMNS
+    }
+
+
+#: What `read_event_keys` needs.
+EVENT_META_DATA = {"EventMetaData": [f"m_{name}" for name in KEY_COLUMNS]}
+
+
+def _check_magic(path: Path) -> None:
+    try:
+        with open(path, "rb") as stream:
+            begin = stream.read(len(ROOT_MAGIC))
+    except FileNotFoundError as error:
+        raise InputError("the file does not exist", where=path) from error
+    except IsADirectoryError as error:
+        raise InputError("is a folder, not a ROOT file", where=path) from error
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", where=path) from error
+    if begin != ROOT_MAGIC:
+        raise InputError("is empty" if not begin else "is no ROOT file", where=path)
+
+
+def _damaged(path: Path, error: Exception, place: str | None = None) -> InputError:
+    """Put what uproot raises on a damaged file into one sentence."""
+    if isinstance(error, MemoryError):
+        raise error
+    lines = str(error).strip().splitlines()
+    reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return InputError(
+        f"cannot be read; it is probably truncated or damaged ({reason[:200]})",
+        where=path if place is None else f"{path}: {place}",
+        next_step="copy or make the file again",
+    )

@@ -1,0 +1,344 @@
+"""An open HDF5 training table, of which slices of events are read.
+
+What the keys hold and how missing parts are filled: `smartbkg_tf.events.hdf5`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from smartbkg_tf.events.columns import integers, labels_from, texts
+from smartbkg_tf.events.decay_strings import build_decay_strings
+from smartbkg_tf.events.event_index import (
+    EventIndex,
+    index_of_events_key,
+    index_of_particles,
+    index_of_strings,
+    mother_positions,
+)
+from smartbkg_tf.events.pandas_layout import Frame, open_frame
+from smartbkg_tf.events.table import PARTICLE_COLUMNS, EventTable
+from smartbkg_tf.settings.errors import InputError, did_you_mean
+
+Array = npt.NDArray[Any]
+
+Key = Literal["all", "train_events", "decay_strings"]
+KEYS: tuple[Key, ...] = ("all", "train_events", "decay_strings")
+
+_MADE_BY = "such files are made by: python -m smartbkg_tf.produce"
+_PARTICLE_INDEX = ("label", "evtNum", "arrayIndex")
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what h5py raises on a damaged file into a clear error.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file, for the message.
+
+    Yields
+    ------
+    None
+        Nothing; read inside the block.
+
+    Raises
+    ------
+    InputError
+        In place of OSError and of the errors of the HDF5 library.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError("the file does not exist", where=path, next_step=_MADE_BY) from error
+    except (OSError, RuntimeError, KeyError) as error:
+        text = str(error.args[0] if error.args else error)
+        if isinstance(error, KeyError) and "Unable to" not in text:
+            raise  # not from the HDF5 library: a fault of ours
+        if "truncated file" in text:
+            message = "is a truncated HDF5 file: it ends before its own table of contents says so"
+        elif "signature not found" in text:
+            message = "is no HDF5 file"
+        else:
+            message = f"cannot be read as HDF5 ({text.splitlines()[0] if text else error!r})"
+        raise InputError(
+            message, where=path, next_step=f"make or copy it again; {_MADE_BY}"
+        ) from error
+
+
+class TrainingFile:
+    """An HDF5 training table that is open for reading slices of events.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The file.
+    key : {"all", "train_events", "decay_strings"}, default "all"
+        What to read. ``"all"`` needs particles; decay strings that are not in the file
+        are built from them.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        The file.
+    label_names : tuple of str
+        The skims.
+
+    Raises
+    ------
+    InputError
+        When the file is no HDF5 file, is damaged or empty, lacks a key or a column, or
+        when its tables do not belong to each other.
+    ValueError
+        When the key is not one of the three.
+    """
+
+    def __init__(self, path: str | Path, key: Key = "all") -> None:
+        if key not in KEYS:
+            raise ValueError(f"key={key!r}: {did_you_mean(str(key), KEYS)}")
+        self.path = Path(path)
+        self.key = key
+        with explained(self.path):
+            if self.path.is_dir():
+                raise InputError("is a folder, not an HDF5 file", where=self.path)
+            self._file = h5py.File(self.path, "r")
+        try:
+            with explained(self.path):
+                self._open()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _open(self) -> None:
+        present = [str(name) for name in self._file]
+        self._particles = self._frame("train_events", needed=self.key != "decay_strings")
+        self._strings = self._frame("decay_strings", needed=self.key == "decay_strings")
+        events = open_frame(self._file, "events", self.path) if "events" in present else None
+        if self._particles is not None:
+            self._check_particle_columns(self._particles)
+        self._index = self._make_index(events)
+        self._strings_checked_to = 0
+        if len(self) == 0:
+            raise InputError("holds no events", where=self.path, next_step=_MADE_BY)
+        if self._strings is not None and self._strings.n_rows != len(self):
+            raise InputError(
+                f"the keys do not belong to each other: 'decay_strings' has "
+                f"{self._strings.n_rows} events, "
+                f"{'events' if events is not None else 'train_events'} has {len(self)}",
+                where=self.path,
+                next_step="read one of them alone with key=train_events or key=decay_strings"
+                if events is None
+                else "make the file again",
+            )
+
+    def _frame(self, key: str, needed: bool) -> Frame | None:
+        if key not in self._file:
+            if not needed:
+                return None
+            there = did_you_mean(key, self._file) if len(self._file) else "it holds no keys"
+            other = {"train_events": "decay_strings", "decay_strings": "train_events"}[key]
+            raise InputError(
+                f"has no key '{key}'; {there}",
+                where=self.path,
+                next_step=f"read it with key={other}" if other in self._file else _MADE_BY,
+            )
+        if not needed and self.key != "all":
+            return None
+        frame = open_frame(self._file, key, self.path)
+        # Index levels without a name are taken in the order in which pandas keeps them.
+        if key == "train_events" and len(frame.index_names) == 3 and "" in frame.index_names:
+            frame.rename_index(_PARTICLE_INDEX)
+        unnamed = "evtNum" not in frame.columns + frame.index_names
+        if key == "decay_strings" and unnamed and len(frame.index_names) == 1:
+            frame.rename_index(("evtNum",))
+        return frame
+
+    def _check_particle_columns(self, frame: Frame) -> None:
+        there = (*frame.index_names, *frame.columns)
+        missing = [name for name in (*_PARTICLE_INDEX, *PARTICLE_COLUMNS) if name not in there]
+        if missing:
+            raise InputError(
+                f"lacks the columns {', '.join(missing)}; {did_you_mean(missing[0], there, 30)}",
+                where=f"{self.path}: train_events",
+                next_step=_MADE_BY,
+            )
+
+    def _make_index(self, events: Frame | None) -> EventIndex:
+        if events is not None:
+            return index_of_events_key(events, self._particles, self._strings, self.path)
+        if self._particles is not None:
+            return index_of_particles(self._particles, self.path)
+        assert self._strings is not None
+        return index_of_strings(self._strings, self.path)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the skims."""
+        return tuple(self._index.labels)
+
+    def __len__(self) -> int:
+        """Count the events."""
+        return len(self._index)
+
+    def __enter__(self) -> TrainingFile:
+        """Give the open file."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def read(self, start: int, stop: int) -> EventTable:
+        """Read a slice of events.
+
+        Parameters
+        ----------
+        start, stop : int
+            Positions of events in the file.
+
+        Returns
+        -------
+        EventTable
+            ``particles`` is empty with ``key="decay_strings"``; ``decay_strings`` is None
+            with ``key="train_events"``.
+
+        Raises
+        ------
+        InputError
+            When the data are damaged, or the tables disagree in these events.
+        """
+        start, stop = max(start, 0), min(stop, len(self))
+        part = self._index.slice(start, stop)
+        with explained(self.path):
+            particles = self._read_particles(part, start) if self._particles is not None else {}
+            strings = self._read_strings(part, start) if self._strings is not None else None
+        offsets = part.offsets if particles else np.zeros(len(part) + 1, dtype=np.int64)
+        table = EventTable(
+            particles=particles,
+            offsets=offsets,
+            keys=part.keys,
+            event_type=part.event_type,
+            labels=part.labels,
+            observables=part.observables,
+            decay_strings=strings,
+        )
+        if self.key == "all" and strings is None:
+            table = _with_strings(table)
+        return table
+
+    def _read_particles(self, part: EventIndex, first_event: int) -> dict[str, Any]:
+        frame = self._particles
+        assert frame is not None
+        low = part.first_row
+        high = low + int(part.offsets[-1])
+        where = f"{self.path}: train_events"
+        # Without 'events' the boundaries were made of these very columns.
+        check = self._index.from_events_key
+        names = [*PARTICLE_COLUMNS, "arrayIndex"] if not check else list(PARTICLE_COLUMNS)
+        raw = frame.read([*names, *(("label", "evtNum") if check else ())], low, high)
+        if check:
+            for name, expected in (("evtNum", part.keys["event"]), ("label", part.first_label)):
+                self._compare(raw.pop(name), expected, part, name, first_event, where)
+        columns: dict[str, Any] = {}
+        for name, dtype in PARTICLE_COLUMNS.items():
+            values = raw.pop(name)
+            if np.dtype(dtype).kind == "i":
+                columns[name] = integers(values, dtype, where=f"{where}: {name}", first_row=low)
+            elif values.dtype.kind in "iufb":
+                columns[name] = np.ascontiguousarray(values, dtype=dtype)
+            else:
+                raise InputError("holds no numbers", where=f"{where}: {name}")
+        if not check:
+            array_index = integers(
+                raw.pop("arrayIndex"), np.int64, where=f"{where}: arrayIndex", first_row=low
+            )
+            columns["motherIndex"] = mother_positions(
+                columns["motherIndex"], columns["motherPDG"], array_index, part.offsets
+            )
+        return columns
+
+    def _compare(
+        self,
+        found: npt.NDArray[Any],
+        expected: npt.NDArray[Any],
+        part: EventIndex,
+        name: str,
+        first_event: int,
+        where: str,
+    ) -> None:
+        """Raise at the first row that does not belong to its event."""
+        wrong = found != np.repeat(expected, np.diff(part.offsets))
+        if not wrong.any():
+            return
+        row = int(np.argmax(wrong))
+        event = int(np.searchsorted(part.offsets, row, side="right")) - 1
+        raise InputError(
+            f"does not agree with 'events': row {part.first_row + row} should belong to event "
+            f"{first_event + event} of the file ({part.describe(event)}), where {name} is "
+            f"{expected[event]}, but {name} is {found[row]} here",
+            where=where,
+            next_step="the two tables were not written together; make the file again",
+        )
+
+    def _read_strings(self, part: EventIndex, start: int) -> npt.NDArray[np.object_]:
+        frame = self._strings
+        assert frame is not None
+        where = f"{self.path}: decay_strings"
+        has_label = "label" in (*frame.columns, *frame.index_names)
+        names = ["evtNum", "decay_str", *(["label"] if has_label else [])]
+        raw = frame.read(names, start, start + len(part))
+        numbers = integers(raw["evtNum"], np.int64, where=f"{where}: evtNum", first_row=start)
+        found: list[tuple[str, Array, Array]] = [("evtNum", numbers, part.keys["event"])]
+        if has_label:
+            labels = labels_from(raw["label"], where=f"{where}: label", first_row=start)
+            found.append(("label", labels, part.first_label))
+        for name, values, expected in found:
+            wrong = values != expected
+            if wrong.any():
+                event = int(np.argmax(wrong))
+                other = "events" if self._index.from_events_key else "train_events"
+                raise InputError(
+                    f"does not agree with '{other}': event {start + event} of the file "
+                    f"({part.describe(event)}) has {name} {expected[event]} there and "
+                    f"{values[event]} here",
+                    where=where,
+                    next_step="read one of them alone with key=train_events or "
+                    "key=decay_strings, or make the file again",
+                )
+        strings = texts(raw["decay_str"], where=f"{where}: decay_str", first_row=start)
+        missing = strings == "nan"  # how pandas writes a missing text into a table
+        if missing.any():
+            raise InputError(
+                f"row {start + int(np.argmax(missing))} has no decay string", where=where
+            )
+        return strings
+
+
+def _with_strings(table: EventTable) -> EventTable:
+    return EventTable(
+        particles=table.particles,
+        offsets=table.offsets,
+        keys=table.keys,
+        event_type=table.event_type,
+        labels=table.labels,
+        observables=table.observables,
+        decay_strings=build_decay_strings(table),
+    )

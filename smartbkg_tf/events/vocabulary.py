@@ -1,0 +1,316 @@
+"""The PDG codes that a model knows, as tokens, and the electric charge of a code.
+
+One vocabulary serves the PDG and mother-PDG columns and the decay strings: token 0 is
+padding, 1 is "unknown", code i of the list has token ``2 + i``, and the two brackets of
+the decay strings follow behind the last code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from smartbkg_tf.settings.errors import ConfigurationError
+
+PADDING = 0
+UNKNOWN = 1
+FIRST_CODE = 2
+
+#: How the daughters of a particle are opened and closed in a decay string.
+OPENER = "(-->"
+CLOSER = "<--)"
+
+#: EvtGen's inclusive states, whose numbers follow no numbering scheme: charge in e,
+#: from the quark content in their names (Xsd, Xsu, Xss; the Xsu stands in B- -> Xsu gamma).
+_CHARGE_OF_INCLUSIVE = {30343: 0.0, 30353: -1.0, 30363: 0.0}
+
+
+class Vocabulary:
+    """A fixed, ordered list of PDG codes and their tokens.
+
+    Parameters
+    ----------
+    codes : iterable of int
+        Distinct PDG codes; the position in the list decides the token.
+
+    Attributes
+    ----------
+    codes : numpy.ndarray [n]
+        int64, not writeable.
+    opener : int
+        Token of ``(-->``: ``2 + n``.
+    closer : int
+        Token of ``<--)``: ``3 + n``.
+    size : int
+        Number of tokens, padding and unknown included: ``4 + n``. This is the input
+        dimension of an embedding, for the PDG tokens as for the decay tokens.
+    digest : str
+        16 hexadecimal digits that change with any code or its position.
+    slot_codes, slot_tokens : numpy.ndarray [slots]
+        Lookup tables for compiled code: code c stands, if it is known, in slot
+        ``c % slots`` (the remainder is never negative); int64 and int16.
+
+    Raises
+    ------
+    ConfigurationError
+        When a code appears twice, there is none, or more than an int16 token can hold.
+
+    Examples
+    --------
+    >>> vocabulary = Vocabulary([211, -211, 22])
+    >>> vocabulary.tokens([22, -211.0, 5122, float("nan")]).tolist()
+    [4, 3, 1, 1]
+    >>> vocabulary.opener, vocabulary.closer, vocabulary.size
+    (5, 6, 7)
+    """
+
+    __slots__ = (
+        "closer",
+        "codes",
+        "digest",
+        "opener",
+        "size",
+        "slot_codes",
+        "slot_tokens",
+    )
+
+    codes: npt.NDArray[np.int64]
+    opener: int
+    closer: int
+    size: int
+    digest: str
+    slot_codes: npt.NDArray[np.int64]
+    slot_tokens: npt.NDArray[np.int16]
+
+    def __init__(self, codes: Iterable[int]) -> None:
+        listed = np.array([int(code) for code in codes], dtype=np.int64)
+        if len(listed) == 0:
+            raise ConfigurationError("a vocabulary needs at least one PDG code")
+        distinct, counts = np.unique(listed, return_counts=True)
+        if len(distinct) != len(listed):
+            twice = distinct[counts > 1][:10].tolist()
+            raise ConfigurationError(f"PDG codes stand twice in the vocabulary: {twice}")
+        size = len(listed) + 4
+        if size > np.iinfo(np.int16).max:
+            raise ConfigurationError(
+                f"a vocabulary holds at most {np.iinfo(np.int16).max - 4} PDG codes, "
+                f"not {len(listed)}"
+            )
+        slot_codes, slot_tokens = _slots(listed)
+        digest = hashlib.sha256("\n".join(str(code) for code in listed.tolist()).encode())
+        for array in (listed, slot_codes, slot_tokens):
+            array.flags.writeable = False
+        values: dict[str, Any] = {
+            "codes": listed,
+            "opener": FIRST_CODE + len(listed),
+            "closer": FIRST_CODE + len(listed) + 1,
+            "size": size,
+            "digest": digest.hexdigest()[:16],
+            "slot_codes": slot_codes,
+            "slot_tokens": slot_tokens,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a vocabulary is fixed: {name} cannot be set")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"a vocabulary is fixed: {name} cannot be removed")
+
+    def __len__(self) -> int:
+        """Count the PDG codes."""
+        return len(self.codes)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and np.array_equal(self.codes, other.codes)
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({len(self)} codes, digest {self.digest})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive the trip through a process pool."""
+        return (Vocabulary, (self.codes.tolist(),))
+
+    def tokens(self, codes: npt.ArrayLike) -> npt.NDArray[np.int16]:
+        """Translate PDG codes.
+
+        Parameters
+        ----------
+        codes : array_like [...]
+            Of any numeric type; whole floats such as 211.0 count as their integer.
+
+        Returns
+        -------
+        numpy.ndarray [...]
+            int16 of the same shape; 1 for codes that are not in the list, and for NaN
+            and broken numbers such as 211.5.
+
+        Raises
+        ------
+        TypeError
+            When the codes are not numbers.
+        """
+        whole, sound = _whole(codes)
+        slots = whole % len(self.slot_codes)
+        known = self.slot_codes[slots] == whole
+        if sound is not None:
+            known &= sound
+        return np.where(known, self.slot_tokens[slots], np.int16(UNKNOWN))
+
+    def unknown(self, codes: npt.ArrayLike) -> dict[int, int]:
+        """Count the codes that have no token.
+
+        Parameters
+        ----------
+        codes : array_like [...]
+            Of any numeric type. NaN and broken numbers have no code and are left out.
+
+        Returns
+        -------
+        dict of int to int
+            Code -> how often, the most frequent first.
+        """
+        whole, sound = _whole(codes)
+        missing = self.tokens(whole) == UNKNOWN
+        if sound is not None:
+            missing &= sound
+        values, counts = np.unique(whole[missing], return_counts=True)
+        order = np.lexsort((values, -counts))
+        return dict(zip(values[order].tolist(), counts[order].tolist(), strict=True))
+
+    def code_of(self, token: int) -> int | None:
+        """Give the PDG code of a token.
+
+        Parameters
+        ----------
+        token : int
+            A token of this vocabulary.
+
+        Returns
+        -------
+        int or None
+            None for padding, unknown and the two brackets.
+        """
+        position = token - FIRST_CODE
+        return int(self.codes[position]) if 0 <= position < len(self.codes) else None
+
+
+def _whole(
+    codes: npt.ArrayLike,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_] | None]:
+    """Give codes as int64, and which of them are whole numbers (None: all are)."""
+    values = np.asarray(codes)
+    if values.dtype.kind in "ib":
+        return values.astype(np.int64, copy=False), None
+    if values.dtype.kind == "u":
+        # Above int64 nothing is a code; such a value must not wrap to a negative one.
+        sound = values <= np.uint64(np.iinfo(np.int64).max)
+        return np.where(sound, values, 0).astype(np.int64), sound
+    if values.dtype.kind == "f":
+        with np.errstate(invalid="ignore"):
+            sound = (np.abs(values) < 2.0**53) & (values == np.rint(values))
+        return np.where(sound, values, 0).astype(np.int64), sound
+    if values.size == 0:
+        return values.astype(np.int64), None
+    raise TypeError(f"PDG codes must be numbers, not {values.dtype}")
+
+
+def _slots(
+    codes: npt.NDArray[np.int64],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int16]]:
+    """Find a number of slots for which every code has a slot of its own.
+
+    One remainder and one comparison then translate a code, in NumPy as in compiled
+    code; a binary search over the list takes five times as long.
+    """
+    slots = 8 * len(codes)
+    for trial in range(20000):
+        if len(np.unique(codes % slots)) == len(codes):
+            break
+        slots += 1 if trial < 10000 else slots // 64
+        if slots > 2**26:
+            raise ConfigurationError(f"no lookup table found for {len(codes)} PDG codes")
+    places = codes % slots
+    # An empty slot holds a code that belongs elsewhere, so that nothing matches it.
+    slot_codes = np.where(np.arange(slots) == 0, 1, 0).astype(np.int64)
+    slot_tokens = np.full(slots, UNKNOWN, dtype=np.int16)
+    slot_codes[places] = codes
+    slot_tokens[places] = np.arange(FIRST_CODE, FIRST_CODE + len(codes), dtype=np.int16)
+    return slot_codes, slot_tokens
+
+
+@lru_cache(maxsize=1)
+def default_vocabulary() -> Vocabulary:
+    """Give the vocabulary that the package ships.
+
+    Returns
+    -------
+    Vocabulary
+        All 562 codes that the Belle II software knows, and 10221, which Pythia makes.
+
+    Notes
+    -----
+    The list is ``events/data/pdg_codes.txt``: sorted by size, antiparticle first.
+    """
+    text = files("smartbkg_tf.events").joinpath("data/pdg_codes.txt").read_text("utf-8")
+    return Vocabulary(int(line) for line in text.split())
+
+
+def _charge_of(code: int) -> float | None:
+    from particle import PDGID, Particle
+    from particle.particle.particle import InvalidParticle, ParticleNotFound
+
+    if abs(code) in _CHARGE_OF_INCLUSIVE:
+        return float(np.sign(code)) * _CHARGE_OF_INCLUSIVE[abs(code)]
+    try:
+        charge = Particle.from_pdgid(code).charge
+    except (ParticleNotFound, InvalidParticle):
+        charge = None
+    if charge is None and abs(code) < 2**31:
+        charge = PDGID(code).charge
+    return None if charge is None else float(charge)
+
+
+@lru_cache(maxsize=65536)
+def _cached_charge(code: int) -> float | None:
+    return _charge_of(code)
+
+
+def charges(codes: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], dict[int, int]]:
+    """Give the electric charge of PDG codes.
+
+    Parameters
+    ----------
+    codes : array_like of int [n]
+        PDG codes.
+
+    Returns
+    -------
+    charge : numpy.ndarray [n]
+        float64, in units of e: from the table of the ``particle`` package, else from the
+        digits of the code (PDG numbering scheme, nuclei included); 0 where neither knows
+        it (Geant4's and EvtGen's bookkeeping codes, and codes of no scheme).
+    without : dict of int to int
+        The codes that neither knows, with their numbers of appearances. Codes 0 and
+        480000000 (a geantino) are neutral by definition and not counted.
+    """
+    values = np.asarray(codes)
+    distinct, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    known = [_cached_charge(int(code)) for code in distinct.tolist()]
+    table = np.array([0.0 if charge is None else charge for charge in known], dtype=np.float64)
+    without = {
+        int(code): int(count)
+        for code, count, charge in zip(distinct, counts, known, strict=True)
+        if charge is None and int(code) not in (0, 480000000)
+    }
+    return table[inverse.reshape(values.shape)] if len(table) else np.zeros(values.shape), without

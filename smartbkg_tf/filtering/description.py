@@ -1,0 +1,100 @@
+"""What must be known about a model to feed it: read from its run directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from smartbkg_tf.dataset.information import encoding_of
+from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.settings.encoding import EncodingSettings
+from smartbkg_tf.settings.errors import InputError
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """What must be known about a model to feed it and to read its answers.
+
+    Parameters
+    ----------
+    label_names : tuple of str
+        Names of the outputs: the skims.
+    encoding : EncodingSettings
+        How events are encoded.
+    max_particles : int
+        Particles per event.
+    max_tokens : int
+        Decay tokens per event.
+    vocabulary : dict
+        ``size`` and ``digest`` of the vocabulary.
+    """
+
+    label_names: tuple[str, ...]
+    encoding: EncodingSettings
+    max_particles: int
+    max_tokens: int
+    vocabulary: dict[str, Any]
+
+
+def describe_run(run: RunDirectory) -> ModelDescription:
+    """Find out what the model of a run directory reads and answers.
+
+    Parameters
+    ----------
+    run : RunDirectory
+        The run.
+
+    Returns
+    -------
+    ModelDescription
+        The description.
+
+    Raises
+    ------
+    InputError
+        When a file of the run is missing or damaged.
+    """
+    information, metadata = run.dataset_information(), read_yaml(run.metadata)
+    try:
+        encoding = encoding_of(information)
+        return ModelDescription(
+            label_names=tuple(information["label_names"]),
+            encoding=encoding,
+            max_particles=int(metadata.get("max_particles") or encoding.max_particles),
+            max_tokens=int(metadata.get("max_tokens") or encoding.max_tokens),
+            vocabulary=dict(information["vocabulary"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"the run's files do not fit together ({error!r})", where=run.path
+        ) from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file of a run directory.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    dict
+        Its values.
+
+    Raises
+    ------
+    InputError
+        When it is missing or damaged.
+    """
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"cannot be read ({error})", where=path) from error
+    if not isinstance(values, dict):
+        raise InputError("holds no settings", where=path)
+    return values

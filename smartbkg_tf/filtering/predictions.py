@@ -1,0 +1,269 @@
+"""The table of predictions: one row per event, as parquet.
+
+Columns: experiment, run, event, production (int64), event_type (text), and per skim
+``score_<skim>`` (float32, logit), ``probability_<skim>`` (float64), ``kept_<skim>``
+(bool), ``weight_<skim>`` (float64) and ``label_<skim>`` (int8, null where unknown).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from smartbkg_tf.events.table import EVENT_TYPES, KEY_COLUMNS
+from smartbkg_tf.filtering.rules import Decision
+from smartbkg_tf.runtime.files import whole_file
+from smartbkg_tf.settings.errors import InputError, did_you_mean
+
+#: Name of an event type that is not known.
+UNKNOWN = "unknown"
+_METADATA = b"smartbkg_tf"
+_PER_SKIM = ("score", "probability", "kept", "weight", "label")
+_MADE_BY = "predictions are made by: python -m smartbkg_tf.apply (or train, for its test events)"
+
+
+@dataclass(frozen=True)
+class SkimPredictions:
+    """What was predicted for one skim.
+
+    Parameters
+    ----------
+    score : numpy.ndarray [n]
+        float32, logit.
+    probability : numpy.ndarray [n]
+        float64, probability of being kept.
+    kept : numpy.ndarray [n]
+        bool.
+    weight : numpy.ndarray [n]
+        float64, 0 where not kept.
+    label : numpy.ndarray [n]
+        int8: 1 passes, 0 does not, -1 unknown.
+    """
+
+    score: npt.NDArray[np.float32]
+    probability: npt.NDArray[np.float64]
+    kept: npt.NDArray[np.bool_]
+    weight: npt.NDArray[np.float64]
+    label: npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """A table of predictions in memory.
+
+    Parameters
+    ----------
+    keys : dict of str to numpy.ndarray [n]
+        int64: experiment, run, event, production.
+    event_type : numpy.ndarray [n]
+        int8 position in `EVENT_TYPES`, -1 if unknown.
+    skims : dict of str to SkimPredictions
+        One entry per skim, in the order of the model's outputs.
+    information : dict
+        How they were made: method, seed, model, rules.
+    """
+
+    keys: dict[str, npt.NDArray[np.int64]]
+    event_type: npt.NDArray[np.int8]
+    skims: dict[str, SkimPredictions]
+    information: dict[str, Any]
+
+    def __len__(self) -> int:
+        """Give the number of events."""
+        return len(self.event_type)
+
+
+class PredictionsWriter:
+    """Write predictions chunk by chunk; the file appears when all are written.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The parquet file.
+    skims : sequence of str
+        Names of the model's outputs.
+    information : mapping, optional
+        How the predictions were made; kept in the file as JSON.
+
+    Raises
+    ------
+    OutputError
+        When the disk is full or the place cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        skims: Sequence[str],
+        information: Mapping[str, Any] | None = None,
+    ) -> None:
+        import pyarrow as pa
+
+        self.path = Path(path)
+        self.skims = tuple(skims)
+        self.rows = 0
+        types = dict(
+            zip(
+                _PER_SKIM,
+                (pa.float32(), pa.float64(), pa.bool_(), pa.float64(), pa.int8()),
+                strict=True,
+            )
+        )
+        columns = [(name, pa.int64()) for name in KEY_COLUMNS]
+        columns.append(("event_type", pa.dictionary(pa.int8(), pa.string())))
+        columns += [(f"{kind}_{skim}", types[kind]) for skim in self.skims for kind in _PER_SKIM]
+        text = json.dumps({"skims": list(self.skims), **(information or {})}, allow_nan=False)
+        self._schema = pa.schema(columns, metadata={_METADATA: text.encode()})
+        self._stack = ExitStack()
+
+    def __enter__(self) -> PredictionsWriter:
+        """Open the temporary file."""
+        from pyarrow.parquet import ParquetWriter
+
+        with ExitStack() as stack:
+            partial = stack.enter_context(whole_file(self.path))
+            self._writer = stack.enter_context(ParquetWriter(partial, self._schema))
+            self._stack = stack.pop_all()
+        return self
+
+    def write(
+        self,
+        keys: Mapping[str, npt.NDArray[np.int64]],
+        event_type: npt.NDArray[np.int8],
+        scores: npt.NDArray[np.float32],
+        decisions: Sequence[Decision],
+        labels: Mapping[str, npt.NDArray[np.int8]] | None = None,
+    ) -> None:
+        """Add events.
+
+        Parameters
+        ----------
+        keys : mapping of str to numpy.ndarray [n]
+            experiment, run, event, production.
+        event_type : numpy.ndarray [n]
+            int8 position in `EVENT_TYPES`, -1 if unknown.
+        scores : numpy.ndarray [n, skims]
+            Logits.
+        decisions : sequence of Decision
+            One for each skim.
+        labels : mapping of str to numpy.ndarray [n], optional
+            Labels by name, -1 unknown; others than the writer's skims are ignored.
+
+        Raises
+        ------
+        OutputError
+            When the disk is full.
+        """
+        import pyarrow as pa
+
+        labels = labels or {}
+        n = len(event_type)
+        # -1 becomes the last name: unknown.
+        codes = np.where(event_type < 0, len(EVENT_TYPES), event_type).astype(np.int8)
+        columns = [pa.array(np.asarray(keys[name], dtype=np.int64)) for name in KEY_COLUMNS]
+        columns.append(pa.DictionaryArray.from_arrays(pa.array(codes), [*EVENT_TYPES, UNKNOWN]))
+        for position, (skim, decision) in enumerate(zip(self.skims, decisions, strict=True)):
+            label = np.asarray(labels.get(skim, np.full(n, -1)), dtype=np.int8)
+            columns += [
+                pa.array(np.ascontiguousarray(scores[:, position], dtype=np.float32)),
+                pa.array(decision.probability),
+                pa.array(decision.kept),
+                pa.array(decision.weight),
+                pa.array(label, mask=label < 0),
+            ]
+        self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+        self.rows += n
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the file its name, or remove what was half written."""
+        self._stack.__exit__(kind, error, trace)
+
+
+def read_predictions(path: str | Path) -> Predictions:
+    """Read a table of predictions.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        A parquet file that `apply` or `train` wrote, or any with at least the event key
+        and one ``score_<skim>`` column.
+
+    Returns
+    -------
+    Predictions
+        The table; decisions that the file lacks are "keep", with weight 1.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, no parquet, or lacks columns.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError("the predictions do not exist", where=path, next_step=_MADE_BY)
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        first = str(error).splitlines()[0]
+        raise InputError(
+            f"is no whole parquet file ({first})", where=path, next_step=_MADE_BY
+        ) from error
+    names = table.column_names
+    skims = [name.removeprefix("score_") for name in names if name.startswith("score_")]
+    missing = [name for name in KEY_COLUMNS if name not in names]
+    if missing or not skims:
+        lacking = missing or ["score_<skim>"]
+        raise InputError(
+            f"lacks the column {', '.join(lacking)}; {did_you_mean(lacking[0], names)}",
+            where=path,
+            next_step=_MADE_BY,
+        )
+
+    def column(name: str, dtype: npt.DTypeLike, missing_value: object) -> npt.NDArray[Any]:
+        if name not in names:
+            return np.full(len(table), missing_value).astype(dtype)
+        values = table.column(name)
+        if values.null_count:
+            values = values.fill_null(missing_value)
+        return np.asarray(values.to_numpy()).astype(dtype)
+
+    codes = np.full(len(table), -1, dtype=np.int8)
+    if "event_type" in names:
+        encoded = table.column("event_type").cast(pa.string()).dictionary_encode().combine_chunks()
+        numbers = [
+            EVENT_TYPES.index(t) if t in EVENT_TYPES else -1 for t in encoded.dictionary.to_pylist()
+        ]
+        indices = np.asarray(encoded.indices.fill_null(len(numbers)), dtype=np.int64)
+        codes = np.array([*numbers, -1], dtype=np.int8)[indices]
+    metadata = (table.schema.metadata or {}).get(_METADATA)
+    return Predictions(
+        keys={name: column(name, np.int64, -1) for name in KEY_COLUMNS},
+        event_type=codes,
+        skims={
+            skim: SkimPredictions(
+                score=column(f"score_{skim}", np.float32, np.nan),
+                probability=column(f"probability_{skim}", np.float64, 1.0),
+                kept=column(f"kept_{skim}", np.bool_, True),
+                weight=column(f"weight_{skim}", np.float64, 1.0),
+                label=column(f"label_{skim}", np.int8, -1),
+            )
+            for skim in skims
+        },
+        information={} if metadata is None else json.loads(metadata),
+    )

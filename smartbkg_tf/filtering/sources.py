@@ -1,0 +1,195 @@
+"""What `apply` reads: event files of any kind, or a dataset directory, chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from smartbkg_tf.dataset.dataset import Dataset, open_dataset
+from smartbkg_tf.dataset.split import as_fractions
+from smartbkg_tf.events.readers import count_events, iterate_events
+from smartbkg_tf.events.table import KEY_COLUMNS
+from smartbkg_tf.filtering.description import read_yaml
+from smartbkg_tf.filtering.scorer import Scorer, Scores
+from smartbkg_tf.runtime.files import expand_inputs
+from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.settings.errors import InputError
+from smartbkg_tf.settings.filtering import ApplySettings
+
+_MADE_BY = "python -m smartbkg_tf.produce ... or python -m smartbkg_tf.preprocess ..."
+
+
+@dataclass(frozen=True)
+class ScoredChunk:
+    """Scored events.
+
+    Parameters
+    ----------
+    keys : mapping of str to numpy.ndarray [n]
+        int64: experiment, run, event, production.
+    event_type : numpy.ndarray [n]
+        int8 position in `EVENT_TYPES`, -1 if unknown.
+    scores : numpy.ndarray [n, skims]
+        float32 logits.
+    labels : mapping of str to numpy.ndarray [n]
+        int8, -1 unknown.
+    """
+
+    keys: Mapping[str, npt.NDArray[np.int64]]
+    event_type: npt.NDArray[np.int8]
+    scores: Scores
+    labels: Mapping[str, npt.NDArray[np.int8]]
+
+
+class Source:
+    """The events that a scorer is applied to.
+
+    Parameters
+    ----------
+    settings : ApplySettings
+        Input, key, chunk size, split.
+    run : RunDirectory, optional
+        The model's run, which knows the fractions of its split; None for an exported file.
+
+    Raises
+    ------
+    InputError
+        When nothing matches the input, or datasets and files are mixed.
+    """
+
+    def __init__(self, settings: ApplySettings, run: RunDirectory | None) -> None:
+        self.settings = settings
+        self.paths = expand_inputs(settings.input, made_by=_MADE_BY)
+        self.dataset: Dataset | None = None
+        self.indices: npt.NDArray[np.int64] | None = None
+        folders = [path for path in self.paths if path.is_dir()]
+        if folders:
+            if len(self.paths) > 1:
+                raise InputError(
+                    f"input: a dataset directory ({folders[0]}) is given alone, not with "
+                    f"{len(self.paths) - 1} other inputs",
+                    next_step="apply the model to each of them by itself",
+                )
+            self.dataset = open_dataset(folders[0])
+            self.indices = self._chosen(self.dataset, run)
+        elif settings.split != "all":
+            raise InputError(
+                f"split={settings.split} chooses events of a dataset directory; the input "
+                "consists of event files",
+                where=self.paths[0],
+            )
+
+    def _chosen(self, dataset: Dataset, run: RunDirectory | None) -> npt.NDArray[np.int64]:
+        part = self.settings.split
+        if part == "all":
+            return np.arange(len(dataset), dtype=np.int64)
+        if run is None:
+            raise InputError(
+                f"split={part} needs a run directory: an exported model does not know "
+                "which events it was trained on",
+                next_step="give model=RUN_DIR",
+            )
+        return split_of_run(run, dataset)[part]
+
+    def count(self) -> int | None:
+        """Count the events, where that is cheap.
+
+        Returns
+        -------
+        int or None
+            Their number.
+
+        Raises
+        ------
+        InputError
+            When a file is damaged.
+        """
+        if self.indices is not None:
+            return len(self.indices)
+        return sum(int(count_events(path)) for path in self.paths)
+
+    def scored(self, scorer: Scorer) -> Iterator[ScoredChunk]:
+        """Score all events.
+
+        Parameters
+        ----------
+        scorer : Scorer
+            The model.
+
+        Yields
+        ------
+        ScoredChunk
+            At most ``chunk_events`` events, in the order of the input.
+
+        Raises
+        ------
+        UserError
+            When an input is damaged or lacks what the model reads.
+        """
+        size = self.settings.chunk_events
+        if self.dataset is not None and self.indices is not None:
+            for start in range(0, len(self.indices), size):
+                yield score_rows(scorer, self.dataset, self.indices[start : start + size])
+            return
+        for path, table in iterate_events(self.paths, key=self.settings.key, chunk_events=size):
+            yield ScoredChunk(
+                keys=table.keys,
+                event_type=table.event_type,
+                scores=scorer.score_events(table, path),
+                labels=table.labels,
+            )
+
+
+def score_rows(scorer: Scorer, dataset: Dataset, rows: npt.NDArray[np.int64]) -> ScoredChunk:
+    """Score events of a dataset.
+
+    Parameters
+    ----------
+    scorer : Scorer
+        The model.
+    dataset : Dataset
+        The dataset.
+    rows : numpy.ndarray [n]
+        Positions of events.
+
+    Returns
+    -------
+    ScoredChunk
+        The events.
+    """
+    labels = np.asarray(dataset.labels[rows])
+    return ScoredChunk(
+        keys={name: np.asarray(dataset.keys[name])[rows] for name in KEY_COLUMNS},
+        event_type=np.asarray(dataset.event_type)[rows],
+        scores=scorer.score_dataset(dataset, rows),
+        labels={name: labels[:, i] for i, name in enumerate(dataset.label_names)},
+    )
+
+
+def split_of_run(run: RunDirectory, dataset: Dataset) -> dict[str, npt.NDArray[np.int64]]:
+    """Divide a dataset as the run did for its training.
+
+    Parameters
+    ----------
+    run : RunDirectory
+        The run; its configuration holds ``data.fractions``.
+    dataset : Dataset
+        The dataset.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray
+        Positions of train, validation and test events.
+
+    Raises
+    ------
+    InputError
+        When the run's configuration is damaged.
+    """
+    data = read_yaml(run.config).get("data")
+    if not isinstance(data, dict) or not isinstance(data.get("fractions"), dict):
+        raise InputError("data.fractions is missing", where=run.config)
+    return dataset.split(as_fractions(data["fractions"]))

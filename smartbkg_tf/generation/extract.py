@@ -1,0 +1,315 @@
+"""From Pythia's event record to the particle table.
+
+Partons, strings, beams and the copies that a shower makes are dropped; a mother link
+climbs through them to the nearest ancestor that stays, so that hadrons from a string
+hang on the B or on the virtual photon they came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from smartbkg_tf.events.table import PARTICLE_COLUMNS, EventTable
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+#: Speed of light, mm / ns (exact by definition of the metre).
+LIGHT_SPEED = 299.792458
+
+#: PDG codes: Y(4S), virtual photon (Belle II's own code), Z.
+UPSILON_4S, VIRTUAL_PHOTON, GAMMA_Z = 300553, 10022, 23
+
+#: Bits of Belle II's MCParticle status.
+PRIMARY, ISR_PHOTON, FSR_PHOTON = 1, 1 << 6, 1 << 7
+
+
+@dataclass
+class Record:
+    """Rows of Pythia's event record, of many events, as flat columns.
+
+    Parameters
+    ----------
+    code, status, mother : numpy.ndarray [n]
+        int64; `mother` is the row of the first mother in these columns, -1 for none.
+    event : numpy.ndarray [n]
+        int64 number of the event; -1 for rows of no event.
+    momentum : numpy.ndarray [n, 4]
+        (px, py, pz, E), GeV, laboratory.
+    mass : numpy.ndarray [n]
+        GeV.
+    vertex : numpy.ndarray [n, 4]
+        Production (x, y, z, ct), mm, laboratory, relative to the interaction.
+    """
+
+    code: Integers
+    status: Integers
+    mother: Integers
+    event: Integers
+    momentum: Floats
+    mass: Floats
+    vertex: Floats
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.code)
+
+    @property
+    def final(self) -> npt.NDArray[np.bool_]:
+        """Rows of particles that do not decay [n]."""
+        return self.status > 0
+
+
+def join_records(records: Sequence[Record]) -> Record:
+    """Put records one after the other; events keep their numbers.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        At least one.
+
+    Returns
+    -------
+    Record
+        All rows.
+    """
+    starts = np.cumsum([0] + [len(record) for record in records])
+    joined = {
+        f.name: np.concatenate([getattr(record, f.name) for record in records])
+        for f in fields(Record)
+    }
+    joined["mother"] = np.concatenate(
+        [
+            np.where(record.mother >= 0, record.mother + start, -1)
+            for record, start in zip(records, starts, strict=False)
+        ]
+    )
+    return Record(**joined)
+
+
+def is_parton_or_string(codes: Integers) -> npt.NDArray[np.bool_]:
+    """Tell quarks, gluons, diquarks and strings from particles.
+
+    Parameters
+    ----------
+    codes : numpy.ndarray [n]
+        PDG codes.
+
+    Returns
+    -------
+    numpy.ndarray [n]
+        bool.
+    """
+    size = np.abs(codes)
+    diquark = (size > 1000) & (size < 10_000) & (size // 10 % 10 == 0)
+    result: npt.NDArray[np.bool_] = (
+        (size < 10) | (size == 21) | diquark | ((size > 80) & (size < 100))
+    )
+    return result
+
+
+@lru_cache(maxsize=4096)
+def _charge(code: int) -> float:
+    from particle.pdgid import charge
+
+    value = 0.0 if code == VIRTUAL_PHOTON else charge(code)
+    if value is None:
+        raise ValueError(f"the charge of PDG code {code} is not known")
+    return float(value)
+
+
+def charges_of(codes: npt.NDArray[np.integer]) -> Floats:
+    """Look up electric charges.
+
+    Parameters
+    ----------
+    codes : numpy.ndarray [n]
+        PDG codes.
+
+    Returns
+    -------
+    numpy.ndarray [n]
+        Units of e.
+
+    Raises
+    ------
+    ValueError
+        For a code that encodes no charge.
+    """
+    unique, position = np.unique(codes, return_inverse=True)
+    return np.array([_charge(int(code)) for code in unique])[position]
+
+
+def extract(
+    record: Record,
+    vertices: Floats,
+    radius: float,
+    z_range: tuple[float, float],
+    keys: dict[str, Integers],
+    event_type: int,
+) -> EventTable:
+    """Make the particle table of a record.
+
+    Parameters
+    ----------
+    record : Record
+        Whole events, numbered 0 to n_events - 1.
+    vertices : numpy.ndarray [n_events, 3]
+        Interaction points, cm.
+    radius : float
+        Particles born outside this radius, cm, are dropped with all that follows...
+    z_range : tuple of two float
+        ... and so are those outside this range of z, cm: their mother left the detector first.
+    keys : dict of str to numpy.ndarray [n_events]
+        Event keys.
+    event_type : int
+        Position in `smartbkg_tf.events.table.EVENT_TYPES`.
+
+    Returns
+    -------
+    EventTable
+        All particles, with ISR and FSR photons, which bits 6 and 7 of the status mark
+        (see `without_radiation`); no labels.
+    """
+    n_events = len(vertices)
+    code, mother, kind = record.code, record.mother, np.abs(record.status)
+    has_mother = mother >= 0
+    parent = np.where(has_mother, mother, 0)
+
+    drop = is_parton_or_string(code) | (record.event < 0)
+    drop |= (np.abs(code) == 11) & (record.status < 0)
+    # A row of the same species that is no decay product repeats its mother after a recoil.
+    repeats = has_mother & (code[parent] == code) & (kind < 91)
+    drop[parent[repeats]] = True
+
+    place = record.vertex * 0.1
+    place[:, :3] += vertices[np.maximum(record.event, 0)]
+    outside = (
+        (np.hypot(place[:, 0], place[:, 1]) > radius)
+        | (place[:, 2] < z_range[0])
+        | (place[:, 2] > z_range[1])
+    )
+    # Mothers stand before daughters, so that a few passes reach the last generation.
+    while True:
+        below = outside | (has_mother & outside[parent])
+        if np.array_equal(below, outside):
+            break
+        outside = below
+    drop |= outside
+
+    ancestor = mother.copy()
+    while True:
+        climb = (ancestor >= 0) & drop[np.maximum(ancestor, 0)]
+        if not climb.any():
+            break
+        ancestor[climb] = mother[ancestor[climb]]
+
+    rows = np.flatnonzero(~drop)
+    rows = rows[np.argsort(record.event[rows], kind="stable")]
+    event = record.event[rows]
+    offsets = np.zeros(n_events + 1, dtype=np.int64)
+    np.cumsum(np.bincount(event, minlength=n_events), out=offsets[1:])
+    position = np.full(len(record), -1, dtype=np.int64)
+    position[rows] = np.arange(len(rows))
+    mother_row = np.where(ancestor[rows] >= 0, position[ancestor[rows]], -1)
+
+    pdg = code[rows]
+    pdg[pdg == GAMMA_Z] = VIRTUAL_PHOTON
+    # Photons from hadrons have kind 91; those of the shower are 51 to 59, those of the beams 41
+    # to 44 and 61 to 63 (manual of Pythia, "Particle properties", status codes).
+    photon = (pdg == 22) & (kind[rows] < 91)
+    isr = photon & ((kind[rows] < 50) | (kind[rows] >= 60))
+    status = PRIMARY + np.where(isr, ISR_PHOTON, 0) + np.where(photon & ~isr, FSR_PHOTON, 0)
+    momentum, place = record.momentum[rows], place[rows]
+    columns: dict[str, npt.NDArray[np.generic]] = {
+        "PDG": pdg,
+        "mass": record.mass[rows],
+        "charge": charges_of(pdg),
+        "energy": momentum[:, 3],
+        "prodTime": place[:, 3] * (10.0 / LIGHT_SPEED),
+        "x": place[:, 0],
+        "y": place[:, 1],
+        "z": place[:, 2],
+        "px": momentum[:, 0],
+        "py": momentum[:, 1],
+        "pz": momentum[:, 2],
+        "status": status,
+    }
+    table = EventTable(
+        particles={**columns, **_family(pdg, mother_row, event, offsets)},
+        offsets=offsets,
+        keys=keys,
+        event_type=np.full(n_events, event_type, dtype=np.int8),
+    )
+    return _with_dtypes(table)
+
+
+def _family(
+    pdg: npt.NDArray[np.generic], mother_row: Integers, event: Integers, offsets: Integers
+) -> dict[str, npt.NDArray[np.generic]]:
+    """Columns that follow from the mother's row."""
+    has = mother_row >= 0
+    return {
+        "nDaughters": np.bincount(mother_row[has], minlength=len(mother_row)),
+        "motherPDG": np.where(has, pdg[np.maximum(mother_row, 0)], 0),
+        "motherIndex": np.where(has, mother_row - offsets[event], -1),
+    }
+
+
+def _with_dtypes(table: EventTable) -> EventTable:
+    return EventTable(
+        particles={
+            name: np.ascontiguousarray(table.particles[name], dtype=dtype)
+            for name, dtype in PARTICLE_COLUMNS.items()
+        },
+        offsets=table.offsets,
+        keys=table.keys,
+        event_type=table.event_type,
+        labels=table.labels,
+        observables=table.observables,
+        decay_strings=table.decay_strings,
+    )
+
+
+def without_radiation(table: EventTable) -> EventTable:
+    """Drop ISR and FSR photons, which the training tables do not hold.
+
+    Parameters
+    ----------
+    table : EventTable
+        As `extract` makes it.
+
+    Returns
+    -------
+    EventTable
+        The other particles, with their family columns made anew.
+    """
+    status = np.asarray(table.particles["status"])
+    keep = (status & (ISR_PHOTON | FSR_PHOTON)) == 0
+    if keep.all():
+        return table
+    event = table.event_of_particle()
+    mother = np.asarray(table.particles["motherIndex"], dtype=np.int64)
+    mother_row = np.where(mother >= 0, mother + table.offsets[:-1][event], -1)
+    position = np.cumsum(keep) - 1
+    # A photon has no daughters, so no link is lost.
+    mother_row = np.where(mother_row >= 0, position[np.maximum(mother_row, 0)], -1)[keep]
+    offsets = np.zeros(len(table) + 1, dtype=np.int64)
+    np.cumsum(np.bincount(event[keep], minlength=len(table)), out=offsets[1:])
+    columns = {name: column[keep] for name, column in table.particles.items()}
+    columns |= _family(columns["PDG"], mother_row, event[keep], offsets)
+    return _with_dtypes(
+        EventTable(
+            particles=columns,
+            offsets=offsets,
+            keys=table.keys,
+            event_type=table.event_type,
+            labels=table.labels,
+            observables=table.observables,
+        )
+    )

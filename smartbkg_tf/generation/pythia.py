@@ -1,0 +1,421 @@
+"""Pythia 8 as the source of events.
+
+Mixed and charged events: Pythia does not know the Y(4S) -> B B step (its angles, its coherent
+oscillation), so that is done here and Pythia decays the B mesons. Many pairs share one
+event record, which ``nextBatch`` hands over as arrays: the loop over single events and
+the call per attribute, which cost ten times the generation itself, fall away.
+
+Continuum and tau pairs: e+ e- -> gamma* in the centre-of-mass system, then boosted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from smartbkg_tf.events.table import EVENT_TYPES
+from smartbkg_tf.generation.beams import (
+    Collision,
+    boost,
+    nominal_collision,
+    random_collisions,
+    rotation_to,
+)
+from smartbkg_tf.generation.decay_table import LostFractions, apply_decay_table, read_decay_table
+from smartbkg_tf.generation.extract import LIGHT_SPEED, UPSILON_4S, Record, charges_of, join_records
+from smartbkg_tf.settings.errors import UserError
+from smartbkg_tf.settings.generation import PythiaSource
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+#: B pairs in one event record: above some 50 the rate no longer grows, while one failure
+#: throws away more.
+PAIRS_PER_RECORD = 50
+
+#: Largest violation of four-momentum conservation of an event, GeV. Pythia's own limit is
+#: 1e-4 of the total energy.
+MOMENTUM_TOLERANCE = 1e-4
+
+_QUARKS = {"uubar": 2, "ddbar": 1, "ssbar": 3, "ccbar": 4, "taupair": 15}
+_B_MESON = {"mixed": 511, "charged": 521}
+
+
+@dataclass
+class Failures:
+    """Events that were thrown away and made anew.
+
+    Parameters
+    ----------
+    counts : collections.Counter
+        By reason.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+class PythiaEngine:
+    """Make event records of one event type.
+
+    Parameters
+    ----------
+    event_type : str
+        One of `smartbkg_tf.events.table.EVENT_TYPES`.
+    source : PythiaSource
+        Its settings.
+
+    Attributes
+    ----------
+    lost : LostFractions
+        Branching that Belle II's table has and Pythia cannot hold.
+
+    Raises
+    ------
+    UserError
+        When pythia8mc or decaylanguage is not installed, or Pythia refuses the settings.
+    """
+
+    def __init__(self, event_type: str, source: PythiaSource) -> None:
+        self.event_type = event_type
+        self.source = source
+        self.collision = nominal_collision(source.beams)
+        self.lost = LostFractions()
+        self._pythia = self._start()
+
+    def _start(self) -> Any:
+        try:
+            import pythia8mc
+        except ModuleNotFoundError as error:
+            raise UserError(
+                "source=pythia needs the package pythia8mc, which is not installed",
+                next_step="pip install 'smartbkg_tf[generate]'",
+            ) from error
+        pythia = pythia8mc.Pythia("", False)
+        if self.source.decay_table == "belle2":
+            self.lost = apply_decay_table(pythia, read_decay_table())
+        for line in self._settings():
+            if not pythia.readString(line):
+                raise UserError(f"Pythia refuses the setting '{line}'")
+        if not pythia.init():
+            raise UserError(
+                f"Pythia cannot be initialised for {self.event_type} events",
+                next_step="look at its messages above; is the collision energy sensible?",
+            )
+        return pythia
+
+    def _settings(self) -> list[str]:
+        source = self.source
+        inside = max(abs(z) for z in source.detector_z)
+        lines = [
+            "Print:quiet = on",
+            "Random:setSeed = on",
+            "Random:seed = 1",
+            # Conservation is checked per event in `_faulty`, not per record.
+            "Check:event = off",
+            "ParticleDecays:mixB = off",
+            "ParticleDecays:limitCylinder = on",
+            # mm. Twice the volume: continuum is decayed before its boost to the laboratory,
+            # and what lies outside is cut off afterwards.
+            f"ParticleDecays:xyMax = {20.0 * source.detector_radius}",
+            f"ParticleDecays:zMax = {20.0 * inside}",
+            f"130:mayDecay = {'on' if source.k_long == 'detector' else 'off'}",
+        ]
+        if not source.tau_spin_correlations:
+            lines.append("TauDecays:mode = 0")
+        if self.event_type in _B_MESON:
+            return [
+                *lines,
+                "ProcessLevel:all = off",
+                "PartonLevel:FSRinResonances = off",
+                f"{UPSILON_4S}:new = Upsilon(4S) void 3 0 0 10.5794 0.0 0.0 0.0 0.0",
+                f"{UPSILON_4S}:mayDecay = off",
+            ]
+        return [
+            *lines,
+            "Beams:idA = 11",
+            "Beams:idB = -11",
+            f"Beams:eCM = {float(self.collision.mass)!r}",
+            "WeakSingleBoson:ffbar2gmZ = on",
+            "WeakZ0:gmZmode = 1",
+            "23:onMode = off",
+            f"23:onIfAny = {_QUARKS[self.event_type]}",
+            # The default lower limit is above our energy.
+            "PhaseSpace:mHatMin = 4.0",
+            "23:mMin = 4.0",
+            f"PDF:lepton = {'on' if source.initial_state_radiation else 'off'}",
+        ]
+
+    def generate(
+        self, n_events: int, seed: int, random: np.random.Generator, failures: Failures
+    ) -> Record:
+        """Make events.
+
+        Parameters
+        ----------
+        n_events : int
+            How many.
+        seed : int
+            Pythia's seed, 1 to 900 000 000.
+        random : numpy.random.Generator
+            Random numbers of the steps made here.
+        failures : Failures
+            Counts what is thrown away.
+
+        Returns
+        -------
+        Record
+            Events 0 to n_events - 1.
+
+        Raises
+        ------
+        UserError
+            When more events fail than the settings allow.
+        """
+        self._pythia.rndm.init(seed)
+        records: list[Record] = []
+        done = tried = 0
+        while done < n_events:
+            wanted = n_events - done
+            if self.event_type in _B_MESON:
+                record, made = self._pairs(min(wanted, PAIRS_PER_RECORD), random, failures)
+                tried += min(wanted, PAIRS_PER_RECORD)
+            else:
+                record, made = self._continuum(min(wanted, 500), failures)
+                tried += min(wanted, 500)
+            if made:
+                record.event = np.where(record.event >= 0, record.event + done, -1)
+                records.append(record)
+                done += made
+            failed = tried - done
+            if failed > max(100, self.source.maximum_failures * tried):
+                raise UserError(
+                    f"{failed} of {tried} {self.event_type} events failed "
+                    f"({dict(failures.counts)})",
+                    next_step="raise source.maximum_failures or use source.decay_table=pythia",
+                )
+        return join_records(records)
+
+    def _pairs(
+        self, n: int, random: np.random.Generator, failures: Failures
+    ) -> tuple[Record, int]:
+        """Make one record of B pairs; return it and the number of good events."""
+        pythia = self._pythia
+        species = _B_MESON[self.event_type]
+        mass = pythia.particleData.m0(species)
+        lifetime = pythia.particleData.tau0(species)
+        collisions = random_collisions(self.source.beams, n, 2.0 * mass, random)
+        momenta = b_momenta(collisions, mass, random)
+        tau = random.exponential(lifetime, (n, 2))
+        codes = np.tile([species, -species], (n, 1))
+        if species == 511:
+            frequency = self.source.mixing_frequency * 1000.0 / LIGHT_SPEED  # per mm
+            codes = oscillate(codes, frequency * (tau[:, 0] - tau[:, 1]), random)
+
+        event = pythia.event
+        event.reset()
+        upsilon = collisions.total.tolist()
+        masses = collisions.mass.tolist()
+        pairs, lives, names = momenta.tolist(), tau.tolist(), codes.tolist()
+        # One call per entry is the only way into Pythia's record: three per event.
+        for i in range(n):
+            row = event.append(
+                UPSILON_4S, -22, 0, 0, 3 * i + 2, 3 * i + 3, 0, 0, *upsilon[i], masses[i]
+            )
+            for b in (0, 1):
+                event.append(names[i][b], 1, row, 0, 0, 0, 0, 0, *pairs[i][b], mass)
+                event.back().tau(lives[i][b])
+        record = _next(pythia, 1, failures)
+        if record is None:
+            failures.counts["Pythia gave up"] += n
+            return _empty_record(), 0
+        return self._keep_good(record, collisions.total, failures)
+
+    def _continuum(self, n: int, failures: Failures) -> tuple[Record, int]:
+        """Make continuum or tau-pair events; return them and the number of good events."""
+        record = _next(self._pythia, n, failures)
+        if record is None:
+            failures.counts["Pythia gave up"] += n
+            return _empty_record(), 0
+        made = int(record.event.max()) + 1
+        failures.counts["Pythia gave up"] += n - made
+        turn = rotation_to(self.collision.axis)
+        for vectors in (record.momentum, record.vertex):
+            vectors[:, :3] = vectors[:, :3] @ turn.T
+            vectors[:] = boost(vectors, self.collision.velocity)
+        return self._keep_good(record, np.tile(self.collision.total, (made, 1)), failures)
+
+    def _keep_good(
+        self, record: Record, total: Floats, failures: Failures
+    ) -> tuple[Record, int]:
+        """Throw away events that break conservation laws; number the others anew."""
+        momentum_bad, charge_bad = _faulty(record, total)
+        failures.counts["four-momentum not conserved"] += int(momentum_bad.sum())
+        failures.counts["charge not conserved"] += int((charge_bad & ~momentum_bad).sum())
+        good = ~(momentum_bad | charge_bad)
+        number = np.where(good, np.cumsum(good) - 1, -1)
+        record.event = np.where(record.event >= 0, number[record.event], -1)
+        return record, int(good.sum())
+
+
+def b_momenta(collisions: Collision, mass: float, random: np.random.Generator) -> Floats:
+    """Momenta of the B pair: dN / d cos theta ~ sin^2 theta about the beam axis.
+
+    The Y(4S) is made with spin +-1 along the beams and decays into two spinless
+    particles.
+
+    Parameters
+    ----------
+    collisions : Collision
+        n collisions.
+    mass : float
+        Of the B, GeV.
+    random : numpy.random.Generator
+        Source of random numbers.
+
+    Returns
+    -------
+    numpy.ndarray [n, 2, 4]
+        Laboratory (px, py, pz, E), GeV.
+    """
+    n = len(collisions.total)
+    energy = 0.5 * collisions.mass
+    size = np.sqrt(energy**2 - mass**2)
+    # The median of three uniform numbers in (-1, 1) has density 3/4 (1 - c^2).
+    cosine = np.median(random.uniform(-1.0, 1.0, (n, 3)), axis=1)
+    sine = np.sqrt(1.0 - cosine**2)
+    angle = random.uniform(0.0, 2.0 * np.pi, n)
+    direction = np.stack([sine * np.cos(angle), sine * np.sin(angle), cosine], axis=-1)
+    direction = np.einsum("nij,nj->ni", rotation_to(collisions.axis), direction)
+    first = size[:, None] * direction
+    pair = np.stack([first, -first], axis=1)
+    vectors = np.concatenate([pair, np.tile(energy[:, None, None], (1, 2, 1))], axis=-1)
+    return boost(vectors, collisions.velocity[:, None, :])
+
+
+def oscillate(codes: Integers, phase: Floats, random: np.random.Generator) -> Integers:
+    """Let an entangled pair of neutral B mesons oscillate.
+
+    The pair is antisymmetric, so that it is of opposite flavour whenever the first one
+    decays; the other one then has changed its flavour at its own decay with probability
+    (1 - cos(dm dt)) / 2 (The Belle II Physics Book, arXiv:1808.10567, chapter 10).
+    Integrated over time the same-flavour fraction is chi_d = x^2 / (2 (1 + x^2)), x = dm tau.
+
+    Parameters
+    ----------
+    codes : numpy.ndarray [n, 2]
+        511 and -511.
+    phase : numpy.ndarray [n]
+        dm (t1 - t2), rad.
+    random : numpy.random.Generator
+        Source of random numbers.
+
+    Returns
+    -------
+    numpy.ndarray [n, 2]
+        Flavours at decay.
+    """
+    mixed = random.random(len(codes)) < 0.5 * (1.0 - np.cos(phase))
+    which = random.integers(0, 2, len(codes))
+    result = codes.copy()
+    rows = np.flatnonzero(mixed)
+    result[rows, which[rows]] *= -1
+    return result
+
+
+def _next(pythia: Any, n: int, failures: Failures) -> Record | None:
+    """Call Pythia and read what it made; None if it made nothing."""
+    batch = None
+    with contextlib.suppress(RuntimeError, IndexError):
+        batch = pythia.nextBatch(n, "skip")
+    if batch is None or len(batch) == 0:
+        return None
+    return read_batch(batch, pairs=n == 1 and pythia.event[1].id() == UPSILON_4S)
+
+
+def read_batch(batch: Any, *, pairs: bool) -> Record:
+    """Read the arrays that ``Pythia.nextBatch`` returns.
+
+    Parameters
+    ----------
+    batch : awkward.Array
+        Events with the field ``prt``.
+    pairs : bool
+        True: one entry that holds many events, one for each Y(4S). False: one event per entry.
+
+    Returns
+    -------
+    Record
+        In Pythia's frame.
+    """
+    listing = batch.layout.content("prt")
+    offsets = np.asarray(listing.offsets.data, dtype=np.int64)
+    start, stop = int(offsets[0]), int(offsets[-1])
+    content = listing.content
+
+    def column(name: str, inside: Any = content) -> npt.NDArray[np.generic]:
+        return np.asarray(inside.content(name).data)[start:stop]
+
+    n = stop - start
+    momentum = np.stack([column(c, content.content("p")) for c in ("px", "py", "pz", "e")], axis=-1)
+    vertex = np.zeros((n, 4))
+    option = content.content("vProd")
+    index = np.asarray(option.index.data)[start:stop]
+    has = index >= 0
+    for i, name in enumerate(("px", "py", "pz", "e")):
+        vertex[has, i] = np.asarray(option.content.content(name).data)[index[has]]
+
+    entry = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    first = column("mother1").astype(np.int64)
+    # Row 0 of each entry is the system as a whole: nobody's mother.
+    mother = np.where(first > 0, first + (offsets[:-1] - start)[entry], -1)
+    code = column("id").astype(np.int64)
+    if pairs:
+        root = np.where(mother >= 0, mother, np.arange(n))
+        while True:
+            further = root[root]
+            if np.array_equal(further, root):
+                break
+            root = further
+        number = np.where(code == UPSILON_4S, np.cumsum(code == UPSILON_4S) - 1, -1)
+        event = number[root]
+    else:
+        event = entry.copy()
+        event[offsets[:-1] - start] = -1
+    return Record(
+        code=code,
+        status=column("status").astype(np.int64),
+        mother=mother,
+        event=event,
+        momentum=momentum,
+        mass=np.array(column("m"), dtype=np.float64),
+        vertex=vertex,
+    )
+
+
+def _faulty(
+    record: Record, total: Floats
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Events whose final particles do not carry the initial four-momentum or charge."""
+    rows = np.flatnonzero(record.final & (record.event >= 0))
+    event = record.event[rows]
+    n = len(total)
+    sums = np.stack(
+        [np.bincount(event, record.momentum[rows, i], minlength=n) for i in range(4)], axis=-1
+    )
+    # A comparison that is false for NaN, so that NaN counts as a fault.
+    momentum_bad = ~(np.abs(sums - total) < MOMENTUM_TOLERANCE).all(axis=-1)
+    charge = np.bincount(event, charges_of(record.code[rows]), minlength=n)
+    return momentum_bad, np.abs(charge) > 0.5
+
+
+def _empty_record() -> Record:
+    none = np.zeros(0, dtype=np.int64)
+    return Record(none, none, none, none, np.zeros((0, 4)), np.zeros(0), np.zeros((0, 4)))
+
+
+assert set(_QUARKS) | set(_B_MESON) == set(EVENT_TYPES)

@@ -1,0 +1,1 @@
+"""Skims: selections of reconstructed events, one class in one file each."""

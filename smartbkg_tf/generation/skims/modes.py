@@ -1,0 +1,228 @@
+"""Decay modes of the hadronic tag, and their translation into the combiner's arrays.
+
+``probability`` is the chance that a random candidate of the mode in the signal window is
+right; it stands for the classifiers of the Full Event Interpretation, whose output such a
+number is. The values are our own, ordered after the purities in Keck et al., Comput. Softw. Big
+Sci. 3 (2019) 6 (arXiv:1807.08680): the fewer tracks and pi0, the purer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from smartbkg_tf.settings.errors import did_you_mean
+
+#: Masses, GeV (PDG 2024).
+MASSES = {
+    "pi0": 0.1349768,
+    "K_S0": 0.497611,
+    "D0": 1.86484,
+    "D+": 1.86966,
+    "D*+": 2.01026,
+    "D*0": 2.00685,
+}
+
+#: What the combiner begins with. ``pi+far`` are pions whose track misses the beams.
+BASE = ("pi+", "pi-", "K+", "K-", "gamma", "pi+far", "pi-far")
+
+_CONJUGATE = {
+    "pi0": "pi0",
+    "gamma": "gamma",
+    "K_S0": "K_S0",
+    "pi+": "pi-",
+    "K+": "K-",
+    "pi+far": "pi-far",
+    "D0": "anti-D0",
+    "D+": "D-",
+    "D*+": "D*-",
+    "D*0": "anti-D*0",
+    "B0": "anti-B0",
+    "B+": "B-",
+}
+_CONJUGATE |= {anti: particle for particle, anti in _CONJUGATE.items()}
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One reaction.
+
+    Parameters
+    ----------
+    mother : str
+        The particle that is built.
+    products : str
+        What it is built from, with blanks between.
+    probability : float
+        See the module.
+    half_window : float
+        Largest distance of the mass (of the mass difference for D*) from its nominal value, GeV.
+        B mesons have no window of their own.
+    resolution : float
+        Width of the signal in the same quantity (deltaE for B mesons), GeV.
+    """
+
+    mother: str
+    products: str
+    probability: float
+    half_window: float
+    resolution: float
+
+    @property
+    def kind(self) -> str:
+        """How candidates are judged: ``mass``, ``difference`` or ``beam``."""
+        if self.mother.startswith("B"):
+            return "beam"
+        return "difference" if self.mother.startswith("D*") else "mass"
+
+
+LIGHT_MODES = (
+    Mode("pi0", "gamma gamma", 0.25, 0.020, 0.0060),
+    Mode("K_S0", "pi+far pi-far", 0.60, 0.015, 0.0035),
+)
+
+D_MODES = (
+    Mode("D0", "K- pi+", 0.50, 0.020, 0.0055),
+    Mode("D0", "K- pi+ pi0", 0.25, 0.035, 0.0120),
+    Mode("D0", "K- pi+ pi+ pi-", 0.20, 0.016, 0.0050),
+    Mode("D0", "K_S0 pi+ pi-", 0.35, 0.016, 0.0055),
+    Mode("D0", "K_S0 pi0", 0.40, 0.045, 0.0180),
+    Mode("D0", "K+ K-", 0.35, 0.016, 0.0050),
+    Mode("D0", "K_S0 pi+ pi- pi0", 0.15, 0.025, 0.0110),
+    Mode("D0", "K- pi+ pi+ pi- pi0", 0.03, 0.020, 0.0090),
+    Mode("D+", "K- pi+ pi+", 0.40, 0.017, 0.0050),
+    Mode("D+", "K- pi+ pi+ pi0", 0.08, 0.027, 0.0110),
+    Mode("D+", "K_S0 pi+", 0.45, 0.018, 0.0058),
+    Mode("D+", "K_S0 pi+ pi0", 0.20, 0.030, 0.0120),
+    Mode("D+", "K_S0 pi+ pi+ pi-", 0.20, 0.016, 0.0050),
+    Mode("D+", "K+ K- pi+", 0.25, 0.015, 0.0048),
+)
+
+D_STAR_MODES = (
+    Mode("D*+", "D0 pi+", 0.85, 0.0030, 0.0007),
+    Mode("D*+", "D+ pi0", 0.50, 0.0030, 0.0011),
+    Mode("D*0", "D0 pi0", 0.50, 0.0030, 0.0012),
+    Mode("D*0", "D0 gamma", 0.12, 0.0200, 0.0080),
+)
+
+#: Modes of the B in terms of the charge of the pions: B0 -> D(*)- and B+ -> anti-D(*)0.
+_PIONS = (
+    ("pi+", 0.50),
+    ("pi+ pi0", 0.12),
+    ("pi+ pi+ pi-", 0.15),
+    ("pi+ pi0 pi0", 0.02),
+    ("pi+ pi+ pi- pi0", 0.015),
+)
+B_MODES = {
+    "B0": tuple(
+        Mode("B0", f"{d} {pions}", probability, 0.0, 0.03 if "pi0" in pions else 0.018)
+        for d in ("D-", "D*-")
+        for pions, probability in _PIONS
+    )
+    + (Mode("B0", "anti-D0 pi+ pi-", 0.04, 0.0, 0.018),),
+    "B+": tuple(
+        Mode("B+", f"{d} {pions}", probability, 0.0, 0.03 if "pi0" in pions else 0.018)
+        for d in ("anti-D0", "anti-D*0")
+        for pions, probability in _PIONS
+    )
+    + (
+        Mode("B+", "D- pi+ pi+", 0.08, 0.0, 0.018),
+        Mode("B+", "D*- pi+ pi+", 0.12, 0.0, 0.018),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Reactions:
+    """Reactions as arrays, in the order in which they run.
+
+    Parameters
+    ----------
+    species : tuple of str
+        Names of the species; the position is their number.
+    mothers, daughters, n_daughters, kinds, low, high, centre, width, prior, constrain
+        As `smartbkg_tf.generation.skims.combiner.combine` wants them.
+    texts : tuple of str
+        The reactions in words.
+    """
+
+    species: tuple[str, ...]
+    mothers: np.ndarray
+    daughters: np.ndarray
+    n_daughters: np.ndarray
+    kinds: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    centre: np.ndarray
+    width: np.ndarray
+    prior: np.ndarray
+    constrain: np.ndarray
+    texts: tuple[str, ...]
+
+
+def compile_modes(modes: tuple[Mode, ...], most_daughters: int) -> Reactions:
+    """Turn modes and their charge conjugates into arrays.
+
+    Parameters
+    ----------
+    modes : tuple of Mode
+        Mothers before the reactions that use them.
+    most_daughters : int
+        Columns of the daughters' array.
+
+    Returns
+    -------
+    Reactions
+        The arrays.
+
+    Raises
+    ------
+    ValueError
+        When a product is neither a base particle nor built before, or there are too many.
+    """
+    known: list[str] = list(BASE)
+    rows: list[tuple[Mode, str, list[str]]] = []
+    for mode in modes:
+        products = mode.products.split()
+        conjugate = [_CONJUGATE.get(name, name) for name in products]
+        variants = [(mode.mother, products)]
+        if sorted(conjugate) != sorted(products) or _CONJUGATE[mode.mother] != mode.mother:
+            variants.append((_CONJUGATE[mode.mother], conjugate))
+        for mother, names in variants:
+            if len(names) > most_daughters:
+                raise ValueError(f"{mother} -> {mode.products}: more than {most_daughters} products")
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"{mother} -> {mode.products}: {did_you_mean(name, known)}")
+            # Equal species side by side, the first product first (mass differences need it).
+            ordered = sorted(names, key=names.index)
+            rows.append((mode, mother, ordered))
+        known += [mother for mother, _ in variants if mother not in known]
+    n = len(rows)
+    daughters = np.zeros((n, most_daughters), dtype=np.int64)
+    numbers = {name: i for i, name in enumerate(known)}
+    low, high, centre = np.zeros(n), np.zeros(n), np.zeros(n)
+    for i, (mode, _, names) in enumerate(rows):
+        daughters[i, : len(names)] = [numbers[name] for name in names]
+        if mode.kind == "beam":
+            continue
+        centre[i] = MASSES[mode.mother]
+        if mode.kind == "difference":
+            centre[i] -= MASSES[mode.products.split()[0]]
+        low[i], high[i] = centre[i] - mode.half_window, centre[i] + mode.half_window
+    kinds = ("mass", "difference", "beam")
+    return Reactions(
+        species=tuple(known),
+        mothers=np.array([numbers[mother] for _, mother, _ in rows], dtype=np.int64),
+        daughters=daughters,
+        n_daughters=np.array([len(names) for _, _, names in rows], dtype=np.int64),
+        kinds=np.array([kinds.index(mode.kind) for mode, _, _ in rows], dtype=np.int64),
+        low=low,
+        high=high,
+        centre=centre,
+        width=np.array([mode.resolution for mode, _, _ in rows]),
+        prior=np.log([mode.probability for mode, _, _ in rows]),
+        constrain=np.array([mode.mother == "pi0" for mode, _, _ in rows]),
+        texts=tuple(f"{mother} -> {' '.join(names)}" for _, mother, names in rows),
+    )

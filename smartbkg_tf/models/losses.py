@@ -1,0 +1,165 @@
+"""Loss and metric of a vector of skims, some of whose labels may be unknown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class SkimCrossentropy(keras.losses.Loss):
+    """Binary cross-entropy of logits, one for each event and skim.
+
+    ``softplus(-z) + (1 - y) z`` for a logit z and a label y in 0..1. Labels below 0 are
+    unknown and do not contribute. Weights may be given for each event and skim.
+
+    Parameters
+    ----------
+    label_smoothing : float, default 0
+        Labels 0 and 1 become s / 2 and 1 - s / 2.
+    **kwargs
+        As any Keras loss.
+    """
+
+    def __init__(self, label_smoothing: float = 0.0, **kwargs: Any) -> None:
+        kwargs.setdefault("name", "skim_crossentropy")
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        self.label_smoothing = label_smoothing
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Compute the loss of every event and skim.
+
+        Parameters
+        ----------
+        y_true : tensor [batch, n_skims]
+            1 passes, 0 fails, below 0 unknown.
+        y_pred : tensor [batch, n_skims]
+            Logits.
+
+        Returns
+        -------
+        tensor [batch, n_skims]
+            Losses in nats.
+        """
+        logits = ops.cast(y_pred, "float32")
+        known = ops.cast(ops.greater_equal(y_true, 0), "float32")
+        labels = ops.clip(ops.cast(y_true, "float32"), 0.0, 1.0)
+        labels = labels * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
+        return known * (ops.softplus(-logits) + (1.0 - labels) * logits)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments.
+
+        Returns
+        -------
+        dict
+            Plain values.
+        """
+        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class SkimAUC(keras.metrics.Metric):
+    """Area under the ROC curve, streamed: histograms of the sigmoid of the logits.
+
+    Unlike `keras.metrics.AUC` it works on logits and leaves out unknown labels: those below 0
+    and those of weight 0. Other weights are ignored: as long as they depend on the label
+    alone, the AUC does not depend on them. With 4096
+    bins it agrees with the exact value to better than 1e-3 unless nearly all scores fall
+    into one bin.
+
+    Parameters
+    ----------
+    n_skims : int
+        Length of the label vector.
+    skim : int, optional
+        Position of one skim; None averages over the skims that have both classes.
+    bins : int, default 4096
+        Bins between 0 and 1.
+    **kwargs
+        As any Keras metric.
+    """
+
+    def __init__(
+        self, n_skims: int, skim: int | None = None, bins: int = 4096, **kwargs: Any
+    ) -> None:
+        kwargs.setdefault("name", "auc")
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        self.n_skims = n_skims
+        self.skim = skim
+        self.bins = bins
+        self._direction = "up"
+        self.passing = self.add_variable((n_skims, bins), initializer="zeros", name="passing")
+        self.failing = self.add_variable((n_skims, bins), initializer="zeros", name="failing")
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Add a batch to the histograms.
+
+        Parameters
+        ----------
+        y_true : tensor [batch, n_skims]
+            1 passes, 0 fails, below 0 unknown.
+        y_pred : tensor [batch, n_skims]
+            Logits.
+        sample_weight : tensor [batch] or [batch, n_skims], optional
+            0 for unknown labels; other values do not matter.
+        """
+        logits = ops.cast(y_pred, "float32")
+        y_true = ops.cast(y_true, "float32")
+        usable = ops.isfinite(logits)
+        if sample_weight is not None:
+            known = ops.not_equal(sample_weight, 0)
+            usable = ops.logical_and(usable, ops.reshape(known, (ops.shape(known)[0], -1)))
+        probability = ops.sigmoid(ops.where(usable, logits, 0.0))
+        position = ops.cast(ops.floor(probability * self.bins), "int32")
+        position = ops.clip(position, 0, self.bins - 1) + self.bins * ops.arange(self.n_skims)
+        position = ops.reshape(position, (-1,))
+        for histogram, chosen in (
+            (self.passing, ops.greater(y_true, 0.5)),
+            (
+                self.failing,
+                ops.logical_and(ops.less_equal(y_true, 0.5), ops.greater_equal(y_true, 0.0)),
+            ),
+        ):
+            weight = ops.cast(ops.logical_and(chosen, usable), "float32")
+            counts = ops.segment_sum(
+                ops.reshape(weight, (-1,)), position, num_segments=self.n_skims * self.bins
+            )
+            histogram.assign_add(ops.reshape(counts, (self.n_skims, self.bins)))
+
+    def result(self) -> Any:
+        """Integrate the curve.
+
+        Returns
+        -------
+        tensor []
+            The area; 0 when no skim has both classes.
+        """
+        passing, failing = ops.convert_to_tensor(self.passing), ops.convert_to_tensor(self.failing)
+        if self.skim is not None:
+            passing = passing[self.skim : self.skim + 1]
+            failing = failing[self.skim : self.skim + 1]
+        below = ops.cumsum(failing, axis=1) - 0.5 * failing
+        pairs = ops.sum(passing, axis=1) * ops.sum(failing, axis=1)
+        area = ops.sum(passing * below, axis=1) / ops.maximum(pairs, 1.0)
+        both = ops.cast(ops.greater(pairs, 0.0), "float32")
+        return ops.sum(area * both) / ops.maximum(ops.sum(both), 1.0)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments.
+
+        Returns
+        -------
+        dict
+            Plain values.
+        """
+        return {
+            **super().get_config(),
+            "n_skims": self.n_skims,
+            "skim": self.skim,
+            "bins": self.bins,
+        }

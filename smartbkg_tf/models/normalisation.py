@@ -1,0 +1,179 @@
+"""The layer that turns physical values into numbers of order one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
+
+#: Charges that have a column of their own.
+CHARGES = (-2, -1, 0, 1, 2)
+
+#: The feature that becomes a one-hot vector.
+CHARGE = "charge"
+
+_DEFAULTS: dict[str, Any] = {
+    "transform": "linear",
+    "scale": 1.0,
+    "centre": 0.0,
+    "spread": 1.0,
+    "limit": 10.0,
+}
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class ParticleNormalisation(keras.layers.Layer):
+    """Normalise physical values; the charge becomes a one-hot vector.
+
+    A value v becomes ``clip((t(v / scale) - centre) / spread, -limit, limit)`` with t the
+    identity or asinh. The constants live in the model, so that an exported model reads
+    GeV, cm and ns. The arithmetic is float32 under every precision policy: 10.58 GeV in
+    float16 would be right to 5 MeV only. A charge beyond +-2 has no column and gives
+    zeros. Padding gives zeros.
+
+    Parameters
+    ----------
+    feature_names : sequence of str
+        The columns of the input.
+    features : mapping of str to mapping
+        For each column but ``charge`` the constants transform, scale, centre, spread
+        and limit (`smartbkg_tf.settings.normalisation.FeatureScale`).
+    **kwargs
+        As any Keras layer.
+
+    Raises
+    ------
+    ConfigurationError
+        For a feature without constants, and for constants that are not finite or not
+        positive where they must be; the message names the feature.
+    """
+
+    def __init__(
+        self,
+        feature_names: Sequence[str],
+        features: Mapping[str, Mapping[str, Any]],
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        self.feature_names = [str(name) for name in feature_names]
+        self.features = {
+            name: {**_DEFAULTS, **dict(features[name])}
+            for name in self.feature_names
+            if name in features
+        }
+        self.supports_masking = True
+        _check(self.feature_names, features)
+        self._columns = [i for i, name in enumerate(self.feature_names) if name != CHARGE]
+        self._charge = [i for i, name in enumerate(self.feature_names) if name == CHARGE]
+        chosen = [self.features[self.feature_names[i]] for i in self._columns]
+
+        def constants(key: str) -> Any:
+            return np.array([one[key] for one in chosen], dtype=np.float32)
+
+        self._scale, self._centre = constants("scale"), constants("centre")
+        self._spread, self._limit = constants("spread"), constants("limit")
+        self._asinh = np.array([one["transform"] == "asinh" for one in chosen])
+
+    @property
+    def n_columns(self) -> int:
+        """Number of output columns."""
+        return len(self._columns) + len(CHARGES) * len(self._charge)
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        """Normalise.
+
+        Parameters
+        ----------
+        x : tensor [batch, particle, feature]
+            Physical values.
+        mask : tensor [batch, particle], optional
+            True where there is a particle.
+
+        Returns
+        -------
+        tensor [batch, particle, column]
+            The features in their order without the charge, then five columns for the
+            charges -2..2.
+        """
+        x = ops.cast(x, "float32")
+        columns = []
+        if self._columns:
+            values = ops.take(x, self._columns, axis=-1) / self._scale
+            if self._asinh.all():
+                values = ops.arcsinh(values)
+            elif self._asinh.any():
+                values = ops.where(self._asinh, ops.arcsinh(values), values)
+            values = (values - self._centre) / self._spread
+            columns.append(ops.clip(values, -self._limit, self._limit))
+        for position in self._charge:
+            charge = ops.round(x[..., position : position + 1])
+            columns.append(ops.cast(ops.equal(charge, np.array(CHARGES, np.float32)), "float32"))
+        result = columns[0] if len(columns) == 1 else ops.concatenate(columns, axis=-1)
+        if mask is not None:
+            # `where`, not a product: whatever stands in padding must not come through.
+            result = ops.where(ops.expand_dims(mask, -1), result, 0.0)
+        return result
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Give the shape of the output.
+
+        Parameters
+        ----------
+        input_shape : tuple
+            Of `x`.
+
+        Returns
+        -------
+        tuple
+            With `n_columns` columns.
+        """
+        return (*input_shape[:-1], self.n_columns)
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments.
+
+        Returns
+        -------
+        dict
+            Plain values.
+        """
+        return {
+            **super().get_config(),
+            "feature_names": self.feature_names,
+            "features": self.features,
+        }
+
+
+def _check(feature_names: Sequence[str], features: Mapping[str, Mapping[str, Any]]) -> None:
+    if not feature_names:
+        raise ConfigurationError("normalisation: there is no feature to normalise")
+    for name in feature_names:
+        if name == CHARGE:
+            continue
+        if name not in features:
+            raise ConfigurationError(
+                f"normalisation: the feature '{name}' has no constants; "
+                + did_you_mean(name, features),
+                next_step="add them under normalisation.features, or preprocess the data again",
+            )
+        one = {**_DEFAULTS, **dict(features[name])}
+        if one["transform"] not in ("linear", "asinh"):
+            raise ConfigurationError(
+                f"normalisation: {name}: transform is 'linear' or 'asinh', not {one['transform']!r}"
+            )
+        for key in ("scale", "centre", "spread", "limit"):
+            value = float(one[key])
+            if not math.isfinite(value):
+                raise ConfigurationError(f"normalisation: {name}: {key} is {value}, not finite")
+            if key != "centre" and value <= 0:
+                hint = " (is the feature constant?)" if key == "spread" else ""
+                raise ConfigurationError(
+                    f"normalisation: {name}: {key} is {value:g}, it must be positive{hint}"
+                )

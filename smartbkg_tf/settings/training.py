@@ -1,0 +1,211 @@
+"""Settings of the command train: data, optimisation, devices, run directory."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import field_validator
+
+from smartbkg_tf.settings.base import CommandSettings, Field, settings
+from smartbkg_tf.settings.models import AnyModelSettings
+from smartbkg_tf.settings.normalisation import NormalisationSettings
+from smartbkg_tf.settings.preprocessing import SplitFractions
+
+EventType = Literal["mixed", "charged", "uubar", "ddbar", "ssbar", "ccbar", "taupair"]
+
+
+@settings
+class DemoSettings:
+    """The sample that is produced when no data are given.
+
+    Parameters
+    ----------
+    event_types : list of str, default ["mixed"]
+        What to generate with Pythia 8.
+    n_events : int, default 80000
+        Events of each type.
+    seed : int, default 1
+        Of generator and detector.
+    skim : str, default "fei_hadronic_b0"
+        The selection to predict.
+    workers : int, default 0
+        Processes; 0 is one for each core.
+    cache : str, optional
+        Folder that keeps the sample. Default: ``$SMARTBKG_TF_CACHE``, else
+        ``$XDG_CACHE_HOME/smartbkg_tf``, else ``~/.cache/smartbkg_tf``.
+    """
+
+    event_types: list[EventType] = Field(default=["mixed"], min_length=1)
+    n_events: int = Field(default=80_000, gt=0)
+    seed: int = Field(default=1, ge=0)
+    skim: str = Field(default="fei_hadronic_b0", min_length=1)
+    workers: int = Field(default=0, ge=0)
+    cache: str | None = None
+
+
+@settings
+class DataSettings:
+    """Which events to train on.
+
+    Parameters
+    ----------
+    path : str, optional
+        A dataset directory (made by ``preprocess``); without it a small sample is
+        produced first.
+    fractions : SplitFractions
+        Shares of training, validation and test; a hash of the event's key decides, so no
+        event ever moves.
+    balance : float, optional
+        Failing events for each passing one in a training epoch, drawn anew every epoch;
+        null takes all. Validation and test keep the natural mixture.
+    max_particles : int, optional
+        Particles of an event that are read; null reads all that the dataset holds.
+    max_tokens : int, optional
+        Tokens of a decay string that are read; null reads all that the dataset holds.
+    demo : DemoSettings
+        The sample to produce when there is no path.
+    """
+
+    path: str | None = None
+    fractions: SplitFractions = Field(default_factory=SplitFractions)
+    balance: float | None = Field(default=None, gt=0)
+    max_particles: int | None = Field(default=None, gt=0)
+    max_tokens: int | None = Field(default=None, gt=0)
+    demo: DemoSettings = Field(default_factory=DemoSettings)
+
+
+@settings
+class ScheduleSettings:
+    """How the learning rate changes; validation events decide, never training events.
+
+    Parameters
+    ----------
+    name : {"plateau", "cosine", "constant"}
+        Lower it when the monitored validation quantity stands still; follow half a
+        cosine over all epochs; leave it.
+    warmup_epochs : float, default 0
+        The rate first rises linearly over so many epochs (cosine only).
+    factor : float, default 0.3
+        Factor of each lowering (plateau).
+    patience : int, default 2
+        Epochs without improvement before it (plateau).
+    minimum : float, default 1e-6
+        The rate falls no lower (plateau), or to this value (cosine).
+    """
+
+    name: Literal["plateau", "cosine", "constant"] = "plateau"
+    warmup_epochs: float = Field(default=0.0, ge=0)
+    factor: float = Field(default=0.3, gt=0, lt=1)
+    patience: int = Field(default=2, ge=0)
+    minimum: float = Field(default=1e-6, ge=0)
+
+
+@settings
+class ClassWeights:
+    """Weights of passing and failing events in the loss.
+
+    Parameters
+    ----------
+    passing : float, default 1
+        Of events that pass the skim.
+    failing : float, default 1
+        Of events that fail it.
+    """
+
+    passing: float = Field(default=1.0, gt=0)
+    failing: float = Field(default=1.0, gt=0)
+
+
+@settings
+class TrainingSettings:
+    """How the weights are found.
+
+    Parameters
+    ----------
+    epochs : int, default 30
+        At most so many passes over the training events.
+    batch_size : int, default 256
+        Events in one step.
+    seed : int, default 1
+        Of weights, dropout, shuffling and the draw of failing events.
+    optimizer : {"adamw", "adam", "sgd"}
+        AdamW: Loshchilov and Hutter, arXiv:1711.05101.
+    learning_rate : float, default 1e-3
+        At the start, or after the warm-up.
+    weight_decay : float, default 1e-4
+        Of kernels only; embeddings, biases and normalisation are left alone.
+    gradient_clipping : float, optional
+        Largest global norm of the gradient; null does not clip.
+    label_smoothing : float, default 0
+        Labels 0 and 1 become s / 2 and 1 - s / 2.
+    class_weights : "balanced", ClassWeights or null
+        "balanced" gives passing and failing events the same total weight; null leaves
+        them as they are drawn.
+    monitor : {"val_loss", "val_auc"}
+        What decides about the best epoch, early stopping and the plateau schedule.
+    early_stopping : int, optional
+        Stop after so many epochs without improvement; null never does.
+    schedule : ScheduleSettings
+        The learning rate.
+    mixed_precision : {"float16", "bfloat16"} or null
+        Arithmetic of hidden layers; weights and output stay float32.
+    xla : bool, default False
+        Compile with XLA. On a CPU it slows the token branch and helps the others.
+    device : {"auto", "cpu", "gpu"}
+        "auto" uses all GPUs there are; "gpu" fails early when there is none.
+    deterministic : bool, default True
+        Same seed, same history, on a GPU too (some operations are slower there).
+    progress : bool, default True
+        Show progress inside an epoch.
+    """
+
+    epochs: int = Field(default=30, gt=0)
+    batch_size: int = Field(default=256, gt=0)
+    seed: int = Field(default=1, ge=0, lt=2**31)
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=1e-4, ge=0)
+    gradient_clipping: float | None = Field(default=1.0, gt=0)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    class_weights: Literal["balanced"] | ClassWeights | None = None
+    monitor: Literal["val_loss", "val_auc"] = "val_loss"
+    early_stopping: Annotated[int, Field(gt=0)] | None = 6
+    schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
+    mixed_precision: Literal["float16", "bfloat16"] | None = None
+    xla: bool = False
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    deterministic: bool = True
+    progress: bool = True
+
+
+@settings
+class TrainSettings(CommandSettings):
+    """Everything that ``python -m smartbkg_tf.train`` understands.
+
+    Parameters
+    ----------
+    model : ResNetSettings or CustomModelSettings
+        The network.
+    data : DataSettings
+        The events.
+    training : TrainingSettings
+        The optimisation.
+    normalisation : NormalisationSettings, optional
+        Constants of the normalisation layer; null takes those of the dataset.
+    run_dir : str, optional
+        Where the run is written; null makes ``runs/<date>_<time>_<model>-<inputs>``.
+        In a sweep, the folder of the whole sweep.
+    """
+
+    model: AnyModelSettings
+    data: DataSettings = Field(default_factory=DataSettings)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    normalisation: NormalisationSettings | None = None
+    run_dir: str | None = None
+
+    @field_validator("run_dir")
+    @classmethod
+    def _not_empty(cls, run_dir: str | None) -> str | None:
+        if run_dir is not None and not run_dir.strip():
+            raise ValueError("is empty; give a folder or leave it out")
+        return run_dir

@@ -1,0 +1,64 @@
+"""``python -m smartbkg_tf.train``: a dataset directory -> a run directory.
+
+Without ``data.path`` a small sample is produced and preprocessed first, and kept for the
+next time.
+"""
+
+from __future__ import annotations
+
+from smartbkg_tf.runtime.command import command
+from smartbkg_tf.settings.training import TrainSettings
+
+
+def run(settings: TrainSettings) -> float:
+    """Prepare the data, train, predict the test events, evaluate.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+        Checked settings.
+
+    Returns
+    -------
+    float
+        AUC on the test events, for a sweeper to maximise.
+
+    Raises
+    ------
+    UserError
+        For anything that the user can mend.
+    """
+    from smartbkg_tf.runtime.files import write_json
+    from smartbkg_tf.runtime.progress import say
+    from smartbkg_tf.training.data import prepare_dataset
+    from smartbkg_tf.training.devices import require_device
+    from smartbkg_tf.training.run_folder import check_run_folder, with_sweep_folder
+
+    settings = with_sweep_folder(settings)
+    check_run_folder(settings)
+    require_device(settings.training)
+    path = prepare_dataset(settings)
+
+    # Only now TensorFlow, which no process that makes the sample needs.
+    from smartbkg_tf.dataset.dataset import open_dataset
+    from smartbkg_tf.evaluation.evaluate import evaluate_run
+    from smartbkg_tf.filtering.apply import predict_split
+    from smartbkg_tf.training.fit import fit
+
+    dataset = open_dataset(path)
+    run = fit(settings, dataset)
+    say("predicting the test events")
+    predict_split(run, dataset, split="test")
+    metrics = evaluate_run(run)
+    auc, error = float(metrics["auc"]), float(metrics["auc_error"])
+    write_json(run.done, {"auc": auc, "auc_error": error})
+    skim = dataset.label_names[0]
+    say(f"AUC of {skim} on test events: {auc:.4f} +- {error:.4f}")
+    say(str(run.path))
+    return auc
+
+
+main = command("train", TrainSettings, run)
+
+if __name__ == "__main__":
+    main()

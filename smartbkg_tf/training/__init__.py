@@ -1,0 +1,1 @@
+"""Training: the sample, the fit, the run directory and sweeps."""

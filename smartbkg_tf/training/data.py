@@ -1,0 +1,234 @@
+"""The events to train on: a dataset directory that is given, or a small sample made here."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import smartbkg_tf
+from smartbkg_tf.runtime.command import compose_settings
+from smartbkg_tf.runtime.files import hash_of_values
+from smartbkg_tf.runtime.progress import say
+from smartbkg_tf.settings.errors import InputError, OutputError, UserError, did_you_mean
+from smartbkg_tf.settings.generation import ProduceSettings
+from smartbkg_tf.settings.preprocessing import PreprocessSettings
+from smartbkg_tf.settings.training import DemoSettings, TrainSettings
+
+_MADE_BY = "python -m smartbkg_tf.preprocess input='tables/*.h5' output="
+
+#: Settings that change nothing in the sample.
+_WITHOUT_EFFECT = ("output", "workers", "debug", "overwrite", "input")
+
+
+def prepare_dataset(settings: TrainSettings) -> Path:
+    """Find the dataset directory, or make the demo sample.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+        With ``data.path``, or ``data.demo`` and without it.
+
+    Returns
+    -------
+    pathlib.Path
+        A dataset directory.
+
+    Raises
+    ------
+    InputError
+        When ``data.path`` is no dataset directory.
+    UserError
+        When the sample cannot be produced.
+    """
+    if settings.data.path is not None:
+        return _given(Path(settings.data.path).expanduser())
+    return _demo(settings.data.demo)
+
+
+def _given(path: Path) -> Path:
+    if not path.exists():
+        parent = path.parent
+        near = ""
+        if parent.is_dir():
+            folders = [p.name for p in parent.iterdir() if p.is_dir()]
+            near = "; " + did_you_mean(path.name, folders, limit=6) if folders else ""
+        raise InputError(
+            f"data.path: the dataset directory does not exist{near}",
+            where=path,
+            next_step=f"make it: {_MADE_BY}{path}; or leave data.path out for a demo sample",
+        )
+    if not (path / "dataset.json").is_file():
+        raise InputError(
+            "data.path: is no dataset directory (dataset.json is missing)",
+            where=path,
+            next_step=f"make one: {_MADE_BY}dataset",
+        )
+    return path
+
+
+def cache_folder(demo: DemoSettings) -> Path:
+    """Tell where samples are kept.
+
+    Parameters
+    ----------
+    demo : DemoSettings
+        With ``cache``, or without it.
+
+    Returns
+    -------
+    pathlib.Path
+        ``cache``, else ``$SMARTBKG_TF_CACHE``, else ``$XDG_CACHE_HOME/smartbkg_tf``, else
+        ``~/.cache/smartbkg_tf``.
+    """
+    if demo.cache:
+        return Path(demo.cache).expanduser()
+    if os.environ.get("SMARTBKG_TF_CACHE"):
+        return Path(os.environ["SMARTBKG_TF_CACHE"]).expanduser()
+    if os.environ.get("XDG_CACHE_HOME"):
+        return Path(os.environ["XDG_CACHE_HOME"]) / "smartbkg_tf"
+    return Path.home() / ".cache" / "smartbkg_tf"
+
+
+def demo_settings(demo: DemoSettings, folder: Path) -> tuple[ProduceSettings, PreprocessSettings]:
+    """Compose the settings of the two steps that make the sample.
+
+    Parameters
+    ----------
+    demo : DemoSettings
+        What to produce.
+    folder : pathlib.Path
+        Where tables and dataset go.
+
+    Returns
+    -------
+    produce : ProduceSettings
+        Of the first step.
+    preprocess : PreprocessSettings
+        Of the second.
+
+    Raises
+    ------
+    ConfigurationError
+        For an unknown skim or event type.
+    """
+    workers = demo.workers or _cores()
+    types = ",".join(demo.event_types)
+    produce = compose_settings(
+        "produce",
+        ProduceSettings,
+        [
+            "source=pythia",
+            f"skim={demo.skim}",
+            f"event_type='{types}'",
+            f"n_events={demo.n_events}",
+            f"seed={demo.seed}",
+            f"workers={workers}",
+            f"output={_quoted(folder / 'tables')}",
+        ],
+    )
+    preprocess = compose_settings(
+        "preprocess",
+        PreprocessSettings,
+        [
+            f"input={_quoted(folder / 'tables' / '*.h5')}",
+            f"output={_quoted(folder / 'dataset')}",
+            f"workers={workers}",
+        ],
+    )
+    return produce, preprocess
+
+
+def demo_key(demo: DemoSettings) -> str:
+    """Name the sample by everything that decides about it.
+
+    Parameters
+    ----------
+    demo : DemoSettings
+        What to produce.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+    """
+    steps = [
+        {k: v for k, v in dataclasses.asdict(step).items() if k not in _WITHOUT_EFFECT}
+        for step in demo_settings(demo, Path("sample"))
+    ]
+    return hash_of_values({"steps": steps, "version": smartbkg_tf.__version__})
+
+
+def _demo(demo: DemoSettings) -> Path:
+    name = "+".join(demo.event_types)
+    try:
+        folder = cache_folder(demo).absolute() / f"{name}-{demo.n_events}-{demo_key(demo)}"
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the folder for the demo sample cannot be made ({error.strerror})",
+            where=cache_folder(demo),
+            next_step="choose another one: data.demo.cache=FOLDER",
+        ) from error
+    dataset = folder / "dataset"
+    with _alone(folder / "lock"):
+        if (dataset / "dataset.json").is_file():
+            say(f"data: using the sample of an earlier run, {dataset}")
+            return dataset
+        produce, preprocess = demo_settings(demo, folder)
+        n_events = demo.n_events * len(demo.event_types)
+        say(
+            f"data: no data.path given, so {n_events} {name} events are produced with Pythia 8 "
+            f"and labelled by {demo.skim} (once; kept in {folder})"
+        )
+        _produce(produce)
+        say(f"data: preprocessing into {dataset}")
+        from smartbkg_tf.dataset.build import build_dataset
+
+        return build_dataset(preprocess)
+
+
+def _produce(produce: ProduceSettings) -> None:
+    try:
+        from smartbkg_tf.generation.production import produce as run
+    except ModuleNotFoundError as error:
+        if error.name in ("pythia8mc", "decaylanguage"):
+            raise UserError(
+                f"the demo sample needs the package '{error.name}', which is not installed",
+                next_step="pip install 'smartbkg_tf[generate]', or give data.path=DATASET",
+            ) from error
+        raise
+    run(produce)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Let one process at a time make a sample; the lock ends with its process."""
+    try:
+        import fcntl
+    except ImportError:  # Not a POSIX system.
+        yield
+        return
+    with path.open("a", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"data: another process is making this sample ({path.parent}); waiting for it")
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        except OSError:
+            pass  # A file system without locks: the rename at the end still decides.
+        yield
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return max(len(os.sched_getaffinity(0)), 1)
+    return os.cpu_count() or 1
+
+
+def _quoted(path: Path) -> str:
+    """Write a path as a value of a Hydra override, whatever characters it holds."""
+    text = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"

@@ -1,0 +1,146 @@
+"""What a run was made with: software, code version, hardware, data; no host name."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import smartbkg_tf
+
+#: Distributions whose versions matter.
+_SOFTWARE = (
+    "tensorflow",
+    "keras",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "h5py",
+    "tables",
+    "uproot",
+    "awkward",
+    "numba",
+    "scikit-learn",
+    "scipy",
+    "particle",
+    "pythia8mc",
+    "decaylanguage",
+    "hydra-core",
+    "omegaconf",
+    "pydantic",
+)
+
+
+def software() -> dict[str, str]:
+    """Versions of Python, this package and what it stands on.
+
+    Returns
+    -------
+    dict of str to str
+        Only what is installed.
+    """
+    versions = {"python": platform.python_version(), "smartbkg_tf": smartbkg_tf.__version__}
+    for name in _SOFTWARE:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def code_version(folder: Path | None = None) -> dict[str, Any] | None:
+    """Commit of the checkout that the package runs from.
+
+    Parameters
+    ----------
+    folder : pathlib.Path, optional
+        The checkout; the package's own by default.
+
+    Returns
+    -------
+    dict or None
+        ``commit`` (40 hexadecimal digits) and ``dirty`` (tracked files were changed); None
+        for an installed package, without git, or before the first commit.
+    """
+    folder = Path(smartbkg_tf.__file__).resolve().parent.parent if folder is None else folder
+    git = shutil.which("git")
+    if git is None or not (folder / ".git").exists():
+        return None
+
+    def ask(*arguments: str) -> str | None:
+        try:
+            answer = subprocess.run(
+                [git, "-C", str(folder), *arguments],
+                capture_output=True,
+                text=True,
+                timeout=20,
+                # `git status` may otherwise write to the index of a repository in use.
+                env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return answer.stdout.strip() if answer.returncode == 0 else None
+
+    commit = ask("rev-parse", "--verify", "HEAD")
+    if commit is None:
+        return None
+    changes = ask("status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "dirty": None if changes is None else bool(changes)}
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _memory_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, usable cores, memory and GPUs.
+
+    Returns
+    -------
+    dict
+        ``cpu``, ``cores``, ``memory_gib``, ``gpus`` (names; only if TensorFlow is loaded).
+    """
+    gpus: list[str] = []
+    if "tensorflow" in sys.modules:
+        tf = sys.modules["tensorflow"]
+        for device in tf.config.list_physical_devices("GPU"):
+            details = tf.config.experimental.get_device_details(device)
+            gpus.append(str(details.get("device_name", device.name)))
+    return {
+        "cpu": _processor(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "memory_gib": _memory_gib(),
+        "gpus": gpus,
+    }
+
+
+def now() -> str:
+    """Tell the time.
+
+    Returns
+    -------
+    str
+        UTC, ISO 8601, to the second.
+    """
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -1,0 +1,196 @@
+"""Weights of events in the loss, for training and for validation.
+
+Training events may be a balanced draw, validation events keep the natural mixture. A
+network trained on a mixture of which a fraction pi passes learns logits that are shifted
+against the natural ones; its plain validation loss would mostly measure that shift and
+early stopping would follow it. So validation events are weighted such that passing and
+failing ones carry the same shares of the total weight as in training: both losses then
+estimate the same quantity. The AUC of a skim does not depend on such weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from smartbkg_tf.dataset.order import balanced_counts
+from smartbkg_tf.settings.errors import InputError, Problems
+from smartbkg_tf.settings.training import ClassWeights
+
+
+@dataclass(frozen=True)
+class LabelCounts:
+    """Labels of one part of the data.
+
+    Parameters
+    ----------
+    passing : numpy.ndarray [n_skims]
+        Expected number of passing events in an epoch.
+    failing : numpy.ndarray [n_skims]
+        Expected number of failing events in an epoch.
+    """
+
+    passing: npt.NDArray[np.float64]
+    failing: npt.NDArray[np.float64]
+
+    @property
+    def share(self) -> npt.NDArray[np.float64]:
+        """Fraction that passes, among events of known label [n_skims]."""
+        return self.passing / np.maximum(self.passing + self.failing, 1e-300)
+
+
+def count_labels(labels: npt.NDArray[np.int8], balance: float | None = None) -> LabelCounts:
+    """Count passing and failing events, as an epoch draws them.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray [n_events, n_skims]
+        1, 0, or -1 for unknown.
+    balance : float, optional
+        Failing events of the first skim drawn for each passing one; None takes all.
+
+    Returns
+    -------
+    LabelCounts
+        Expected counts.
+    """
+    labels = np.asarray(labels)
+    drawn = np.ones(len(labels))
+    if balance is not None:
+        first = labels[:, 0]
+        passing, failing = np.count_nonzero(first == 1), np.count_nonzero(first == 0)
+        kept = balanced_counts(int(passing), int(failing), balance)
+        drawn = np.where(first == 1, kept[0] / max(passing, 1), kept[1] / max(failing, 1))
+        # Without a label of the first skim an event belongs to neither class.
+        drawn[first < 0] = 0.0
+    return LabelCounts(
+        passing=((labels == 1) * drawn[:, None]).sum(axis=0, dtype=np.float64),
+        failing=((labels == 0) * drawn[:, None]).sum(axis=0, dtype=np.float64),
+    )
+
+
+def require_both_classes(
+    counts: dict[str, LabelCounts], label_names: Sequence[str], where: str | None = None
+) -> None:
+    """Refuse parts of the data in which a skim has no passing or no failing event.
+
+    Parameters
+    ----------
+    counts : dict of str to LabelCounts
+        By part.
+    label_names : sequence of str
+        The skims.
+    where : str, optional
+        The dataset.
+
+    Raises
+    ------
+    InputError
+        Naming every such part and skim with its counts.
+    """
+    problems = Problems()
+    for part, count in counts.items():
+        for i, name in enumerate(label_names):
+            passing, failing = int(count.passing[i]), int(count.failing[i])
+            if passing and failing:
+                continue
+            lacking = "passing" if not passing else "failing"
+            both = " and no failing" if not passing and not failing else ""
+            problems.add(
+                f"{part} events have no {lacking}{both} event of '{name}' "
+                f"({passing} passing, {failing} failing)"
+            )
+    problems.raise_if_any(
+        "a network cannot learn from one class",
+        kind=InputError,
+        where=where,
+        next_step="use more events, check the labels that were given to produce, "
+        "or change data.fractions",
+    )
+
+
+@dataclass(frozen=True)
+class SkimWeights:
+    """Weights in the loss by skim and label.
+
+    Parameters
+    ----------
+    passing : numpy.ndarray [n_skims]
+        float32.
+    failing : numpy.ndarray [n_skims]
+        float32.
+    """
+
+    passing: npt.NDArray[np.float32]
+    failing: npt.NDArray[np.float32]
+
+    def table(self, label_names: Sequence[str]) -> dict[str, tuple[float, float]]:
+        """Write the weights as the streams take them.
+
+        Parameters
+        ----------
+        label_names : sequence of str
+            The skims.
+
+        Returns
+        -------
+        dict of str to tuple of float
+            (failing, passing) by skim.
+        """
+        pairs = zip(self.failing.tolist(), self.passing.tolist(), strict=True)
+        return dict(zip(label_names, pairs, strict=True))
+
+
+def training_weights(counts: LabelCounts, class_weights: str | ClassWeights | None) -> SkimWeights:
+    """Weights of training events.
+
+    Parameters
+    ----------
+    counts : LabelCounts
+        Of training events, as drawn.
+    class_weights : "balanced", ClassWeights or None
+        The setting. "balanced" keeps the mean weight 1.
+
+    Returns
+    -------
+    SkimWeights
+        By skim and label.
+    """
+    ones = np.ones_like(counts.passing)
+    if class_weights is None:
+        passing, failing = ones, ones
+    elif isinstance(class_weights, ClassWeights):
+        passing, failing = ones * class_weights.passing, ones * class_weights.failing
+    else:
+        passing, failing = 0.5 / counts.share, 0.5 / (1.0 - counts.share)
+    return SkimWeights(passing.astype(np.float32), failing.astype(np.float32))
+
+
+def validation_weights(
+    counts: LabelCounts, training: LabelCounts, weights: SkimWeights
+) -> SkimWeights:
+    """Weights that give validation events the mixture of the training loss; mean weight 1.
+
+    Parameters
+    ----------
+    counts : LabelCounts
+        Of validation events.
+    training : LabelCounts
+        Of training events, as drawn.
+    weights : SkimWeights
+        Of training events.
+
+    Returns
+    -------
+    SkimWeights
+        By skim and label.
+    """
+    passing = training.passing * weights.passing
+    share = passing / (passing + training.failing * weights.failing)
+    return SkimWeights(
+        (share / counts.share).astype(np.float32),
+        ((1.0 - share) / (1.0 - counts.share)).astype(np.float32),
+    )

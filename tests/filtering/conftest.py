@@ -1,0 +1,87 @@
+"""A small trained run with two skims, made once by the real chain."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smartbkg_tf.dataset.dataset import Dataset, open_dataset
+from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.filtering.apply import fit_filter
+from smartbkg_tf.models.losses import SkimCrossentropy
+from smartbkg_tf.models.registry import build
+from smartbkg_tf.runtime.command import compose_settings
+from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.settings.training import TrainSettings
+from smartbkg_tf.training.run_folder import plain_settings, write_yaml
+from tests.datasets import write_dataset
+from tests.samples import make_events
+
+SKIMS = ("fei_hadronic_b0", "fei_hadronic_bplus")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The run, its dataset, and the events that the dataset was made from."""
+
+    run: RunDirectory
+    dataset: Dataset
+    events: EventTable
+    tables: Path
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Train a few steps by hand: what is tested here is what comes after `fit`."""
+    import keras
+
+    folder = tmp_path_factory.mktemp("trained")
+    events = make_events(600, seed=3, skims=SKIMS)
+    path = write_dataset(folder, copy.deepcopy(events), max_particles=60, max_tokens=90)
+    dataset = open_dataset(path)
+    settings = compose_settings(
+        "train",
+        TrainSettings,
+        [
+            "model=resnet",
+            f"data.path={path}",
+            "model.particles.filters=8",
+            "model.particles.kernel_sizes=[4,3]",
+            "model.decay.filters=8",
+            "model.decay.kernel_sizes=[4,5]",
+            "model.head.units=[16]",
+        ],
+    )
+    keras.utils.set_random_seed(1)
+    network = build(settings.model, dataset.information)
+    network.model.compile(optimizer=keras.optimizers.Adam(0.01), loss=SkimCrossentropy(0.0))
+    train = dataset.split(settings.data.fractions)["train"]
+    for step in range(24):
+        rows = train[np.arange(step * 128, step * 128 + 128) % len(train)]
+        arrays = dataset.batch(rows, inputs=network.input_names)
+        network.model.train_on_batch(arrays, dataset.labels[rows].astype(np.float32))
+    run = RunDirectory(folder / "run")
+    run.path.mkdir()
+    network.save(run.model)
+    write_yaml(run.config, plain_settings(settings))
+    write_yaml(run.metadata, {"max_particles": 60, "max_tokens": 90})
+    shutil.copyfile(dataset.path / "dataset.json", run.dataset)
+    return Trained(run, dataset, events, folder / "tables" / "events_0.h5")
+
+
+@pytest.fixture(scope="session")
+def fitted(trained: Trained) -> Trained:
+    """Give the same run with its filter fitted."""
+    fit_filter(trained.run, trained.dataset)
+    return trained
+
+
+@pytest.fixture
+def run_copy(fitted: Trained, tmp_path: Path) -> RunDirectory:
+    """Copy the run, so that a test may damage it."""
+    return RunDirectory(Path(shutil.copytree(fitted.run.path, tmp_path / "run")))

@@ -1,0 +1,181 @@
+"""The whole chain as a user runs it: commands in processes of their own, real events."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+
+def run(
+    command: str, *overrides: str, cwd: Path, code: int = 0
+) -> subprocess.CompletedProcess[str]:
+    """Run one command; fail with its output when the exit code differs."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"smartbkg_tf.{command}", *overrides],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        timeout=400,
+    )
+    assert done.returncode == code, f"{command} {overrides}\n{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+    return done
+
+
+#: A wide skim: 200 events must hold both classes in every split.
+LOOSE_SKIM = ("source=pythia", "event_type=mixed,charged", "n_events=100", "seed=3")
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run the five steps on 200 events from Pythia in an empty folder."""
+    folder = tmp_path_factory.mktemp("chain")
+    run("produce", *LOOSE_SKIM, "skim=fei_hadronic_b0", "output=tables", "workers=2", cwd=folder)
+    return folder
+
+
+def test_chain_on_pythia_events(chain: Path) -> None:
+    tables = sorted((chain / "tables").glob("*.h5"))
+    assert tables
+    # 200 events of a skim that keeps 3 % hold about 6 passing ones: too few for three splits.
+    # The labels are replaced by one that keeps half of the events and that a detector knows.
+    relabel(tables)
+    run("preprocess", "input=tables/*.h5", "output=dataset", cwd=chain)
+    information = json.loads((chain / "dataset" / "dataset.json").read_text())
+    assert information["n_events"] == 200
+
+    done = run(
+        "train",
+        "model=resnet",
+        "data.path=dataset",
+        "training.epochs=2",
+        "training.batch_size=32",
+        "run_dir=run",
+        cwd=chain,
+    )
+    assert done.stdout.strip().splitlines()[-1].endswith("run")
+    assert not any(ord(c) < 32 and c not in "\n\t" for c in done.stdout + done.stderr)
+    files = {path.name for path in (chain / "run").iterdir()}
+    assert files >= {
+        "config.yaml",
+        "metadata.yaml",
+        "model.keras",
+        "last.keras",
+        "history.csv",
+        "tensorboard",
+        "model.txt",
+        "model.svg",
+        "metrics.json",
+        "predictions.parquet",
+        "done.json",
+    }
+    for plot in ("roc.png", "roc.pdf", "training.png", "training.pdf"):
+        assert (chain / "run" / "plots" / plot).stat().st_size > 1000
+    metrics = json.loads((chain / "run" / "metrics.json").read_text())
+    assert 0.0 <= metrics["auc"] <= 1.0
+    config = yaml.safe_load((chain / "run" / "config.yaml").read_text())
+    assert config["training"]["epochs"] == 2
+
+    run(
+        "apply",
+        "model=run",
+        "input=tables/*.h5",
+        "output=scores.parquet",
+        "method=sampling",
+        "seed=5",
+        cwd=chain,
+    )
+    scores = pd.read_parquet(chain / "scores.parquet")
+    assert len(scores) == 200
+    kept = scores["kept_fei_hadronic_b0"].astype(bool)
+    probability = scores["probability_fei_hadronic_b0"]
+    assert probability.between(0, 1, inclusive="right").all()
+    np.testing.assert_allclose(
+        scores["weight_fei_hadronic_b0"], np.where(kept, 1 / probability, 0.0), rtol=1e-5
+    )
+    # The events of the test split get the very scores that the run itself wrote.
+    keys = ["experiment", "run", "event", "production"]
+    own = pd.read_parquet(chain / "run" / "predictions.parquet")
+    both = own.merge(scores, on=keys, suffixes=("", "_applied"))
+    assert len(both) == len(own) > 20
+    np.testing.assert_allclose(
+        both["score_fei_hadronic_b0"], both["score_fei_hadronic_b0_applied"], atol=1e-5
+    )
+
+    run("evaluate", "runs=[run,run/predictions.parquet]", "output=comparison", cwd=chain)
+    assert (chain / "comparison" / "report.html").stat().st_size > 10_000
+    assert json.loads((chain / "comparison" / "metrics.json").read_text())
+
+
+def test_test_events_were_never_trained_on(chain: Path) -> None:
+    from smartbkg_tf.dataset.dataset import open_dataset
+
+    if not (chain / "run" / "predictions.parquet").is_file():
+        pytest.skip("the chain has not run")
+    dataset = open_dataset(chain / "dataset")
+    config = yaml.safe_load((chain / "run" / "config.yaml").read_text())
+    parts = dataset.split(config["data"]["fractions"])
+    sizes = [len(parts[name]) for name in ("train", "validation", "test")]
+    assert sum(sizes) == len(dataset)
+    assert len(np.unique(np.concatenate(list(parts.values())))) == len(dataset)
+    own = pd.read_parquet(chain / "run" / "predictions.parquet")
+    event = np.asarray(dataset.keys["event"])[parts["test"]]
+    run_number = np.asarray(dataset.keys["run"])[parts["test"]]
+    assert set(zip(own["run"], own["event"], strict=True)) == set(
+        zip(run_number, event, strict=True)
+    )
+
+
+def test_real_mdst_file_through_the_chain(chain: Path, mdst_file: Path) -> None:
+    """Tables, dataset and scores from a basf2 file, with the model of this chain."""
+    if not (chain / "run" / "model.keras").is_file():
+        pytest.skip("the chain has not run")
+    run(
+        "produce",
+        "source=mdst",
+        f"input={mdst_file}",
+        "event_type=charged",
+        "output=mdst",
+        cwd=chain,
+    )
+    (table,) = sorted((chain / "mdst").glob("*.h5"))
+    strings = pd.read_hdf(table, "decay_strings")
+    assert len(strings) == 10
+    assert strings["decay_str"].str.startswith(" 300553 (-->").all()
+    for source in ("mdst/*.h5", str(mdst_file)):
+        run(
+            "apply",
+            "model=run",
+            f"input={source}",
+            "output=mdst.parquet",
+            "overwrite=true",
+            cwd=chain,
+        )
+        scores = pd.read_parquet(chain / "mdst.parquet")
+        assert len(scores) == 10
+        assert np.isfinite(scores["score_fei_hadronic_b0"]).all()
+
+
+def relabel(tables: list[Path]) -> None:
+    """Give every event a label that keeps about half: enough charged, stable particles."""
+    from dataclasses import replace
+
+    from smartbkg_tf.events.hdf5 import iterate_hdf5, write_hdf5
+
+    from smartbkg_tf.events.table import concatenate
+
+    for path in tables:
+        table = concatenate(list(iterate_hdf5(path)))
+        stable = (table.particles["nDaughters"] == 0) & (table.particles["charge"] != 0)
+        tracks = np.bincount(table.event_of_particle()[stable], minlength=len(table))
+        label = (tracks > np.median(tracks)).astype(np.int8)
+        write_hdf5(path, replace(table, labels={"fei_hadronic_b0": label}))
