@@ -28,6 +28,7 @@ def run(settings: TrainSettings) -> float:
     UserError
         For anything that the user can mend.
     """
+    from smartbkg_tf.models.backend import import_tensorflow
     from smartbkg_tf.runtime.files import write_json
     from smartbkg_tf.runtime.progress import say
     from smartbkg_tf.training.data import prepare_dataset
@@ -40,6 +41,7 @@ def run(settings: TrainSettings) -> float:
     path = prepare_dataset(settings)
 
     # Only now TensorFlow, which no process that makes the sample needs.
+    import_tensorflow()
     from smartbkg_tf.dataset.dataset import open_dataset
     from smartbkg_tf.evaluation.evaluate import evaluate_run
     from smartbkg_tf.filtering.apply import predict_split

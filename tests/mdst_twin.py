@@ -116,9 +116,11 @@ def write_mdst_twin(
         "production": 0 * number,
     }
     types = {"m_pdg": "int32", "m_status": "uint16", "m_mother": "int32"}
-    # uproot writes the lengths of lists under a name of their own: one for all of them.
     lists: dict[str, ak.Array] = {
-        name: ak.values_astype(ak.Array([*values, []])[:-1], types.get(name, "float32"))
+        name: ak.unflatten(
+            np.array([v for event in values for v in event], dtype=types.get(name, "float32")),
+            np.array([len(event) for event in values], dtype=np.int64),
+        )
         for name, values in full.items()
     }
     branches: dict[str, Any] = {f"MCParticles.{name}": values for name, values in lists.items()}

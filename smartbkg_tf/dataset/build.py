@@ -34,7 +34,7 @@ from smartbkg_tf.encoding.checks import Findings, finding_of
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.runtime.files import expand_inputs, refuse_existing, whole_directory, write_json
 from smartbkg_tf.runtime.progress import Progress, say
-from smartbkg_tf.settings.errors import InputError, Problems
+from smartbkg_tf.settings.errors import InputError, OutputError, Problems
 from smartbkg_tf.settings.preprocessing import PreprocessSettings
 
 #: Bytes of runs that are merged in memory at a time.
@@ -79,7 +79,7 @@ class Merger:
         self.runs: list[Run] = [run for report in reports for run in report.runs]
         self.label_names = _union(report.label_names for report in reports)
         self.observable_names = _union(report.observable_names for report in reports)
-        self.names = np.array([report.name for report in reports], dtype=object)
+        self.files = np.array([report.path for report in reports], dtype=object)
         self.n_ranges = max(1, -(-sum(run.n_bytes for run in self.runs) // merge_bytes))
         #: Whether any event has any label: then those without are of no use.
         self.labelled = False
@@ -116,7 +116,7 @@ class Merger:
         findings = Findings()
         duplicate, conflict = repeated(block)
         no_label = np.all(block.labels == -1, axis=1) & self.labelled & ~duplicate & ~conflict
-        keys, files = block.key_columns(), self.names[block.source]
+        keys, files = block.key_columns(), self.files[block.source]
         for reason, mask in (
             ("duplicate", duplicate),
             ("conflict", conflict),
@@ -182,6 +182,7 @@ def build_dataset(settings: PreprocessSettings) -> Path:
     """
     output = Path(settings.output)
     refuse_existing(output, overwrite=settings.overwrite)
+    _refuse_other_things(output)
     paths = find_files(expand_inputs(settings.input, made_by=_MADE_BY))
     reading = ReadingSettings(
         key=settings.key,
@@ -226,6 +227,19 @@ def build_dataset(settings: PreprocessSettings) -> Path:
     return output
 
 
+def _refuse_other_things(output: Path) -> None:
+    """Never let ``overwrite=true`` replace anything but a dataset directory."""
+    if not output.exists() or (output / FILE_NAME).is_file():
+        return
+    if output.is_dir() and not any(output.iterdir()):
+        return
+    raise OutputError(
+        "is no dataset directory, and is not replaced by one",
+        where=output,
+        next_step="choose another output, or remove it yourself",
+    )
+
+
 def _check(
     plan: Plan, merger: Merger, reports: Sequence[SourceReport], settings: PreprocessSettings
 ) -> None:
@@ -233,7 +247,7 @@ def _check(
     if not sum(report.n_read for report in reports):
         raise InputError(
             "there are no events in the input",
-            where=", ".join(report.name for report in reports[:5]),
+            where=", ".join(report.path for report in reports[:5]),
             next_step=f"tables are made by: {_MADE_BY}",
         )
     one_class = [

@@ -27,7 +27,7 @@ from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.runtime.files import sha256
 from smartbkg_tf.runtime.progress import Progress
 from smartbkg_tf.settings.encoding import EncodingSettings
-from smartbkg_tf.settings.errors import InputError, UserError
+from smartbkg_tf.settings.errors import InputError, Problems, UserError
 
 #: What file names of tables end in, when a folder is given.
 _SUFFIXES = (".h5", ".hdf5", ".parquet", ".root")
@@ -62,7 +62,9 @@ class SourceReport:
     Parameters
     ----------
     name : str
-        File name without folder.
+        File name without folder, for ``dataset.json``.
+    path : str
+        The file as it was given, for messages.
     size : int
         Bytes.
     sha256 : str
@@ -80,6 +82,7 @@ class SourceReport:
     """
 
     name: str
+    path: str = ""
     size: int = 0
     sha256: str = ""
     runs: list[Run] = field(default_factory=list)
@@ -225,11 +228,11 @@ def read_source(
         When the file cannot be read.
     """
     vocabulary = default_vocabulary()
-    report = SourceReport(name=path.name)
+    report = SourceReport(name=path.name, path=str(path))
     decay_only = settings.key == "decay_strings"
     chunks = iterate_events([path], key=settings.key, chunk_events=settings.chunk_events)
     for number, (_, table) in enumerate(chunks):
-        usable, findings = find_unusable_events(table, file=path.name, decay_only=decay_only)
+        usable, findings = find_unusable_events(table, file=str(path), decay_only=decay_only)
         report.n_read += len(table)
         report.findings.extend(findings)
         for names, known in (
@@ -243,7 +246,7 @@ def read_source(
         for code, count in encoded.report.unknown_codes.items():
             report.unknown_codes[code] = report.unknown_codes.get(code, 0) + count
         sound, findings = find_unusable_strings(
-            encoded, vocabulary, table.keys, file=path.name, decay_only=decay_only
+            encoded, vocabulary, table.keys, file=str(path), decay_only=decay_only
         )
         report.findings.extend(findings)
         if not sound.all():
@@ -258,6 +261,20 @@ def read_source(
     report.size = path.stat().st_size
     report.sha256 = sha256(path)
     return report
+
+
+def _count_all(paths: Sequence[Path]) -> int:
+    """Count the events of all files, or report every file that cannot be opened."""
+    total, problems = 0, Problems()
+    for path in paths:
+        try:
+            total += count_events(path)
+        except InputError as error:
+            problems.add(error)
+    if len(problems.texts) == 1 and len(paths) == 1:
+        raise InputError(problems.texts[0])
+    problems.raise_if_any("not all files can be read", kind=InputError)
+    return total
 
 
 def read_sources(
@@ -284,11 +301,12 @@ def read_sources(
     Raises
     ------
     InputError
-        When a file cannot be read; the first one in the order of `paths` that failed.
+        When files cannot be read; all those that cannot even be opened are named before
+        the first one is read.
     UserError
         When a process died.
     """
-    total = sum(count_events(path) for path in paths)
+    total = _count_all(paths)
     with Progress("preprocess: read and encode", total=total) as progress:
         if workers == 1 or len(paths) == 1:
             return [

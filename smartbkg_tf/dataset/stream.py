@@ -28,39 +28,40 @@ Arrays = tuple[npt.NDArray[Any], ...]
 
 
 class EpochCounter:
-    """Which epoch, and which of its batches, the next pass over a stream begins with.
+    """Which epoch the next pass over a stream is.
 
-    A pass takes the numbers at its beginning and sets them to the beginning of the next
-    epoch. To resume, set them before the pass; a training loop that wants to be sure sets
-    ``counter.epoch`` at the beginning of every epoch.
+    A pass takes the number when it begins and leaves the next one. A training loop that
+    wants to be sure sets ``counter.epoch`` at the beginning of every epoch.
 
     Parameters
     ----------
     epoch : int, default 0
         The next epoch, counted from 0.
-    batch : int, default 0
-        Its first batch; those before are left out.
+
+    Raises
+    ------
+    ConfigurationError
+        When the epoch is negative.
     """
 
-    def __init__(self, epoch: int = 0, batch: int = 0) -> None:
-        if epoch < 0 or batch < 0:
-            raise ConfigurationError(f"epoch {epoch} and batch {batch} must not be negative")
+    def __init__(self, epoch: int = 0) -> None:
+        if epoch < 0:
+            raise ConfigurationError(f"the epoch must not be negative, but is {epoch}")
         self.epoch = epoch
-        self.batch = batch
         self._lock = threading.Lock()
 
-    def take(self) -> tuple[int, int]:
+    def take(self) -> int:
         """Begin a pass.
 
         Returns
         -------
-        tuple of int
-            Epoch and first batch.
+        int
+            Its epoch.
         """
         with self._lock:
-            begin = (self.epoch, self.batch)
-            self.epoch, self.batch = self.epoch + 1, 0
-        return begin
+            epoch = self.epoch
+            self.epoch = epoch + 1
+        return epoch
 
 
 def steps_per_epoch(
@@ -140,17 +141,21 @@ def training_stream(
     balance : float, optional
         Failing events per passing one of the first skim, drawn anew each epoch; None
         takes all events.
-    first_epoch, first_batch : int, default 0
-        Where the first pass begins (to resume).
+    first_epoch : int, default 0
+        The epoch of the first pass.
+    first_batch : int, default 0
+        To resume within an epoch: the stream is the rest of `first_epoch` from this batch
+        on, in every pass. What follows is a stream with ``first_epoch + 1``.
     counter : EpochCounter, optional
-        Instead of the two: the caller keeps it and decides which epoch comes next.
+        Instead of `first_epoch`: the caller keeps it and decides which epoch comes next.
 
     Returns
     -------
     tf.data.Dataset
         Elements (inputs, labels, weights): a dictionary of tensors as `Dataset.batch`
         makes them; float32 [batch, n_skims]; float32 [batch] for one skim, [batch,
-        n_skims] for several. Unknown labels have target 0 and weight 0.
+        n_skims] for several. Unknown labels have target 0 and weight 0. The number of
+        batches is known (Keras asks for it; pass ``shuffle=False`` to ``fit``).
 
     Raises
     ------
@@ -180,10 +185,13 @@ def training_stream(
     table = class_weight_table(dataset, chosen, class_weights)
     names = dataset.check_inputs(inputs)
     lengths = dataset.lengths(max_particles, max_tokens)
-    own_counter = counter is None
-    if counter is None:
-        counter = EpochCounter(first_epoch, first_batch)
     steps = -(-n_events // _positive(batch_size))
+    if counter is not None and (first_epoch or first_batch):
+        raise ConfigurationError("give either a counter, or first_epoch and first_batch")
+    if not 0 <= first_batch <= steps:
+        raise ConfigurationError(f"first_batch must lie in 0..{steps}, but is {first_batch}")
+    counter = counter or EpochCounter(first_epoch)
+    take = counter.take if first_batch == 0 else lambda: first_epoch
     orders = _Orders(dataset, chosen, seed, balance)
 
     def gather(epoch: int, batch: int) -> Arrays:
@@ -196,11 +204,8 @@ def training_stream(
     n_skims = len(dataset.label_names)
     weight_shape = (None,) if n_skims == 1 else (None, n_skims)
     signature = (*_signature(dataset, names, *lengths), ((None, n_skims), tf.float32))
-    stream = _batches(counter.take, steps, gather, (*signature, (weight_shape, tf.float32)))
-    stream = stream.map(lambda *parts: (dict(zip(names, parts, strict=False)), *parts[-2:]))
-    if own_counter and first_batch == 0:
-        stream = stream.apply(tf.data.experimental.assert_cardinality(steps))
-    return stream.prefetch(_PREFETCH).with_options(_options())
+    signature = (*signature, (weight_shape, tf.float32))
+    return _stream(take, range(first_batch, steps), gather, names, signature)
 
 
 def evaluation_stream(
@@ -261,11 +266,7 @@ def evaluation_stream(
     signature = [*_signature(dataset, names, *lengths), ((None, n_skims), tf.float32)]
     if with_weights:
         signature.append(((None,) if n_skims == 1 else (None, n_skims), tf.float32))
-    stream = _batches(lambda: (0, 0), steps, gather, signature)
-    n = len(names)
-    stream = stream.map(lambda *parts: (dict(zip(names, parts, strict=False)), *parts[n:]))
-    stream = stream.apply(tf.data.experimental.assert_cardinality(steps))
-    return stream.prefetch(_PREFETCH).with_options(_options())
+    return _stream(lambda: 0, range(steps), gather, names, signature)
 
 
 class _Orders:
@@ -294,36 +295,40 @@ class _Orders:
             return self._held[epoch]
 
 
-def _batches(
-    begin: Callable[[], tuple[int, int]],
-    steps: int,
+def _stream(
+    begin: Callable[[], int],
+    batches: range,
     gather: Callable[[int, int], Arrays],
+    names: Sequence[str],
     signature: Sequence[tuple[tuple[int | None, ...], tf.DType]],
 ) -> tf.data.Dataset:
-    """Batches first..steps of the epoch that `begin` names when the pass begins."""
+    """Stream the given batches of the epoch that `begin` names when a pass begins."""
     types = [dtype for _, dtype in signature]
 
-    def start(_: tf.Tensor) -> tf.Tensor:
-        numbers = tf.numpy_function(lambda: np.array(begin(), dtype=np.int64), [], tf.int64)
-        return tf.ensure_shape(numbers, [2])
+    def epoch_of_pass(_: tf.Tensor) -> tf.Tensor:
+        epoch = tf.numpy_function(lambda: np.int64(begin()), [], tf.int64)
+        return tf.ensure_shape(epoch, [])
 
-    def batches_of(numbers: tf.Tensor) -> tf.data.Dataset:
-        first = tf.minimum(numbers[1], steps)
-        return tf.data.Dataset.range(first, steps).map(lambda batch: (numbers[0], batch))
+    def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
+        numbers = tf.data.Dataset.range(batches.start, batches.stop)
+        return numbers.map(lambda batch: (epoch, batch))
 
-    def make(epoch: tf.Tensor, batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        parts = tf.numpy_function(
-            lambda e, b: gather(int(e), int(b)), [epoch, batch], types, stateful=True
-        )
-        return tuple(
+    def make(epoch: tf.Tensor, batch: tf.Tensor) -> tuple[Any, ...]:
+        parts = tf.numpy_function(lambda e, b: gather(int(e), int(b)), [epoch, batch], types)
+        shaped = [
             tf.ensure_shape(part, shape) for part, (shape, _) in zip(parts, signature, strict=True)
-        )
+        ]
+        n = len(names)
+        return (dict(zip(names, shaped[:n], strict=True)), *shaped[n:])
 
     return (
         tf.data.Dataset.range(1)
-        .map(start)
+        .map(epoch_of_pass)
         .flat_map(batches_of)
         .map(make, num_parallel_calls=_THREADS, deterministic=True)
+        .apply(tf.data.experimental.assert_cardinality(len(batches)))
+        .prefetch(_PREFETCH)
+        .with_options(_options())
     )
 
 

@@ -19,6 +19,7 @@ from smartbkg_tf.encoding.features import (
     sound_mothers,
 )
 from smartbkg_tf.encoding.pad import INPUTS_OF, inputs_of, pad
+from smartbkg_tf.encoding.tokens import look_up
 from smartbkg_tf.events.decay_strings import tokenise, tokens_from_trees
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import Vocabulary
@@ -77,10 +78,7 @@ def encode(table: EventTable, encoding: EncodingSettings, vocabulary: Vocabulary
     unknown: dict[str, int] = {}
     if table.particles:
         mother = sound_mothers(table.offsets, _column(table, "motherIndex", np.int32))
-        columns, offsets, codes = _particles(table, encoding, vocabulary, mother)
-        for source in codes:
-            for code, count in vocabulary.unknown(source).items():
-                unknown[str(code)] = unknown.get(str(code), 0) + count
+        columns, offsets = _particles(table, encoding, vocabulary, mother, unknown)
     else:
         mother = np.empty(0, dtype=np.int32)
         columns, offsets = _no_particles(encoding), np.zeros(n_events + 1, dtype=np.int64)
@@ -136,30 +134,25 @@ def _particles(
     encoding: EncodingSettings,
     vocabulary: Vocabulary,
     mother: npt.NDArray[np.int32],
-) -> tuple[
-    dict[str, Any],
-    npt.NDArray[np.int64],
-    list[npt.NDArray[Any]],
-]:
-    """Particle columns, their offsets, and the PDG codes that were looked up."""
+    unknown: dict[str, int],
+) -> tuple[dict[str, Any], npt.NDArray[np.int64]]:
+    """Particle columns and their offsets; codes without a token are added to `unknown`."""
     # Old tables hold codes as floats (211.0); the vocabulary takes any number.
     pdg = np.asarray(table.particles["PDG"])
     mother_pdg = np.asarray(table.particles["motherPDG"])
     if encoding.features == "original":
         columns = ("energy", "prodTime", "x", "y", "z", "px", "py", "pz")
+        mother_tokens = np.zeros(len(mother_pdg), dtype=np.int16)
+        # "No mother" is no particle, although the code 0 has a token.
         has_mother = np.nan_to_num(mother_pdg) != 0
-        mother_tokens = np.where(has_mother, vocabulary.tokens(mother_pdg), np.int16(0))
-        return (
-            {
-                "continuous": as_they_stand(*(_column(table, c, np.float64) for c in columns)),
-                "charge": charge_in_thirds(_column(table, "charge", np.float64)),
-                "pdg": vocabulary.tokens(pdg),
-                "mother_pdg": mother_tokens.astype(np.int16, copy=False),
-                "mother_index": _as_int16(mother),
-            },
-            np.asarray(table.offsets, dtype=np.int64),
-            [pdg, mother_pdg[has_mother]],
-        )
+        mother_tokens[has_mother] = look_up(mother_pdg[has_mother], vocabulary, unknown)
+        return {
+            "continuous": as_they_stand(*(_column(table, c, np.float64) for c in columns)),
+            "charge": charge_in_thirds(_column(table, "charge", np.float64)),
+            "pdg": look_up(pdg, vocabulary, unknown),
+            "mother_pdg": mother_tokens,
+            "mother_index": _as_int16(mother),
+        }, np.asarray(table.offsets, dtype=np.int64)
     columns = ("prodTime", "x", "y", "z", "energy", "px", "py", "pz")
     kept, offsets, continuous, kept_mother = smartbackground(
         np.asarray(table.offsets, dtype=np.int64),
@@ -169,24 +162,18 @@ def _particles(
         np.nan_to_num(mother_pdg).astype(np.int64),
         *(_column(table, c, np.float64) for c in columns),
     )
-    tokens = vocabulary.tokens(pdg[kept])
+    tokens = look_up(pdg[kept], vocabulary, unknown)
     first = np.repeat(offsets[:-1], np.diff(offsets))
+    mother_tokens = np.zeros(len(tokens), dtype=np.int16)
     has_mother = kept_mother >= 0
-    return (
-        {
-            "continuous": continuous,
-            "charge": None,
-            "pdg": tokens,
-            "mother_pdg": np.where(
-                has_mother, tokens[first + np.maximum(kept_mother, 0)], np.int16(0)
-            ).astype(np.int16, copy=False)
-            if len(tokens)
-            else tokens,
-            "mother_index": _as_int16(kept_mother),
-        },
-        offsets,
-        [pdg[kept]],
-    )
+    mother_tokens[has_mother] = tokens[(first + kept_mother)[has_mother]]
+    return {
+        "continuous": continuous,
+        "charge": None,
+        "pdg": tokens,
+        "mother_pdg": mother_tokens,
+        "mother_index": _as_int16(kept_mother),
+    }, offsets
 
 
 def _as_int16(mother: npt.NDArray[np.int32]) -> npt.NDArray[np.int16]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from smartbkg_tf.evaluation.metrics import checked
 from smartbkg_tf.evaluation.resampling import SortedScores, resamples
+from smartbkg_tf.evaluation.working_points import binomial_error
 from smartbkg_tf.filtering.rules import Rule
 from smartbkg_tf.settings.errors import InputError
 
@@ -80,8 +81,12 @@ def roc_curve(
 def _upper_interpolation(grid: Floats, x: Floats, y: Floats) -> Floats:
     """Interpolate a rising curve that begins at (0, 0); at steps take the upper end."""
     x, y = np.concatenate([[0.0], x]), np.concatenate([[0.0], y])
-    last = np.append(x[1:] != x[:-1], True)
-    return np.asarray(np.interp(grid, x[last], y[last]))
+    # np.interp leaves open which end of a vertical step it takes.
+    left = np.searchsorted(x, grid, side="right") - 1
+    right = np.minimum(left + 1, len(x) - 1)
+    width = x[right] - x[left]
+    part = np.divide(grid - x[left], width, out=np.zeros_like(grid), where=width > 0)
+    return np.asarray(y[left] + part * (y[right] - y[left]))
 
 
 def precision_recall_curve(
@@ -145,7 +150,8 @@ def score_histogram(
     rule : Rule, optional
         Its probability is given along the score.
     bins : int, default 40
-        Bins between the 0.1 and 99.9 % quantiles of both kinds; events beyond are in the outer bins.
+        Bins between the 0.1 and 99.9 % quantiles of both kinds; events beyond are in the
+        outer bins.
 
     Returns
     -------
@@ -212,8 +218,6 @@ def reliability(
         When a class is empty or a score is not finite.
     """
     from scipy.special import expit
-
-    from smartbkg_tf.evaluation.metrics import binomial_error
 
     s, y, _ = checked(scores, labels)
     order = np.argsort(s, kind="stable")

@@ -2,51 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from smartbkg_tf.evaluation import plots
-from smartbkg_tf.evaluation.curves import training_curves
+from smartbkg_tf.evaluation.drawing import draw_comparison, draw_model
+from smartbkg_tf.evaluation.evaluated import MADE_BY, Model, open_model, unique_names
 from smartbkg_tf.evaluation.metrics import Estimate
 from smartbkg_tf.evaluation.observables import read_observables
 from smartbkg_tf.evaluation.paired import auc_differences
 from smartbkg_tf.evaluation.report import SUMMARY_HEAD, summary_row, text_table, write_report
-from smartbkg_tf.evaluation.results import SkimResult, evaluate_predictions
+from smartbkg_tf.evaluation.results import evaluate_predictions
 from smartbkg_tf.filtering.filter_file import rules_of
-from smartbkg_tf.filtering.predictions import Predictions, read_predictions
 from smartbkg_tf.filtering.rules import Rule
 from smartbkg_tf.runtime.files import expand_inputs, read_json, whole_directory, write_json
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.settings.errors import InputError
 from smartbkg_tf.settings.evaluation import EvaluateSettings, MetricsSettings
-
-_MADE_BY = "python -m smartbkg_tf.train model=resnet"
-
-
-@dataclass(frozen=True)
-class Model:
-    """A model to evaluate: its name, its predictions, and its files.
-
-    Parameters
-    ----------
-    name : str
-        Unique among the models of one evaluation.
-    predictions : Predictions
-        Scores, decisions, labels; of this model alone.
-    file : pathlib.Path
-        Where they come from.
-    run : RunDirectory, optional
-        Its run directory.
-    """
-
-    name: str
-    predictions: Predictions
-    file: Path
-    run: RunDirectory | None = None
-    results: dict[str, SkimResult] = field(default_factory=dict)
 
 
 def evaluate_run(run: RunDirectory, settings: MetricsSettings | None = None) -> dict[str, Any]:
@@ -74,7 +46,7 @@ def evaluate_run(run: RunDirectory, settings: MetricsSettings | None = None) -> 
     model = open_model(run.path, run.path.name)
     refused = _measure(model, chosen)
     values = _metrics_of(model, refused)
-    figures = _draw_model(model, run.plots)
+    figures = draw_model(model, run.plots)
     write_json(run.metrics, values)
     notes = [f"{skim} was not evaluated: {reason}" for skim, reason in refused.items()]
     write_report(
@@ -87,39 +59,6 @@ def evaluate_run(run: RunDirectory, settings: MetricsSettings | None = None) -> 
     for note in notes:
         say(f"warning: {note}")
     return values
-
-
-def open_model(path: Path, name: str) -> Model:
-    """Read the predictions of a run directory or of a file.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        A run directory with ``predictions.parquet``, or a predictions file.
-    name : str
-        What the model is called.
-
-    Returns
-    -------
-    Model
-        Not yet measured.
-
-    Raises
-    ------
-    InputError
-        When the predictions are missing or damaged.
-    """
-    if not path.is_dir():
-        return Model(name, read_predictions(path), path)
-    run = RunDirectory(path)
-    if not run.predictions.is_file():
-        raise InputError(
-            "holds no predictions.parquet: it is no run directory, or its training did not end",
-            where=path,
-            next_step=f"run directories are made by: {_MADE_BY}; predictions for other events by: "
-            "python -m smartbkg_tf.apply",
-        )
-    return Model(name, read_predictions(run.predictions), run.predictions, run)
 
 
 def _measure(
@@ -165,82 +104,6 @@ def _metrics_of(model: Model, refused: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _draw_model(model: Model, folder: Path) -> list[Path]:
-    """Draw the figures of one model; return the PNG files."""
-    figures: list[Path] = []
-
-    def keep(name: str, data: Any, figure: Any) -> None:
-        write_json(folder / f"{name}.json", data)
-        figures.append(plots.save_figure(figure, folder / name)[0])
-
-    roc = {skim: result.curves["roc"] for skim, result in model.results.items()}
-    recall = {skim: result.curves["precision_recall"] for skim, result in model.results.items()}
-    keep("roc", roc, plots.draw_roc(_with_auc(model, roc)))
-    keep("precision_recall", recall, plots.draw_precision_recall(_with_precision(model, recall)))
-    for position, (skim, result) in enumerate(model.results.items()):
-        # The first skim's figures have plain names, which scripts can rely on.
-        suffix = "" if position == 0 else f"_{skim}"
-        keep(
-            f"scores{suffix}",
-            result.curves["scores"],
-            plots.draw_scores(result.curves["scores"], skim),
-        )
-        keep(
-            f"calibration{suffix}",
-            result.curves["reliability"],
-            plots.draw_reliability(result.curves["reliability"], skim),
-        )
-        for name, data in result.curves.items():
-            if name.startswith("observable_"):
-                title = name.removeprefix("observable_")
-                keep(f"{name}{suffix}", data, plots.draw_observable(data, title, skim))
-    if model.run is not None and model.run.history.is_file():
-        history = training_curves(model.run.history)
-        keep("training", history, plots.draw_training(history))
-    return figures
-
-
-def _with_auc(model: Model, curves: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        f"{skim}: AUC {Estimate(m['auc'], m['auc_error']).pretty}": curves[skim]
-        for skim, m in ((skim, model.results[skim].metrics) for skim in curves)
-    }
-
-
-def _with_precision(model: Model, curves: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        f"{skim}: AP {Estimate(m['average_precision'], m['average_precision_error']).pretty}": curves[
-            skim
-        ]
-        for skim, m in ((skim, model.results[skim].metrics) for skim in curves)
-    }
-
-
-def unique_names(paths: Sequence[Path]) -> list[str]:
-    """Give each path the shortest name that tells it from the others.
-
-    Parameters
-    ----------
-    paths : sequence of pathlib.Path
-        Run directories and files, all different.
-
-    Returns
-    -------
-    list of str
-        The last part of each path, with as many folders before it as are needed.
-    """
-    resolved = [path.resolve() for path in paths]
-    parts = [
-        (path.with_suffix("") if path.suffix == ".parquet" else path).parts for path in resolved
-    ]
-    depth = 1
-    while depth < max(len(p) for p in parts) and len({p[-depth:] for p in parts}) < len(parts):
-        depth += 1
-    names = ["/".join(p[-depth:]) for p in parts]
-    # x and x.parquet in one folder differ by their suffix alone.
-    return names if len(set(names)) == len(names) else [str(path) for path in resolved]
-
-
 def evaluate(settings: EvaluateSettings) -> Path:
     """Evaluate models side by side; write metrics.json, plots and report.html.
 
@@ -260,7 +123,7 @@ def evaluate(settings: EvaluateSettings) -> Path:
         When predictions or observables are missing or damaged, a model has no events of
         both kinds, or the output exists or cannot be written.
     """
-    paths = expand_inputs(settings.runs, option="runs", made_by=_MADE_BY)
+    paths = expand_inputs(settings.runs, option="runs", made_by=MADE_BY)
     models: list[Model] = []
     notes: list[str] = []
     values: dict[str, Any] = {"models": {}}
@@ -275,14 +138,14 @@ def evaluate(settings: EvaluateSettings) -> Path:
                 values["models"][name] = _metrics_of(model, refused)
                 models.append(model)
                 progress.add(1)
-        figures = _draw_comparison(models, folder / "plots")
+        figures = draw_comparison(models, folder / "plots")
         for model in models:
             own = (
                 folder / "plots" / model.name.replace("/", "_")
                 if len(models) > 1
                 else folder / "plots"
             )
-            drawn = _draw_model(model, own)
+            drawn = draw_model(model, own)
             figures += drawn if len(models) == 1 else []
         differences, remarks = auc_differences(
             {model.name: model.predictions for model in models},
@@ -323,27 +186,3 @@ def evaluate(settings: EvaluateSettings) -> Path:
         say(f"warning: {note}")
     say(f"report: {Path(settings.output) / 'report.html'}")
     return Path(settings.output)
-
-
-def _draw_comparison(models: Sequence[Model], folder: Path) -> list[Path]:
-    """Overlay the curves of several models, one figure for each skim."""
-    if len(models) < 2:
-        return []
-    figures = []
-    skims = list(dict.fromkeys(skim for model in models for skim in model.results))
-    for position, skim in enumerate(skims):
-        suffix = "" if position == 0 else f"_{skim}"
-        having = [model for model in models if skim in model.results]
-        for kind, draw, short, key in (
-            ("roc", plots.draw_roc, "AUC", "auc"),
-            ("precision_recall", plots.draw_precision_recall, "AP", "average_precision"),
-        ):
-            data = {model.name: model.results[skim].curves[kind] for model in having}
-            labelled = {}
-            for model in having:
-                m = model.results[skim].metrics
-                estimate = Estimate(m[key], m[f"{key}_error"])
-                labelled[f"{model.name}: {short} {estimate.pretty}"] = data[model.name]
-            write_json(folder / f"{kind}{suffix}.json", data)
-            figures.append(plots.save_figure(draw(labelled, skim), folder / f"{kind}{suffix}")[0])
-    return figures

@@ -1,102 +1,16 @@
-"""Figures from curve data: PNG for screens, PDF for papers.
-
-Only matplotlib's object interface and its Agg renderer are used: no global state, no
-display. Colours: Okabe and Ito's set, told apart by colour-blind readers; curves differ
-in line style too.
-"""
+"""Figures from curve data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from smartbkg_tf.runtime.files import whole_file
-
-#: Okabe and Ito (2008), without yellow, which is too light for lines.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-STYLES = ("-", "--", "-.", ":")
-_GREY = "#666666"
-
-
-def new_figure(width: float = 6.0, height: float = 4.5, **subplots: Any) -> tuple[Figure, Any]:
-    """Make an empty figure.
-
-    Parameters
-    ----------
-    width, height : float, default 6.0, 4.5
-        Inches.
-    **subplots : object
-        For `matplotlib.figure.Figure.subplots`.
-
-    Returns
-    -------
-    figure : matplotlib.figure.Figure
-        With the Agg renderer.
-    axes : matplotlib.axes.Axes or array of them
-        Where to draw.
-    """
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(**subplots)
-    for axis in np.ravel(np.asarray(axes, dtype=object)):
-        axis.grid(visible=True, color="#dddddd", linewidth=0.6)
-        axis.set_axisbelow(True)
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def save_figure(figure: Figure, path: str | Path) -> list[Path]:
-    """Write a figure as PNG and PDF.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        The figure.
-    path : str or pathlib.Path
-        Name without suffix.
-
-    Returns
-    -------
-    list of pathlib.Path
-        The two files.
-
-    Raises
-    ------
-    OutputError
-        When they cannot be written.
-    """
-    base = Path(path)
-    files = [base.with_name(f"{base.name}.png"), base.with_name(f"{base.name}.pdf")]
-    for file in files:
-        # Without a date, so that the same numbers give the same bytes.
-        metadata = {"CreationDate": None} if file.suffix == ".pdf" else {}
-        with whole_file(file) as partial:
-            figure.savefig(partial, dpi=150, metadata=metadata)
-    return files
-
-
-def line_styles(number: int) -> Iterator[dict[str, Any]]:
-    """Give each curve its own colour and line style.
-
-    Parameters
-    ----------
-    number : int
-        How many curves.
-
-    Yields
-    ------
-    dict
-        ``color`` and ``linestyle``.
-    """
-    for i in range(number):
-        yield {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i % len(STYLES)]}
+from smartbkg_tf.evaluation.figures import COLOURS, GREY, line_styles, new_figure
 
 
 def draw_roc(curves: Mapping[str, Mapping[str, Any]], title: str = "") -> Figure:
@@ -125,7 +39,7 @@ def draw_roc(curves: Mapping[str, Mapping[str, Any]], title: str = "") -> Figure
             linewidth=0,
         )
         axes.plot(curve["false_rate"], curve["efficiency"], label=name, **style)
-    axes.plot([0, 1], [0, 1], color=_GREY, linestyle=(0, (1, 3)), label="guess (AUC 0.5)")
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle=(0, (1, 3)), label="guess (AUC 0.5)")
     axes.set(
         xlim=(0, 1),
         ylim=(0, 1.005),
@@ -166,7 +80,7 @@ def draw_precision_recall(curves: Mapping[str, Mapping[str, Any]], title: str = 
     for retention in sorted({round(curve["retention"], 6) for curve in curves.values()}):
         axes.axhline(
             retention,
-            color=_GREY,
+            color=GREY,
             linestyle=(0, (1, 3)),
             label=f"guess (retention {retention:.3g})",
         )
@@ -229,7 +143,7 @@ def _draw_quantity(
         best = int(np.nanargmin(validation) if quantity == "loss" else np.nanargmax(validation))
         axes.axvline(
             epochs[best],
-            color=_GREY,
+            color=GREY,
             linestyle=(0, (1, 3)),
             label=f"best: epoch {epochs[best]:.0f}",
         )
@@ -315,7 +229,7 @@ def draw_reliability(curve: Mapping[str, Any], title: str = "") -> Figure:
         label="events, in bins of equal numbers of passing ones",
     )
     ends = np.array([min(predicted.min(), observed.min()) / 2, 1.0])
-    axes.plot(ends, ends, color=_GREY, linestyle=(0, (1, 3)), label="perfect calibration")
+    axes.plot(ends, ends, color=GREY, linestyle=(0, (1, 3)), label="perfect calibration")
     axes.set(
         xscale="log",
         yscale="log",
@@ -375,6 +289,6 @@ def draw_observable(data: Mapping[str, Any], name: str, title: str = "") -> Figu
         markersize=3.5,
         color=COLOURS[1],
     )
-    ratio.axhline(1.0, color=_GREY, linestyle=(0, (1, 3)))
+    ratio.axhline(1.0, color=GREY, linestyle=(0, (1, 3)))
     ratio.set(xlabel=name, ylabel="kept / all", ylim=(0, 2))
     return figure

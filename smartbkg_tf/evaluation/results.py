@@ -14,10 +14,10 @@ from smartbkg_tf.evaluation.metrics import (
     bootstrap_areas,
     calibration_losses,
     delong,
-    working_points,
 )
 from smartbkg_tf.evaluation.observables import compare_observable
 from smartbkg_tf.evaluation.speedup import sampling_speedup, threshold_speedups
+from smartbkg_tf.evaluation.working_points import working_points
 from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.filtering.costs import CostModel
 from smartbkg_tf.filtering.predictions import Predictions, SkimPredictions

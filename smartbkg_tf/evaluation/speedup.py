@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.evaluation.metrics import Estimate, checked, working_points
+from smartbkg_tf.evaluation.metrics import Estimate, checked
 from smartbkg_tf.evaluation.resampling import resamples
+from smartbkg_tf.evaluation.working_points import working_points
 from smartbkg_tf.filtering.costs import CostModel, effective_number
 
 
@@ -82,7 +83,8 @@ def sampling_speedup(
     ValueError
         When a probability is not in (0, 1]: a threshold has no such speedup.
     """
-    p, y, w = checked(probability, labels, weight)
+    p, y, _ = checked(probability, labels)
+    w = np.asarray(weight, dtype=np.float64)[np.isin(labels, (0, 1))]
     if not np.all((p > 0) & (p <= 1)):
         raise ValueError("a sampling probability lies outside (0, 1]")
     passes = y == 1

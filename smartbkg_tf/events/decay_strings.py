@@ -15,259 +15,45 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.events.decay_kernels import (
+    CLOSED_TOO_OFTEN,
+    CLOSER_BYTES,
+    LEFT_OPEN,
+    NOTHING_BEFORE,
+    OPENER_BYTES,
+    SOUND,
+    count_words,
+    translate,
+    walk,
+    write,
+)
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import CLOSER, OPENER, UNKNOWN, Vocabulary
 from smartbkg_tf.settings.errors import InputError
 
 Array = npt.NDArray[Any]
 
-# Steps of a walk through a tree that are no particles.
-_DOWN = -1
-_UP = -2
-
-_OPENER_BYTES = np.frombuffer(OPENER.encode(), dtype=np.uint8).copy()
-_CLOSER_BYTES = np.frombuffer(CLOSER.encode(), dtype=np.uint8).copy()
-
-# The letters of a bracket as one number, by which it is recognised.
-_BRACKET_LENGTH = len(OPENER)
-_OPENER_LETTERS = int.from_bytes(OPENER.encode(), "big")
-_CLOSER_LETTERS = int.from_bytes(CLOSER.encode(), "big")
-
-# Words of a decay string.
-_CODE = 0
-_OPEN = 1
-_CLOSE = 2
-_OTHER = 3
-
-# What can be wrong with the brackets of a string.
-_SOUND = 0
-_CLOSED_TOO_OFTEN = 1
-_LEFT_OPEN = 2
-_NOTHING_BEFORE = 3
 _COMPLAINTS = {
-    _CLOSED_TOO_OFTEN: f"'{CLOSER}' without its '{OPENER}'",
-    _LEFT_OPEN: f"'{OPENER}' without its '{CLOSER}' (was the text cut off?)",
-    _NOTHING_BEFORE: f"'{OPENER}' does not follow a particle",
+    CLOSED_TOO_OFTEN: f"'{CLOSER}' without its '{OPENER}'",
+    LEFT_OPEN: f"'{OPENER}' without its '{CLOSER}' (was the text cut off?)",
+    NOTHING_BEFORE: f"'{OPENER}' does not follow a particle",
 }
 
 
-@numba.njit(cache=True, nogil=True)
-def _walk(mother: Array, offsets: Array) -> Any:
-    """List the steps of the walks through all trees: rows, `_DOWN` and `_UP`.
-
-    Returns the steps, their offsets by event, the first event with a broken tree (-1: none)
-    and the row of it that is at fault.
-    """
-    n_events = len(offsets) - 1
-    n_rows = offsets[n_events]
-    # A mother adds two brackets, and there are no more mothers than particles.
-    steps = np.empty(3 * n_rows, dtype=np.int32)
-    step_offsets = np.zeros(n_events + 1, dtype=np.int64)
-    eldest = np.full(n_rows, -1, dtype=np.int32)
-    younger = np.full(n_rows, -1, dtype=np.int32)
-    n_steps = 0
-    for event in range(n_events):
-        first, last = offsets[event], offsets[event + 1]
-        root = -1
-        # Backwards, so that each chain of siblings runs forwards.
-        for row in range(last - 1, first - 1, -1):
-            link = mother[row]
-            if link == -1:
-                younger[row] = root
-                root = row
-            elif link < -1 or link >= last - first or first + link == row:
-                return steps[:0], step_offsets, event, row
-            else:
-                above = first + link
-                younger[row] = eldest[above]
-                eldest[above] = row
-        visited = 0
-        row = root
-        while row >= 0:
-            steps[n_steps] = row
-            n_steps += 1
-            visited += 1
-            if eldest[row] >= 0:
-                steps[n_steps] = _DOWN
-                n_steps += 1
-                row = eldest[row]
-                continue
-            while younger[row] < 0 and mother[row] >= 0:
-                steps[n_steps] = _UP
-                n_steps += 1
-                row = first + mother[row]
-            row = younger[row]
-        if visited != last - first:
-            # Some particles hang on each other in a ring; find one of them.
-            for row in range(first, last):
-                above = row
-                for _ in range(last - first):
-                    if mother[above] == -1:
-                        break
-                    above = first + mother[above]
-                if mother[above] != -1:
-                    return steps[:0], step_offsets, event, row
-        step_offsets[event + 1] = n_steps
-    return steps[:n_steps], step_offsets, -1, -1
-
-
-@numba.njit(cache=True, nogil=True)
-def _digits(value: Any) -> Any:
-    """Count the characters of a number."""
-    count = 1
-    rest = abs(np.int64(value))
-    while rest >= 10:
-        rest //= 10
-        count += 1
-    return count + 1 if value < 0 else count
-
-
-@numba.njit(cache=True, nogil=True)
-def _write(steps: Array, step_offsets: Array, codes: Array, opener: Array, closer: Array) -> Any:
-    """Write the walks as text; returns bytes and their offsets by event."""
-    size = 0
-    for step in steps:
-        size += 1 + (_digits(codes[step]) if step >= 0 else len(opener))
-    text = np.empty(size, dtype=np.uint8)
-    n_events = len(step_offsets) - 1
-    text_offsets = np.zeros(n_events + 1, dtype=np.int64)
-    place = 0
-    for event in range(n_events):
-        for i in range(step_offsets[event], step_offsets[event + 1]):
-            text[place] = 32
-            place += 1
-            step = steps[i]
-            if step < 0:
-                word = opener if step == _DOWN else closer
-                for letter in word:
-                    text[place] = letter
-                    place += 1
-                continue
-            value = codes[step]
-            length = _digits(value)
-            rest = abs(np.int64(value))
-            for j in range(place + length - 1, place - 1, -1):
-                text[j] = 48 + rest % 10
-                rest //= 10
-            if value < 0:
-                text[place] = 45
-            place += length
-        text_offsets[event + 1] = place
-    return text, text_offsets
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def _read_number(text: Array, start: int, stop: int) -> Any:
-    """Read '511' or '511.0'; say whether it is a whole number of at most 18 digits."""
-    place = start
-    negative = text[place] == 45
-    if negative or text[place] == 43:
-        place += 1
-    first = place
-    value = np.int64(0)
-    while place < stop and 48 <= text[place] <= 57:
-        value = value * 10 + np.int64(text[place]) - 48
-        place += 1
-    # 18 digits always fit into 64 bits.
-    sound = first < place <= first + 18
-    if place < stop:
-        sound &= text[place] == 46
-        place += 1
-        while place < stop:
-            sound &= text[place] == 48
-            place += 1
-    return sound, -value if negative else value
-
-
-@numba.njit(cache=True, nogil=True)
-def _count_words(text: Array, starts: Array, stops: Array) -> Any:
-    """Give the offsets of the words of each string."""
-    offsets = np.zeros(len(starts) + 1, dtype=np.int64)
-    for i in range(len(starts)):
-        count = 0
-        inside = False
-        for place in range(starts[i], stops[i]):
-            letter = text[place] > 32
-            if letter and not inside:
-                count += 1
-            inside = letter
-        offsets[i + 1] = offsets[i] + count
-    return offsets
-
-
-@numba.njit(cache=True, nogil=True)
-def _tokenise(
-    text: Array,
-    starts: Array,
-    stops: Array,
-    offsets: Array,
-    slot_codes: Array,
-    slot_tokens: Array,
-    opener_token: int,
-    closer_token: int,
-) -> Any:
-    """Translate all words; returns tokens, places of the words and each string's fault."""
-    tokens = np.empty(offsets[-1], dtype=np.int16)
-    places = np.empty(offsets[-1], dtype=np.int64)
-    faults = np.zeros(len(starts), dtype=np.int8)
-    slots = len(slot_codes)
-    for i in range(len(starts)):
-        place, end = starts[i], stops[i]
-        word = offsets[i]
-        depth = 0
-        before = _CLOSE
-        fault = _SOUND
-        while True:
-            while place < end and text[place] <= 32:
-                place += 1
-            if place >= end:
-                break
-            start = place
-            while place < end and text[place] > 32:
-                place += 1
-            token = UNKNOWN
-            kind = _OTHER
-            letters = 0
-            if place - start == _BRACKET_LENGTH:
-                for j in range(start, place):
-                    letters = letters << 8 | np.int64(text[j])
-            if letters == _OPENER_LETTERS:
-                kind = _OPEN
-                token = opener_token
-                depth += 1
-                if (before == _OPEN or before == _CLOSE) and fault == _SOUND:  # noqa: SIM109
-                    fault = _NOTHING_BEFORE
-            elif letters == _CLOSER_LETTERS:
-                kind = _CLOSE
-                token = closer_token
-                depth -= 1
-                if depth < 0 and fault == _SOUND:
-                    fault = _CLOSED_TOO_OFTEN
-            else:
-                sound, code = _read_number(text, start, place)
-                if sound:
-                    kind = _CODE
-                    slot = code % slots
-                    if slot_codes[slot] == code:
-                        token = slot_tokens[slot]
-            before = kind
-            tokens[word] = token
-            places[word] = start
-            word += 1
-        if depth > 0 and fault == _SOUND:
-            fault = _LEFT_OPEN
-        faults[i] = fault
-    return tokens, places, faults
-
-
-def _walk_checked(mother_index: npt.ArrayLike, offsets: npt.ArrayLike) -> tuple[Array, Array]:
+def _walk_checked(
+    mother_index: npt.ArrayLike,
+    offsets: npt.ArrayLike,
+    where: str | Path | None = None,
+    first_event: int = 0,
+) -> tuple[Array, Array]:
     mothers = np.ascontiguousarray(mother_index, dtype=np.int32)
     borders = np.ascontiguousarray(offsets, dtype=np.int64)
     if len(borders) == 0 or borders[0] != 0 or borders[-1] != len(mothers):
@@ -276,28 +62,35 @@ def _walk_checked(mother_index: npt.ArrayLike, offsets: npt.ArrayLike) -> tuple[
         )
     if np.any(np.diff(borders) < 0):
         raise ValueError("offsets must never decrease")
-    steps, step_offsets, event, row = _walk(mothers, borders)
+    steps, step_offsets, event, row = walk(mothers, borders)
     if event >= 0:
         place = row - borders[event]
         raise InputError(
-            f"event {event} (counted from 0 in this piece) is no tree: its particle {place} of "
+            f"event {first_event + event} (counted from 0) is no tree: its particle {place} of "
             f"{borders[event + 1] - borders[event]} has the mother {mothers[row]}, which "
             + (
                 "does not exist"
                 if not -1 <= mothers[row] < borders[event + 1] - borders[event]
                 else "descends from it"
-            )
+            ),
+            where=where,
         )
     return steps, step_offsets
 
 
-def build_decay_strings(table: EventTable) -> npt.NDArray[np.object_]:
+def build_decay_strings(
+    table: EventTable, *, where: str | Path | None = None, first_event: int = 0
+) -> npt.NDArray[np.object_]:
     """Write the decay trees of all events as text.
 
     Parameters
     ----------
     table : EventTable
         With particles.
+    where : str or pathlib.Path, optional
+        The file, for the message.
+    first_event : int, default 0
+        Position of the first event in it, for the message.
 
     Returns
     -------
@@ -314,14 +107,43 @@ def build_decay_strings(table: EventTable) -> npt.NDArray[np.object_]:
     """
     if not table.particles:
         raise ValueError("decay strings cannot be built: the table has no particles")
-    steps, step_offsets = _walk_checked(table.particles["motherIndex"], table.offsets)
+    steps, step_offsets = _walk_checked(
+        table.particles["motherIndex"], table.offsets, where, first_event
+    )
     codes = np.ascontiguousarray(table.particles["PDG"], dtype=np.int64)
-    letters, text_offsets = _write(steps, step_offsets, codes, _OPENER_BYTES, _CLOSER_BYTES)
+    letters, text_offsets = write(steps, step_offsets, codes, OPENER_BYTES, CLOSER_BYTES)
     text = letters.tobytes().decode("ascii")
     borders = text_offsets.tolist()
     strings = np.empty(len(table), dtype=object)
     strings[:] = [text[a:b] for a, b in pairwise(borders)]
     return strings
+
+
+def with_strings(table: EventTable, where: str | Path, first_event: int) -> EventTable:
+    """Give the same events with decay strings built from their particles.
+
+    Parameters
+    ----------
+    table : EventTable
+        With particles.
+    where : str or pathlib.Path
+        The file, for the message.
+    first_event : int
+        Position of the first event in it, for the message.
+
+    Returns
+    -------
+    EventTable
+        A table of the same arrays.
+
+    Raises
+    ------
+    InputError
+        When mother links point outside of their event or run in a ring.
+    """
+    return replace(
+        table, decay_strings=build_decay_strings(table, where=where, first_event=first_event)
+    )
 
 
 def tokens_from_trees(
@@ -421,8 +243,8 @@ def tokenise(
         message tells which string is the first and how many there are.
     """
     text, starts, stops = _as_bytes(strings)
-    offsets = _count_words(text, starts, stops)
-    tokens, places, faults = _tokenise(
+    offsets = count_words(text, starts, stops)
+    tokens, places, faults = translate(
         text,
         starts,
         stops,
@@ -433,11 +255,11 @@ def tokenise(
         vocabulary.closer,
     )
     if check and faults.any():
-        row = int(np.argmax(faults != _SOUND))
+        row = int(np.argmax(faults != SOUND))
         string = text[starts[row] : stops[row]].tobytes().decode("utf-8", "replace")
         shown = string if len(string) <= 120 else f"{string[:60]} ... {string[-60:]}"
         raise InputError(
-            f"decay string {row} (counted from 0 in this piece; {int((faults != 0).sum())} of "
+            f"decay string {row} (counted from 0; {int((faults != 0).sum())} of "
             f"{len(faults)} are broken): {_COMPLAINTS[int(faults[row])]}: '{shown}'"
         )
     return tokens, offsets, _count_unknown(text, places[tokens == UNKNOWN])

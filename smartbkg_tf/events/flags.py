@@ -1,209 +1,20 @@
-"""Which events passed a skim: read lists of event keys, and label events with them.
+"""Label events by the lists of those that passed a skim.
 
-A key has four parts (experiment, run, event, production); an event number alone
-identifies nothing. Lists come as NumPy, CSV or Parquet files, or as the file that the skim
-wrote itself, whose EventMetaData is read.
+Events are joined on all four parts of the key (experiment, run, event, production).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.events.columns import integers
+from smartbkg_tf.events.passing_keys import Keys, read_passing_keys
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
-from smartbkg_tf.settings.errors import InputError, did_you_mean
 
-Keys = npt.NDArray[np.int64]
-
-#: Other names under which the parts of a key appear in files.
-_ALIASES = {
-    "experiment": ("exp", "m_experiment", "__experiment__", "expNo", "EventMetaData.m_experiment"),
-    "run": ("m_run", "__run__", "runNo", "EventMetaData.m_run"),
-    "event": ("evt", "evtNum", "m_event", "__event__", "evtNo", "EventMetaData.m_event"),
-    "production": ("prod", "m_production", "__production__", "EventMetaData.m_production"),
-}
-
-_FORMATS = (
-    "a passing-events file is one of: .npy (fields or columns experiment, run, event, production), "
-    ".csv with these column names, .parquet, or the skim's own ROOT file"
-)
-
-
-def read_passing_keys(path: str | Path, *, fill: Mapping[str, int] | None = None) -> Keys:
-    """Read the keys of the events that passed a skim.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        NumPy array (fields experiment, run, event, production, or [n, 4] in this order),
-        CSV with a header, Parquet, or a basf2 ROOT file with EventMetaData. The format is
-        told by the content.
-    fill : mapping of str to int, optional
-        Parts of the key that the file lacks and that are the same for all events, as
-        ``{"experiment": 0, "run": 0, "production": 0}`` for a bare list of event numbers
-        of a single run. Parts that the file has are not changed.
-
-    Returns
-    -------
-    numpy.ndarray [n, 4]
-        int64: experiment, run, event, production. May be empty: nothing passed.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, damaged, of another format, needs unpickling, or lacks a
-        part of the key that `fill` does not give.
-    """
-    path = Path(path)
-    fill = dict(fill or {})
-    unknown = sorted(set(fill) - set(KEY_COLUMNS))
-    if unknown:
-        raise InputError(
-            f"fill: a key has no part '{unknown[0]}'; {did_you_mean(unknown[0], KEY_COLUMNS)}",
-            where=path,
-        )
-    try:
-        if path.is_dir():
-            raise InputError("is a folder, not a list of passing events", where=path)
-        with open(path, "rb") as stream:
-            begin = stream.read(8)
-    except FileNotFoundError as error:
-        raise InputError("the file does not exist", where=path, next_step=_FORMATS) from error
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", where=path) from error
-    if not begin:
-        raise InputError("is empty (0 bytes)", where=path, next_step=_FORMATS)
-    if begin.startswith(b"\x93NUMPY"):
-        columns = _from_npy(path, fill)
-    elif begin.startswith(b"PAR1"):
-        columns = _from_parquet(path)
-    elif begin.startswith(b"root"):
-        columns = _from_root(path)
-    elif begin.startswith((b"\x89HDF", b"PK\x03\x04", b"\x1f\x8b", b"\x80")):
-        raise InputError("is no list of passing events", where=path, next_step=_FORMATS)
-    else:
-        columns = _from_csv(path)
-    return _ordered(columns, fill, path)
-
-
-def _ordered(columns: Mapping[str, npt.NDArray[Any]], fill: Mapping[str, int], path: Path) -> Keys:
-    """Put the parts of the key in order; complain about all that are missing."""
-    found: dict[str, npt.NDArray[Any]] = {}
-    missing = []
-    length = len(next(iter(columns.values()))) if columns else 0
-    for part in KEY_COLUMNS:
-        name = next((n for n in (part, *_ALIASES[part]) if n in columns), None)
-        if name is not None:
-            found[part] = integers(columns[name], np.int64, where=f"{path}: {name}")
-        elif part in fill:
-            found[part] = np.full(length, fill[part], dtype=np.int64)
-        else:
-            missing.append(part)
-    if missing:
-        raise InputError(
-            f"lacks {', '.join(missing)} of the event key; {did_you_mean(missing[0], columns)}",
-            where=path,
-            next_step="an event number alone identifies nothing: write all four parts, or give "
-            "the missing ones if they are the same for all events (fill)",
-        )
-    return np.stack([found[part] for part in KEY_COLUMNS], axis=1).reshape(-1, len(KEY_COLUMNS))
-
-
-def _from_npy(path: Path, fill: Mapping[str, int]) -> dict[str, npt.NDArray[Any]]:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        text = str(error)
-        if "pickle" in text.lower():
-            raise InputError(
-                "holds pickled objects; they are not opened, since a pickle can run any code",
-                where=path,
-                next_step="save plain integers: np.save(name, np.array(keys, dtype=np.int64))",
-            ) from error
-        raise InputError(f"is a damaged NumPy file ({text})", where=path) from error
-    if array.dtype.names:
-        flat = array.reshape(-1)
-        return {name: flat[name] for name in array.dtype.names}
-    if array.ndim == 2 and array.shape[1] == len(KEY_COLUMNS):
-        return {part: array[:, i] for i, part in enumerate(KEY_COLUMNS)}
-    if array.ndim == 1 and array.size == 0:
-        return {part: array.astype(np.int64) for part in KEY_COLUMNS}
-    if array.ndim == 1 and {"experiment", "run", "production"} <= set(fill):
-        return {"event": array}
-    if array.ndim == 1:
-        raise InputError(
-            f"holds {array.size} bare event numbers: they do not say of which run, and events of "
-            "equal number in other runs would be taken for passing ones",
-            where=path,
-            next_step="save an array [n, 4] of experiment, run, event, production, or, for a "
-            "single run, give fill={'experiment': ..., 'run': ..., 'production': ...}",
-        )
-    raise InputError(
-        f"holds an array of the shape {array.shape}, not [n, 4] ({', '.join(KEY_COLUMNS)})",
-        where=path,
-        next_step=_FORMATS,
-    )
-
-
-def _from_csv(path: Path) -> dict[str, npt.NDArray[Any]]:
-    import pandas as pd
-
-    try:
-        frame = pd.read_csv(path, comment="#", skipinitialspace=True)
-    except (ValueError, UnicodeDecodeError) as error:  # pandas' own errors are ValueErrors
-        raise InputError(
-            f"is no CSV table ({str(error).splitlines()[0]})", where=path, next_step=_FORMATS
-        ) from error
-    columns: dict[str, npt.NDArray[Any]] = {}
-    for name in frame.columns:
-        values = frame[name].to_numpy()
-        if values.dtype.kind in "iufb" or len(values) == 0:
-            columns[str(name).strip()] = values if len(values) else np.empty(0, dtype=np.int64)
-        elif str(name).strip() in {
-            *KEY_COLUMNS,
-            *(a for names in _ALIASES.values() for a in names),
-        }:
-            raise InputError(f"holds no numbers (as {values[0]!r})", where=f"{path}: {name}")
-    return columns
-
-
-def _from_parquet(path: Path) -> dict[str, npt.NDArray[Any]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        names = pq.read_schema(path).names
-        known = {*KEY_COLUMNS, *(alias for aliases in _ALIASES.values() for alias in aliases)}
-        table = pq.read_table(path, columns=[name for name in names if name in known])
-    except (pa.ArrowException, OSError) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise InputError(f"is a damaged Parquet file ({reason[:200]})", where=path) from error
-    for name in table.column_names:
-        if table.column(name).null_count:
-            raise InputError(
-                f"{table.column(name).null_count} entries are missing", where=f"{path}: {name}"
-            )
-    columns = {name: table.column(name).to_numpy() for name in table.column_names}
-    if not columns:
-        raise InputError(
-            f"has no column of the event key; {did_you_mean('event', names)}",
-            where=path,
-            next_step=_FORMATS,
-        )
-    return columns
-
-
-def _from_root(path: Path) -> dict[str, npt.NDArray[Any]]:
-    from smartbkg_tf.events.root_files import EVENT_META_DATA, BasfTree, read_event_keys
-
-    with BasfTree(path, EVENT_META_DATA) as tree:
-        return dict(read_event_keys(tree, 0, tree.n_events))
+__all__ = ["LabelReport", "Labeller", "label_events", "read_passing_keys"]
 
 
 @dataclass(frozen=True)
@@ -336,15 +147,7 @@ class Labeller:
             labels[name] = met.astype(np.int8)
             self._met[name] += np.bincount(place[met], minlength=len(known.keys))
         self._n_events += len(table)
-        return EventTable(
-            particles=table.particles,
-            offsets=table.offsets,
-            keys=table.keys,
-            event_type=table.event_type,
-            labels=labels,
-            observables=table.observables,
-            decay_strings=table.decay_strings,
-        )
+        return replace(table, labels=labels)
 
     def reports(self) -> list[LabelReport]:
         """Tell how the lists met all events that were labelled so far.

@@ -14,7 +14,7 @@ Keys of a file
 Files of the original project have no ``events``. Then an event ends where evtNum or label
 changes or arrayIndex does not grow, and the missing parts of its key are filled:
 experiment -1, run = how often this evtNum came before in the file, production = a number
-made of the file's content (see `smartbkg_tf.events.event_index.content_number`), the same
+made of the file's content (see `smartbkg_tf.events.foreign.content_number`), the same
 wherever the file lies and whatever it is called. Events of different files, and equal
 numbers within one, so stay different. Their skim is called ``label``.
 """
@@ -26,9 +26,10 @@ from pathlib import Path
 
 import h5py
 
+from smartbkg_tf.events.hdf5_errors import explained
 from smartbkg_tf.events.hdf5_writer import write_hdf5
 from smartbkg_tf.events.table import EventTable
-from smartbkg_tf.events.training_file import KEYS, Key, TrainingFile, explained
+from smartbkg_tf.events.training_file import KEYS, Key, TrainingFile
 
 __all__ = ["KEYS", "Key", "TrainingFile", "count_events_hdf5", "iterate_hdf5", "write_hdf5"]
 

@@ -6,6 +6,7 @@ which pickles no data. `pandas.read_hdf` reads all three.
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.events.decay_strings import build_decay_strings
-from smartbkg_tf.events.event_index import event_columns
+from smartbkg_tf.events.event_columns import event_columns
 from smartbkg_tf.events.table import PARTICLE_COLUMNS, EventTable
 from smartbkg_tf.runtime.files import whole_file
 from smartbkg_tf.settings.errors import OutputError
@@ -24,6 +25,10 @@ Array = npt.NDArray[Any]
 
 #: Older pandas takes a file without this mark for one that is older still.
 _PANDAS_VERSION = "0.15.2"
+
+
+#: Bytes of a table that are stored, and packed, together.
+_CHUNK_BYTES = 2**18
 
 
 def write_hdf5(path: str | Path, table: EventTable) -> None:
@@ -63,18 +68,27 @@ def write_hdf5(path: str | Path, table: EventTable) -> None:
     with whole_file(path) as partial, warnings.catch_warnings():
         # The rows of a table may be wide: decay strings of hundreds of letters.
         warnings.simplefilter("ignore", tables.PerformanceWarning)
-        with tables.open_file(str(partial), "w") as file:
-            if table.particles:
-                _write_particles(file, table, label)
-            _write_table(
-                file,
-                "decay_strings",
-                {"label": label.astype(np.int64), "decay_str": _encoded(strings)},
-                index=("evtNum", table.keys["event"]),
-            )
-            _write_table(
-                file, "events", events, index=(None, np.arange(len(table), dtype=np.int64))
-            )
+        try:
+            with tables.open_file(str(partial), "w") as file:
+                if table.particles:
+                    _write_particles(file, table, label)
+                _write_table(
+                    file,
+                    "decay_strings",
+                    {"label": label.astype(np.int64), "decay_str": _encoded(strings)},
+                    index=("evtNum", table.keys["event"]),
+                )
+                rows = np.arange(len(table), dtype=np.int64)
+                _write_table(file, "events", events, index=(None, rows))
+        except tables.HDF5ExtError as error:
+            # The HDF5 library does not say why a write failed.
+            free = shutil.disk_usage(Path(path).resolve().parent).free
+            raise OutputError(
+                f"cannot be written: the HDF5 library failed ({str(error).splitlines()[0]}), with "
+                f"{free / 1e9:.1f} GB free; what was half written has been removed",
+                where=path,
+                next_step="look for a full disk, a quota or a limit on the size of files",
+            ) from error
 
 
 def _encoded(strings: Array) -> Array:
@@ -86,11 +100,14 @@ def _encoded(strings: Array) -> Array:
 
 def _compact(values: Array) -> Array:
     """Give floats as float32 if that changes none of them."""
-    with np.errstate(over="ignore"):
-        small = values.astype(np.float32)
-    # Compared bit by bit, so that NaN stays NaN and -0 stays -0.
-    same = np.array_equal(small.astype(values.dtype).view(np.int64), values.view(np.int64))
-    return small if same else values
+    # The first values tell most columns apart without a pass through all of them.
+    for part in (values[:4096], values):
+        with np.errstate(over="ignore", invalid="ignore"):
+            small = part.astype(np.float32)
+        # Compared bit by bit, so that NaN stays NaN and -0 stays -0.
+        if not np.array_equal(small.astype(np.float64).view(np.int64), part.view(np.int64)):
+            return values
+    return small
 
 
 def _write_particles(file: Any, table: EventTable, label: Array) -> None:
@@ -197,8 +214,9 @@ def _write_table(
     # One long decay string makes all rows wide: then the blanks are worth packing.
     packed = _is_mostly_blank(columns)
     filters = tables.Filters(complevel=1, complib="zlib") if packed else None
+    chunk = min(max(_CHUNK_BYTES // dtype.itemsize, 1), max(len(rows), 1))
     node = file.create_table(
-        group, "table", description=dtype, filters=filters, expectedrows=max(len(rows), 1)
+        group, "table", description=dtype, filters=filters, chunkshape=(chunk,)
     )
     node.append(rows)
     node.attrs.index_kind = "integer"

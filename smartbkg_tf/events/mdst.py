@@ -17,14 +17,16 @@ Numbers
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.events.charges import charges
 from smartbkg_tf.events.columns import integers
-from smartbkg_tf.events.decay_strings import build_decay_strings
+from smartbkg_tf.events.decay_strings import with_strings
 from smartbkg_tf.events.hdf5 import KEYS, Key
 from smartbkg_tf.events.root_files import EVENT_META_DATA, BasfTree, read_event_keys
 from smartbkg_tf.events.table import (
@@ -33,7 +35,6 @@ from smartbkg_tf.events.table import (
     UNKNOWN_EVENT_TYPE,
     EventTable,
 )
-from smartbkg_tf.events.vocabulary import charges
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.errors import InputError, UserError, did_you_mean
 
@@ -178,15 +179,10 @@ def _read(
     )
     if key == "train_events":
         return table
-    strings = build_decay_strings(table)
-    alone = key == "decay_strings"
-    return EventTable(
-        particles={} if alone else table.particles,
-        offsets=np.zeros_like(offsets) if alone else offsets,
-        keys=keys,
-        event_type=table.event_type,
-        decay_strings=strings,
-    )
+    table = with_strings(table, tree.path, start)
+    if key == "decay_strings":
+        table = replace(table, particles={}, offsets=np.zeros_like(offsets))
+    return table
 
 
 def _particles(

@@ -19,8 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from smartbkg_tf.events.columns import integers, texts
-from smartbkg_tf.events.decay_strings import build_decay_strings
-from smartbkg_tf.events.event_index import event_columns, events_from_columns
+from smartbkg_tf.events.decay_strings import build_decay_strings, with_strings
+from smartbkg_tf.events.event_columns import event_columns, events_from_columns
 from smartbkg_tf.events.hdf5 import KEYS, Key
 from smartbkg_tf.events.table import KEY_COLUMNS, PARTICLE_COLUMNS, EventTable
 from smartbkg_tf.runtime.files import whole_file
@@ -220,8 +220,7 @@ def _table(
         decay = texts(_plain(batch.column("decay_str"), where), where=where, first_row=first_event)
     table = EventTable(columns, offsets, keys, event_type, labels, observables, decay)
     if key == "all" and decay is None:
-        decay = build_decay_strings(table)
-        table = EventTable(columns, offsets, keys, event_type, labels, observables, decay)
+        table = with_strings(table, path, first_event)
     return table
 
 

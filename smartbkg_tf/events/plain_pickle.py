@@ -24,6 +24,10 @@ _ARRAY_MAKERS = {
 _PLAIN = (str, bytes, bool, int, float, type(None))
 
 
+class Refused(pickle.UnpicklingError):
+    """A pickle asks for a class or function that is not allowed."""
+
+
 class _Array:
     """Stands for a numpy.ndarray while its pickle is read."""
 
@@ -55,7 +59,7 @@ def _make_array(*_: object) -> _Array:
 def _encode(text: str, encoding: str = "latin1") -> bytes:
     # How bytes look in the oldest pickle protocols; other encodings could unpack bombs.
     if encoding not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError(f"_codecs.encode with {encoding}")
+        raise Refused(f"_codecs.encode with {encoding}")
     return text.encode("latin1")
 
 
@@ -74,16 +78,16 @@ class _Unpickler(pickle.Unpickler):
                 return _Dtype
             if (module, name) == ("_codecs", "encode"):
                 return _encode
-        raise pickle.UnpicklingError(f"{module}.{name}")
+        raise Refused(f"{module}.{name}")
 
     def persistent_load(self, pid: object) -> Any:
-        raise pickle.UnpicklingError("a reference to something outside the file")
+        raise Refused("a reference to something outside the file")
 
 
 def _load(data: bytes, where: str, *, arrays: bool) -> Any:
     try:
         return _Unpickler(data, arrays=arrays).load()
-    except pickle.UnpicklingError as error:
+    except Refused as error:
         raise InputError(
             f"holds a pickle that asks for more than plain values ({error}); "
             "it is not opened, since a pickle can run any code",
@@ -144,7 +148,8 @@ def load_array(data: bytes, *, where: str) -> npt.NDArray[np.object_]:
     record = _load(data, where, arrays=True)
     if not isinstance(record, _Array) or len(record.state) != 5:
         raise InputError("holds a pickle that is no array of texts", where=where)
-    _, shape, dtype, fortran, values = record.state
+    # NumPy lists objects in C order, whatever the order in memory was.
+    _, shape, dtype, _, values = record.state
     sound = (
         isinstance(dtype, _Dtype)
         and dtype.name.startswith(("O", "|O"))
@@ -162,4 +167,4 @@ def load_array(data: bytes, *, where: str) -> npt.NDArray[np.object_]:
         )
     array = np.empty(len(values), dtype=object)
     array[:] = values
-    return array.reshape(shape, order="F" if fortran else "C")
+    return array.reshape(shape)

@@ -47,6 +47,9 @@ class BasfTree:
         self.path = Path(path)
         _check_magic(self.path)
         self._file: Any = None
+        # The events of the baskets that were unpacked last, per branch: small pieces would
+        # otherwise unpack the same basket again and again.
+        self._unpacked: dict[tuple[str, str, str], tuple[int, int, Any]] = {}
         try:
             self._tree = self._open()
             self._branches = self._find(wanted)
@@ -169,16 +172,21 @@ class BasfTree:
 
     def _array(self, collection: str, member: str, start: int, stop: int, library: str) -> Any:
         branch = self._branches[collection, member]
-        try:
-            values = branch.array(entry_start=start, entry_stop=stop, library=library)
-        except Exception as error:
-            raise _damaged(self.path, error, f"branch {collection}.{member}") from error
-        if len(values) != stop - start:
-            raise InputError(
-                f"is damaged: {stop - start} events were asked for, {len(values)} came",
-                where=f"{self.path}: {collection}.{member}",
-            )
-        return values
+        place = (collection, member, library)
+        low, high, values = self._unpacked.get(place, (0, 0, None))
+        if values is None or not low <= start <= stop <= high:
+            try:
+                low, high = _basket_borders(branch.entry_offsets, start, stop)
+                values = branch.array(entry_start=low, entry_stop=high, library=library)
+            except Exception as error:
+                raise _damaged(self.path, error, f"branch {collection}.{member}") from error
+            if len(values) != high - low:
+                raise InputError(
+                    f"is damaged: {high - low} events were asked for, {len(values)} came",
+                    where=f"{self.path}: {collection}.{member}",
+                )
+            self._unpacked[place] = (low, high, values)
+        return values[start - low : stop - low]
 
     def close(self) -> None:
         """Close the file."""
@@ -197,6 +205,13 @@ class BasfTree:
     ) -> None:
         """Close the file."""
         self.close()
+
+
+def _basket_borders(borders: Sequence[int], start: int, stop: int) -> tuple[int, int]:
+    """Widen a range of events to whole baskets."""
+    low = max((border for border in borders if border <= start), default=start)
+    high = min((border for border in borders if border >= stop), default=stop)
+    return low, high
 
 
 def read_event_keys(tree: BasfTree, start: int, stop: int) -> dict[str, npt.NDArray[np.int64]]:

@@ -5,8 +5,6 @@ What the keys hold and how missing parts are filled: `smartbkg_tf.events.hdf5`.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -16,14 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.events.columns import integers, labels_from, texts
-from smartbkg_tf.events.decay_strings import build_decay_strings
+from smartbkg_tf.events.decay_strings import with_strings
 from smartbkg_tf.events.event_index import (
     EventIndex,
     index_of_events_key,
     index_of_particles,
     index_of_strings,
-    mother_positions,
 )
+from smartbkg_tf.events.foreign import mother_positions
+from smartbkg_tf.events.hdf5_errors import MADE_BY, explained
 from smartbkg_tf.events.pandas_layout import Frame, open_frame
 from smartbkg_tf.events.table import PARTICLE_COLUMNS, EventTable
 from smartbkg_tf.settings.errors import InputError, did_you_mean
@@ -33,46 +32,7 @@ Array = npt.NDArray[Any]
 Key = Literal["all", "train_events", "decay_strings"]
 KEYS: tuple[Key, ...] = ("all", "train_events", "decay_strings")
 
-_MADE_BY = "such files are made by: python -m smartbkg_tf.produce"
 _PARTICLE_INDEX = ("label", "evtNum", "arrayIndex")
-
-
-@contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn what h5py raises on a damaged file into a clear error.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file, for the message.
-
-    Yields
-    ------
-    None
-        Nothing; read inside the block.
-
-    Raises
-    ------
-    InputError
-        In place of OSError and of the errors of the HDF5 library.
-    """
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise InputError("the file does not exist", where=path, next_step=_MADE_BY) from error
-    except (OSError, RuntimeError, KeyError) as error:
-        text = str(error.args[0] if error.args else error)
-        if isinstance(error, KeyError) and "Unable to" not in text:
-            raise  # not from the HDF5 library: a fault of ours
-        if "truncated file" in text:
-            message = "is a truncated HDF5 file: it ends before its own table of contents says so"
-        elif "signature not found" in text:
-            message = "is no HDF5 file"
-        else:
-            message = f"cannot be read as HDF5 ({text.splitlines()[0] if text else error!r})"
-        raise InputError(
-            message, where=path, next_step=f"make or copy it again; {_MADE_BY}"
-        ) from error
 
 
 class TrainingFile:
@@ -110,7 +70,7 @@ class TrainingFile:
         with explained(self.path):
             if self.path.is_dir():
                 raise InputError("is a folder, not an HDF5 file", where=self.path)
-            self._file = h5py.File(self.path, "r")
+            self._file = h5py.File(self.path, "r", locking="best-effort")
         try:
             with explained(self.path):
                 self._open()
@@ -126,9 +86,8 @@ class TrainingFile:
         if self._particles is not None:
             self._check_particle_columns(self._particles)
         self._index = self._make_index(events)
-        self._strings_checked_to = 0
         if len(self) == 0:
-            raise InputError("holds no events", where=self.path, next_step=_MADE_BY)
+            raise InputError("holds no events", where=self.path, next_step=MADE_BY)
         if self._strings is not None and self._strings.n_rows != len(self):
             raise InputError(
                 f"the keys do not belong to each other: 'decay_strings' has "
@@ -144,12 +103,13 @@ class TrainingFile:
         if key not in self._file:
             if not needed:
                 return None
-            there = did_you_mean(key, self._file) if len(self._file) else "it holds no keys"
+            present = [str(name) for name in self._file]
+            there = did_you_mean(key, present) if present else "it holds no keys"
             other = {"train_events": "decay_strings", "decay_strings": "train_events"}[key]
             raise InputError(
                 f"has no key '{key}'; {there}",
                 where=self.path,
-                next_step=f"read it with key={other}" if other in self._file else _MADE_BY,
+                next_step=f"read it with key={other}" if other in self._file else MADE_BY,
             )
         if not needed and self.key != "all":
             return None
@@ -169,12 +129,12 @@ class TrainingFile:
             raise InputError(
                 f"lacks the columns {', '.join(missing)}; {did_you_mean(missing[0], there, 30)}",
                 where=f"{self.path}: train_events",
-                next_step=_MADE_BY,
+                next_step=MADE_BY,
             )
 
     def _make_index(self, events: Frame | None) -> EventIndex:
         if events is not None:
-            return index_of_events_key(events, self._particles, self._strings, self.path)
+            return index_of_events_key(events, self._particles, self.path)
         if self._particles is not None:
             return index_of_particles(self._particles, self.path)
         assert self._strings is not None
@@ -241,7 +201,7 @@ class TrainingFile:
             decay_strings=strings,
         )
         if self.key == "all" and strings is None:
-            table = _with_strings(table)
+            table = with_strings(table, self.path, start)
         return table
 
     def _read_particles(self, part: EventIndex, first_event: int) -> dict[str, Any]:
@@ -330,15 +290,3 @@ class TrainingFile:
                 f"row {start + int(np.argmax(missing))} has no decay string", where=where
             )
         return strings
-
-
-def _with_strings(table: EventTable) -> EventTable:
-    return EventTable(
-        particles=table.particles,
-        offsets=table.offsets,
-        keys=table.keys,
-        event_type=table.event_type,
-        labels=table.labels,
-        observables=table.observables,
-        decay_strings=build_decay_strings(table),
-    )

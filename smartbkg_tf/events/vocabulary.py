@@ -1,4 +1,4 @@
-"""The PDG codes that a model knows, as tokens, and the electric charge of a code.
+"""The PDG codes that a model knows, as tokens.
 
 One vocabulary serves the PDG and mother-PDG columns and the decay strings: token 0 is
 padding, 1 is "unknown", code i of the list has token ``2 + i``, and the two brackets of
@@ -25,10 +25,6 @@ FIRST_CODE = 2
 #: How the daughters of a particle are opened and closed in a decay string.
 OPENER = "(-->"
 CLOSER = "<--)"
-
-#: EvtGen's inclusive states, whose numbers follow no numbering scheme: charge in e,
-#: from the quark content in their names (Xsd, Xsu, Xss; the Xsu stands in B- -> Xsu gamma).
-_CHARGE_OF_INCLUSIVE = {30343: 0.0, 30353: -1.0, 30363: 0.0}
 
 
 class Vocabulary:
@@ -237,7 +233,7 @@ def _slots(
     for trial in range(20000):
         if len(np.unique(codes % slots)) == len(codes):
             break
-        slots += 1 if trial < 10000 else slots // 64
+        slots += 1 if trial < 3000 else slots // 64
         if slots > 2**26:
             raise ConfigurationError(f"no lookup table found for {len(codes)} PDG codes")
     places = codes % slots
@@ -264,53 +260,3 @@ def default_vocabulary() -> Vocabulary:
     """
     text = files("smartbkg_tf.events").joinpath("data/pdg_codes.txt").read_text("utf-8")
     return Vocabulary(int(line) for line in text.split())
-
-
-def _charge_of(code: int) -> float | None:
-    from particle import PDGID, Particle
-    from particle.particle.particle import InvalidParticle, ParticleNotFound
-
-    if abs(code) in _CHARGE_OF_INCLUSIVE:
-        return float(np.sign(code)) * _CHARGE_OF_INCLUSIVE[abs(code)]
-    try:
-        charge = Particle.from_pdgid(code).charge
-    except (ParticleNotFound, InvalidParticle):
-        charge = None
-    if charge is None and abs(code) < 2**31:
-        charge = PDGID(code).charge
-    return None if charge is None else float(charge)
-
-
-@lru_cache(maxsize=65536)
-def _cached_charge(code: int) -> float | None:
-    return _charge_of(code)
-
-
-def charges(codes: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], dict[int, int]]:
-    """Give the electric charge of PDG codes.
-
-    Parameters
-    ----------
-    codes : array_like of int [n]
-        PDG codes.
-
-    Returns
-    -------
-    charge : numpy.ndarray [n]
-        float64, in units of e: from the table of the ``particle`` package, else from the
-        digits of the code (PDG numbering scheme, nuclei included); 0 where neither knows
-        it (Geant4's and EvtGen's bookkeeping codes, and codes of no scheme).
-    without : dict of int to int
-        The codes that neither knows, with their numbers of appearances. Codes 0 and
-        480000000 (a geantino) are neutral by definition and not counted.
-    """
-    values = np.asarray(codes)
-    distinct, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    known = [_cached_charge(int(code)) for code in distinct.tolist()]
-    table = np.array([0.0 if charge is None else charge for charge in known], dtype=np.float64)
-    without = {
-        int(code): int(count)
-        for code, count, charge in zip(distinct, counts, known, strict=True)
-        if charge is None and int(code) not in (0, 480000000)
-    }
-    return table[inverse.reshape(values.shape)] if len(table) else np.zeros(values.shape), without

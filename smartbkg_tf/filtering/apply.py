@@ -14,8 +14,7 @@ from smartbkg_tf.events.table import KEY_COLUMNS
 from smartbkg_tf.filtering.costs import CostModel
 from smartbkg_tf.filtering.description import read_yaml
 from smartbkg_tf.filtering.event_lists import EVENT_LIST, write_event_list
-from smartbkg_tf.filtering.filter_file import describe_rule
-from smartbkg_tf.filtering.fitting import fit_calibration, fit_sampling_rule
+from smartbkg_tf.filtering.filter_fit import fit_filter
 from smartbkg_tf.filtering.predictions import PredictionsWriter
 from smartbkg_tf.filtering.rules import (
     KeepAll,
@@ -27,13 +26,21 @@ from smartbkg_tf.filtering.rules import (
     random_numbers,
 )
 from smartbkg_tf.filtering.scorers import KerasScorer, Scorer, open_scorer
-from smartbkg_tf.filtering.sources import ScoredChunk, Source, score_rows, split_of_run
+from smartbkg_tf.filtering.sources import (
+    ScoredChunk,
+    Source,
+    refuse_broken_scores,
+    score_rows,
+    split_of_run,
+)
 from smartbkg_tf.filtering.summary import ApplySummary
-from smartbkg_tf.runtime.files import refuse_existing, write_json
+from smartbkg_tf.runtime.files import refuse_existing
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.errors import InputError
-from smartbkg_tf.settings.filtering import ApplySettings, FilterFitSettings, SamplingSettings
+from smartbkg_tf.settings.filtering import ApplySettings, SamplingSettings
+
+__all__ = ["apply", "fit_filter", "predict_split", "rules_for"]
 
 
 def rules_for(
@@ -112,18 +119,19 @@ def apply(settings: ApplySettings) -> Path:
     for path in (output, events_output):
         if path is not None:
             refuse_existing(path, overwrite=settings.overwrite)
+    # Inputs first: a wrong name is told before a model is loaded for seconds.
+    source = Source(settings)
     scorer, run = open_scorer(settings.model, settings.batch_size)
+    source.choose_split(run)
     rules = rules_for(scorer, settings.method, settings.threshold, settings.sampling)
-    source = Source(settings, run)
     say(f"apply {settings.model} to {len(source.paths)} input(s), method={settings.method}")
     cost = CostModel(settings.cost.generation, settings.cost.network)
     summary = ApplySummary(tuple(scorer.label_names), cost)
     kept: list[npt.NDArray[np.void]] = []
     information = _information(settings.method, settings.seed, scorer, rules)
-    total = source.count()
     with (
         PredictionsWriter(output, scorer.label_names, information) as writer,
-        Progress("apply", total=total) as progress,
+        Progress("apply", total=source.total) as progress,
     ):
         for chunk in source.scored(scorer):
             listed = _write_chunk(writer, chunk, scorer, rules, settings.seed, summary)
@@ -163,7 +171,7 @@ def _write_chunk(
     summary: ApplySummary | None = None,
 ) -> npt.NDArray[np.void]:
     """Decide about a chunk, write it, and return the events that any skim keeps."""
-    _refuse_broken_scores(chunk, scorer)
+    refuse_broken_scores(chunk, scorer)
     uniform = random_numbers(chunk.keys, seed)
     decisions = [
         decide(rules[skim].probability(chunk.scores[:, i]), uniform)
@@ -178,95 +186,6 @@ def _write_chunk(
         listed[name] = chunk.keys[name][together.kept]
     listed["weight"] = together.weight[together.kept]
     return listed
-
-
-def _refuse_broken_scores(chunk: ScoredChunk, scorer: Scorer) -> None:
-    broken = np.logical_not(np.isfinite(chunk.scores).all(axis=1))
-    if not broken.any():
-        return
-    first = int(np.argmax(broken))
-    key = ", ".join(f"{name} {int(chunk.keys[name][first])}" for name in KEY_COLUMNS)
-    raise InputError(
-        f"gives no finite score for {int(broken.sum())} of {broken.size} events; the first is {key}",
-        where=scorer.where,
-        next_step="look for NaN or infinite values in these events, then in the model's weights",
-    )
-
-
-def fit_filter(
-    run: RunDirectory,
-    dataset: Dataset,
-    settings: FilterFitSettings | None = None,
-    scorer: Scorer | None = None,
-) -> dict[str, Any]:
-    """Fit the sampling rule of every skim on validation events and write ``filter.json``.
-
-    Parameters
-    ----------
-    run : RunDirectory
-        A run with a trained model.
-    dataset : Dataset
-        The dataset that it was trained on.
-    settings : FilterFitSettings, optional
-        Largest weight, costs, retention.
-    scorer : Scorer, optional
-        The model, if it is loaded already.
-
-    Returns
-    -------
-    dict
-        What was written: by skim a, b, maximum_weight, speedup_validation and errors.
-
-    Raises
-    ------
-    InputError
-        When there are no validation events, or scores are not finite.
-    """
-    chosen = settings or FilterFitSettings()
-    scorer = scorer or KerasScorer(run)
-    rows = split_of_run(run, dataset)["validation"]
-    if not len(rows):
-        raise InputError(
-            "there are no validation events, so the sampling rule cannot be fitted",
-            where=dataset.path,
-            next_step="raise data.fractions.validation, or produce more events",
-        )
-    chunk = score_rows(scorer, dataset, rows)
-    _refuse_broken_scores(chunk, scorer)
-    cost = CostModel(chosen.cost.generation, chosen.cost.network)
-    result = {}
-    for i, skim in enumerate(scorer.label_names):
-        scores, labels = chunk.scores[:, i], _labels(chunk, skim, dataset)
-        if not np.any(labels >= 0):
-            raise InputError(f"no validation event has a known label of {skim}", where=dataset.path)
-        fitted = fit_sampling_rule(
-            scores,
-            labels,
-            maximum_weight=chosen.maximum_weight,
-            cost=cost,
-            retention=chosen.retention,
-            bootstrap=chosen.bootstrap,
-            seed=chosen.seed,
-        )
-        both = 0 < fitted.n_passing < fitted.n_events
-        if not both:
-            say(
-                f"warning: {fitted.n_passing} of {fitted.n_events} validation events pass {skim}: "
-                "the sampling rule cannot be fitted and keeps every event"
-            )
-        result[skim] = describe_rule(fitted, fit_calibration(scores, labels) if both else None)
-    write_json(run.filter, result)
-    return result
-
-
-def _labels(chunk: ScoredChunk, skim: str, dataset: Dataset) -> npt.NDArray[np.int8]:
-    if skim not in chunk.labels:
-        raise InputError(
-            f"holds no label {skim} (there are: {', '.join(chunk.labels)})",
-            where=dataset.path,
-            next_step="use the dataset that the model was trained on",
-        )
-    return np.asarray(chunk.labels[skim])
 
 
 def predict_split(

@@ -17,11 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from smartbkg_tf.filtering.description import ModelDescription, describe_run
-from smartbkg_tf.filtering.onnx_scorer import open_session
+from smartbkg_tf.filtering.onnx_check import OUTPUT, compare
 from smartbkg_tf.filtering.scorers import load_run_model
 from smartbkg_tf.runtime.files import read_json, sha256, sync, whole_directory, write_json
 from smartbkg_tf.runtime.progress import say
@@ -29,12 +26,8 @@ from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
 from smartbkg_tf.settings.errors import ConfigurationError, InputError
 from smartbkg_tf.settings.filtering import ExportSettings
 
-#: Name of the exported file's only output.
-OUTPUT = "y_output"
 #: Version of the description beside the file.
 FORMAT_VERSION = 1
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 
 def export(settings: ExportSettings) -> Path:
@@ -201,23 +194,24 @@ def convert(model: Any, path: Path, opset: int) -> None:
             proto, _ = tf2onnx.convert.from_function(
                 function, input_signature=signature, opset=opset
             )
+        _rename(proto, names)
+        onnx.checker.check_model(proto)
     except Exception as error:  # the converter raises what it likes
+        first = str(error).strip().splitlines() or [""]
         raise InputError(
-            f"the model cannot be written as ONNX ({type(error).__name__}: "
-            f"{str(error).strip().splitlines()[0]})",
-            next_step="replace the layer that it names (activation='gelu' needs erf)",
+            f"the model cannot be written as ONNX ({type(error).__name__}: {first[0]})",
+            next_step="replace the layer that it names; 'Erfc' comes from activation='gelu', "
+            "which can be written with keras.ops.erf",
         ) from error
-    _rename(proto, names)
-    onnx.checker.check_model(proto)
     onnx.save(proto, os.fspath(path))
 
 
 def _rename(proto: Any, names: list[str]) -> None:
     """Give inputs, output and dimensions the fixed names."""
     graph = proto.graph
-    wanted = {}
-    for tensor, name in zip(graph.input, names, strict=True):
-        wanted[tensor.name] = name
+    wanted = {tensor.name: tensor.name.split(":")[0] for tensor in graph.input}
+    if set(wanted.values()) != set(names):
+        raise ValueError(f"the exported inputs are {sorted(wanted)}, the model's {sorted(names)}")
     wanted[graph.output[0].name] = OUTPUT
     for node in graph.node:
         for links in (node.input, node.output):
@@ -225,130 +219,11 @@ def _rename(proto: Any, names: list[str]) -> None:
                 links[i] = wanted.get(link, link)
     for tensor in (*graph.input, *graph.output):
         tensor.name = wanted[tensor.name]
-        dimensions = tensor.type.tensor_type.shape.dim
-        for axis, dimension in enumerate(dimensions):
+        for axis, dimension in enumerate(tensor.type.tensor_type.shape.dim):
             if axis == 0:
                 dimension.dim_param = "batch"
             elif not dimension.HasField("dim_value") or dimension.dim_value <= 0:
                 dimension.dim_param = "token" if tensor.name == "decay_input" else "particle"
-
-
-def random_inputs(
-    model: Any, description: ModelDescription, batch: int, length: int, random: np.random.Generator
-) -> Arrays:
-    """Make inputs of a given length, some of them shorter, with every special value.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Names, types and fixed lengths of the inputs.
-    description : ModelDescription
-        Size of the vocabulary.
-    batch : int
-        Events.
-    length : int
-        Particles and tokens of the longest event.
-    random : numpy.random.Generator
-        Source of the values.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray
-        As `pad` makes them: padding 0, mothers -1 or inside the event.
-    """
-    lengths = random.integers(0, length + 1, batch)
-    lengths[0] = length
-    arrays: Arrays = {}
-    for tensor in model.inputs:
-        shape = [batch, *(length if size is None else size for size in tensor.shape[1:])]
-        if len(shape) == 1:
-            arrays[tensor.name] = random.integers(0, 7, shape).astype(np.int32)
-            continue
-        real = np.arange(shape[1])[None, :] < np.minimum(lengths, shape[1])[:, None]
-        if tensor.name == "mother_index_input":
-            values = np.minimum(random.integers(-1, max(length, 1), shape), lengths[:, None] - 1)
-            arrays[tensor.name] = np.where(real, values, -1).astype(np.int32)
-        elif len(shape) == 3:
-            values = random.normal(0, 1, shape) * random.choice([0.01, 1, 10], shape)
-            # The last feature is the charge where there is one.
-            values[..., -1] = np.rint(values[..., -1]).clip(-2, 2)
-            arrays[tensor.name] = np.where(real[..., None], values, 0).astype(np.float32)
-        else:
-            size = int(description.vocabulary["size"])
-            arrays[tensor.name] = np.where(real, random.integers(1, size, shape), 0).astype(
-                np.int32
-            )
-    return arrays
-
-
-def compare(
-    model: Any, path: Path, description: ModelDescription, tolerance: float
-) -> dict[str, Any]:
-    """Compare an exported file with its Keras model.
-
-    Parameters
-    ----------
-    model : keras.Model
-        The model.
-    path : pathlib.Path
-        The ONNX file.
-    description : ModelDescription
-        Lengths and vocabulary.
-    tolerance : float
-        Largest difference, relative to max(1, abs(score)).
-
-    Returns
-    -------
-    dict
-        ``comparisons``, ``largest_difference``, ``lengths``, ``batches``.
-
-    Raises
-    ------
-    InputError
-        When a shape is refused, or scores differ by more than the tolerance or are not
-        finite.
-    """
-    session = open_session(path)
-    random = np.random.default_rng(0)
-    longest = max(description.max_particles, description.max_tokens)
-    fixed = all(None not in tensor.shape[1:] for tensor in model.inputs)
-    lengths = [longest] if fixed else sorted({0, 1, 2, 3, 5, 17, longest, longest + 3})
-    batches = (1, 2, 7)
-    largest = 0.0
-    for length in lengths:
-        for batch in batches:
-            arrays = random_inputs(model, description, batch, length, random)
-            # Keras cannot convolve an empty axis; one padded particle is the same event.
-            padded = arrays if length else random_inputs(model, description, batch, 1, random)
-            if not length:
-                for name, values in padded.items():
-                    padded[name] = np.full_like(values, -1 if name == "mother_index_input" else 0)
-                if "event_type_input" in arrays:
-                    padded["event_type_input"] = arrays["event_type_input"]
-            expected = np.asarray(model(padded, training=False), dtype=np.float32)
-            # ONNX Runtime crashes on empty axes, so the scorer never sends them.
-            found = np.asarray(session.run([OUTPUT], padded)[0])
-            if found.shape != expected.shape or not np.isfinite(found).all():
-                raise InputError(
-                    f"the exported file gives shape {found.shape} for a batch of {batch} events of "
-                    f"length {length}, Keras gives {expected.shape}; or a number is not finite",
-                    where=path.name,
-                )
-            difference = np.abs(found - expected) / np.maximum(1.0, np.abs(expected))
-            largest = max(largest, float(difference.max()))
-            if largest > tolerance:
-                raise InputError(
-                    f"the exported file differs from Keras by {largest:.3g} at length {length}, "
-                    f"batch {batch}; allowed is {tolerance:g}",
-                    where=path.name,
-                    next_step="report it with the model's layers (model.txt), or raise tolerance=",
-                )
-    return {
-        "comparisons": len(lengths) * len(batches),
-        "largest_difference": largest,
-        "lengths": lengths,
-        "batches": list(batches),
-    }
 
 
 def _describe(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.filtering.description import describe_run, read_yaml
@@ -62,7 +61,8 @@ class KerasScorer(Scorer):
             traced = tf.function(lambda arrays: self.model(arrays, training=False))
             shapes = {name: tf.TensorSpec(t.shape, t.dtype) for name, t in tensors.items()}
             self._function = traced.get_concrete_function(shapes)
-        return np.asarray(self._function(tensors), dtype=np.float32)
+        scores: npt.NDArray[Any] = self._function(tensors).numpy()
+        return scores
 
     def sampling_rules(self) -> dict[str, SamplingRule]:
         """Read the fitted sampling rule of each skim from ``filter.json``.
@@ -77,6 +77,14 @@ class KerasScorer(Scorer):
         InputError
             When the run has none.
         """
+        if not self.run.filter.is_file():
+            raise InputError(
+                f"holds no {self.run.filter.name}, the fitted sampling rule: its training did "
+                "not end",
+                where=self.run.path,
+                next_step="train again with python -m smartbkg_tf.train, or give a rule by hand "
+                "(sampling.a=0.5 sampling.b=1.0), or use method=score",
+            )
         return read_filter(self.run.filter, self.label_names)
 
 

@@ -51,16 +51,15 @@ class Source:
     ----------
     settings : ApplySettings
         Input, key, chunk size, split.
-    run : RunDirectory, optional
-        The model's run, which knows the fractions of its split; None for an exported file.
 
     Raises
     ------
     InputError
-        When nothing matches the input, or datasets and files are mixed.
+        When nothing matches the input, datasets and files are mixed, or a file is of no
+        known kind or damaged.
     """
 
-    def __init__(self, settings: ApplySettings, run: RunDirectory | None) -> None:
+    def __init__(self, settings: ApplySettings) -> None:
         self.settings = settings
         self.paths = expand_inputs(settings.input, made_by=_MADE_BY)
         self.dataset: Dataset | None = None
@@ -74,42 +73,41 @@ class Source:
                     next_step="apply the model to each of them by itself",
                 )
             self.dataset = open_dataset(folders[0])
-            self.indices = self._chosen(self.dataset, run)
-        elif settings.split != "all":
+            self.total = len(self.dataset)
+            return
+        if settings.split != "all":
             raise InputError(
                 f"split={settings.split} chooses events of a dataset directory; the input "
                 "consists of event files",
                 where=self.paths[0],
             )
+        self.total = sum(int(count_events(path)) for path in self.paths)
 
-    def _chosen(self, dataset: Dataset, run: RunDirectory | None) -> npt.NDArray[np.int64]:
+    def choose_split(self, run: RunDirectory | None) -> None:
+        """Restrict a dataset to the part that the settings ask for.
+
+        Parameters
+        ----------
+        run : RunDirectory, optional
+            The model's run, which knows the fractions of its split; None for an exported
+            file.
+
+        Raises
+        ------
+        InputError
+            When a part is asked for and there is no run.
+        """
         part = self.settings.split
-        if part == "all":
-            return np.arange(len(dataset), dtype=np.int64)
+        if self.dataset is None or part == "all":
+            return
         if run is None:
             raise InputError(
                 f"split={part} needs a run directory: an exported model does not know "
                 "which events it was trained on",
                 next_step="give model=RUN_DIR",
             )
-        return split_of_run(run, dataset)[part]
-
-    def count(self) -> int | None:
-        """Count the events, where that is cheap.
-
-        Returns
-        -------
-        int or None
-            Their number.
-
-        Raises
-        ------
-        InputError
-            When a file is damaged.
-        """
-        if self.indices is not None:
-            return len(self.indices)
-        return sum(int(count_events(path)) for path in self.paths)
+        self.indices = split_of_run(run, self.dataset)[part]
+        self.total = len(self.indices)
 
     def scored(self, scorer: Scorer) -> Iterator[ScoredChunk]:
         """Score all events.
@@ -130,9 +128,12 @@ class Source:
             When an input is damaged or lacks what the model reads.
         """
         size = self.settings.chunk_events
-        if self.dataset is not None and self.indices is not None:
-            for start in range(0, len(self.indices), size):
-                yield score_rows(scorer, self.dataset, self.indices[start : start + size])
+        if self.dataset is not None:
+            rows = self.indices
+            if rows is None:
+                rows = np.arange(len(self.dataset), dtype=np.int64)
+            for start in range(0, len(rows), size):
+                yield score_rows(scorer, self.dataset, rows[start : start + size])
             return
         for path, table in iterate_events(self.paths, key=self.settings.key, chunk_events=size):
             yield ScoredChunk(
@@ -193,3 +194,31 @@ def split_of_run(run: RunDirectory, dataset: Dataset) -> dict[str, npt.NDArray[n
     if not isinstance(data, dict) or not isinstance(data.get("fractions"), dict):
         raise InputError("data.fractions is missing", where=run.config)
     return dataset.split(as_fractions(data["fractions"]))
+
+
+def refuse_broken_scores(chunk: ScoredChunk, scorer: Scorer) -> None:
+    """Raise when a score is NaN or infinite.
+
+    Parameters
+    ----------
+    chunk : ScoredChunk
+        Scored events.
+    scorer : Scorer
+        The model, for the message.
+
+    Raises
+    ------
+    InputError
+        Naming the first event concerned.
+    """
+    broken = np.logical_not(np.isfinite(chunk.scores).all(axis=1))
+    if not broken.any():
+        return
+    first = int(np.argmax(broken))
+    key = ", ".join(f"{name} {int(chunk.keys[name][first])}" for name in KEY_COLUMNS)
+    raise InputError(
+        f"gives no finite score for {int(broken.sum())} of {broken.size} events; the first "
+        f"is {key}",
+        where=scorer.where,
+        next_step="look for NaN or infinite values in these events, then in the model's weights",
+    )

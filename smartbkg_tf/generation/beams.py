@@ -171,7 +171,7 @@ def collide(energy_her: Floats, energy_ler: Floats, half_crossing_angle: float) 
 
 
 def nominal_collision(beams: BeamSettings) -> Collision:
-    """The collision at nominal energies.
+    """Collide beams of nominal energies.
 
     Parameters
     ----------
@@ -184,14 +184,14 @@ def nominal_collision(beams: BeamSettings) -> Collision:
         total [4], axis [3].
     """
     return collide(
-        np.float64(beams.energy_her), np.float64(beams.energy_ler), beams.half_crossing_angle
+        np.asarray(beams.energy_her), np.asarray(beams.energy_ler), beams.half_crossing_angle
     )
 
 
 def random_collisions(
     beams: BeamSettings, n: int, threshold: float, random: np.random.Generator
 ) -> Collision:
-    """Collisions with the beams' energy spread, above a threshold.
+    """Draw collisions with the beams' energy spread, above a threshold.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ def random_collisions(
 
 
 def random_vertices(beams: BeamSettings, n: int, random: np.random.Generator) -> Floats:
-    """Interaction points.
+    """Draw interaction points.
 
     Parameters
     ----------

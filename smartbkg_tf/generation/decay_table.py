@@ -5,13 +5,14 @@ it is first needed; this repository holds no copy. What the file says is kept as
 values in a cache folder, because parsing takes seconds.
 
 EvtGen's decay models become Pythia's matrix-element codes where there is one (see "Modes for Matrix
-Element Processing" in Pythia's manual); the rest is phase space: their Dalitz and helicity structure
-is lost. Antiparticles decay into the conjugate channels with the particle's branching
+Element Processing" in Pythia's manual); the rest is phase space: their Dalitz and helicity
+structure is lost. Antiparticles decay into the conjugate channels with the particle's branching
 fractions, so direct CP violation is lost as well.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Mapping
@@ -138,11 +139,9 @@ def read_decay_table() -> dict[int, list[Channel]]:
             # A damaged cache is made again.
             pass
     table = parse_decay_table(text)
-    try:
+    # A cache is a convenience: a read-only home must not stop the work.
+    with contextlib.suppress(OutputError):
         write_json(cache, {str(code): [list(c) for c in rows] for code, rows in table.items()})
-    except OutputError:
-        # A cache is a convenience: a read-only home must not stop the work.
-        pass
     return table
 
 
@@ -268,7 +267,7 @@ def apply_decay_table(pythia: Any, table: Mapping[int, list[Channel]]) -> LostFr
         if mother in _LEFT_TO_PYTHIA or not data.isParticle(mother):
             continue
         total = sum(channel.fraction for channel in channels)
-        lines = []
+        lines: list[str] = []
         before = dict(lost.reasons)
         for channel in channels:
             reason = _obstacle(data, mother, channel)

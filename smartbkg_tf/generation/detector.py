@@ -103,8 +103,10 @@ def reconstruct(
 def _stable_particles(table: EventTable) -> _Generated:
     columns = table.particles
     rows = np.flatnonzero(np.asarray(columns["nDaughters"]) == 0)
-    stack = [np.stack([columns[n][rows] for n in names], axis=-1) for names in
-             (("px", "py", "pz"), ("x", "y", "z"))]
+    stack = [
+        np.stack([columns[n][rows] for n in names], axis=-1)
+        for names in (("px", "py", "pz"), ("x", "y", "z"))
+    ]
     return _Generated(
         row=rows,
         event=table.event_of_particle()[rows],
@@ -186,7 +188,9 @@ def _charged(
     beta = size / particles.energy
     slope = np.sin(theta) ** 1.5
     pt_error = np.hypot(tracking.curvature * pt, tracking.scattering / beta)
-    angle_error = np.hypot(tracking.angle_constant, tracking.angle_scattering / (beta * size * slope))
+    angle_error = np.hypot(
+        tracking.angle_constant, tracking.angle_scattering / (beta * size * slope)
+    )
     impact_error = np.hypot(
         tracking.impact_constant, tracking.impact_scattering / (beta * size * slope)
     )
@@ -236,7 +240,8 @@ def _identify(
         rows[chosen, a] -= moved
     soft = (size < settings.lepton_momentum) & (true <= _MUON)
     rows[soft] = np.eye(len(SPECIES))[_PION]
-    return (random.random(len(true))[:, None] > np.cumsum(rows, axis=1)[:, :-1]).sum(axis=1)
+    above = random.random(len(true))[:, None] > np.cumsum(rows, axis=1)[:, :-1]
+    return np.asarray(above.sum(axis=1), dtype=np.int64)
 
 
 def _matched_clusters(

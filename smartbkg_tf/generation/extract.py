@@ -24,6 +24,7 @@ LIGHT_SPEED = 299.792458
 
 #: PDG codes: Y(4S), virtual photon (Belle II's own code), Z.
 UPSILON_4S, VIRTUAL_PHOTON, GAMMA_Z = 300553, 10022, 23
+_TAU = 15
 
 #: Bits of Belle II's MCParticle status.
 PRIMARY, ISR_PHOTON, FSR_PHOTON = 1, 1 << 6, 1 << 7
@@ -56,7 +57,7 @@ class Record:
     vertex: Floats
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Count rows."""
         return len(self.code)
 
     @property
@@ -224,7 +225,10 @@ def extract(
     # to 44 and 61 to 63 (manual of Pythia, "Particle properties", status codes).
     photon = (pdg == 22) & (kind[rows] < 91)
     isr = photon & ((kind[rows] < 50) | (kind[rows] >= 60))
-    status = PRIMARY + np.where(isr, ISR_PHOTON, 0) + np.where(photon & ~isr, FSR_PHOTON, 0)
+    # Photons from the showers of partonic decays (psi -> g g g) are decay products like others.
+    origin = np.where(mother_row >= 0, pdg[np.maximum(mother_row, 0)], 0)
+    fsr = photon & ~isr & np.isin(np.abs(origin), (VIRTUAL_PHOTON, _TAU))
+    status = PRIMARY + np.where(isr, ISR_PHOTON, 0) + np.where(fsr, FSR_PHOTON, 0)
     momentum, place = record.momentum[rows], place[rows]
     columns: dict[str, npt.NDArray[np.generic]] = {
         "PDG": pdg,
@@ -289,7 +293,7 @@ def without_radiation(table: EventTable) -> EventTable:
     EventTable
         The other particles, with their family columns made anew.
     """
-    status = np.asarray(table.particles["status"])
+    status = np.asarray(table.particles["status"], dtype=np.int64)
     keep = (status & (ISR_PHOTON | FSR_PHOTON)) == 0
     if keep.all():
         return table

@@ -49,11 +49,11 @@ def thrust(momenta: Floats, offsets: Integers) -> Floats:
                 size = np.sqrt(nx * nx + ny * ny + nz * nz)
                 sx = sy = sz = 0.0
                 for k in range(start, stop):
-                    if k == i or k == j:
+                    if k in (i, j):
                         continue
                     side = nx * momenta[k, 0] + ny * momenta[k, 1] + nz * momenta[k, 2]
                     # Momenta in the plane (or any, if the two are parallel) have no side of
-                    # their own; the sign of the product with the first keeps parallel ones together.
+                    # their own; the product with the first keeps parallel ones together.
                     if abs(side) <= 1e-12 * size * total:
                         side = (
                             momenta[i, 0] * momenta[k, 0]

@@ -98,9 +98,7 @@ def sphericity_aplanarity(
     tensor = np.zeros((n_events, 3, 3))
     for a in range(3):
         for b in range(3):
-            tensor[:, a, b] = np.bincount(
-                event, momenta[:, a] * momenta[:, b], minlength=n_events
-            )
+            tensor[:, a, b] = np.bincount(event, momenta[:, a] * momenta[:, b], minlength=n_events)
     trace = np.trace(tensor, axis1=1, axis2=2)
     values = np.linalg.eigvalsh(tensor) / np.where(trace > 0, trace, np.nan)[:, None]
     return 1.5 * (values[:, 0] + values[:, 1]), 1.5 * values[:, 0]
@@ -123,7 +121,7 @@ class EventView:
         self._summaries: dict[Cleaning, Summary] = {}
 
     def __len__(self) -> int:
-        """Number of events."""
+        """Count events."""
         return self.reconstruction.n_events
 
     def summary(self, cleaning: Cleaning) -> Summary:
@@ -178,6 +176,8 @@ class Summary:
         laboratory = np.concatenate([track_vectors, cluster_vectors])[order]
         self._inside = collision.to_centre_of_mass(laboratory)
         self.n_tracks = np.bincount(track_event, minlength=self._n)
+        #: Sum of the charges of the tracks that count.
+        self.net_charge = self._sum(tracks.charge[self.good_tracks], track_event)
         self.n_clusters = np.bincount(cluster_event, minlength=self._n)
         #: Energy of clusters without track, GeV.
         self.photon_energy = self._sum(clusters.energy[self.good_clusters], cluster_event)
@@ -194,7 +194,9 @@ class Summary:
         self.missing_energy = missing_inside[:, 3]
         self.missing_momentum = np.linalg.norm(missing_inside[:, :3], axis=1)
 
-    def _sum(self, values: Floats, event: npt.NDArray[np.int64] | None = None) -> Floats:
+    def _sum(
+        self, values: npt.NDArray[np.number], event: npt.NDArray[np.int64] | None = None
+    ) -> Floats:
         return np.bincount(
             self._event if event is None else event, values, minlength=self._n
         ).astype(np.float64)

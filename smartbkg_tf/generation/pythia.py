@@ -96,6 +96,13 @@ class PythiaEngine:
                 next_step="pip install 'smartbkg_tf[generate]'",
             ) from error
         pythia = pythia8mc.Pythia("", False)
+        energy, species = float(self.collision.mass), _B_MESON.get(self.event_type)
+        if species is not None and energy <= 2.0 * pythia.particleData.m0(species):
+            raise UserError(
+                f"the beams' {energy:.4f} GeV make no B pairs",
+                next_step="raise source.beams.energy_her or energy_ler "
+                "(nominal: 7.004 and 4.002 GeV)",
+            )
         if self.source.decay_table == "belle2":
             self.lost = apply_decay_table(pythia, read_decay_table())
         for line in self._settings():
@@ -200,9 +207,7 @@ class PythiaEngine:
                 )
         return join_records(records)
 
-    def _pairs(
-        self, n: int, random: np.random.Generator, failures: Failures
-    ) -> tuple[Record, int]:
+    def _pairs(self, n: int, random: np.random.Generator, failures: Failures) -> tuple[Record, int]:
         """Make one record of B pairs; return it and the number of good events."""
         pythia = self._pythia
         species = _B_MESON[self.event_type]
@@ -249,9 +254,7 @@ class PythiaEngine:
             vectors[:] = boost(vectors, self.collision.velocity)
         return self._keep_good(record, np.tile(self.collision.total, (made, 1)), failures)
 
-    def _keep_good(
-        self, record: Record, total: Floats, failures: Failures
-    ) -> tuple[Record, int]:
+    def _keep_good(self, record: Record, total: Floats, failures: Failures) -> tuple[Record, int]:
         """Throw away events that break conservation laws; number the others anew."""
         momentum_bad, charge_bad = _faulty(record, total)
         failures.counts["four-momentum not conserved"] += int(momentum_bad.sum())
@@ -397,9 +400,7 @@ def read_batch(batch: Any, *, pairs: bool) -> Record:
     )
 
 
-def _faulty(
-    record: Record, total: Floats
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def _faulty(record: Record, total: Floats) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Events whose final particles do not carry the initial four-momentum or charge."""
     rows = np.flatnonzero(record.final & (record.event >= 0))
     event = record.event[rows]
@@ -408,9 +409,9 @@ def _faulty(
         [np.bincount(event, record.momentum[rows, i], minlength=n) for i in range(4)], axis=-1
     )
     # A comparison that is false for NaN, so that NaN counts as a fault.
-    momentum_bad = ~(np.abs(sums - total) < MOMENTUM_TOLERANCE).all(axis=-1)
+    kept = np.asarray((np.abs(sums - total) < MOMENTUM_TOLERANCE).all(axis=-1))
     charge = np.bincount(event, charges_of(record.code[rows]), minlength=n)
-    return momentum_bad, np.abs(charge) > 0.5
+    return ~kept, np.abs(charge) > 0.5
 
 
 def _empty_record() -> Record:

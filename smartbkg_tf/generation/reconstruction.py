@@ -53,7 +53,7 @@ class Tracks:
     particle: Integers
 
     def __len__(self) -> int:
-        """Number of tracks."""
+        """Count tracks."""
         return len(self.event)
 
     def vectors(self, species: int) -> Floats:
@@ -95,7 +95,7 @@ class Clusters:
     particle: Integers
 
     def __len__(self) -> int:
-        """Number of clusters."""
+        """Count clusters."""
         return len(self.event)
 
     def vectors(self) -> Floats:

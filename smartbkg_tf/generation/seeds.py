@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 #: What random numbers are used for; the position is part of the seed.
-PURPOSES = ("generator", "pythia", "detector", "skim")
+PURPOSES = ("generator", "pythia", "detector")
 
 
 def sequence(seed: int, event_type: int, chunk: int, purpose: str) -> np.random.SeedSequence:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import inspect
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,34 +10,17 @@ from typing import Any, ClassVar, Self
 
 import keras
 
-from smartbkg_tf.encoding.pad import INPUTS_OF
+from smartbkg_tf.models.checks import checked_model, constructor_arguments
 from smartbkg_tf.models.drawing import draw_model
-from smartbkg_tf.models.layers import PaddingMask
 from smartbkg_tf.models.losses import SkimAUC, SkimCrossentropy
-from smartbkg_tf.models.normalisation import ParticleNormalisation
 from smartbkg_tf.models.optimisation import make_optimizer, watching_callbacks
-from smartbkg_tf.runtime.files import whole_file
+from smartbkg_tf.models.parts import DEFAULT_INPUTS, ModelParts
+from smartbkg_tf.models.saving import save_model
 from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.settings.training import TrainingSettings
 
-#: Name, type and rank (with the batch) of every array that a network may read.
-INPUTS: dict[str, tuple[str, int]] = {
-    "particle_input": ("float32", 3),
-    "pdg_input": ("int32", 2),
-    "mother_pdg_input": ("int32", 2),
-    "mother_index_input": ("int32", 2),
-    "decay_input": ("int32", 2),
-    "event_type_input": ("int32", 1),
-}
 
-#: What `NNBaseClass.make_inputs` makes for each choice of ``model.inputs``.
-DEFAULT_INPUTS = INPUTS_OF
-
-#: Name of the output layer of every network.
-OUTPUT = "y_output"
-
-
-class NNBaseClass(abc.ABC):
+class NNBaseClass(ModelParts, abc.ABC):
     r"""A network that predicts from generated particles whether an event passes the skims.
 
     Inherit, keep your constructor's arguments as attributes of the same names, and build a
@@ -166,120 +148,7 @@ class NNBaseClass(abc.ABC):
         """
         return watching_callbacks(training)
 
-    # -- parts for build_model ------------------------------------------------------------
-
-    def make_inputs(self, *names: str) -> dict[str, Any]:
-        """Make the input tensors, with the fixed names and dynamic lengths.
-
-        Parameters
-        ----------
-        *names : str
-            Which of `INPUTS`; by default those of ``self.inputs`` (`DEFAULT_INPUTS`).
-
-        Returns
-        -------
-        dict of str to KerasTensor
-            ``particle_input`` [batch, particle, feature] float32, ``pdg_input``,
-            ``mother_pdg_input``, ``mother_index_input`` [batch, particle], ``decay_input``
-            [batch, token] and ``event_type_input`` [batch] int32.
-
-        Raises
-        ------
-        ConfigurationError
-            For an unknown name.
-        """
-        result: dict[str, Any] = {}
-        for name in names or DEFAULT_INPUTS[self.inputs]:
-            if name not in INPUTS:
-                raise ConfigurationError(f"no input '{name}'; {did_you_mean(name, INPUTS)}")
-            dtype, rank = INPUTS[name]
-            shape: tuple[int | None, ...] = (None,) * (rank - 1)
-            if name == "particle_input":
-                shape = (None, len(self.feature_names))
-            result[name] = keras.Input(shape=shape, dtype=dtype, name=name)
-        return result
-
-    def particle_features(
-        self, inputs: Mapping[str, Any], *, embedding: int = 8, share_embedding: bool = True
-    ) -> tuple[Any, Any]:
-        """Make what a particle branch starts from.
-
-        Parameters
-        ----------
-        inputs : mapping of str to KerasTensor
-            With ``particle_input``, ``pdg_input`` and ``mother_pdg_input``.
-        embedding : int, default 8
-            Dimensions of the embedding of the two codes; 0 leaves them out.
-        share_embedding : bool, default True
-            One embedding for both codes, or two.
-
-        Returns
-        -------
-        features : KerasTensor [batch, particle, column]
-            Normalised features, charge one-hot and embeddings; zero in padding except for
-            the embeddings (masked layers take care of them).
-        mask : KerasTensor [batch, particle]
-            True where there is a particle.
-        """
-        mask = PaddingMask(name="particle_mask")(inputs["pdg_input"])
-        features = ParticleNormalisation(
-            self.feature_names, self.normalisation, name="normalisation"
-        )(inputs["particle_input"], mask=mask)
-        if not embedding:
-            return features, mask
-        own = keras.layers.Embedding(self.vocabulary_size, embedding, name="pdg_embedding")
-        mother = own
-        if not share_embedding:
-            mother = keras.layers.Embedding(
-                self.vocabulary_size, embedding, name="mother_pdg_embedding"
-            )
-        columns = [features, own(inputs["pdg_input"]), mother(inputs["mother_pdg_input"])]
-        return keras.layers.Concatenate(name="particle_features")(columns), mask
-
-    def token_features(self, inputs: Mapping[str, Any], *, embedding: int = 8) -> tuple[Any, Any]:
-        """Make what a decay branch starts from.
-
-        Parameters
-        ----------
-        inputs : mapping of str to KerasTensor
-            With ``decay_input``.
-        embedding : int, default 8
-            Dimensions of the embedding of a token.
-
-        Returns
-        -------
-        embedded : KerasTensor [batch, token, embedding]
-            Embedded tokens.
-        mask : KerasTensor [batch, token]
-            True where there is a token.
-        """
-        mask = PaddingMask(name="decay_mask")(inputs["decay_input"])
-        embedded = keras.layers.Embedding(self.vocabulary_size, embedding, name="decay_embedding")(
-            inputs["decay_input"]
-        )
-        return embedded, mask
-
-    def output(self, x: Any) -> Any:
-        """Make the output: one float32 logit for each skim, under the name ``y_output``.
-
-        Parameters
-        ----------
-        x : KerasTensor [batch, channels]
-            The last hidden layer.
-
-        Returns
-        -------
-        KerasTensor [batch, n_outputs]
-            Logits.
-        """
-        return keras.layers.Dense(self.n_outputs, dtype="float32", name=OUTPUT)(x)
-
     # -- what every network gives ---------------------------------------------------------
-
-    @property
-    def n_outputs(self) -> int:
-        """Number of skims."""
-        return len(self.label_names)
 
     @property
     def name(self) -> str:
@@ -290,7 +159,7 @@ class NNBaseClass(abc.ABC):
     def model(self) -> keras.Model:
         """The Keras model; built and checked at the first use."""
         if self._model is None:
-            self._model = self._checked(self.build_model())
+            self._model = checked_model(self.name, self.build_model(), self.n_outputs)
         return self._model
 
     @property
@@ -432,6 +301,7 @@ class NNBaseClass(abc.ABC):
         InputError
             When the file is missing, damaged, or holds another architecture.
         """
+        # The loader must import networks' classes, which import this module.
         from smartbkg_tf.models.loading import copy_weights, load_model
 
         copy_weights(load_model(path), self.model, where=path)
@@ -462,94 +332,3 @@ class NNBaseClass(abc.ABC):
             An SVG file; replaced when it exists.
         """
         draw_model(self.model, path, title=f"{self.name} ({self.inputs})")
-
-    # -- checks ---------------------------------------------------------------------------
-
-    def _checked(self, model: Any) -> keras.Model:
-        """Refuse what the rest of the chain could not use; make inputs go by name."""
-        step = "see the example in the docstring of smartbkg_tf.models.base.NNBaseClass"
-        if not isinstance(model, keras.Model):
-            raise ConfigurationError(
-                f"{self.name}.build_model returns a {type(model).__name__}, not a keras.Model",
-                next_step=step,
-            )
-        if not isinstance(model, keras.src.models.Functional):
-            raise ConfigurationError(
-                f"{self.name}.build_model must return a functional model: "
-                "keras.Model(inputs, self.output(x))",
-                next_step=step,
-            )
-        names = [tensor.name for tensor in model.inputs]
-        unknown = [name for name in names if name not in INPUTS]
-        if unknown:
-            raise ConfigurationError(
-                f"{self.name} has an input '{unknown[0]}'; {did_you_mean(unknown[0], INPUTS)}",
-                next_step="make inputs with self.make_inputs()",
-            )
-        outputs = list(model.outputs)
-        shape = tuple(outputs[0].shape) if len(outputs) == 1 else ()
-        if (
-            len(outputs) != 1
-            or model.output_names != [OUTPUT]
-            or shape != (None, self.n_outputs)
-            or outputs[0].dtype != "float32"
-        ):
-            raise ConfigurationError(
-                f"{self.name} must have one output '{OUTPUT}', float32 [batch, {self.n_outputs}], "
-                f"not {model.output_names} {[(tuple(o.shape), o.dtype) for o in outputs]}",
-                next_step="make it with self.output(x)",
-            )
-        # A list of inputs: Keras then picks them by name out of a dict that holds more.
-        # With a dict it would take extra arrays by position.
-        ordered = sorted(model.inputs, key=lambda tensor: list(INPUTS).index(tensor.name))
-        return keras.Model(ordered, outputs[0], name=model.name)
-
-
-def constructor_arguments(cls: type) -> list[str]:
-    """Names of all arguments that a class takes, its bases' included.
-
-    Parameters
-    ----------
-    cls : type
-        The class.
-
-    Returns
-    -------
-    list of str
-        Named arguments of every ``__init__`` up to the first one that hands nothing on
-        (has no ``**``).
-    """
-    names: dict[str, None] = {}
-    for base in cls.__mro__:
-        if "__init__" not in vars(base):
-            continue
-        parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
-        for parameter in parameters:
-            if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
-                names[parameter.name] = None
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-            break
-    return list(names)
-
-
-def save_model(model: keras.Model, path: str | Path) -> None:
-    """Write a Keras model, whole or not at all: temporary name, flush, rename.
-
-    Parameters
-    ----------
-    model : keras.Model
-        The model.
-    path : str or pathlib.Path
-        A name that ends in ``.keras``.
-
-    Raises
-    ------
-    ValueError
-        For another suffix.
-    OutputError
-        When the disk is full or the place cannot be written.
-    """
-    if Path(path).suffix != ".keras":
-        raise ValueError(f"{path}: the name of a saved model ends in .keras")
-    with whole_file(path) as partial:
-        model.save(partial)

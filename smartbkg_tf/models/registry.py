@@ -9,7 +9,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from smartbkg_tf.models.base import NNBaseClass, constructor_arguments
+from smartbkg_tf.models.base import NNBaseClass
+from smartbkg_tf.models.checks import constructor_arguments
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.settings.models import CustomModelSettings, ModelSettings, ResNetSettings

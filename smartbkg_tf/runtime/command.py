@@ -7,6 +7,7 @@ ours. The configuration is composed and checked before anything heavy is importe
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -186,7 +187,13 @@ class Command(Generic[S]):
         """
         argv = sys.argv[1:]
         debug = "debug=true" in (text.lower() for text in argv)
+        if "--help" in argv or "-h" in argv:
+            print(guarded(lambda: self.help(argv), debug=debug))
+            raise SystemExit(0)
         guarded(lambda: _check_in_advance(self.name, self.settings_class, argv), debug=debug)
+        if not debug:
+            # TensorFlow's log of its own start-up; real failures arrive as exceptions.
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
         import hydra
 
@@ -202,6 +209,24 @@ class Command(Generic[S]):
             config_path=str(guarded(configuration_directory, debug=debug)),
             config_name=self.name,
         )(task)()
+
+    def help(self, argv: Sequence[str] = ()) -> str:
+        """Explain the command and its settings.
+
+        Parameters
+        ----------
+        argv : sequence of str
+            Overrides; chosen groups are explained instead of the default ones.
+
+        Returns
+        -------
+        str
+            The text of ``--help``.
+        """
+        from smartbkg_tf.runtime.help import help_text
+
+        description = sys.modules[self.run.__module__].__doc__ or ""
+        return help_text(self.name, description, argv, configuration_directory())
 
 
 def command(name: str, cls: type[S], run: Callable[[S], Any]) -> Command[S]:
@@ -289,8 +314,7 @@ def _check_in_advance(name: str, cls: type[CommandSettings], argv: Sequence[str]
 
     arguments = get_args_parser().parse_args(list(argv))
     asks_only = (
-        arguments.help
-        or arguments.hydra_help
+        arguments.hydra_help
         or arguments.cfg
         or arguments.info
         or arguments.shell_completion

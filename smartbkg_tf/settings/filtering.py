@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from smartbkg_tf.settings.base import CommandSettings, Field, settings
 
@@ -134,6 +134,14 @@ class ApplySettings(CommandSettings):
     cost: CostSettings = Field(default_factory=CostSettings)
     batch_size: int = Field(default=256, gt=0)
     chunk_events: int = Field(default=20000, gt=0)
+
+    @field_validator("model", mode="before")
+    @classmethod
+    def _path_of_mapping(cls, model: Any) -> Any:
+        # How the command line has to write it, see `smartbkg_tf.apply`.
+        if isinstance(model, dict) and set(model) == {"path"}:
+            return model["path"]
+        return model
 
     @model_validator(mode="after")
     def _fits_together(self) -> ApplySettings:

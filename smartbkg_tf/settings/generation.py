@@ -135,14 +135,17 @@ class MdstSource:
         What to do with input files that do not open or lack a branch: name them all and
         stop before any work, or leave them out and say so.
     chunk_events : int
-        Events read at a time, default 5000 (bounds the memory).
+        Events read at a time and written into one table, default 20000 (bounds the memory).
+    skim_name : str or None
+        Name of the label; None: the one skim that the configuration names.
     allow_unmatched : bool
         Accept passing events that stand in none of the input files, default False.
     """
 
     name: Literal["mdst"] = "mdst"
     on_bad_file: Literal["fail", "skip"] = "fail"
-    chunk_events: int = Field(default=5000, gt=0)
+    chunk_events: int = Field(default=20000, gt=0)
+    skim_name: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     allow_unmatched: bool = False
 
 
@@ -151,11 +154,11 @@ class TrackSettings:
     """Reconstruction of charged particles.
 
     The efficiency is ``plateau (1 - exp(-(pT - pt_start) / pt_scale)) S(theta) exp(-rho /
-    displacement_length)``; S falls linearly by ``edge_loss`` within ``edge_width`` of either end of
-    the acceptance. The resolution of pT is ``sigma(pT) / pT = hypot(curvature pT,
-    scattering / beta)``, that of theta and phi ``hypot(angle_constant, angle_scattering / (beta p sin^1.5
-    theta))``, that of the impact parameters ``hypot(impact_constant, impact_scattering / (beta p
-    sin^1.5 theta))``.
+    displacement_length)``; S falls linearly by ``edge_loss`` within ``edge_width`` of either end
+    of the acceptance. The resolution of pT is ``sigma(pT) / pT = hypot(curvature pT,
+    scattering / beta)``, that of theta and phi ``hypot(angle_constant, angle_scattering /
+    (beta p sin^1.5 theta))``, that of the impact parameters ``hypot(impact_constant,
+    impact_scattering / (beta p sin^1.5 theta))``.
 
     Parameters
     ----------

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from smartbkg_tf.models.backend import import_tensorflow
 from smartbkg_tf.settings.errors import UserError
 from smartbkg_tf.settings.training import TrainingSettings
 
@@ -25,8 +26,7 @@ def require_device(training: TrainingSettings) -> None:
     """
     if training.device != "gpu":
         return
-    import tensorflow as tf
-
+    tf = import_tensorflow()
     if tf.config.list_physical_devices("GPU"):
         return
     reason = (
@@ -36,13 +36,13 @@ def require_device(training: TrainingSettings) -> None:
     )
     raise UserError(
         f"training.device=gpu: {reason}",
-        next_step="check nvidia-smi, pip install 'smartbkg_tf[gpu]', or use training.device=auto",
+        next_step="check nvidia-smi; TF_CPP_MIN_LOG_LEVEL=0 shows TensorFlow's reasons; install "
+        "'smartbkg_tf[gpu]', or use training.device=auto",
     )
 
 
 def _visible_gpus(training: TrainingSettings) -> list[Any]:
-    import tensorflow as tf
-
+    tf = import_tensorflow()
     gpus = tf.config.list_physical_devices("GPU")
     if training.device == "cpu":
         # Too late if the process has used a GPU already; the strategy then decides.
@@ -76,8 +76,8 @@ def device_scope(training: TrainingSettings) -> Iterator[Any]:
     UserError
         For ``device=gpu`` without a GPU.
     """
+    tf = import_tensorflow()
     import keras
-    import tensorflow as tf
 
     require_device(training)
     gpus = _visible_gpus(training)

@@ -19,10 +19,12 @@ from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.errors import InputError
 from smartbkg_tf.settings.training import TrainSettings
-from smartbkg_tf.training.callbacks import EpochReport, FollowEpochs, SaveBest, SaveLast, StopOnNaN
+from smartbkg_tf.training.callbacks import FollowEpochs, SaveBest, SaveLast, StopOnNaN
 from smartbkg_tf.training.devices import device_scope
 from smartbkg_tf.training.provenance import code_version, hardware, now, software
+from smartbkg_tf.training.report import EpochReport
 from smartbkg_tf.training.run_folder import make_run_directory, plain_settings, write_yaml
+from smartbkg_tf.training.trimming import trimmed
 from smartbkg_tf.training.weights import (
     SkimWeights,
     count_labels,
@@ -208,6 +210,9 @@ def _train(
         class_weights=parts.validation_weights.table(dataset.label_names),
         **options,
     )
+    stream = stream.apply(tf.data.experimental.assert_cardinality(steps))
+    if not training.xla:  # XLA would compile every length anew.
+        stream, watched = trimmed(stream), trimmed(watched)
     best = SaveBest(run.model, training.monitor, "min" if training.monitor == "val_loss" else "max")
     report = EpochReport(
         epochs=training.epochs,
@@ -228,7 +233,7 @@ def _train(
     ]
     try:
         network.fit(
-            stream.apply(tf.data.experimental.assert_cardinality(steps)),
+            stream,
             validation_data=watched,
             epochs=training.epochs,
             callbacks=callbacks,

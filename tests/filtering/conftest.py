@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import shutil
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.filtering.apply import fit_filter
 from smartbkg_tf.models.losses import SkimCrossentropy
 from smartbkg_tf.models.registry import build
+from smartbkg_tf.models.saving import save_model
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.training import TrainSettings
@@ -33,6 +36,13 @@ class Trained:
     dataset: Dataset
     events: EventTable
     tables: Path
+
+
+def save(model: Any, path: Path) -> None:
+    """Save a model; Keras 3.15 and NumPy 2.4 warn about each other on the way."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        save_model(model, path)
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +77,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         network.model.train_on_batch(arrays, dataset.labels[rows].astype(np.float32))
     run = RunDirectory(folder / "run")
     run.path.mkdir()
-    network.save(run.model)
+    save(network.model, run.model)
     write_yaml(run.config, plain_settings(settings))
     write_yaml(run.metadata, {"max_particles": 60, "max_tokens": 90})
     shutil.copyfile(dataset.path / "dataset.json", run.dataset)

@@ -180,11 +180,10 @@ def combine(
                     sums[depth + 1, i] = sums[depth, i] + vectors[species, candidate, i]
                 weight = weight_sums[depth] + weights[species, candidate]
                 energy = sums[depth + 1, 3]
-                if kinds[reaction] == BY_BEAM:
-                    # Energies only grow.
-                    if energy > beam_energy + maximum_delta_e:
-                        index[depth] += 1
-                        continue
+                # Energies only grow.
+                if kinds[reaction] == BY_BEAM and energy > beam_energy + maximum_delta_e:
+                    index[depth] += 1
+                    continue
                 if depth + 1 < n:
                     used[depth + 1] = used[depth] | mask
                     weight_sums[depth + 1] = weight

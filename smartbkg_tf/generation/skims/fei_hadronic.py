@@ -67,13 +67,13 @@ class FeiHadronic(Skim):
         maximum_delta_e : float
             Largest |deltaE|, GeV, default 0.2.
         minimum_probability : float
-            Smallest signal probability of the candidate, default 0.001.
+            Smallest probability of the candidate (product of purities, see `modes`), default 3e-5.
         minimum_photon_energy : float
             Of the photons of a pi0 or D*0, GeV, default 0.05.
         displacement : float
             Pions of K_S candidates miss the beams by at least so much (|d0|), cm, default 0.02.
         capacity : int
-            So many candidates of each intermediate particle are kept, default 20.
+            So many candidates of each particle are kept, default 40.
         """
 
         tag: Literal["B0", "B+"] = "B0"
@@ -89,10 +89,10 @@ class FeiHadronic(Skim):
         minimum_cluster_energy: float = Field(default=0.1, ge=0)
         minimum_mbc: float = Field(default=5.24, ge=0)
         maximum_delta_e: float = Field(default=0.2, gt=0)
-        minimum_probability: float = Field(default=0.001, gt=0, le=1)
+        minimum_probability: float = Field(default=3e-5, gt=0, le=1)
         minimum_photon_energy: float = Field(default=0.05, ge=0)
         displacement: float = Field(default=0.02, ge=0)
-        capacity: int = Field(default=20, ge=1, le=1000)
+        capacity: int = Field(default=40, ge=32, le=1000)
 
     def select(self, events: EventView) -> SkimResult:
         """Choose events.
@@ -142,7 +142,7 @@ class FeiHadronic(Skim):
             floor,
             reactions.constrain,
             len(reactions.species),
-            max(cuts.capacity, 40),
+            cuts.capacity,
             0.5 * float(events.collision.mass),
             cuts.minimum_mbc,
             cuts.maximum_delta_e,
@@ -217,7 +217,8 @@ class FeiHadronic(Skim):
                 cluster_bit[rows] + MOST_TRACKS,
             )
         )
-        event, vectors, kinds, bits = (np.concatenate(column) for column in zip(*parts, strict=True))
+        columns = zip(*parts, strict=True)
+        event, vectors, kinds, bits = (np.concatenate(column) for column in columns)
         order = np.argsort(event, kind="stable")
         inside = events.collision.to_centre_of_mass(vectors[order])
         return (

@@ -27,6 +27,9 @@ MASSES = {
 #: What the combiner begins with. ``pi+far`` are pions whose track misses the beams.
 BASE = ("pi+", "pi-", "K+", "K-", "gamma", "pi+far", "pi-far")
 
+#: A width so large that deltaE has no say (GeV): only its window counts, as at Belle II.
+_NO_PULL = 1e3
+
 _CONJUGATE = {
     "pi0": "pi0",
     "gamma": "gamma",
@@ -114,21 +117,23 @@ _PIONS = (
     ("pi+ pi0 pi0", 0.02),
     ("pi+ pi+ pi- pi0", 0.015),
 )
+
+
+def _with_pions(mother: str, *charmed: str) -> tuple[Mode, ...]:
+    """Give the modes of a charmed meson and pions; deltaE is not part of the probability."""
+    return tuple(
+        Mode(mother, f"{d} {pions}", probability, 0.0, _NO_PULL)
+        for d in charmed
+        for pions, probability in _PIONS
+    )
+
+
 B_MODES = {
-    "B0": tuple(
-        Mode("B0", f"{d} {pions}", probability, 0.0, 0.03 if "pi0" in pions else 0.018)
-        for d in ("D-", "D*-")
-        for pions, probability in _PIONS
-    )
-    + (Mode("B0", "anti-D0 pi+ pi-", 0.04, 0.0, 0.018),),
-    "B+": tuple(
-        Mode("B+", f"{d} {pions}", probability, 0.0, 0.03 if "pi0" in pions else 0.018)
-        for d in ("anti-D0", "anti-D*0")
-        for pions, probability in _PIONS
-    )
-    + (
-        Mode("B+", "D- pi+ pi+", 0.08, 0.0, 0.018),
-        Mode("B+", "D*- pi+ pi+", 0.12, 0.0, 0.018),
+    "B0": (*_with_pions("B0", "D-", "D*-"), Mode("B0", "anti-D0 pi+ pi-", 0.04, 0.0, _NO_PULL)),
+    "B+": (
+        *_with_pions("B+", "anti-D0", "anti-D*0"),
+        Mode("B+", "D- pi+ pi+", 0.08, 0.0, _NO_PULL),
+        Mode("B+", "D*- pi+ pi+", 0.12, 0.0, _NO_PULL),
     ),
 }
 
@@ -191,7 +196,8 @@ def compile_modes(modes: tuple[Mode, ...], most_daughters: int) -> Reactions:
             variants.append((_CONJUGATE[mode.mother], conjugate))
         for mother, names in variants:
             if len(names) > most_daughters:
-                raise ValueError(f"{mother} -> {mode.products}: more than {most_daughters} products")
+                text = f"{mother} -> {mode.products}"
+                raise ValueError(f"{text}: more than {most_daughters} products")
             for name in names:
                 if name not in known:
                     raise ValueError(f"{mother} -> {mode.products}: {did_you_mean(name, known)}")

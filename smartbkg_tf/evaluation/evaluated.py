@@ -1,0 +1,98 @@
+"""A model to evaluate: its name, its predictions, and its files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from smartbkg_tf.evaluation.results import SkimResult
+from smartbkg_tf.filtering.predictions import Predictions, read_predictions
+from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.settings.errors import InputError
+
+#: The command that makes run directories.
+MADE_BY = "python -m smartbkg_tf.train model=resnet"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model to evaluate: its name, its predictions, and its files.
+
+    Parameters
+    ----------
+    name : str
+        Unique among the models of one evaluation.
+    predictions : Predictions
+        Scores, decisions, labels; of this model alone.
+    file : pathlib.Path
+        Where they come from.
+    run : RunDirectory, optional
+        Its run directory.
+    """
+
+    name: str
+    predictions: Predictions
+    file: Path
+    run: RunDirectory | None = None
+    results: dict[str, SkimResult] = field(default_factory=dict)
+
+
+def open_model(path: Path, name: str) -> Model:
+    """Read the predictions of a run directory or of a file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A run directory with ``predictions.parquet``, or a predictions file.
+    name : str
+        What the model is called.
+
+    Returns
+    -------
+    Model
+        Not yet measured.
+
+    Raises
+    ------
+    InputError
+        When the predictions are missing or damaged.
+    """
+    if not path.is_dir():
+        return Model(name, read_predictions(path), path)
+    run = RunDirectory(path)
+    if not run.predictions.is_file():
+        raise InputError(
+            "holds no predictions.parquet: it is no run directory, or its training did not end",
+            where=path,
+            next_step=f"run directories are made by: {MADE_BY}; predictions for other events by: "
+            "python -m smartbkg_tf.apply",
+        )
+    return Model(name, read_predictions(run.predictions), run.predictions, run)
+
+
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """Give each path the shortest name that tells it from the others.
+
+    Parameters
+    ----------
+    paths : sequence of pathlib.Path
+        Run directories and files, all different.
+
+    Returns
+    -------
+    list of str
+        The last part of each path, with as many folders before it as are needed.
+    """
+    resolved = [path.resolve() for path in paths]
+    parts = []
+    for path in resolved:
+        if path.name == "predictions.parquet":  # its folder says more
+            path = path.parent
+        parts.append((path.with_suffix("") if path.suffix == ".parquet" else path).parts)
+    depth = 1
+    while depth < max(len(p) for p in parts) and len({p[-depth:] for p in parts}) < len(parts):
+        depth += 1
+    names = ["/".join(p[-depth:]) for p in parts]
+    # x and x.parquet in one folder differ by their suffix alone.
+    return names if len(set(names)) == len(names) else [str(path) for path in resolved]

@@ -1,0 +1,190 @@
+"""What both layouts of pandas in HDF5 share: attributes, names, the look of a frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from smartbkg_tf.events.plain_pickle import Refused, load_values
+from smartbkg_tf.settings.errors import InputError, did_you_mean
+
+Array = npt.NDArray[Any]
+
+
+class Frame(Protocol):
+    """Rows of a data frame that stay in the file until they are asked for.
+
+    Attributes
+    ----------
+    n_rows : int
+        Number of rows.
+    index_names : tuple of str
+        Names of the index levels; ``""`` for a level without name.
+    columns : tuple of str
+        Names of all other columns.
+    """
+
+    n_rows: int
+    index_names: tuple[str, ...]
+    columns: tuple[str, ...]
+
+    def read(self, names: Iterable[str], start: int, stop: int) -> dict[str, Array]:
+        """Read some columns or index levels of a slice of rows.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Columns or index levels.
+        start, stop : int
+            The rows.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray [stop - start]
+            Contiguous; floats may be widened to float64, texts are bytes ('S') or objects.
+
+        Raises
+        ------
+        InputError
+            When there is no such column.
+        """
+        ...
+
+    def rename_index(self, names: tuple[str, ...]) -> None:
+        """Give the index levels other names.
+
+        Parameters
+        ----------
+        names : tuple of str
+            As many as there are levels.
+        """
+        ...
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return "" if isinstance(value, h5py.Empty) else str(value)
+
+
+def attribute(node: Any, name: str, where: str) -> Any:
+    """Give an attribute, with the lists and tuples that PyTables pickled.
+
+    Parameters
+    ----------
+    node : h5py.Group or h5py.Dataset
+        Where it stands.
+    name : str
+        Its name.
+    where : str
+        File and key, for the message.
+
+    Returns
+    -------
+    object
+        Texts as str; None if it is missing.
+
+    Raises
+    ------
+    InputError
+        When it is damaged, or pickled and asks for more than plain values.
+    """
+    try:
+        value = node.attrs.get(name)
+    except (TypeError, ValueError) as error:  # what h5py raises on an unknown type
+        raise InputError(f"is damaged: attribute '{name}' ({error})", where=where) from error
+    if isinstance(value, bytes | np.bytes_):
+        data = bytes(value)
+        # PyTables pickles with protocol 0, which ends in a full stop, or a later one.
+        if data.endswith(b".") and data[:1] in b"(cNIVSFL]}lK\x80":
+            try:
+                return load_values(data, where=f"{where}@{name}")
+            except InputError as error:
+                # Otherwise it was a text that merely looked like a pickle.
+                if isinstance(error.__cause__, Refused):
+                    raise
+        return _text(data)
+    if isinstance(value, h5py.Empty):
+        return ""
+    return value
+
+
+def number(node: Any, name: str, where: str) -> int:
+    """Give an attribute that is a whole number.
+
+    Parameters
+    ----------
+    node : h5py.Group or h5py.Dataset
+        Where it stands.
+    name : str
+        Its name.
+    where : str
+        File and key, for the message.
+
+    Returns
+    -------
+    int
+        0 if it is missing.
+
+    Raises
+    ------
+    InputError
+        When it is no number.
+    """
+    value = attribute(node, name, where)
+    try:
+        return 0 if value is None else int(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"is damaged: attribute '{name}' is {value!r}, no number", where=where
+        ) from error
+
+
+def column_names(values: Any, where: str) -> tuple[str, ...]:
+    """Give column names as texts.
+
+    Parameters
+    ----------
+    values : object
+        As they stand in the file.
+    where : str
+        File and key, for the message.
+
+    Returns
+    -------
+    tuple of str
+        The names.
+
+    Raises
+    ------
+    InputError
+        When it is no list.
+    """
+    if isinstance(values, np.ndarray | list | tuple):
+        return tuple(_text(value) for value in values)
+    raise InputError("has no list of column names", where=where)
+
+
+def no_column(name: str, frame: Frame, where: str) -> InputError:
+    """Say that there is no such column.
+
+    Parameters
+    ----------
+    name : str
+        The column that was asked for.
+    frame : Frame
+        What has been searched.
+    where : str
+        File and key.
+
+    Returns
+    -------
+    InputError
+        To be raised; it names the likest columns.
+    """
+    choices = (*frame.index_names, *frame.columns)
+    return InputError(f"has no column '{name}'; {did_you_mean(name, choices)}", where=where)

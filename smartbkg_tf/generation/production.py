@@ -1,0 +1,165 @@
+"""Produce training tables in chunks, over several processes, and go on where a run was stopped."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from importlib.util import find_spec
+from pathlib import Path
+
+from smartbkg_tf.generation.chunks import Report, Task, run_task
+from smartbkg_tf.generation.manifest import NAME, Manifest, retention, retention_table
+from smartbkg_tf.generation.mdst_source import SUFFIXES, plan_files
+from smartbkg_tf.runtime.progress import Progress, say
+from smartbkg_tf.settings.errors import UserError
+from smartbkg_tf.settings.generation import ProduceSettings, PythiaSource
+
+#: So often a dead process is replaced before the run gives up.
+_MOST_REVIVALS = 3
+
+
+def produce(settings: ProduceSettings) -> list[Path]:
+    """Produce training tables.
+
+    Parameters
+    ----------
+    settings : ProduceSettings
+        What to produce and where.
+
+    Returns
+    -------
+    list of pathlib.Path
+        All tables asked for, those found finished included, by event type and chunk.
+
+    Raises
+    ------
+    UserError
+        When a package is missing, input or output cannot be used, or processes keep dying.
+    """
+    if isinstance(settings.source, PythiaSource):
+        _require_packages(settings.source)
+        tasks = plan_chunks(settings)
+    else:
+        tasks = plan_files(settings)
+    directory = Path(settings.output)
+    manifest = Manifest(directory, settings)
+    manifest.refuse_foreign(tasks, overwrite=settings.overwrite)
+    todo = [task for task in tasks if not manifest.finished(task)]
+    if len(todo) < len(tasks):
+        say(f"{directory}: {len(tasks) - len(todo)} of {len(tasks)} tables stand there already")
+    manifest.begin()
+    by_name = {task.name: task for task in todo}
+    total = sum(task.n_events for task in todo)
+    label = f"produce {','.join(settings.event_types)}"
+    if todo:
+        with Progress(label, total=total) as progress:
+            for report in _run(todo, directory, settings.workers):
+                manifest.add(by_name[report.name], report)
+                progress.add(report.n_events)
+    mine = [manifest.chunks[task.name] for task in tasks]
+    _tell(mine, manifest, tasks)
+    return manifest.files(tasks)
+
+
+def _tell(mine: list[dict[str, object]], manifest: Manifest, tasks: list[Task]) -> None:
+    """Say what was produced."""
+    say(retention_table(retention(mine)))
+    unknown: dict[str, int] = {}
+    for chunk in mine:
+        counts = chunk["unknown_codes"]
+        assert isinstance(counts, dict)
+        for code, n in counts.items():
+            unknown[code] = unknown.get(code, 0) + n
+    if unknown:
+        say(f"PDG codes that the vocabulary does not hold (code: particles): {unknown}")
+    further = len(manifest.chunks) - len(tasks)
+    if further > 0:
+        say(f"{further} further tables of earlier runs with the same settings stay in the folder")
+    say(f"{len(tasks)} tables in {manifest.directory} (see {NAME})")
+
+
+def _require_packages(source: PythiaSource) -> None:
+    wanted = ["pythia8mc"] + (["decaylanguage"] if source.decay_table == "belle2" else [])
+    missing = [name for name in wanted if find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"source=pythia needs {' and '.join(missing)}, not installed here",
+            next_step="pip install 'smartbkg_tf[generate]'",
+        )
+
+
+def plan_chunks(settings: ProduceSettings) -> list[Task]:
+    """Divide the events asked for into chunks.
+
+    Parameters
+    ----------
+    settings : ProduceSettings
+        With ``source=pythia``.
+
+    Returns
+    -------
+    list of Task
+        By event type and chunk; the last chunk of a type may be smaller.
+    """
+    suffix = SUFFIXES[settings.format]
+    return [
+        Task(
+            name=f"{event_type}_{chunk:05d}{suffix}",
+            settings=settings,
+            event_type=event_type,
+            chunk=chunk,
+            n_events=min(settings.chunk_size, settings.n_events - chunk * settings.chunk_size),
+        )
+        for event_type in settings.event_types
+        for chunk in range(-(-settings.n_events // settings.chunk_size))
+    ]
+
+
+def _run(tasks: list[Task], directory: Path, workers: int) -> Iterator[Report]:
+    """Run tasks here or in processes; give reports as they come."""
+    workers = min(workers, len(tasks))
+    if workers == 1:
+        for task in tasks:
+            yield run_task(task, directory)
+        return
+    waiting = {task.name: task for task in tasks}
+    revivals = 0
+    while waiting:
+        try:
+            for report in _run_pool(list(waiting.values()), directory, workers):
+                del waiting[report.name]
+                yield report
+        except BrokenProcessPool as error:
+            revivals += 1
+            if revivals > _MOST_REVIVALS:
+                raise UserError(
+                    f"processes died {revivals} times; {len(waiting)} tables are missing",
+                    where=directory,
+                    next_step="is memory short? use fewer workers or a smaller chunk_size; the "
+                    "same command goes on where it stopped",
+                ) from error
+            say(f"a process died; {len(waiting)} tables are begun again")
+
+
+def _run_pool(tasks: list[Task], directory: Path, workers: int) -> Iterator[Report]:
+    # "spawn": a fork would copy threads' locks, and Pythia's and numba's state.
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        pending: set[Future[Report]] = {pool.submit(run_task, task, directory) for task in tasks}
+        while pending:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            broken: BaseException | None = None
+            for future in done:
+                error = future.exception()
+                if isinstance(error, BrokenProcessPool):
+                    broken = error
+                elif error is not None:
+                    raise error
+                else:
+                    yield future.result()
+            if broken is not None:
+                raise broken
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

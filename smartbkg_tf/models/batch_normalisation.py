@@ -1,0 +1,120 @@
+"""Batch normalisation that leaves padding out, cheaply."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class MaskedBatchNormalization(keras.layers.Layer):
+    """Batch normalisation over what there is (Ioffe and Szegedy, arXiv:1502.03167).
+
+    Mean and variance of a batch are taken over unmasked rows; padding gets whatever comes
+    out and is masked by the next layer. The result equals `keras.layers.BatchNormalization`
+    with a mask, whose moments cost a third of a training step on a CPU; here they are two
+    products with the row of weights. The arithmetic is float32 under every precision.
+
+    Parameters
+    ----------
+    momentum : float, default 0.9
+        Share of the old moving averages kept at each step. 0.99 lags behind at a few
+        hundred steps an epoch, and the validation loss jumps.
+    epsilon : float, default 1e-3
+        Added to the variance.
+    **kwargs
+        As any Keras layer.
+    """
+
+    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-3, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.supports_masking = True
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights.
+
+        Parameters
+        ----------
+        input_shape : tuple
+            Of `x`.
+        """
+        shape = (input_shape[-1],)
+        options: dict[str, Any] = {"shape": shape, "autocast": False}
+        self.gamma = self.add_weight(name="gamma", initializer="ones", **options)
+        self.beta = self.add_weight(name="beta", initializer="zeros", **options)
+        options["trainable"] = False
+        self.moving_mean = self.add_weight(name="moving_mean", initializer="zeros", **options)
+        self.moving_variance = self.add_weight(
+            name="moving_variance", initializer="ones", **options
+        )
+        self.built = True
+
+    def call(self, x: Any, mask: Any = None, training: bool | None = None) -> Any:
+        """Normalise.
+
+        Parameters
+        ----------
+        x : tensor [batch, length, channels]
+            Values.
+        mask : tensor [batch, length], optional
+            True where there is something; without it everything counts.
+        training : bool, optional
+            Normalise by the batch, and move the averages.
+
+        Returns
+        -------
+        tensor [batch, length, channels]
+            Values.
+        """
+        x = ops.cast(x, "float32")
+        mean, variance = self.moving_mean, self.moving_variance
+        if training and self.trainable:
+            mean, variance = self._moments(x, mask)
+            for average, value in (
+                (self.moving_mean, mean),
+                (self.moving_variance, variance),
+            ):
+                average.assign(average * self.momentum + value * (1.0 - self.momentum))
+        scale = self.gamma * ops.rsqrt(variance + self.epsilon)
+        return ops.cast(x * scale + (self.beta - mean * scale), self.compute_dtype)
+
+    def _moments(self, x: Any, mask: Any) -> tuple[Any, Any]:
+        rows = ops.reshape(x, (-1, x.shape[-1]))
+        if mask is None:
+            weights = ops.ones_like(rows[:, :1])
+        else:
+            weights = ops.reshape(ops.cast(mask, "float32"), (-1, 1))
+        weights = ops.transpose(weights)
+        # A batch of events without particles has no moments: zero mean, zero variance.
+        count = ops.maximum(ops.sum(weights), 1.0)
+        mean = ops.matmul(weights, rows)[0] / count
+        return mean, ops.matmul(weights, ops.square(rows - mean))[0] / count
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Give the shape of the output.
+
+        Parameters
+        ----------
+        input_shape : tuple
+            Of `x`.
+
+        Returns
+        -------
+        tuple
+            The same.
+        """
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments.
+
+        Returns
+        -------
+        dict
+            Plain values.
+        """
+        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}

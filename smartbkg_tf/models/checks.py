@@ -1,0 +1,98 @@
+"""Checks of a network class and of the model it builds."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import keras
+
+from smartbkg_tf.models.parts import INPUTS, OUTPUT
+from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
+
+
+def checked_model(name: str, model: Any, n_outputs: int) -> Any:
+    """Refuse a network that the rest of the chain could not use; make inputs go by name.
+
+    Parameters
+    ----------
+    name : str
+        Name of its class, for messages.
+    model : object
+        What ``build_model`` returned.
+    n_outputs : int
+        Number of skims.
+
+    Returns
+    -------
+    keras.Model
+        The same layers; arrays are picked by name out of a dict that may hold more.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is no functional Keras model, or inputs or output are not as they must be.
+    """
+    step = "see the example in the docstring of smartbkg_tf.models.base.NNBaseClass"
+    if not isinstance(model, keras.Model):
+        raise ConfigurationError(
+            f"{name}.build_model returns a {type(model).__name__}, not a keras.Model",
+            next_step=step,
+        )
+    if not isinstance(model, keras.src.models.Functional):
+        raise ConfigurationError(
+            f"{name}.build_model must return a functional model: "
+            "keras.Model(inputs, self.output(x))",
+            next_step=step,
+        )
+    names = [tensor.name for tensor in model.inputs]
+    unknown = [name for name in names if name not in INPUTS]
+    if unknown:
+        raise ConfigurationError(
+            f"{name} has an input '{unknown[0]}'; {did_you_mean(unknown[0], INPUTS)}",
+            next_step="make inputs with self.make_inputs()",
+        )
+    outputs = list(model.outputs)
+    shape = tuple(outputs[0].shape) if len(outputs) == 1 else ()
+    if (
+        len(outputs) != 1
+        or model.output_names != [OUTPUT]
+        or shape != (None, n_outputs)
+        or outputs[0].dtype != "float32"
+    ):
+        raise ConfigurationError(
+            f"{name} must have one output '{OUTPUT}', float32 [batch, {n_outputs}], "
+            f"not {model.output_names} {[(tuple(o.shape), o.dtype) for o in outputs]}",
+            next_step="make it with self.output(x)",
+        )
+    # A list of inputs: Keras then picks them by name out of a dict that holds more.
+    # With a dict it would take extra arrays by position.
+    ordered = sorted(model.inputs, key=lambda tensor: list(INPUTS).index(tensor.name))
+    return keras.Model(ordered, outputs[0], name=model.name)
+
+
+def constructor_arguments(cls: type) -> list[str]:
+    """Names of all arguments that a class takes, its bases' included.
+
+    Parameters
+    ----------
+    cls : type
+        The class.
+
+    Returns
+    -------
+    list of str
+        Named arguments of every ``__init__`` up to the first one that hands nothing on
+        (has no ``**``).
+    """
+    names: dict[str, None] = {}
+    for base in cls.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
+        for parameter in parameters:
+            if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+                names[parameter.name] = None
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return list(names)

@@ -1,0 +1,150 @@
+"""What networks are built from: inputs, normalised features, embeddings, output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from smartbkg_tf.encoding.pad import INPUTS_OF
+from smartbkg_tf.models.masks import PaddingMask
+from smartbkg_tf.models.normalisation import ParticleNormalisation
+from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
+
+#: Name, type and rank (with the batch) of every array that a network may read.
+INPUTS: dict[str, tuple[str, int]] = {
+    "particle_input": ("float32", 3),
+    "pdg_input": ("int32", 2),
+    "mother_pdg_input": ("int32", 2),
+    "mother_index_input": ("int32", 2),
+    "decay_input": ("int32", 2),
+    "event_type_input": ("int32", 1),
+}
+
+#: What `NNBaseClass.make_inputs` makes for each choice of ``model.inputs``.
+DEFAULT_INPUTS = INPUTS_OF
+
+#: Name of the output layer of every network.
+OUTPUT = "y_output"
+
+
+class ModelParts:
+    """The parts that `NNBaseClass.build_model` puts together."""
+
+    vocabulary_size: int
+    inputs: str
+    label_names: list[str]
+    feature_names: list[str]
+    normalisation: dict[str, dict[str, Any]]
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of skims."""
+        return len(self.label_names)
+
+    def make_inputs(self, *names: str) -> dict[str, Any]:
+        """Make the input tensors, with the fixed names and dynamic lengths.
+
+        Parameters
+        ----------
+        *names : str
+            Which of `INPUTS`; by default those of ``self.inputs`` (`DEFAULT_INPUTS`).
+
+        Returns
+        -------
+        dict of str to KerasTensor
+            ``particle_input`` [batch, particle, feature] float32, ``pdg_input``,
+            ``mother_pdg_input``, ``mother_index_input`` [batch, particle], ``decay_input``
+            [batch, token] and ``event_type_input`` [batch] int32.
+
+        Raises
+        ------
+        ConfigurationError
+            For an unknown name.
+        """
+        result: dict[str, Any] = {}
+        for name in names or DEFAULT_INPUTS[self.inputs]:
+            if name not in INPUTS:
+                raise ConfigurationError(f"no input '{name}'; {did_you_mean(name, INPUTS)}")
+            dtype, rank = INPUTS[name]
+            shape: tuple[int | None, ...] = (None,) * (rank - 1)
+            if name == "particle_input":
+                shape = (None, len(self.feature_names))
+            result[name] = keras.Input(shape=shape, dtype=dtype, name=name)
+        return result
+
+    def particle_features(
+        self, inputs: Mapping[str, Any], *, embedding: int = 8, share_embedding: bool = True
+    ) -> tuple[Any, Any]:
+        """Make what a particle branch starts from.
+
+        Parameters
+        ----------
+        inputs : mapping of str to KerasTensor
+            With ``particle_input``, ``pdg_input`` and ``mother_pdg_input``.
+        embedding : int, default 8
+            Dimensions of the embedding of the two codes; 0 leaves them out.
+        share_embedding : bool, default True
+            One embedding for both codes, or two.
+
+        Returns
+        -------
+        features : KerasTensor [batch, particle, column]
+            Normalised features, charge one-hot and embeddings; zero in padding except for
+            the embeddings (masked layers take care of them).
+        mask : KerasTensor [batch, particle]
+            True where there is a particle.
+        """
+        mask = PaddingMask(name="particle_mask")(inputs["pdg_input"])
+        features = ParticleNormalisation(
+            self.feature_names, self.normalisation, name="normalisation"
+        )(inputs["particle_input"], mask=mask)
+        if not embedding:
+            return features, mask
+        own = keras.layers.Embedding(self.vocabulary_size, embedding, name="pdg_embedding")
+        mother = own
+        if not share_embedding:
+            mother = keras.layers.Embedding(
+                self.vocabulary_size, embedding, name="mother_pdg_embedding"
+            )
+        columns = [features, own(inputs["pdg_input"]), mother(inputs["mother_pdg_input"])]
+        return keras.layers.Concatenate(name="particle_features")(columns), mask
+
+    def token_features(self, inputs: Mapping[str, Any], *, embedding: int = 8) -> tuple[Any, Any]:
+        """Make what a decay branch starts from.
+
+        Parameters
+        ----------
+        inputs : mapping of str to KerasTensor
+            With ``decay_input``.
+        embedding : int, default 8
+            Dimensions of the embedding of a token.
+
+        Returns
+        -------
+        embedded : KerasTensor [batch, token, embedding]
+            Embedded tokens.
+        mask : KerasTensor [batch, token]
+            True where there is a token.
+        """
+        mask = PaddingMask(name="decay_mask")(inputs["decay_input"])
+        embedded = keras.layers.Embedding(self.vocabulary_size, embedding, name="decay_embedding")(
+            inputs["decay_input"]
+        )
+        return embedded, mask
+
+    def output(self, x: Any) -> Any:
+        """Make the output: one float32 logit for each skim, under the name ``y_output``.
+
+        Parameters
+        ----------
+        x : KerasTensor [batch, channels]
+            The last hidden layer.
+
+        Returns
+        -------
+        KerasTensor [batch, n_outputs]
+            Logits.
+        """
+        return keras.layers.Dense(self.n_outputs, dtype="float32", name=OUTPUT)(x)

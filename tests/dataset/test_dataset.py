@@ -1,0 +1,258 @@
+"""An opened dataset gives the events of the tables, however they were stored."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smartbkg_tf.dataset.dataset import Dataset, open_dataset
+from smartbkg_tf.dataset.store import map_path
+from smartbkg_tf.dataset.verify import verify_dataset
+from smartbkg_tf.encoding.encode import encode, pad
+from smartbkg_tf.encoding.pad import INPUT_NAMES
+from smartbkg_tf.events.table import EventTable, concatenate
+from smartbkg_tf.events.vocabulary import default_vocabulary
+from smartbkg_tf.settings.encoding import EncodingSettings
+from smartbkg_tf.settings.errors import ConfigurationError, InputError
+from tests.datasets import make_dataset, write_dataset
+from tests.samples import make_events
+
+SKIMS = ("fei_hadronic_b0", "other")
+
+
+def events() -> EventTable:
+    """Two files with equal event numbers, and an observable in one of them."""
+    first, second = make_events(60, seed=1, skims=SKIMS), make_events(40, seed=2, skims=SKIMS)
+    second = replace(second, observables={"Mbc": np.linspace(5.2, 5.29, 40)})
+    return concatenate([first, second])
+
+
+@pytest.fixture(scope="module", params=["ragged", "padded"])
+def dataset(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    folder = tmp_path_factory.mktemp(request.param)
+    table = events()
+    path = write_dataset(
+        folder, table.take(np.arange(60)), table.take(np.arange(60, 100)), storage=request.param
+    )
+    return open_dataset(path)
+
+
+def rows_in_table(dataset: Dataset, table: EventTable) -> np.ndarray:
+    """Find where in the table each event of the dataset stands."""
+    place = {
+        key: i
+        for i, key in enumerate(zip(*(table.keys[k].tolist() for k in dataset.keys), strict=True))
+    }
+    assert len(place) == len(table)
+    keys = zip(*(column.tolist() for column in dataset.keys.values()), strict=True)
+    return np.array([place[key] for key in keys])
+
+
+def test_every_event_has_its_own_features_labels_and_key(dataset: Dataset) -> None:
+    """Traps 2, 3 and 13: order, equal numbers in different files, labels that belong."""
+    table = events()
+    rows = rows_in_table(dataset, table)
+    assert sorted(rows.tolist()) == list(range(100))
+    assert not np.array_equal(rows, np.arange(100))  # shuffled across the files
+    encoded = encode(table, EncodingSettings(), default_vocabulary())
+    expected = pad(encoded, rows, INPUT_NAMES, 100, 150)
+    batch = dataset.batch(np.arange(100), INPUT_NAMES)
+    assert tuple(batch) == INPUT_NAMES
+    for name in INPUT_NAMES:
+        assert batch[name].dtype == expected[name].dtype
+        np.testing.assert_array_equal(batch[name], expected[name], err_msg=name)
+    for i, skim in enumerate(SKIMS):
+        np.testing.assert_array_equal(dataset.labels[:, i], table.labels[skim][rows])
+    np.testing.assert_array_equal(dataset.event_type, table.event_type[rows])
+    np.testing.assert_array_equal(dataset.observables["Mbc"], table.observables["Mbc"][rows])
+    np.testing.assert_array_equal(dataset.n_particles, np.diff(table.offsets)[rows])
+
+
+@pytest.mark.parametrize("lengths", [(5, 7), (30, 150), (100, 20)])
+def test_lengths_are_a_choice_of_the_reader(dataset: Dataset, lengths: tuple[int, int]) -> None:
+    whole = dataset.batch([3, 99, 0], INPUT_NAMES)
+    batch = dataset.batch([3, 99, 0], INPUT_NAMES, *lengths)
+    n, t = lengths
+    for name in ("particle_input", "pdg_input", "mother_pdg_input"):
+        np.testing.assert_array_equal(batch[name], whole[name][:, :n])
+    mothers = whole["mother_index_input"][:, :n]
+    expected = np.where(mothers < n, mothers, -1)
+    np.testing.assert_array_equal(batch["mother_index_input"], expected)
+    np.testing.assert_array_equal(batch["decay_input"], whole["decay_input"][:, :t])
+
+
+def test_ragged_storage_cuts_nothing_on_disk_and_padded_says_so(tmp_path: Path) -> None:
+    options = {"max_particles": 6, "max_tokens": 8}
+    ragged = open_dataset(make_dataset(tmp_path / "r", 30, **options))
+    long = ragged.batch([0, 1], max_particles=60, max_tokens=120)
+    assert (long["pdg_input"][:, 6:] > 0).any()
+    assert (long["decay_input"][:, 8:] > 0).any()
+    padded = open_dataset(make_dataset(tmp_path / "p", 30, storage="padded", **options))
+    with pytest.raises(InputError, match=r"max_particles=60 is more than what was stored \(6\)"):
+        padded.batch([0, 1], max_particles=60)
+    for name, values in padded.batch(np.arange(30), INPUT_NAMES).items():
+        np.testing.assert_array_equal(values, ragged.batch(np.arange(30), INPUT_NAMES)[name])
+    cut = padded.information["truncated"]
+    assert cut == ragged.information["truncated"]
+    assert cut["particles"] > 0
+    assert cut["tokens"] > 0
+
+
+def test_positions_outside_are_refused(dataset: Dataset) -> None:
+    for bad in ([100], [-1]):
+        with pytest.raises(IndexError, match=r"0\.\.99"):
+            dataset.batch(bad)
+    with pytest.raises(InputError, match="at least 1"):
+        dataset.batch([0], max_tokens=0)
+
+
+def test_batches_are_new_arrays_that_may_be_written_to(dataset: Dataset) -> None:
+    first = dataset.batch([0, 1], INPUT_NAMES)
+    for values in first.values():
+        values[:] = 3
+    second = dataset.batch([0, 1], INPUT_NAMES)
+    assert all(not (values == 3).all() for values in second.values())
+
+
+def test_maps_are_read_only(dataset: Dataset) -> None:
+    for values in (dataset.labels, dataset.event_type, *dataset.keys.values()):
+        with pytest.raises(ValueError, match="read-only"):
+            values[0] = 1
+
+
+def test_properties(dataset: Dataset) -> None:
+    assert len(dataset) == 100
+    assert dataset.label_names == SKIMS
+    assert dataset.vocabulary_size == default_vocabulary().size
+    assert dataset.encoding == EncodingSettings()
+    assert dataset.normalisation.name == "physical"
+    assert dataset.feature_names[0] == "energy"
+    assert len(dataset.digest) == 16
+    assert "100 events" in repr(dataset)
+
+
+def test_parts_hold_all_events(dataset: Dataset) -> None:
+    parts = dataset.split({"train": 0.5, "validation": 0.2, "test": 0.3})
+    assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(100))
+
+
+def test_sent_to_another_process(dataset: Dataset) -> None:
+    again = pickle.loads(pickle.dumps(dataset))
+    assert len(pickle.dumps(dataset)) < 1000
+    np.testing.assert_array_equal(
+        again.batch([5])["decay_input"], dataset.batch([5])["decay_input"]
+    )
+
+
+def test_used_in_a_fork(dataset: Dataset) -> None:
+    expected = dataset.batch(np.arange(100))["particle_input"].sum()
+    reader, writer = multiprocessing.Pipe(duplex=False)
+    # os.fork alone: a fork of the test process under threads warns by design.
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        try:
+            writer.send(float(dataset.batch(np.arange(100))["particle_input"].sum()))
+        finally:
+            os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert reader.recv() == expected
+
+
+def test_used_by_threads(dataset: Dataset) -> None:
+    expected = [dataset.batch([i, 99 - i], INPUT_NAMES) for i in range(50)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda i: dataset.batch([i, 99 - i], INPUT_NAMES), range(50)))
+    for one, other in zip(expected, found, strict=True):
+        for name in INPUT_NAMES:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_inputs_that_the_dataset_lacks(tmp_path: Path) -> None:
+    only = open_dataset(make_dataset(tmp_path, 30, key="decay_strings"))
+    assert only.batch([0], "decay")["decay_input"].any()
+    for inputs in ("combined", "particles", ["pdg_input"]):
+        with pytest.raises(InputError, match=r"no .*pdg_input.*key=decay_strings") as caught:
+            only.check_inputs(inputs)
+        assert "model.inputs=decay" in str(caught.value)
+    with pytest.raises(ConfigurationError, match="did you mean 'combined'"):
+        only.check_inputs("combine")
+
+
+def test_a_path_that_is_missing_names_the_command(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"does not exist\n.*python -m smartbkg_tf\.preprocess"):
+        open_dataset(tmp_path / "nothing")
+    with pytest.raises(InputError, match=r"is no dataset directory: dataset\.json is missing"):
+        open_dataset(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is no directory"):
+        open_dataset(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format_version": 2}, r"format version 2; this smartbkg_tf reads 1.*\n.*newer"),
+        ({"format_version": "1"}, "no format_version"),
+        ({"vocabulary": {"size": 9, "digest": "0" * 16}}, "another list of PDG codes"),
+        ({"label_names": None}, None),
+        ({"encoding": {"features": "original", "max_particles": 100, "max_tokens": 150,
+                       "feature_names": ["energy"]}}, "feature set 'original' has the columns"),
+    ],
+)  # fmt: skip
+def test_information_that_does_not_fit(
+    tmp_path: Path, change: dict[str, object], message: str | None
+) -> None:
+    path = make_dataset(tmp_path, 20)
+    information = json.loads((path / "dataset.json").read_text()) | change
+    if message is None:
+        information.pop(*change)
+        message = r"is damaged: label_names missing"
+    (path / "dataset.json").write_text(json.dumps(information))
+    with pytest.raises(InputError, match=message):
+        open_dataset(path)
+
+
+def test_swapped_maps_are_refused_at_opening(tmp_path: Path) -> None:
+    path = make_dataset(tmp_path, 20)
+    a, b, c = (map_path(path, name) for name in ("pdg_input", "mother_pdg_input", "x"))
+    os.rename(a, c)
+    os.rename(b, a)
+    os.rename(c, b)
+    with pytest.raises(InputError, match=r"pdg_input\.memmap: .*swapped or damaged"):
+        open_dataset(path)
+
+
+def test_verify_finds_what_opening_cannot_and_tells_all(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_dataset(tmp_path, 3000, max_particles=5, storage="padded")
+    verify_dataset(path)
+    assert "is whole: 3000 events" in capsys.readouterr().out
+    file = map_path(path, "particle_input")
+    data = bytearray(file.read_bytes())
+    assert len(data) > 500_000
+    data[100_000] ^= 1  # between beginning, middle and end
+    file.write_bytes(data)
+    open_dataset(path)
+    os.truncate(map_path(path, "labels"), 3)
+    map_path(path, "keys").unlink()
+    with pytest.raises(InputError, match="3 problems") as caught:
+        verify_dataset(path)
+    for text in (
+        "particle_input.memmap: the content has changed",
+        "labels.memmap: the map is truncated",
+        "'keys' is missing",
+    ):
+        assert text in str(caught.value)

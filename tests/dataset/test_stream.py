@@ -1,0 +1,265 @@
+"""tf.data streams: every event once, in a reproducible new order each epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from smartbkg_tf.dataset.dataset import Dataset, open_dataset
+from smartbkg_tf.dataset.stream import (
+    EpochCounter,
+    evaluation_stream,
+    steps_per_epoch,
+    training_stream,
+)
+from smartbkg_tf.encoding.pad import INPUT_NAMES
+from smartbkg_tf.settings.errors import ConfigurationError, InputError
+from tests.datasets import make_dataset, write_dataset
+from tests.samples import make_events
+
+OPTIONS: dict[str, Any] = {"batch_size": 32, "inputs": "combined", "seed": 3}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return open_dataset(make_dataset(tmp_path_factory.mktemp("stream"), 200))
+
+
+def momenta(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Give the first px, which is different for every event."""
+    return dataset.batch(rows, "particles")["particle_input"][:, 0, 5]
+
+
+def one_pass(stream: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[int]]:
+    batches = [[np.asarray(p) for p in (x["particle_input"], y, w)] for x, y, w in stream]
+    x, y, w = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    return x[:, 0, 5], y, w, [len(b[1]) for b in batches]
+
+
+# 1, primes, exact multiples, one more, and batches larger than the data (trap 16)
+@pytest.mark.parametrize("n", [1, 2, 31, 32, 33, 64, 97, 200])
+@pytest.mark.parametrize("batch_size", [1, 32, 500])
+def test_every_event_once_for_any_number_of_events(
+    dataset: Dataset, n: int, batch_size: int
+) -> None:
+    rows = np.sort(np.random.default_rng(n).permutation(200)[:n])
+    stream = training_stream(dataset, rows, **{**OPTIONS, "batch_size": batch_size})
+    found, labels, weights, sizes = one_pass(stream)
+    steps = -(-n // batch_size)
+    assert steps_per_epoch(dataset, rows, batch_size=batch_size) == steps == len(sizes)
+    assert int(stream.cardinality()) == steps
+    assert sizes[:-1] == [batch_size] * (steps - 1)
+    assert sum(sizes) == n  # the tail is not lost
+    expected = momenta(dataset, rows)
+    np.testing.assert_array_equal(np.sort(found), np.sort(expected))
+    # Labels belong to their events.
+    by_momentum = dict(zip(expected.tolist(), dataset.labels[rows, 0].tolist(), strict=True))
+    assert [by_momentum[e] for e in found.tolist()] == labels[:, 0].tolist()
+    assert (weights == 1).all()
+
+
+def test_each_pass_is_a_new_order_and_each_seed_its_own(dataset: Dataset) -> None:
+    rows = np.arange(200)
+    stream = training_stream(dataset, rows, **OPTIONS)
+    passes = [one_pass(stream)[0] for _ in range(3)]
+    again = training_stream(dataset, rows, **OPTIONS)
+    for order in passes:
+        np.testing.assert_array_equal(one_pass(again)[0], order)
+    other = one_pass(training_stream(dataset, rows, **{**OPTIONS, "seed": 4}))[0]
+    assert len({tuple(order.tolist()) for order in (*passes, other)}) == 4
+    assert not np.array_equal(passes[0], momenta(dataset, rows))
+
+
+def test_order_of_the_indices_does_not_matter(dataset: Dataset) -> None:
+    rows = np.random.default_rng(0).permutation(200)[:150]
+    first = one_pass(training_stream(dataset, rows, **OPTIONS))[0]
+    second = one_pass(training_stream(dataset, np.sort(rows), **OPTIONS))[0]
+    np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(("epoch", "batch"), [(0, 0), (0, 3), (2, 0), (1, 6), (1, 7)])
+def test_begins_in_the_middle_of_any_epoch(dataset: Dataset, epoch: int, batch: int) -> None:
+    rows = np.arange(200)
+    stream = training_stream(dataset, rows, **OPTIONS)
+    whole = [one_pass(stream)[0] for _ in range(4)]
+    resumed = training_stream(dataset, rows, **OPTIONS, first_epoch=epoch, first_batch=batch)
+    assert int(resumed.cardinality()) == 7 - batch
+    rest = [np.asarray(x["particle_input"])[:, 0, 5] for x, _, _ in resumed]
+    assert len(rest) == 7 - batch
+    rest_of_epoch = np.concatenate([np.empty(0, np.float32), *rest])
+    np.testing.assert_array_equal(rest_of_epoch, whole[epoch][batch * 32 :])
+    after = training_stream(dataset, rows, **OPTIONS, first_epoch=epoch + 1)
+    np.testing.assert_array_equal(one_pass(after)[0], whole[epoch + 1])
+
+
+def test_the_caller_may_keep_the_counter(dataset: Dataset) -> None:
+    counter = EpochCounter(epoch=5)
+    stream = training_stream(dataset, np.arange(200), **OPTIONS, counter=counter)
+    first = one_pass(stream)[0]
+    assert counter.epoch == 6
+    assert not np.array_equal(one_pass(stream)[0], first)
+    counter.epoch = 5
+    np.testing.assert_array_equal(one_pass(stream)[0], first)
+    with pytest.raises(ConfigurationError, match="either a counter"):
+        training_stream(dataset, [0], **OPTIONS, counter=counter, first_epoch=2)
+
+
+def test_batches_that_were_kept_stay_as_they_were(dataset: Dataset) -> None:
+    """Trap 16: one buffer for all batches overwrote those in the queue."""
+    stream = training_stream(dataset, np.arange(200), **OPTIONS)
+    kept, copies = [], []
+    for x, _, _ in stream:
+        kept.append(x["particle_input"].numpy())
+        copies.append(kept[-1].copy())
+    for one, copy in zip(kept, copies, strict=True):
+        np.testing.assert_array_equal(one, copy)
+    assert not any(np.shares_memory(kept[0], other) for other in kept[1:])
+
+
+def test_signature_is_static(dataset: Dataset) -> None:
+    stream = training_stream(
+        dataset, [0, 1], batch_size=2, inputs=INPUT_NAMES, seed=0, max_particles=40, max_tokens=50
+    )
+    inputs, labels, weights = stream.element_spec
+    shapes = {name: (tuple(spec.shape), spec.dtype) for name, spec in inputs.items()}
+    assert shapes == {
+        "particle_input": ((None, 40, 9), tf.float32),
+        "pdg_input": ((None, 40), tf.int32),
+        "mother_pdg_input": ((None, 40), tf.int32),
+        "mother_index_input": ((None, 40), tf.int32),
+        "decay_input": ((None, 50), tf.int32),
+        "event_type_input": ((None,), tf.int32),
+    }
+    assert tuple(labels.shape) == (None, 1)
+    assert tuple(weights.shape) == (None,)
+    assert stream.options().autotune.enabled is False
+
+
+def test_inputs_are_those_of_the_dataset(dataset: Dataset) -> None:
+    rows = np.array([5, 3, 190])
+    options = {"batch_size": 3, "inputs": INPUT_NAMES, "max_particles": 40, "max_tokens": 50}
+    ((x, y),) = evaluation_stream(dataset, rows, **options)
+    for name, values in dataset.batch(rows, INPUT_NAMES, 40, 50).items():
+        np.testing.assert_array_equal(x[name], values)
+    np.testing.assert_array_equal(y[:, 0], dataset.labels[rows, 0])
+
+
+def test_evaluation_keeps_the_given_order_in_every_pass(dataset: Dataset) -> None:
+    rows = np.random.default_rng(1).permutation(200)[:77]
+    stream = evaluation_stream(dataset, rows, batch_size=16, inputs="particles")
+    assert int(stream.cardinality()) == 5
+    for _ in range(2):
+        found = np.concatenate([x["particle_input"].numpy()[:, 0, 5] for x, _ in stream])
+        np.testing.assert_array_equal(found, momenta(dataset, rows))
+    elements = list(
+        evaluation_stream(dataset, rows, batch_size=100, inputs="decay", with_weights=True)
+    )
+    assert len(elements[0]) == 3
+    assert (elements[0][2].numpy() == 1).all()
+
+
+def test_several_skims_unknown_labels_and_class_weights(tmp_path: Path) -> None:
+    both = make_events(60, seed=1, skims=("a", "b"))
+    one = make_events(40, seed=2, skims=("a",))
+    dataset = open_dataset(write_dataset(tmp_path, both, one))
+    stream = training_stream(
+        dataset, np.arange(100), **OPTIONS, class_weights={"a": (0.5, 2.0), "b": (1.0, 3.0)}
+    )
+    found, labels, weights, _ = one_pass(stream)
+    assert labels.shape == weights.shape == (100, 2)
+    place = {e: i for i, e in enumerate(momenta(dataset, np.arange(100)).tolist())}
+    known = dataset.labels[[place[e] for e in found.tolist()]]
+    assert np.count_nonzero(known[:, 1] == -1) == 40
+    np.testing.assert_array_equal(labels, np.maximum(known, 0))
+    np.testing.assert_array_equal(weights[:, 0], np.where(known[:, 0] == 1, 2.0, 0.5))
+    expected = np.select([known[:, 1] == -1, known[:, 1] == 1], [0.0, 3.0], 1.0)
+    np.testing.assert_array_equal(weights[:, 1], expected)
+
+
+def test_balance_is_drawn_anew_each_epoch(dataset: Dataset) -> None:
+    rows = np.arange(200)
+    n_passing = int((dataset.labels[:, 0] == 1).sum())
+    stream = training_stream(dataset, rows, **OPTIONS, balance=0.5)
+    epochs = [one_pass(stream) for _ in range(3)]
+    for found, labels, _, sizes in epochs:
+        assert labels.sum() == n_passing
+        assert len(found) == n_passing + round(n_passing / 2)
+        assert len(sizes) == steps_per_epoch(dataset, rows, batch_size=32, balance=0.5)
+    failing = [set(found[labels[:, 0] == 0].tolist()) for found, labels, _, _ in epochs]
+    assert failing[0] != failing[1]
+    again = training_stream(dataset, rows, **OPTIONS, balance=0.5, first_epoch=2)
+    np.testing.assert_array_equal(one_pass(again)[0], epochs[2][0])
+
+
+def test_padded_storage_streams_the_same(dataset: Dataset, tmp_path: Path) -> None:
+    padded = open_dataset(make_dataset(tmp_path, 200, storage="padded"))
+    first = one_pass(training_stream(dataset, np.arange(200), **OPTIONS))
+    second = one_pass(training_stream(padded, np.arange(200), **OPTIONS))
+    for one, other in zip(first[:3], second[:3], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_fit_trains_on_the_stream_with_one_pass_per_epoch(dataset: Dataset) -> None:
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((20, 9), name="particle_input")
+    outputs = keras.layers.Dense(1)(keras.layers.Flatten()(inputs))
+    model = keras.Model({"particle_input": inputs}, outputs)
+    model.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True), jit_compile=False)
+    counter = EpochCounter()
+    split = dataset.split()
+    stream = training_stream(
+        dataset, split["train"], batch_size=32, inputs=["particle_input"], seed=0,
+        max_particles=20, counter=counter,
+    )  # fmt: skip
+    validation = evaluation_stream(
+        dataset, split["validation"], batch_size=32, inputs=["particle_input"], max_particles=20
+    )
+    history = model.fit(
+        stream, validation_data=validation, epochs=4, verbose=0, shuffle=False
+    ).history
+    assert counter.epoch == 4
+    assert len(history["loss"]) == 4
+    assert np.isfinite(history["loss"]).all()
+    assert np.isfinite(history["val_loss"]).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        ({"indices": []}, InputError, "no events to stream"),
+        ({"indices": [200]}, IndexError, r"0\.\.199"),
+        ({"batch_size": 0}, ConfigurationError, "batch_size must be at least 1"),
+        ({"balance": 0.0}, ConfigurationError, "balance must be a positive number"),
+        ({"seed": -1}, ConfigurationError, "seed"),
+        ({"first_epoch": -1}, ConfigurationError, "not be negative"),
+        ({"first_batch": -1}, ConfigurationError, r"first_batch must lie in 0\.\.7"),
+        ({"first_batch": 8}, ConfigurationError, r"first_batch must lie in 0\.\.7"),
+        ({"inputs": "particle"}, ConfigurationError, "did you mean 'particles'"),
+        ({"class_weights": "balance"}, ConfigurationError, "balanced"),
+    ],
+)
+def test_what_cannot_be_streamed(
+    dataset: Dataset, change: dict[str, Any], kind: type[Exception], message: str
+) -> None:
+    arguments = {"indices": np.arange(200), **OPTIONS, **change}
+    with pytest.raises(kind, match=message):
+        training_stream(dataset, **arguments)
+
+
+def test_balance_without_one_of_the_classes(dataset: Dataset) -> None:
+    failing = np.flatnonzero(dataset.labels[:, 0] == 0)
+    with pytest.raises(InputError, match="one class only"):
+        training_stream(dataset, failing, **OPTIONS, balance=1.0)
+
+
+def test_no_labels_to_train_on(tmp_path: Path) -> None:
+    dataset = open_dataset(write_dataset(tmp_path, make_events(10, skims=())))
+    with pytest.raises(InputError, match=r"no labels to train on\n.*produce"):
+        training_stream(dataset, np.arange(10), **OPTIONS)
+    ((_, labels),) = evaluation_stream(dataset, np.arange(10), batch_size=10, inputs="decay")
+    assert int((np.asarray(labels) != 0).sum()) == 0

@@ -1,0 +1,334 @@
+"""`apply`, `fit_filter` and `predict_split` on the real chain of files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from smartbkg_tf.apply import with_model_as_value
+from smartbkg_tf.events.flags import read_passing_keys
+from smartbkg_tf.events.hdf5 import write_hdf5
+from smartbkg_tf.events.parquet import write_parquet
+from smartbkg_tf.filtering.apply import apply, fit_filter, predict_split
+from smartbkg_tf.filtering.predictions import read_predictions
+from smartbkg_tf.filtering.rules import SamplingRule
+from smartbkg_tf.runtime.command import compose_settings
+from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.settings.errors import ConfigurationError, InputError, OutputError
+from smartbkg_tf.settings.filtering import ApplySettings
+from tests.filtering.conftest import SKIMS, Trained, save
+
+FIRST = SKIMS[0]
+
+
+def run_apply(trained: Trained, output: Path, **options: Any) -> pd.DataFrame:
+    values = {"model": str(trained.run.path), "input": str(trained.tables), **options}
+    apply(ApplySettings(output=str(output), **values))
+    return pd.read_parquet(output)
+
+
+def by_key(frame: pd.DataFrame) -> pd.DataFrame:
+    keys = ["experiment", "run", "event", "production"]
+    return frame.set_index(keys).sort_index()
+
+
+def test_sampling_on_hdf5(fitted: Trained, tmp_path: Path) -> None:
+    frame = run_apply(fitted, tmp_path / "p.parquet", events_output=str(tmp_path / "kept.csv"))
+    assert len(frame) == 600
+    assert frame["event"].tolist() == fitted.events.keys["event"].tolist()
+    rules = json.loads(fitted.run.filter.read_text())
+    for skim in SKIMS:
+        rule = SamplingRule(*(rules[skim][name] for name in ("a", "b", "maximum_weight")))
+        p = frame[f"probability_{skim}"]
+        np.testing.assert_allclose(p, rule.probability(frame[f"score_{skim}"]))
+        kept = frame[f"kept_{skim}"]
+        np.testing.assert_allclose(frame[f"weight_{skim}"][kept] * p[kept], 1.0)
+        assert (frame[f"weight_{skim}"][~kept] == 0).all()
+        np.testing.assert_array_equal(frame[f"label_{skim}"], fitted.events.labels[skim])
+    any_kept = frame[[f"kept_{skim}" for skim in SKIMS]].any(axis=1)
+    listed = pd.read_csv(tmp_path / "kept.csv")
+    assert listed["event"].tolist() == frame["event"][any_kept].tolist()
+    largest = frame[[f"probability_{skim}" for skim in SKIMS]].max(axis=1)
+    np.testing.assert_allclose(listed["weight"], 1 / largest[any_kept])
+
+
+def test_same_decision_in_any_file_order_chunk_and_route(fitted: Trained, tmp_path: Path) -> None:
+    whole = by_key(run_apply(fitted, tmp_path / "a.parquet", seed=4))
+    order = np.random.default_rng(1).permutation(600)
+    parts = []
+    for i, rows in enumerate(np.array_split(order, 3)):
+        parts.append(str(tmp_path / f"part_{i}.{'parquet' if i == 1 else 'h5'}"))
+        (write_parquet if i == 1 else write_hdf5)(parts[-1], fitted.events.take(rows))
+    mixed = by_key(run_apply(fitted, tmp_path / "b.parquet", seed=4, input=parts, chunk_events=77))
+    dataset = by_key(
+        run_apply(fitted, tmp_path / "c.parquet", seed=4, input=str(fitted.dataset.path))
+    )
+    assert len(whole) == 600
+    for other in (mixed, dataset):
+        for skim in SKIMS:
+            assert (other[f"kept_{skim}"] == whole[f"kept_{skim}"]).all()
+            np.testing.assert_allclose(other[f"score_{skim}"], whole[f"score_{skim}"], atol=1e-6)
+    other_seed = by_key(run_apply(fitted, tmp_path / "d.parquet", seed=5))
+    p = whole[f"probability_{FIRST}"]
+    if (p < 0.9).sum() > 50:
+        assert (other_seed[f"kept_{FIRST}"] != whole[f"kept_{FIRST}"]).any()
+
+
+def test_seed_matters_with_a_rule_by_hand(trained: Trained, tmp_path: Path) -> None:
+    by_hand = {"a": 0.5, "b": 50.0, "maximum_weight": 4.0}
+    first, second, again = (
+        run_apply(trained, tmp_path / f"{i}.parquet", seed=seed, sampling=by_hand)
+        for i, seed in enumerate((1, 2, 1))
+    )
+    assert np.all(first[f"probability_{FIRST}"] == 0.25)
+    kept = first[f"kept_{FIRST}"]
+    assert abs(kept.sum() - 150) < 5 * np.sqrt(600 * 0.25 * 0.75)
+    assert set(first[f"weight_{FIRST}"]) == {0.0, 4.0}
+    assert (kept != second[f"kept_{FIRST}"]).sum() > 100
+    pd.testing.assert_frame_equal(first, again)
+
+
+@pytest.mark.parametrize("threshold", [0.0, -0.3])
+def test_threshold_zero_is_a_threshold(trained: Trained, tmp_path: Path, threshold: float) -> None:
+    frame = run_apply(trained, tmp_path / "p.parquet", method="threshold", threshold=threshold)
+    kept = frame[f"score_{FIRST}"] >= threshold
+    assert 0 < kept.sum() < 600
+    assert (frame[f"kept_{FIRST}"] == kept).all()
+    assert (frame[f"weight_{FIRST}"] == kept.astype(float)).all()
+
+
+def test_score_keeps_everything(trained: Trained, tmp_path: Path) -> None:
+    frame = run_apply(trained, tmp_path / "p.parquet", method="score")
+    assert frame[f"kept_{FIRST}"].all()
+    assert (frame[f"weight_{FIRST}"] == 1).all()
+    assert (frame[f"probability_{FIRST}"] == 1).all()
+
+
+def test_real_mdst(fitted: Trained, mdst_file: Path, tmp_path: Path, capsys: Any) -> None:
+    frame = run_apply(fitted, tmp_path / "p.parquet", input=str(mdst_file))
+    assert len(frame) == 10
+    assert np.isfinite(frame[f"score_{FIRST}"]).all()
+    # Nobody knows whether these events pass.
+    assert frame[f"label_{FIRST}"].isna().all()
+    printed = capsys.readouterr().out
+    assert "expected saving of simulation" in printed
+    assert "known to pass" not in printed
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".npy", ".parquet"])
+def test_event_lists_can_be_read_as_flags(fitted: Trained, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"kept{suffix}"
+    frame = run_apply(
+        fitted,
+        tmp_path / "p.parquet",
+        method="threshold",
+        threshold=0.0,
+        events_output=str(path),
+    )
+    kept = frame[[f"kept_{skim}" for skim in SKIMS]].any(axis=1)
+    expected = frame.loc[kept, ["experiment", "run", "event", "production"]].to_numpy()
+    np.testing.assert_array_equal(read_passing_keys(path), expected)
+
+
+def test_test_split_of_a_dataset(fitted: Trained, tmp_path: Path) -> None:
+    dataset = str(fitted.dataset.path)
+    frame = run_apply(fitted, tmp_path / "p.parquet", input=dataset, split="test")
+    rows = fitted.dataset.split()["test"]
+    assert frame["event"].tolist() == fitted.dataset.keys["event"][rows].tolist()
+    with pytest.raises(InputError, match="split=test chooses events of a dataset directory"):
+        run_apply(fitted, tmp_path / "q.parquet", split="test")
+
+
+def test_summary_says_what_happened(fitted: Trained, tmp_path: Path, capsys: Any) -> None:
+    frame = run_apply(fitted, tmp_path / "p.parquet")
+    printed = capsys.readouterr().out
+    p = frame[[f"probability_{skim}" for skim in SKIMS]].max(axis=1).mean()
+    assert f"expected saving of simulation: {100 * (1 - p):.1f} %" in printed
+    line = next(text for text in printed.splitlines() if text.startswith(f"{FIRST} "))
+    assert line.split()[1:3] == ["600", str(frame[f"kept_{FIRST}"].sum())]
+    passing = frame[frame[f"label_{FIRST}"] == 1]
+    speedup = 1.01 / (
+        (0.011 + frame[f"probability_{FIRST}"].mean())
+        * (1 / passing[f"probability_{FIRST}"]).mean()
+    )
+    assert f"speedup at equal effective statistics {speedup:.2f}" in printed
+
+
+def test_nothing_is_overwritten_unless_asked(fitted: Trained, tmp_path: Path) -> None:
+    output, events = tmp_path / "p.parquet", tmp_path / "kept.csv"
+    run_apply(fitted, output)
+    before = output.read_bytes()
+    with pytest.raises(OutputError, match="overwrite=true"):
+        run_apply(fitted, output, method="score")
+    events.write_text("mine")
+    with pytest.raises(OutputError, match="exists already"):
+        run_apply(fitted, tmp_path / "q.parquet", events_output=str(events))
+    assert output.read_bytes() == before
+    assert events.read_text() == "mine"
+    assert not (tmp_path / "q.parquet").exists()
+    run_apply(fitted, output, method="score", overwrite=True)
+    assert read_predictions(output).information["method"] == "score"
+
+
+def test_wrong_inputs_leave_nothing_behind(fitted: Trained, tmp_path: Path) -> None:
+    output = tmp_path / "out" / "p.parquet"
+    inputs = tmp_path / "in"
+    inputs.mkdir()
+
+    def refused(words: str, content: bytes | None = None, **options: Any) -> str:
+        if content is not None:
+            (inputs / "file").write_bytes(content)
+        with pytest.raises(InputError, match=words) as error:
+            run_apply(fitted, output, **{"input": str(inputs / "file"), **options})
+        assert not output.exists()
+        assert not output.parent.exists() or list(output.parent.iterdir()) == []
+        return str(error.value)
+
+    assert "smartbkg_tf.produce" in refused("nothing matches")
+    refused("no event file", b"some text that is no events at all")
+    refused("empty", b"")
+    refused("truncated|damaged|cannot be", fitted.tables.read_bytes()[:20000])
+    refused("is given alone", input=[str(fitted.dataset.path), str(fitted.tables)])
+    refused("is no dataset directory", input=str(inputs))
+    refused("does not exist", input=str(fitted.tables), model=str(tmp_path / "no_run"))
+    write_hdf5(inputs / "none.h5", fitted.events.take(np.arange(0)))
+    refused("no events", input=str(inputs / "none.h5"))
+    refused("decay strings only", input=str(fitted.tables), key="decay_strings")
+
+
+def test_nan_names_the_event(fitted: Trained, tmp_path: Path) -> None:
+    particles = dict(fitted.events.particles)
+    particles["pz"] = particles["pz"].copy()
+    particles["pz"][int(fitted.events.offsets[41])] = np.nan
+    broken = type(fitted.events)(
+        particles=particles,
+        offsets=fitted.events.offsets,
+        keys=fitted.events.keys,
+        event_type=fitted.events.event_type,
+    )
+    write_hdf5(tmp_path / "nan.h5", broken)
+    with pytest.raises(InputError, match="event 42"):
+        run_apply(fitted, tmp_path / "p.parquet", input=str(tmp_path / "nan.h5"))
+    assert not (tmp_path / "p.parquet").exists()
+
+
+def test_a_run_without_rules_says_what_to_do(
+    run_copy: RunDirectory, fitted: Trained, tmp_path: Path
+) -> None:
+    run_copy.filter.unlink()
+    with pytest.raises(InputError, match=r"filter\.json") as error:
+        run_apply(fitted, tmp_path / "p.parquet", model=str(run_copy.path))
+    assert "smartbkg_tf.train" in str(error.value)
+
+
+def test_a_model_of_nan_is_refused(run_copy: RunDirectory, fitted: Trained, tmp_path: Path) -> None:
+    import keras
+
+    model = keras.saving.load_model(run_copy.model, compile=False)
+    weights = model.get_weights()
+    weights[-1][:] = np.nan
+    model.set_weights(weights)
+    save(model, run_copy.model)
+    with pytest.raises(InputError, match="no finite score for 600 of 600 events; the first is"):
+        run_apply(fitted, tmp_path / "p.parquet", model=str(run_copy.path))
+
+
+def test_fit_filter_writes_rules_with_errors(fitted: Trained) -> None:
+    stored = json.loads(fitted.run.filter.read_text())
+    assert list(stored) == list(SKIMS)
+    rows = fitted.dataset.split()["validation"]
+    for i, skim in enumerate(SKIMS):
+        rule = stored[skim]
+        assert rule["n_events"] == len(rows)
+        assert rule["n_passing"] == int(fitted.dataset.labels[rows, i].sum())
+        assert rule["maximum_weight"] == 20.0
+        assert rule["speedup_validation"] > 0.9
+        assert rule["speedup_validation_error"] > 0
+        assert set(rule["calibration"]) == {"slope", "intercept"}
+
+
+def test_predict_split_scores_test_events_only(run_copy: RunDirectory, fitted: Trained) -> None:
+    run_copy.filter.unlink()
+    assert predict_split(run_copy, fitted.dataset) == run_copy.predictions
+    assert run_copy.filter.exists()  # fitted on the way
+    found = read_predictions(run_copy.predictions)
+    rows = fitted.dataset.split()["test"]
+    np.testing.assert_array_equal(found.keys["event"], fitted.dataset.keys["event"][rows])
+    assert found.information["split"] == "test"
+    assert found.information["seed"] == 1  # training.seed
+    labels = fitted.dataset.labels[rows]
+    for i, skim in enumerate(SKIMS):
+        np.testing.assert_array_equal(found.skims[skim].label, labels[:, i])
+        assert found.skims[skim].kept.any()
+
+
+def test_fit_without_validation_events_says_so(run_copy: RunDirectory, fitted: Trained) -> None:
+    import yaml
+
+    config = yaml.safe_load(run_copy.config.read_text())
+    config["data"]["fractions"] = {"train": 0.5, "validation": 0.0, "test": 0.5}
+    run_copy.config.write_text(yaml.safe_dump(config))
+    with pytest.raises(InputError, match="no validation events"):
+        fit_filter(run_copy, fitted.dataset)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["method=threshold"], "needs threshold=X"),
+        (["threshold=0.0"], "threshold has no effect with method=sampling"),
+        (["method=score", "sampling.a=1", "sampling.b=0"], r"sampling\.\* has no effect"),
+        (["sampling.a=1"], "belong together"),
+        (["output=p.csv"], "must be a .parquet file"),
+        (["events_output=kept.root"], r"must end in \.csv, \.npy, \.parquet"),
+        (["method=treshold"], "did you mean 'threshold'"),
+        (["treshold=1"], "did you mean 'threshold'"),
+        (["seed=-1"], "greater than or equal to 0"),
+    ],
+)
+def test_settings_are_checked_together(overrides: list[str], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        compose_settings(
+            "apply",
+            ApplySettings,
+            with_model_as_value(["model=m", "input=i", "output=p.parquet", *overrides]),
+        )
+
+
+def test_settings_as_written_in_conf() -> None:
+    given = with_model_as_value(["model=m", "input=i", "output=p.parquet"])
+    composed = compose_settings("apply", ApplySettings, given)
+    assert composed == ApplySettings(model="m", input="i", output="p.parquet")
+    zero = compose_settings("apply", ApplySettings, [*given, "method=threshold", "threshold=0.0"])
+    assert zero.threshold == 0.0
+
+
+@pytest.mark.parametrize(
+    ("written", "path"),
+    [
+        ("model=runs/2026-11-24_07-00_resnet-combined", "runs/2026-11-24_07-00_resnet-combined"),
+        ("model=resnet", "resnet"),
+        ("model='a b/x=1,y'", "a b/x=1,y"),
+        ('model="it\'s"', "it's"),
+        ("model=/data/model.onnx", "/data/model.onnx"),
+        ("model=7", "7"),
+    ],
+)
+def test_model_is_a_path_and_no_choice_of_a_network(written: str, path: str) -> None:
+    # conf/model is a group of Hydra: `train model=resnet`.
+    overrides = with_model_as_value([written, "input=i", "output=p.parquet"])
+    assert compose_settings("apply", ApplySettings, overrides).model == path
+
+
+def test_a_sweep_over_models_is_a_sweep_over_paths() -> None:
+    assert with_model_as_value(["--multirun", "model=a,b/c", "seed=1"]) == [
+        "--multirun",
+        'model={path:"a"},{path:"b/c"}',
+        "seed=1",
+    ]
+    assert with_model_as_value(["model=[", "model.x=1"]) == ["model=[", "model.x=1"]

@@ -1,0 +1,238 @@
+"""Export to ONNX: the same scores at every length and batch, and `apply` on the file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+
+from smartbkg_tf.filtering.apply import apply
+from smartbkg_tf.filtering.description import ModelDescription, describe_run
+from smartbkg_tf.filtering.export import convert, export, in_float32
+from smartbkg_tf.filtering.onnx_check import compare, random_inputs
+from smartbkg_tf.filtering.onnx_scorer import open_session
+from smartbkg_tf.filtering.scorers import KerasScorer, OnnxScorer, load_run_model
+from smartbkg_tf.runtime.command import compose_settings
+from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.settings.errors import ConfigurationError, InputError, OutputError
+from smartbkg_tf.settings.filtering import ApplySettings, ExportSettings
+from tests.filtering.conftest import SKIMS, Trained, save
+
+
+@pytest.fixture(scope="module")
+def exported(fitted: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("export") / "onnx"
+    return export(ExportSettings(run=str(fitted.run.path), output=str(output)))
+
+
+@pytest.fixture(scope="module")
+def description(fitted: Trained) -> ModelDescription:
+    return describe_run(fitted.run)
+
+
+def tiny(*names: str, activation: Any = None, length: int | None = None) -> keras.Model:
+    """Make a small model that reads given inputs."""
+    inputs, parts = {}, []
+    for name in names:
+        shape: tuple[int | None, ...] = (length, 9) if name == "particle_input" else (length,)
+        if name == "event_type_input":
+            shape = ()
+        dtype = "float32" if name == "particle_input" else "int32"
+        tensor = inputs[name] = keras.Input(shape=shape, dtype=dtype, name=name)
+        if name == "event_type_input":
+            parts.append(keras.layers.Embedding(8, 4)(tensor))
+            continue
+        x = (
+            tensor
+            if name == "particle_input"
+            else keras.layers.Embedding(600, 4)(keras.ops.maximum(tensor, 0))
+        )
+        x = keras.layers.Conv1D(4, 3, padding="same", activation=activation)(x)
+        parts.append(keras.layers.GlobalAveragePooling1D()(x))
+    x = parts[0] if len(parts) == 1 else keras.layers.Concatenate()(parts)
+    return keras.Model(inputs, keras.layers.Dense(2, name="y_output", dtype="float32")(x))
+
+
+def test_names_and_dimensions_are_fixed(exported: Path, fitted: Trained) -> None:
+    graph = onnx.load(exported).graph
+    dimensions = {
+        tensor.name: [d.dim_param or d.dim_value for d in tensor.type.tensor_type.shape.dim]
+        for tensor in (*graph.input, *graph.output)
+    }
+    assert dimensions == {
+        "particle_input": ["batch", "particle", 9],
+        "pdg_input": ["batch", "particle"],
+        "mother_pdg_input": ["batch", "particle"],
+        "decay_input": ["batch", "token"],
+        "y_output": ["batch", 2],
+    }
+
+
+@pytest.mark.parametrize("length", [1, 2, 31, 60, 200])
+@pytest.mark.parametrize("batch", [1, 2, 33])
+def test_scores_are_those_of_keras(
+    exported: Path, fitted: Trained, description: ModelDescription, length: int, batch: int
+) -> None:
+    # Trap 27: dynamic lengths were baked in as 1 or as the traced length.
+    model = KerasScorer(fitted.run).model
+    arrays = random_inputs(model, description, batch, length, np.random.default_rng(length))
+    expected = model(arrays, training=False).numpy()
+    found = open_session(exported).run(["y_output"], arrays)[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_scores_of_real_events(exported: Path, fitted: Trained) -> None:
+    keras_scores = KerasScorer(fitted.run).score_events(fitted.events)
+    scorer = OnnxScorer(exported, batch_size=50)
+    assert scorer.label_names == SKIMS
+    np.testing.assert_allclose(scorer.score_events(fitted.events), keras_scores, atol=2e-5)
+    rows = np.arange(10)
+    np.testing.assert_allclose(
+        scorer.score_dataset(fitted.dataset, rows),
+        KerasScorer(fitted.run).score_dataset(fitted.dataset, rows),
+        atol=2e-5,
+    )
+
+
+def test_apply_decides_alike(exported: Path, fitted: Trained, tmp_path: Path) -> None:
+    frames = []
+    for i, model in enumerate((exported, fitted.run.path)):
+        output = tmp_path / f"{i}.parquet"
+        apply(ApplySettings(model=str(model), input=str(fitted.tables), output=str(output)))
+        frames.append(pd.read_parquet(output))
+    for skim in SKIMS:
+        assert (frames[0][f"kept_{skim}"] == frames[1][f"kept_{skim}"]).all()
+
+
+def test_sidecar_describes_the_file(exported: Path, fitted: Trained) -> None:
+    values = json.loads(exported.with_suffix(".json").read_text())
+    assert values["filter"] == json.loads(fitted.run.filter.read_text())
+    assert values["checks"]["lengths"][:3] == [0, 1, 2]
+    assert values["checks"]["largest_difference"] < 1e-4
+    assert values["label_names"] == list(SKIMS)
+
+
+def test_a_file_that_was_changed_is_refused(exported: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "model.onnx"
+    copy.write_bytes(exported.read_bytes()[:-10])
+    copy.with_suffix(".json").write_bytes(exported.with_suffix(".json").read_bytes())
+    with pytest.raises(InputError, match="truncated, or from another export"):
+        OnnxScorer(copy)
+
+
+def test_split_needs_the_run(exported: Path, fitted: Trained, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not know which events it was trained on"):
+        apply(
+            ApplySettings(
+                model=str(exported),
+                input=str(fitted.dataset.path),
+                output=str(tmp_path / "p.parquet"),
+                split="test",
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("particle_input",),
+        ("decay_input",),
+        ("pdg_input", "mother_index_input", "event_type_input"),
+    ],
+)
+def test_other_sets_of_inputs(
+    names: tuple[str, ...], description: ModelDescription, tmp_path: Path
+) -> None:
+    model = tiny(*names, activation="relu")
+    convert(model, tmp_path / "m.onnx", 15)
+    checks = compare(model, tmp_path / "m.onnx", description, 1e-4)
+    assert checks["largest_difference"] < 1e-5
+    found = {tensor.name for tensor in open_session(tmp_path / "m.onnx").get_inputs()}
+    assert found == set(names)
+
+
+def test_a_fixed_length_is_compared_at_that_length(
+    description: ModelDescription, tmp_path: Path
+) -> None:
+    model = tiny("decay_input", length=90)
+    convert(model, tmp_path / "m.onnx", 13)
+    assert compare(model, tmp_path / "m.onnx", description, 1e-4)["lengths"] == [90]
+
+
+def test_a_difference_is_found(description: ModelDescription, tmp_path: Path) -> None:
+    model = tiny("decay_input")
+    convert(model, tmp_path / "m.onnx", 15)
+    weights = model.get_weights()
+    weights[-1][0] += 0.01
+    model.set_weights(weights)
+    with pytest.raises(InputError, match=r"differs from Keras by 0\.01"):
+        compare(model, tmp_path / "m.onnx", description, 1e-4)
+
+
+def test_a_wrapped_mother_index_is_found(description: ModelDescription, tmp_path: Path) -> None:
+    mother = keras.Input(shape=(None,), dtype="int32", name="mother_index_input")
+    x = keras.layers.Lambda(lambda m: keras.ops.one_hot(m, 8))(mother)
+    x = keras.layers.Dense(2)(keras.ops.mean(x, axis=1))
+    model = keras.Model({"mother_index_input": mother}, x)
+    convert(model, tmp_path / "m.onnx", 15)
+    with pytest.raises(InputError, match="differs from Keras"):
+        compare(model, tmp_path / "m.onnx", description, 1e-4)
+
+
+def test_mixed_precision_is_exported_in_float32(run_copy: RunDirectory, tmp_path: Path) -> None:
+    before = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy("mixed_bfloat16")
+        model = tiny("decay_input", activation="relu")
+    finally:
+        keras.config.set_dtype_policy(before)
+    plain = in_float32(model, run_copy)
+    assert plain is not model
+    for mine, theirs in zip(plain.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    save(model, run_copy.model)
+    path = export(ExportSettings(run=str(run_copy.path), output=str(tmp_path / "onnx")))
+    arrays = {"decay_input": np.arange(1, 41, dtype=np.int32)[None]}
+    found = open_session(path).run(None, arrays)[0]
+    np.testing.assert_allclose(found, plain(arrays).numpy(), atol=1e-5)
+    # bfloat16 has three digits: close to, but not, what training saw.
+    np.testing.assert_allclose(found, model(arrays).numpy(), atol=0.05)
+
+
+def test_float32_models_are_left_alone(run_copy: RunDirectory) -> None:
+    model = load_run_model(run_copy)
+    assert in_float32(model, run_copy) is model
+
+
+def test_gelu_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    # keras_facts: the activation gelu exports a file that cannot be loaded (op Erfc).
+    with pytest.raises(InputError, match="Erfc") as error:
+        convert(tiny("decay_input", activation="gelu"), tmp_path / "m.onnx", 15)
+    assert "keras.ops.erf" in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_stays_of_a_failed_export(run_copy: RunDirectory, tmp_path: Path) -> None:
+    output = tmp_path / "onnx"
+    with pytest.raises(InputError, match="differs from Keras"):
+        export(ExportSettings(run=str(run_copy.path), output=str(output), tolerance=1e-12))
+    assert [file.name for file in tmp_path.iterdir()] == ["run"]
+    output.mkdir()
+    (output / "mine").write_text("")
+    with pytest.raises(OutputError, match="exists already"):
+        export(ExportSettings(run=str(run_copy.path), output=str(output)))
+    with pytest.raises(InputError, match="does not exist"):
+        export(ExportSettings(run=str(tmp_path / "no"), output=str(tmp_path / "new")))
+
+
+def test_settings() -> None:
+    given = ["run=r", "output=o"]
+    assert compose_settings("export", ExportSettings, given) == ExportSettings(run="r", output="o")
+    with pytest.raises(ConfigurationError, match="there are: onnx"):
+        compose_settings("export", ExportSettings, [*given, "format=tflite"])

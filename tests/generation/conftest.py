@@ -1,0 +1,63 @@
+"""Events that several tests look at, made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.generation.chunks import generate_events
+from smartbkg_tf.generation.pythia import Failures
+from smartbkg_tf.runtime.command import compose_settings
+from smartbkg_tf.settings.generation import DetectorSettings, ProduceSettings, PythiaSource
+
+N_MIXED = 6000
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Keep the decay table of these tests out of the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SMARTBKG_TF_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def source() -> PythiaSource:
+    return PythiaSource(tau_spin_correlations=False)
+
+
+@pytest.fixture(scope="session")
+def defaults() -> ProduceSettings:
+    return compose_settings("produce", ProduceSettings, [])
+
+
+@pytest.fixture(scope="session")
+def detector(defaults: ProduceSettings) -> DetectorSettings:
+    return defaults.detector
+
+
+@pytest.fixture(scope="session")
+def mixed_failures() -> Failures:
+    return Failures()
+
+
+@pytest.fixture(scope="session")
+def mixed(own_cache: Path, source: PythiaSource, mixed_failures: Failures) -> EventTable:
+    return generate_events("mixed", source, N_MIXED, 11, 0, mixed_failures)
+
+
+@pytest.fixture(scope="session")
+def samples(own_cache: Path, source: PythiaSource, mixed: EventTable) -> dict[str, EventTable]:
+    """One table for each event type; those of the continuum with radiation by the beams."""
+    radiating = PythiaSource(tau_spin_correlations=False, initial_state_radiation=True)
+    tables = {
+        "mixed": mixed,
+        "charged": generate_events("charged", source, 1500, 11, 0, Failures()),
+    }
+    for kind in ("uubar", "ddbar", "ssbar", "ccbar", "taupair"):
+        chosen = radiating if kind in ("ssbar", "taupair") else source
+        tables[kind] = generate_events(kind, chosen, 400, 11, 0, Failures())
+    return tables

@@ -1,0 +1,353 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smartbkg_tf.events.readers import iterate_events
+from smartbkg_tf.generation import production
+from smartbkg_tf.generation.manifest import retention, retention_table
+from smartbkg_tf.generation.production import produce
+from smartbkg_tf.runtime.command import compose_settings
+from smartbkg_tf.settings.errors import InputError, OutputError, UserError
+from smartbkg_tf.settings.generation import ProduceSettings
+
+MDST = Path(__file__).resolve().parents[2] / "../shared/data/mdst-v06-00-00.root"
+needs_mdst = pytest.mark.skipif(not MDST.exists(), reason="the real mDST file is not here")
+
+
+def chosen(output, *overrides):
+    return compose_settings(
+        "produce",
+        ProduceSettings,
+        [f"output={output}", "n_events=250", "chunk_size=100", *overrides],
+    )
+
+
+def read(path):
+    ((_, table),) = list(iterate_events([path]))
+    return table
+
+
+def same(a, b):
+    for group in ("particles", "keys", "labels", "observables"):
+        one, other = getattr(a, group), getattr(b, group)
+        assert set(one) == set(other)
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+    np.testing.assert_array_equal(a.offsets, b.offsets)
+    np.testing.assert_array_equal(a.event_type, b.event_type)
+    np.testing.assert_array_equal(a.decay_strings, b.decay_strings)
+
+
+@pytest.fixture(scope="module")
+def one_worker(own_cache, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one") / "tables"
+    files = produce(chosen(folder, "event_type=[charged,mixed]"))
+    return folder, files
+
+
+@pytest.fixture
+def copy(one_worker, tmp_path):
+    shutil.copytree(one_worker[0], tmp_path / "tables")
+    return tmp_path / "tables"
+
+
+def made(folder):
+    return {p.name: p.stat().st_mtime_ns for p in folder.glob("*.h5")}
+
+
+def test_files_keys_labels_and_record(one_worker):
+    folder, files = one_worker
+    assert [f.name for f in files] == [
+        f"{kind}_{chunk:05d}.h5" for kind in ("mixed", "charged") for chunk in range(3)
+    ]
+    table = read(files[4])
+    assert len(table) == 100
+    np.testing.assert_array_equal(table.keys["experiment"], 1003)
+    np.testing.assert_array_equal(table.keys["run"], 2)
+    np.testing.assert_array_equal(table.keys["event"], np.arange(1, 101))
+    np.testing.assert_array_equal(table.keys["production"], 11)
+    np.testing.assert_array_equal(table.event_type, 1)
+    assert set(table.labels) == {"fei_hadronic_b0"}
+    assert {"Mbc_fei_hadronic_b0", "R2", "thrust"} <= set(table.observables)
+    assert table.decay_strings[0].startswith(" 300553 (--> 521 (-->")
+    assert len(read(files[2])) == 50
+    record = json.loads((folder / "production.json").read_text())
+    assert record["retention"]["mixed"]["n_events"] == 250
+    passing = sum(int(np.sum(read(f).labels["fei_hadronic_b0"])) for f in files[:3])
+    assert record["retention"]["mixed"]["skims"]["fei_hadronic_b0"]["passing"] == passing
+    assert record["chunks"]["mixed_00000.h5"]["lost_branching"]["511"] < 0.005
+    assert record["chunks"]["mixed_00000.h5"]["unknown_codes"] == {}
+    assert record["software"]["pythia8mc"].startswith("8.317")
+
+
+def test_two_workers_make_the_same_tables(one_worker, tmp_path):
+    two = produce(chosen(tmp_path / "two", "event_type=[charged,mixed]", "workers=2"))
+    for a, b in zip(one_worker[1], two, strict=True):
+        assert a.name == b.name
+        same(read(a), read(b))
+
+
+def test_a_second_run_makes_nothing_new(copy, capsys):
+    before = made(copy)
+    produce(chosen(copy, "event_type=[mixed,charged]"))
+    assert made(copy) == before
+    assert "6 of 6 tables stand there already" in capsys.readouterr().out
+
+
+def test_missing_damaged_and_half_written_tables_are_redone(copy, one_worker):
+    before = made(copy)
+    (copy / "mixed_00001.h5").unlink()
+    with open(copy / "charged_00000.h5", "r+b") as stream:
+        stream.truncate(1000)
+    left_over = copy / ".mixed_00001.partial-0123abcd.h5"
+    left_over.write_bytes(b"half")
+    files = produce(chosen(copy, "event_type=[mixed,charged]"))
+    after = made(copy)
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {"mixed_00001.h5", "charged_00000.h5"}
+    assert not left_over.exists()
+    for a, b in zip(one_worker[1], files, strict=True):
+        same(read(a), read(b))
+
+
+def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch, one_worker):
+    """Killed while the second chunk is made: the first stays, nothing half written."""
+    real, calls = production.run_task, []
+
+    def dying(task, directory):
+        calls.append(task.name)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(task, directory)
+
+    folder = tmp_path / "tables"
+    monkeypatch.setattr(production, "run_task", dying)
+    with pytest.raises(KeyboardInterrupt):
+        produce(chosen(folder))
+    assert sorted(p.name for p in folder.iterdir()) == ["mixed_00000.h5", "production.json"]
+    monkeypatch.setattr(production, "run_task", lambda t, d: calls.append(t.name) or real(t, d))
+    files = produce(chosen(folder))
+    assert calls == [f"mixed_0000{i}.h5" for i in (0, 1, 1, 2)]
+    same(read(files[1]), read(one_worker[1][1]))
+
+
+def test_more_events_reuse_whole_chunks(copy):
+    before = made(copy)
+    files = produce(chosen(copy, "n_events=400"))
+    after = made(copy)
+    assert len(files) == 4
+    # The last chunk had 50 events and has 100 now.
+    assert {n for n in before if after[n] != before[n]} == {"mixed_00002.h5"}
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "seed=2",
+        "detector.seed=5",
+        "skim.fei_hadronic_b0.maximum_r2=0.3",
+        "skim=all",
+        "source.mixing_frequency=0.5",
+        "chunk_size=125",
+    ],
+)
+def test_other_settings_are_refused(copy, override):
+    before = made(copy)
+    with pytest.raises(OutputError, match="other settings") as caught:
+        produce(chosen(copy, override))
+    assert override.split("=")[0].split(".")[-1] in str(caught.value)
+    assert made(copy) == before
+
+
+def test_overwrite_replaces_them(copy):
+    files = produce(chosen(copy, "seed=2", "n_events=100", "overwrite=true"))
+    assert [p.name for p in sorted(copy.glob("*.h5"))] == ["mixed_00000.h5"]
+    np.testing.assert_array_equal(read(files[0]).keys["production"], 20)
+
+
+def test_tables_of_unknown_origin_are_not_replaced(tmp_path):
+    foreign = tmp_path / "mixed_00000.h5"
+    foreign.write_text("mine")
+    with pytest.raises(OutputError, match="unknown origin"):
+        produce(chosen(tmp_path))
+    assert foreign.read_text() == "mine"
+
+
+def test_another_detector_seed_changes_labels_not_events(one_worker, tmp_path):
+    files = produce(chosen(tmp_path, "detector.seed=77", "n_events=100"))
+    a, b = read(one_worker[1][0]), read(files[0])
+    for name in a.particles:
+        np.testing.assert_array_equal(a.particles[name], b.particles[name])
+    assert not np.array_equal(a.observables["visibleEnergyCMS"], b.observables["visibleEnergyCMS"])
+
+
+def test_parquet_holds_the_same(one_worker, tmp_path):
+    (file,) = produce(chosen(tmp_path, "format=parquet", "n_events=100"))
+    assert file.name == "mixed_00000.parquet"
+    same(read(file), read(one_worker[1][0]))
+
+
+KILLER = """
+import os, signal
+from pathlib import Path
+from smartbkg_tf.generation.observables import Cleaning
+from smartbkg_tf.generation.skims.base import Skim, SkimResult
+from smartbkg_tf.settings.base import settings
+
+class Killer(Skim):
+    @settings
+    class Settings:
+        flag: str
+        always: bool = False
+
+    def select(self, events):
+        flag = Path(self.settings.flag)
+        if self.settings.always or not flag.exists():
+            flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return SkimResult(events.summary(Cleaning()).n_tracks > 8)
+"""
+
+
+@pytest.fixture
+def killer(tmp_path, monkeypatch):
+    (tmp_path / "killer_skim.py").write_text(textwrap.dedent(KILLER))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield [
+        "~skim.fei_hadronic_b0",
+        "+skim.busy._target_=killer_skim.Killer",
+        f"+skim.busy.flag={tmp_path}/flag",
+        "n_events=30",
+        "chunk_size=10",
+        "workers=2",
+    ]
+    sys.modules.pop("killer_skim", None)
+
+
+def test_a_killed_process_loses_nothing(tmp_path, killer, capsys):
+    files = produce(chosen(tmp_path / "tables", *killer))
+    assert (tmp_path / "flag").exists()
+    assert "a process died" in capsys.readouterr().out
+    assert [len(read(f)) for f in files] == [10] * 3
+    assert sorted(p.name for p in (tmp_path / "tables").iterdir()) == sorted(
+        [*(f.name for f in files), "production.json"]
+    )
+
+
+def test_processes_that_keep_dying_end_the_run(tmp_path, killer, monkeypatch):
+    monkeypatch.setattr(production, "_MOST_REVIVALS", 0)
+    with pytest.raises(UserError, match=r"(?s)processes died.*same command goes on"):
+        produce(chosen(tmp_path / "tables", *killer, "+skim.busy.always=true"))
+
+
+def test_a_missing_package_is_told_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(production, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"needs pythia8mc and decaylanguage.*\n.*\[generate\]"):
+        produce(chosen(tmp_path / "tables"))
+    assert not (tmp_path / "tables").exists()
+    assert importlib.util.find_spec("pythia8mc") is not None
+
+
+def test_retention_has_the_binomial_error():
+    chunks = [
+        {"event_type": "mixed", "n_events": 300, "passing": {"a": 10}},
+        {"event_type": "mixed", "n_events": 100, "passing": {"a": 6}},
+        {"event_type": "taupair", "n_events": 50, "passing": {"a": 0}},
+    ]
+    values = retention(chunks)
+    assert values["mixed"]["skims"]["a"] == {
+        "passing": 16,
+        "retention": 0.04,
+        "error": pytest.approx(np.sqrt(0.04 * 0.96 / 400)),
+    }
+    assert "4.00 +- 0.98 %" in retention_table(values)
+
+
+# --- mDST ------------------------------------------------------------------------------
+
+
+def from_mdst(output, *overrides):
+    return chosen(output, "source=mdst", f"input={MDST}", "event_type=charged", *overrides)
+
+
+@needs_mdst
+def test_mdst_without_skim_files_has_unknown_labels(tmp_path):
+    (file,) = produce(from_mdst(tmp_path / "tables"))
+    assert file.name == "mdst-v06-00-00.h5"
+    table = read(file)
+    assert len(table) == 10
+    np.testing.assert_array_equal(table.event_type, 1)
+    assert all(np.all(labels == -1) for labels in table.labels.values())
+    assert table.decay_strings[0].startswith(" 300553 (-->")
+
+
+@needs_mdst
+def test_mdst_labels_come_from_the_list_of_passing_events(tmp_path):
+    keys = read(produce(from_mdst(tmp_path / "plain"))[0]).keys
+    np.save(tmp_path / "pass.npy", np.stack([keys[k][[1, 4]] for k in keys], axis=1))
+    flags = f"skim_files={tmp_path}/pass.npy"
+    (file,) = produce(from_mdst(tmp_path / "a", flags, "source.skim_name=mine"))
+    labels = read(file).labels
+    assert set(labels) == {"mine"}
+    np.testing.assert_array_equal(np.flatnonzero(labels["mine"]), [1, 4])
+    (file,) = produce(from_mdst(tmp_path / "b", flags))
+    assert set(read(file).labels) == {"fei_hadronic_b0"}
+    with pytest.raises(UserError, match=r"stands for one skim.*\n.*source.skim_name"):
+        produce(from_mdst(tmp_path / "c", flags, "skim=all"))
+
+
+@needs_mdst
+def test_mdst_in_parts(tmp_path):
+    files = produce(from_mdst(tmp_path / "tables", "source.chunk_events=4"))
+    assert [f.name for f in files] == [
+        f"mdst-v06-00-00{part}.h5" for part in ("", "_00001", "_00002")
+    ]
+    assert [len(read(f)) for f in files] == [4, 4, 2]
+
+
+@needs_mdst
+def test_passing_events_without_parent_are_an_error_unless_allowed(tmp_path):
+    np.save(tmp_path / "pass.npy", np.array([[0, 0, 1, 0], [9, 9, 9, 9]]))
+    flags = f"skim_files={tmp_path}/pass.npy"
+    with pytest.raises(InputError, match="1 of 2 passing events stand in none"):
+        produce(from_mdst(tmp_path / "tables", flags))
+    assert not (tmp_path / "tables").exists()
+    produce(from_mdst(tmp_path / "tables", flags, "source.allow_unmatched=true"))
+
+
+@needs_mdst
+def test_bad_files_are_all_named_before_any_work_or_left_out(tmp_path, capsys):
+    for name in ("first.root", "second.root"):
+        (tmp_path / name).write_bytes(b"no ROOT file at all")
+    shutil.copy(MDST, tmp_path / "third.root")
+    files = f"input={tmp_path}/*.root"
+    with pytest.raises(InputError, match="2 problems") as caught:
+        produce(from_mdst(tmp_path / "tables", files))
+    assert "first.root" in str(caught.value)
+    assert "second.root" in str(caught.value)
+    assert not (tmp_path / "tables").exists()
+    made_files = produce(from_mdst(tmp_path / "tables", files, "source.on_bad_file=skip"))
+    assert [f.name for f in made_files] == ["third.h5"]
+    assert "left out" in capsys.readouterr().out
+    os.utime(tmp_path / "third.root", ns=(1, 1))
+    before = made(tmp_path / "tables")
+    produce(from_mdst(tmp_path / "tables", files, "source.on_bad_file=skip"))
+    assert made(tmp_path / "tables") != before  # another input, another table
+
+
+@needs_mdst
+def test_files_of_equal_name_are_refused(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(MDST, tmp_path / folder / "x.root")
+    with pytest.raises(InputError, match="same name"):
+        produce(from_mdst(tmp_path / "tables", f"input='{tmp_path}/*/x.root'"))

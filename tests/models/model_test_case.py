@@ -1,0 +1,280 @@
+"""What every network must do: one base class, inherited by the tests of each of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+from xml.etree import ElementTree
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tensorflow as tf
+from sklearn.metrics import roc_auc_score
+
+from smartbkg_tf.models.base import NNBaseClass
+from smartbkg_tf.models.loading import load_model
+from smartbkg_tf.settings.training import TrainingSettings
+
+FEATURES = ("energy", "prodTime", "x", "y", "z", "px", "py", "pz", "charge")
+VOCABULARY = 40
+NORMALISATION: dict[str, dict[str, Any]] = {
+    name: {"transform": "asinh", "scale": 0.1, "centre": 0.3, "spread": 1.2, "limit": 10.0}
+    for name in FEATURES[:-1]
+}
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def random_events(
+    n_events: int, particles: int = 12, tokens: int = 20, seed: int = 0, shortest: int = 1
+) -> Arrays:
+    """Make random padded events, with every array that a network may read."""
+    random = np.random.default_rng(seed)
+    mask = np.arange(particles) < random.integers(shortest, particles + 1, n_events)[:, None]
+    token_mask = np.arange(tokens) < random.integers(shortest, tokens + 1, n_events)[:, None]
+    values = random.normal(0, 1, (n_events, particles, len(FEATURES)))
+    values[..., -1] = random.integers(-2, 3, (n_events, particles))
+
+    def codes(where: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
+        return (random.integers(1, VOCABULARY, where.shape) * where).astype(np.int32)
+
+    mothers = np.where(mask, random.integers(-1, 3, mask.shape), -1)
+    return {
+        "particle_input": (values * mask[..., None]).astype(np.float32),
+        "pdg_input": codes(mask),
+        "mother_pdg_input": codes(mask),
+        "mother_index_input": mothers.astype(np.int32),
+        "decay_input": codes(token_mask),
+        "event_type_input": random.integers(0, 7, n_events).astype(np.int32),
+    }
+
+
+def longer(events: Arrays, extra: int) -> Arrays:
+    """Add padding behind the events."""
+    result = {}
+    for name, values in events.items():
+        if values.ndim == 1:
+            result[name] = values
+            continue
+        width = [(0, 0), (0, extra)] + [(0, 0)] * (values.ndim - 2)
+        fill = -1 if name == "mother_index_input" else 0
+        result[name] = np.pad(values, width, constant_values=fill)
+    return result
+
+
+def randomise(model: Any, seed: int = 0) -> None:
+    """Give all weights values of order one; moving variances stay positive."""
+    random = np.random.default_rng(seed)
+    for weight in model.weights:
+        if not weight.dtype.startswith("float"):
+            continue
+        values = random.normal(0, 1, weight.shape)
+        if len(weight.shape) > 1:
+            values /= np.sqrt(np.prod(weight.shape[:-1]))
+        if weight.name == "moving_variance":
+            values = np.abs(values) + 0.5
+        weight.assign(values)
+
+
+def common_arguments(inputs: str, label_names: tuple[str, ...] = ("first", "second")) -> Any:
+    """Make what `train` gives to every network."""
+    return {
+        "vocabulary_size": VOCABULARY,
+        "inputs": inputs,
+        "label_names": label_names,
+        "feature_names": FEATURES,
+        "normalisation": NORMALISATION,
+        "max_particles": 12,
+        "max_tokens": 20,
+    }
+
+
+class ModelTestCase:
+    """Inherit, name it Test..., and say what to build."""
+
+    network_class: ClassVar[type[NNBaseClass]]
+    inputs: ClassVar[str]
+    arguments: ClassVar[dict[str, Any]] = {}
+
+    @classmethod
+    def make(cls, **changes: Any) -> NNBaseClass:
+        """Make a network with random weights."""
+        keras.utils.set_random_seed(3)
+        values = {**common_arguments(cls.inputs), **cls.arguments, **changes}
+        network = cls.network_class(**values)
+        randomise(network.model)
+        return network
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def network(cls) -> NNBaseClass:
+        """One network for all tests that do not change it."""
+        return cls.make()
+
+    @staticmethod
+    def scores(network: NNBaseClass, events: Arrays) -> npt.NDArray[np.float32]:
+        """Give the logits of events that come with every input there is."""
+        return np.asarray(network.model(events, training=False))
+
+    def test_output_is_one_finite_float32_logit_per_skim(self, network: NNBaseClass) -> None:
+        scores = self.scores(network, random_events(5))
+        assert scores.shape == (5, 2)
+        assert scores.dtype == np.float32
+        assert np.isfinite(scores).all()
+        assert scores.std() > 1e-3, "the network does not look at the events"
+        assert network.model.output_names == ["y_output"]
+
+    def test_config_round_trip(self, network: NNBaseClass) -> None:
+        config = network.get_config()
+        assert json.loads(json.dumps(config)) == config
+        again = type(network).from_config(config)
+        assert again.get_config() == config
+        again.model.set_weights(network.model.get_weights())
+        events = random_events(4)
+        np.testing.assert_array_equal(self.scores(again, events), self.scores(network, events))
+
+    def test_save_and_load(self, network: NNBaseClass, tmp_path: Path) -> None:
+        network.save(tmp_path / "model.keras")
+        loaded = load_model(tmp_path / "model.keras")
+        events = random_events(4)
+        np.testing.assert_array_equal(loaded(events), self.scores(network, events))
+        assert [p.name for p in tmp_path.iterdir()] == ["model.keras"], "temporary files are left"
+        other = self.make()
+        randomise(other.model, seed=9)
+        other.load(tmp_path / "model.keras")
+        np.testing.assert_array_equal(self.scores(other, events), self.scores(network, events))
+
+    @pytest.mark.parametrize("extra", [1, 7, 48])
+    def test_padding_never_changes_a_score(self, network: NNBaseClass, extra: int) -> None:
+        events = random_events(6)
+        expected = self.scores(network, events)
+        padded = longer(events, extra)
+        np.testing.assert_allclose(self.scores(network, padded), expected, atol=1e-5)
+        # Not even if something stands in it: only the tokens tell where an event ends.
+        padded["particle_input"][padded["pdg_input"] == 0] = 123.0
+        padded["mother_pdg_input"][padded["pdg_input"] == 0] = 7
+        np.testing.assert_allclose(self.scores(network, padded), expected, atol=1e-5)
+
+    def test_the_last_particle_counts(self, network: NNBaseClass) -> None:
+        # The counterpart of the test above: what stands before the end does change scores.
+        events = random_events(6, shortest=2)
+        changed = {name: values.copy() for name, values in events.items()}
+        for name in ("pdg_input", "decay_input"):
+            last = np.count_nonzero(events[name], axis=1) - 1
+            rows = np.arange(len(last))
+            changed[name][rows, last] = events[name][rows, last] % (VOCABULARY - 1) + 1
+        difference = np.abs(self.scores(network, changed) - self.scores(network, events))
+        assert (difference.max(axis=1) > 1e-5).all()
+
+    @pytest.mark.parametrize("length", [1, 2, 3])
+    def test_events_shorter_than_a_kernel(self, network: NNBaseClass, length: int) -> None:
+        events = random_events(3, particles=length, tokens=length)
+        expected = self.scores(network, events)
+        assert np.isfinite(expected).all()
+        np.testing.assert_allclose(self.scores(network, longer(events, 20)), expected, atol=1e-5)
+
+    def test_batch_size_never_changes_a_score(self, network: NNBaseClass) -> None:
+        events = random_events(7)
+        alone = [
+            self.scores(network, {name: values[i : i + 1] for name, values in events.items()})
+            for i in range(7)
+        ]
+        np.testing.assert_allclose(self.scores(network, events), np.concatenate(alone), atol=1e-5)
+
+    def test_event_without_particles_has_a_finite_score(self, network: NNBaseClass) -> None:
+        events = random_events(3)
+        for name in ("pdg_input", "decay_input", "particle_input", "mother_pdg_input"):
+            events[name][1] = 0
+        scores = self.scores(network, events)
+        assert np.isfinite(scores).all()
+
+    def test_training_on_nothing_but_empty_events_stays_finite(self) -> None:
+        network = self.make(label_names=("one",))
+        network.compile(TrainingSettings())
+        events = {name: np.zeros_like(values) for name, values in random_events(4).items()}
+        network.model.train_on_batch(self.read_by(network, events), np.ones((4, 1), np.float32))
+        assert np.isfinite(self.scores(network, random_events(3))).all()
+
+    @staticmethod
+    def read_by(network: NNBaseClass, events: Arrays) -> Arrays:
+        """Keep what a network reads."""
+        return {name: events[name] for name in network.input_names}
+
+    def test_gradient_reaches_every_weight(self) -> None:
+        network = self.make()
+        events = random_events(16, seed=5)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.math.softplus(network.model(events, training=True)))
+        weights = network.model.trainable_weights
+        gradients = tape.gradient(loss, [weight.value for weight in weights])
+        for weight, gradient in zip(weights, gradients, strict=True):
+            assert gradient is not None, f"no gradient at {weight.path}"
+            values = tf.convert_to_tensor(gradient).numpy()
+            assert np.isfinite(values).all(), weight.path
+            assert np.abs(values).max() > 0, f"the gradient at {weight.path} is zero"
+
+    def test_a_compiled_fit_step_lowers_the_loss(self) -> None:
+        network = self.make()
+        model = network.compile(TrainingSettings(learning_rate=1e-3))
+        events = self.read_by(network, random_events(16))
+        labels = np.random.default_rng(1).integers(0, 2, (16, 2)).astype(np.float32)
+        stream = tf.data.Dataset.from_tensors((events, labels, np.ones_like(labels)))
+        history = network.fit(stream.repeat(15), epochs=1)
+        assert set(history.history) == {"loss", "auc", "auc_first", "auc_second"}
+        first = model.evaluate(events, labels, verbose=0, return_dict=True)["loss"]
+        network.fit(stream.repeat(30), epochs=1)
+        assert model.evaluate(events, labels, verbose=0, return_dict=True)["loss"] < first
+
+    @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+    def test_mixed_precision(self, network: NNBaseClass, precision: str) -> None:
+        policy = keras.config.dtype_policy()
+        try:
+            keras.config.set_dtype_policy(f"mixed_{precision}")
+            mixed = self.make()
+        finally:
+            keras.config.set_dtype_policy(policy)
+        mixed.model.set_weights(network.model.get_weights())
+        events = random_events(8)
+        scores, expected = self.scores(mixed, events), self.scores(network, events)
+        assert scores.dtype == np.float32
+        assert {str(weight.dtype) for weight in mixed.model.trainable_weights} == {"float32"}
+        hidden = {layer.compute_dtype for layer in mixed.model.layers}
+        assert precision in hidden
+        tolerance = {"float16": 0.01, "bfloat16": 0.08}[precision]
+        assert np.abs(scores - expected).max() < tolerance * max(1.0, np.abs(expected).max())
+        assert np.abs(scores - expected).max() > 0, "nothing was computed in low precision"
+
+    def test_xla(self, network: NNBaseClass) -> None:
+        events = self.read_by(network, random_events(4))
+        compiled = tf.function(lambda x: network.model(x, training=False), jit_compile=True)
+        np.testing.assert_allclose(
+            compiled(events), self.scores(network, events), atol=1e-4, rtol=1e-4
+        )
+
+    def test_learns_64_events_by_heart(self) -> None:
+        network = self.make(label_names=("one",))
+        model = network.compile(
+            TrainingSettings(learning_rate=5e-3, gradient_clipping=None, weight_decay=0)
+        )
+        events = self.read_by(network, random_events(64, seed=8, shortest=4))
+        labels = np.random.default_rng(2).integers(0, 2, (64, 1)).astype(np.float32)
+        stream = tf.data.Dataset.from_tensors((events, labels)).repeat(60)
+        for _ in range(6):
+            network.fit(stream, epochs=1)
+            auc = roc_auc_score(labels[:, 0], model.predict_on_batch(events)[:, 0])
+            if auc == 1.0:
+                break
+        assert auc == 1.0
+
+    def test_drawing_shows_every_layer(self, network: NNBaseClass, tmp_path: Path) -> None:
+        network.draw(tmp_path / "model.svg")
+        text = " ".join(ElementTree.parse(tmp_path / "model.svg").getroot().itertext())
+        for layer in network.model.layers:
+            assert layer.name in text or type(layer).__name__ == "PaddingMask"
+        assert f"{network.model.count_params():,}" in text
+
+    def test_summary_counts_the_weights(self, network: NNBaseClass) -> None:
+        assert f"{network.model.count_params():,}" in network.summary()

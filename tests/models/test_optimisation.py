@@ -1,0 +1,81 @@
+"""Optimisers, schedules and what watches validation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from smartbkg_tf.models.optimisation import make_optimizer, watching_callbacks
+from smartbkg_tf.settings.base import validate
+from smartbkg_tf.settings.errors import ConfigurationError
+from smartbkg_tf.settings.training import TrainingSettings
+
+
+def training(**values: Any) -> TrainingSettings:
+    return validate(TrainingSettings, values)
+
+
+def test_cosine_with_warmup() -> None:
+    settings = training(
+        epochs=10,
+        learning_rate=0.1,
+        schedule={"name": "cosine", "warmup_epochs": 2, "minimum": 0.001},
+    )
+    rate = make_optimizer(settings, steps_per_epoch=5).learning_rate
+    schedule = make_optimizer(settings, steps_per_epoch=5)._learning_rate
+    values = [float(schedule(step)) for step in range(0, 51)]
+    assert float(rate) == 0.0
+    np.testing.assert_allclose(values[:11], np.linspace(0, 0.1, 11), atol=1e-7)
+    x = np.arange(41) / 40
+    expected = 0.001 + (0.1 - 0.001) * 0.5 * (1 + np.cos(np.pi * x))
+    np.testing.assert_allclose(values[10:], expected, rtol=1e-4, atol=1e-7)
+
+
+def test_cosine_needs_to_know_the_steps() -> None:
+    with pytest.raises(ValueError, match="steps_per_epoch"):
+        make_optimizer(training(schedule={"name": "cosine"}))
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_weight_decay_shrinks_kernels_only(name: str) -> None:
+    optimizer = make_optimizer(training(optimizer=name, weight_decay=0.1, learning_rate=0.1))
+    layer = keras.layers.Dense(2, bias_initializer="ones")
+    layer.build((None, 2))
+    table = keras.layers.Embedding(3, 2, embeddings_initializer="ones")
+    table.build(None)
+    weights = [*layer.weights, *table.weights]
+    before = [weight.numpy().copy() for weight in weights]
+    optimizer.build(weights)
+    optimizer.apply([tf.zeros(weight.shape) for weight in weights])
+    np.testing.assert_allclose(weights[0].value, before[0] * (1 - 0.01), rtol=1e-5)
+    np.testing.assert_array_equal(weights[1].value, before[1])
+    np.testing.assert_array_equal(weights[2].value, before[2])
+
+
+def test_gradients_are_clipped_by_their_global_norm() -> None:
+    optimizer = make_optimizer(training(optimizer="sgd", weight_decay=0, gradient_clipping=1.0))
+    assert optimizer.global_clipnorm == 1.0
+    assert make_optimizer(training(gradient_clipping=None)).global_clipnorm is None
+    assert type(make_optimizer(training(optimizer="adam"))).__name__ == "Adam"
+
+
+@pytest.mark.parametrize(("monitor", "mode"), [("val_loss", "min"), ("val_auc", "max")])
+def test_only_validation_decides(monitor: str, mode: str) -> None:
+    callbacks = watching_callbacks(training(monitor=monitor, early_stopping=3))
+    assert [type(c).__name__ for c in callbacks] == ["ReduceLROnPlateau", "EarlyStopping"]
+    assert {c.monitor for c in callbacks} == {monitor}
+    assert {c.mode for c in callbacks} == {mode}
+
+
+def test_nothing_watches_when_nothing_is_asked_for() -> None:
+    assert watching_callbacks(training(early_stopping=None, schedule={"name": "constant"})) == []
+
+
+@pytest.mark.parametrize("key", ["loss", "auc", "val_los"])
+def test_training_quantities_cannot_be_watched(key: str) -> None:
+    with pytest.raises(ConfigurationError, match="no choice"):
+        training(monitor=key)

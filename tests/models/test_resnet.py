@@ -1,0 +1,99 @@
+"""The three variants of the original's ResNet."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from smartbkg_tf.models.base import NNBaseClass
+from smartbkg_tf.models.resnet import ResNet
+from smartbkg_tf.settings.errors import ConfigurationError
+from tests.models.model_test_case import (
+    VOCABULARY,
+    ModelTestCase,
+    common_arguments,
+    random_events,
+)
+
+SMALL: dict[str, Any] = {
+    "particles": {"filters": 8, "kernel_sizes": [4, 3]},
+    "decay": {"filters": 6, "kernel_sizes": [4, 5, 9], "units": 12, "out": 8, "dropout": 0.0},
+    "head": {"units": [16, 8], "dropout": 0.0},
+}
+
+
+class TestCombined(ModelTestCase):
+    network_class: ClassVar[type[NNBaseClass]] = ResNet
+    inputs = "combined"
+    arguments: ClassVar[dict[str, Any]] = SMALL
+
+
+class TestParticles(ModelTestCase):
+    network_class: ClassVar[type[NNBaseClass]] = ResNet
+    inputs = "particles"
+    arguments: ClassVar[dict[str, Any]] = SMALL
+
+
+class TestDecay(ModelTestCase):
+    network_class: ClassVar[type[NNBaseClass]] = ResNet
+    inputs = "decay"
+    arguments: ClassVar[dict[str, Any]] = SMALL
+
+
+def count_by_hand(inputs: str) -> int:
+    """Weights of the original's sizes, from the description in the issue."""
+    norm = 4  # gamma, beta and the two moving averages of each channel
+    particles = VOCABULARY * 8
+    width = 8 + 5 + 2 * 8  # features, charge one-hot, two embeddings
+    for kernel in (4, 3, 3, 3):
+        particles += kernel * width * 64 + norm * 64 + kernel * 64 * 64 + norm * 64
+        if width != 64:
+            particles += width * 64 + norm * 64
+        width = 64
+    decay = VOCABULARY * 8 + sum(k * 8 * 64 + norm * 64 for k in range(4, 10))
+    decay += 6 * 64 * 128 + 128 + 128 * 32 + 32
+    event = {"combined": 64 + 32, "particles": 64, "decay": 32}[inputs]
+    head = event * 256 + 256 + 256 * 128 + 128 + 128 * 2 + 2
+    return head + (particles if inputs != "decay" else 0) + (decay if inputs != "particles" else 0)
+
+
+@pytest.mark.parametrize("inputs", ["combined", "particles", "decay"])
+def test_default_sizes_are_the_originals(inputs: str) -> None:
+    assert ResNet(**common_arguments(inputs)).model.count_params() == count_by_hand(inputs)
+
+
+def test_each_variant_reads_its_own_inputs() -> None:
+    read = {i: ResNet(**common_arguments(i), **SMALL).input_names for i in ("particles", "decay")}
+    assert read["particles"] == ("particle_input", "pdg_input", "mother_pdg_input")
+    assert read["decay"] == ("decay_input",)
+
+
+def test_arrays_go_by_name_whatever_else_the_batch_holds() -> None:
+    network = ResNet(**common_arguments("combined"), **SMALL)
+    events = random_events(3)
+    exact = {name: events[name] for name in network.input_names}
+    shuffled = dict(reversed(list(events.items())))
+    np.testing.assert_array_equal(network.model(shuffled), network.model(exact))
+
+
+def test_two_embeddings_when_not_shared() -> None:
+    def embeddings(share: bool) -> int:
+        sizes = {**SMALL, "particles": {**SMALL["particles"], "share_embedding": share}}
+        model = ResNet(**common_arguments("particles"), **sizes).model
+        return sum(type(layer).__name__ == "Embedding" for layer in model.layers)
+
+    assert (embeddings(True), embeddings(False)) == (1, 2)
+
+
+def test_unknown_branch_is_refused_with_the_nearest_name() -> None:
+    network = ResNet(**common_arguments("particles"), particles={"branch": "resnt"})
+    with pytest.raises(ConfigurationError, match=r"no branch 'resnt'; did you mean 'resnet'"):
+        _ = network.model
+
+
+def test_particles_without_features_are_refused() -> None:
+    arguments = {**common_arguments("combined"), "feature_names": ()}
+    with pytest.raises(ConfigurationError, match=r"model.inputs=decay"):
+        ResNet(**arguments)

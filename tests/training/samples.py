@@ -1,0 +1,40 @@
+"""Small settings and datasets for the tests of training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from smartbkg_tf.runtime.command import compose_settings
+from smartbkg_tf.settings.training import TrainSettings
+from tests.datasets import write_dataset
+from tests.samples import make_events
+
+#: A network that trains in seconds.
+TINY = (
+    "model.inputs=particles",
+    "model.particles.filters=6",
+    "model.particles.kernel_sizes=[3]",
+    "model.head.units=[8]",
+    "model.head.dropout=0.1",
+    "training.batch_size=64",
+    "training.epochs=2",
+    "training.progress=false",
+)
+
+
+def tiny_settings(dataset: Path, run_dir: Path | None, *overrides: str) -> TrainSettings:
+    """Compose the settings of `train` for a tiny network."""
+    texts: Sequence[str] = [
+        *TINY,
+        f"data.path='{dataset}'",
+        *([] if run_dir is None else [f"run_dir='{run_dir}'"]),
+        *overrides,
+    ]
+    return compose_settings("train", TrainSettings, texts)
+
+
+def small_dataset(folder: Path, n_events: int = 600, **options: Any) -> Path:
+    """Make a dataset directory of random events."""
+    return write_dataset(folder, make_events(n_events, seed=5, **options), max_particles=40)

@@ -1,0 +1,245 @@
+"""Training on a small dataset, from settings to the run directory."""
+
+from __future__ import annotations
+
+import csv
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import yaml
+from sklearn.metrics import roc_auc_score
+
+from smartbkg_tf.dataset.dataset import open_dataset
+from smartbkg_tf.models.loading import load_model
+from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
+from smartbkg_tf.settings.base import validate
+from smartbkg_tf.settings.errors import InputError, OutputError, UserError
+from smartbkg_tf.settings.training import TrainSettings
+from smartbkg_tf.training.fit import fit
+from smartbkg_tf.training.weights import count_labels, training_weights, validation_weights
+from tests.datasets import write_dataset
+from tests.samples import make_events
+from tests.training.samples import tiny_settings
+
+
+def history(run: RunDirectory) -> list[dict[str, float]]:
+    rows = csv.DictReader(run.history.read_text().splitlines())
+    return [{name: float(value) for name, value in row.items()} for row in rows]
+
+
+def without_times(rows: list[dict[str, float]]) -> list[dict[str, float]]:
+    return [{k: v for k, v in r.items() if k not in ("seconds", "events_per_second")} for r in rows]
+
+
+@pytest.fixture(scope="module")
+def run(dataset_path: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """One trained network."""
+    folder = tmp_path_factory.mktemp("run") / "run"
+    settings = tiny_settings(dataset_path, folder, "training.epochs=4", "data.balance=1.5")
+    return fit(settings, open_dataset(dataset_path))
+
+
+def test_everything_is_in_the_run_directory(run: RunDirectory, dataset_path: Path) -> None:
+    assert open_run(run.path) == run
+    assert {path.name for path in run.path.iterdir()} == {
+        "config.yaml",
+        "metadata.yaml",
+        "dataset.json",
+        "model.keras",
+        "last.keras",
+        "history.csv",
+        "tensorboard",
+        "model.txt",
+        "model.svg",
+    }
+    assert run.dataset.read_bytes() == (dataset_path / "dataset.json").read_bytes()
+    assert len(history(run)) == 4
+
+
+def test_configuration_and_metadata(run: RunDirectory, dataset_path: Path) -> None:
+    config = yaml.safe_load(run.config.read_text())
+    assert validate(TrainSettings, config).training.epochs == 4
+    assert config["model"]["_target_"] == "smartbkg_tf.models.resnet.ResNet"
+    metadata = yaml.safe_load(run.metadata.read_text())
+    dataset = open_dataset(dataset_path)
+    split = dataset.split()
+    assert metadata["dataset"]["digest"] == dataset.digest
+    assert metadata["dataset"]["train"] == len(split["train"])
+    assert metadata["dataset"]["validation"] == len(split["validation"])
+    assert (metadata["max_particles"], metadata["max_tokens"]) == (40, 150)
+    assert metadata["seeds"]["training"] == 1
+    assert metadata["result"]["epochs"] == 4
+    assert metadata["timings"]["events_per_second"] > 0
+    passing = int((dataset.labels[split["train"], 0] == 1).sum())
+    assert metadata["dataset"]["events_per_epoch"] == passing + round(1.5 * passing)
+
+
+def test_the_best_model_is_the_one_with_the_lowest_validation_loss(run: RunDirectory) -> None:
+    losses = [row["val_loss"] for row in history(run)]
+    best = int(np.argmin(losses)) + 1
+    assert yaml.safe_load(run.metadata.read_text())["result"]["best_epoch"] == best
+
+
+def test_history_holds_validation_events_weighted_as_in_training(
+    run: RunDirectory, dataset_path: Path
+) -> None:
+    dataset = open_dataset(dataset_path)
+    split = dataset.split()
+    best = min(history(run), key=lambda row: row["val_loss"])
+    model = load_model(run.model)
+    labels = dataset.labels[split["validation"], 0]
+    logits = np.asarray(model(dataset.batch(split["validation"], "particles")))[:, 0]
+    drawn = count_labels(dataset.labels[split["train"]], 1.5)
+    weights = validation_weights(
+        count_labels(dataset.labels[split["validation"]]), drawn, training_weights(drawn, None)
+    )
+    weight = np.where(labels == 1, weights.passing, weights.failing)
+    losses = np.logaddexp(0, np.where(labels == 1, -logits, logits))
+    assert best["val_loss"] == pytest.approx((losses * weight).mean(), rel=1e-4)
+    assert best["val_auc"] == pytest.approx(roc_auc_score(labels, logits), abs=2e-3)
+
+
+def test_last_model_is_ready_to_go_on(run: RunDirectory) -> None:
+    last = keras.saving.load_model(run.last_model)
+    steps = math.ceil(yaml.safe_load(run.metadata.read_text())["dataset"]["events_per_epoch"] / 64)
+    assert int(last.optimizer.iterations) == 4 * steps
+
+
+def test_same_seed_same_history_another_seed_another(dataset_path: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(dataset_path)
+    results = {}
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        options = (f"training.seed={seed}", "data.balance=1")
+        results[name] = fit(tiny_settings(dataset_path, tmp_path / name, *options), dataset)
+    rows = {name: without_times(history(run)) for name, run in results.items()}
+    assert rows["a"] == rows["b"]
+    assert rows["a"] != rows["c"]
+    weights = [load_model(results[name].last_model).get_weights() for name in "ab"]
+    for first, second in zip(*weights, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_xla_without_trimming_gives_the_same_first_epoch(
+    dataset_path: Path, tmp_path: Path
+) -> None:
+    dataset = open_dataset(dataset_path)
+    rows = []
+    for xla in ("false", "true"):
+        options = ("training.epochs=1", f"training.xla={xla}", "model.head.dropout=0")
+        run = fit(tiny_settings(dataset_path, tmp_path / xla, *options), dataset)
+        rows.append(without_times(history(run))[0])
+    assert rows[0] == pytest.approx(rows[1], rel=2e-3)
+
+
+def test_a_network_learns_and_stops_early(dataset_path: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(
+        dataset_path,
+        tmp_path / "run",
+        "model.inputs=decay",
+        "model.decay.filters=8",
+        "model.decay.kernel_sizes=[4]",
+        "training.epochs=40",
+        "training.early_stopping=2",
+        "training.learning_rate=0.02",
+        "training.schedule.patience=0",
+        "training.monitor=val_auc",
+    )
+    run = fit(settings, open_dataset(dataset_path))
+    rows = history(run)
+    assert max(row["val_auc"] for row in rows) > 0.6
+    assert len(rows) < 40
+    assert yaml.safe_load(run.metadata.read_text())["result"]["stopped_early"] is True
+    # The plateau schedule followed the validation events.
+    for before, after in zip(rows[:-1], rows[1:], strict=True):
+        best = max(row["val_auc"] for row in rows[: rows.index(before) + 1])
+        lowered = after["learning_rate"] < before["learning_rate"] * 0.99
+        first_best = next(r for r in rows if r["val_auc"] == best)
+        assert lowered == (first_best is not before)
+
+
+def test_several_skims_with_unknown_labels(tmp_path: Path) -> None:
+    events = make_events(500, seed=2, skims=("one", "two"))
+    events.labels["two"][::3] = -1
+    path = write_dataset(tmp_path / "data", events, max_particles=40)
+    run = fit(tiny_settings(path, tmp_path / "run"), open_dataset(path))
+    assert {"auc_one", "auc_two", "val_auc_two"} <= set(history(run)[0])
+    assert load_model(run.model).output_shape == (None, 2)
+
+
+def one_class(folder: Path, label: int) -> Path:
+    events = make_events(60, seed=2)
+    events.labels["fei_hadronic_b0"][:] = label
+    return write_dataset(folder, events)
+
+
+@pytest.mark.parametrize(("label", "words"), [(0, "no passing"), (1, "no failing")])
+def test_one_class_is_refused_before_anything_is_written(
+    tmp_path: Path, label: int, words: str
+) -> None:
+    path = one_class(tmp_path / "data", label)
+    with pytest.raises(
+        InputError, match=rf"training events have {words} event of 'fei_hadronic_b0'"
+    ):
+        fit(tiny_settings(path, tmp_path / "run"), open_dataset(path))
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_existing_run_is_refused_and_stays(
+    run: RunDirectory, dataset_path: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run.path, copy)
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    with pytest.raises(OutputError, match="overwrite=true"):
+        fit(tiny_settings(dataset_path, copy), open_dataset(dataset_path))
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+
+
+def test_divergence_stops_with_a_clear_message(dataset_path: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(
+        dataset_path,
+        tmp_path / "run",
+        "training.optimizer=sgd",
+        "training.learning_rate=1e30",
+        "training.gradient_clipping=null",
+    )
+    with pytest.raises(UserError, match=r"training diverged[\s\S]*training.learning_rate"):
+        fit(settings, open_dataset(dataset_path))
+    assert not (tmp_path / "run" / "done.json").exists()
+
+
+def test_a_gpu_that_is_not_there_is_missed_before_the_data_are_read(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    from smartbkg_tf.train import run as train
+
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("there is a GPU")
+    settings = tiny_settings(tmp_path / "no_dataset", tmp_path / "run", "training.device=gpu")
+    with pytest.raises(UserError, match=r"training\.device=gpu"):
+        train(settings)
+
+
+def test_precision_of_one_run_does_not_reach_the_next(dataset_path: Path, tmp_path: Path) -> None:
+    options = ("training.epochs=1", "training.mixed_precision=bfloat16")
+    run = fit(tiny_settings(dataset_path, tmp_path / "run", *options), open_dataset(dataset_path))
+    assert keras.config.dtype_policy().name == "float32"
+    model = load_model(run.model)
+    assert "bfloat16" in {layer.compute_dtype for layer in model.layers}
+    assert math.isfinite(history(run)[0]["val_loss"])
+
+
+def test_weights_of_classes_move_the_scores(dataset_path: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(dataset_path)
+    means: list[Any] = []
+    for i, weights in enumerate(("{passing: 20.0}", "{failing: 20.0}")):
+        options = (f"training.class_weights={weights}", "training.epochs=3")
+        run = fit(tiny_settings(dataset_path, tmp_path / str(i), *options), dataset)
+        batch = dataset.batch(dataset.split()["test"], "particles")
+        means.append(np.asarray(load_model(run.model)(batch)).mean())
+    assert means[0] > means[1] + 0.5

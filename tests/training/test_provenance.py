@@ -1,0 +1,61 @@
+"""What a run was made with."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from smartbkg_tf.training import provenance
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    return subprocess.run(
+        ["git", "-C", str(folder), *identity, *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_commit_and_dirty_flag(tmp_path: Path) -> None:
+    assert provenance.code_version(tmp_path) is None, "an installed package"
+    git(tmp_path, "init", "-q")
+    assert provenance.code_version(tmp_path) is None, "before the first commit"
+    (tmp_path / "a.txt").write_text("one")
+    git(tmp_path, "add", "a.txt")
+    git(tmp_path, "commit", "-qm", "first")
+    commit = git(tmp_path, "rev-parse", "HEAD")
+    assert provenance.code_version(tmp_path) == {"commit": commit, "dirty": False}
+    (tmp_path / "output").mkdir()
+    assert provenance.code_version(tmp_path) == {"commit": commit, "dirty": False}
+    (tmp_path / "a.txt").write_text("two")
+    assert provenance.code_version(tmp_path) == {"commit": commit, "dirty": True}
+
+
+def test_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".git").mkdir()
+    assert provenance.code_version(tmp_path) is None, "a damaged repository"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert provenance.code_version(tmp_path) is None
+
+
+def test_software_and_hardware_without_host_name() -> None:
+    software, hardware = provenance.software(), provenance.hardware()
+    assert software["python"] == platform.python_version()
+    assert {"tensorflow", "keras", "numpy", "smartbkg_tf"} <= set(software)
+    assert hardware["cores"] >= 1
+    assert hardware["memory_gib"] is None or hardware["memory_gib"] > 0.1
+    text = json.dumps([software, hardware])
+    assert platform.node() not in text
+    assert str(Path.home()) not in text
+
+
+def test_time_is_utc() -> None:
+    assert provenance.now().endswith("+00:00")

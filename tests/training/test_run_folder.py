@@ -1,0 +1,78 @@
+"""The folder of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import yaml
+
+from smartbkg_tf.runtime.command import compose_settings
+from smartbkg_tf.settings.base import validate
+from smartbkg_tf.settings.errors import OutputError
+from smartbkg_tf.settings.training import TrainSettings
+from smartbkg_tf.training.run_folder import (
+    check_run_folder,
+    make_run_directory,
+    plain_settings,
+    write_yaml,
+)
+
+
+def composed(*overrides: str) -> TrainSettings:
+    return compose_settings("train", TrainSettings, overrides)
+
+
+def test_default_folders_are_unique_within_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = composed("model.inputs=decay")
+    with ThreadPoolExecutor(4) as pool:
+        runs = list(pool.map(lambda _: make_run_directory(settings, "resnet"), range(12)))
+    assert len({run.path for run in runs}) == 12
+    assert all(run.path.parent == Path("runs") and run.path.is_dir() for run in runs)
+    assert all("_resnet-decay" in run.path.name for run in runs)
+
+
+def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    settings = composed(f"run_dir={tmp_path / 'run'}")
+    check_run_folder(settings)
+    make_run_directory(settings, "resnet")
+    (tmp_path / "run" / "model.keras").touch()
+    for refuse in (check_run_folder, lambda s: make_run_directory(s, "resnet")):
+        with pytest.raises(OutputError, match="overwrite=true"):
+            refuse(settings)
+
+
+def test_overwrite_removes_the_old_run_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("model.keras", "history.csv", "done.json", "letter.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "tensorboard" / "train").mkdir(parents=True)
+    (tmp_path / "private").mkdir()
+    run = make_run_directory(composed(f"run_dir={tmp_path}", "overwrite=true"), "resnet")
+    assert {p.name for p in run.path.iterdir()} == {"letter.txt", "private"}
+
+
+def test_a_file_in_the_way(tmp_path: Path) -> None:
+    (tmp_path / "run").touch()
+    with pytest.raises(OutputError):
+        make_run_directory(composed(f"run_dir={tmp_path / 'run'}", "overwrite=true"), "resnet")
+    with pytest.raises(OutputError):
+        make_run_directory(composed(f"run_dir={tmp_path / 'run' / 'below'}"), "resnet")
+
+
+def test_written_configuration_is_one_that_can_be_read(tmp_path: Path) -> None:
+    settings = composed(
+        "model.inputs=decay", "normalisation=original", "training.class_weights=balanced"
+    )
+    write_yaml(tmp_path / "config.yaml", plain_settings(settings))
+    values = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert values["model"]["_target_"] == "smartbkg_tf.models.resnet.ResNet"
+    assert values["data"]["fractions"] == {"train": 0.7, "validation": 0.15, "test": 0.15}
+    assert validate(TrainSettings, values) == settings
+    changed = dataclasses.replace(settings, run_dir="elsewhere")
+    assert validate(TrainSettings, values) != changed

@@ -1,0 +1,158 @@
+"""The command, run in this process: one run, a sweep, and configuration files."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from smartbkg_tf.runtime.command import compose, compose_settings, configuration_directory
+from smartbkg_tf.runtime.run_directory import open_run
+from smartbkg_tf.settings.training import TrainSettings
+from smartbkg_tf.train import main
+from tests.training.samples import TINY
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> object:
+    """Give a function that runs the command in an empty folder and returns its lines."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> list[str]:
+        monkeypatch.setattr(sys, "argv", ["train", *arguments])
+        main()
+        return capsys.readouterr().out.splitlines()
+
+    return call
+
+
+def test_one_run(command, dataset_path: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    lines = command(*TINY, f"data.path={dataset_path}")
+    run = open_run(Path(lines[-1]))
+    assert run.path.parts[0] == "runs"
+    assert run.path.name.endswith("_resnet-particles")
+    assert lines[-2].startswith("AUC of fei_hadronic_b0 on test events: 0.")
+    assert run.done.is_file()
+    assert run.predictions.is_file()
+    assert run.metrics.is_file()
+    assert {p.name for p in tmp_path.iterdir()} == {"runs"}, "Hydra has left something"
+
+
+def test_sweep(command, dataset_path: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    overrides = [t for t in TINY if not t.startswith(("model.inputs", "training.epochs"))]
+    lines = command(
+        "--multirun",
+        *overrides,
+        "training.epochs=1",
+        "model.decay.filters=4",
+        "model.inputs=particles,decay",
+        f"data.path={dataset_path}",
+        "run_dir=my_sweep",
+    )
+    folder = tmp_path / "my_sweep"
+    runs = sorted(p.name for p in folder.iterdir() if p.is_dir())
+    assert [name.split("_")[0] for name in runs] == ["0", "1"]
+    assert "model.inputs=particles" in runs[0]
+    assert "data.path" not in runs[0]
+    rows = list(csv.DictReader((folder / "table.csv").read_text().splitlines()))
+    assert [row["inputs"] for row in rows] == ["particles", "decay"]
+    assert all(0 <= float(row["auc"]) <= 1 for row in rows)
+    assert (folder / "table.txt").read_text() in "\n".join(lines)
+    for name in runs:
+        config = yaml.safe_load((folder / name / "config.yaml").read_text())
+        assert config["run_dir"] == str(Path("my_sweep") / name)
+
+
+def test_default_folder_of_a_sweep() -> None:
+    config = compose("train", ["hydra.mode=MULTIRUN"])
+    assert "run_dir" in config
+    values = (configuration_directory() / "train.yaml").read_text()
+    assert "sweeps/" in values
+
+
+def test_help_lists_every_model_and_branch() -> None:
+    from smartbkg_tf.models.branches import branches
+
+    answer = subprocess.run(
+        [sys.executable, "-m", "smartbkg_tf.train", "--help"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    lines = [" ".join(line.split()) for line in answer.stdout.splitlines()]
+    for path in (configuration_directory() / "model").glob("*.yaml"):
+        # The first line of the file is its description.
+        description = path.read_text().splitlines()[0].removeprefix("# ").replace(":", "", 1)
+        assert description in lines
+    for kind in ("particles", "decay"):
+        for branch in branches(kind).values():  # type: ignore[arg-type]
+            assert f"{branch.name} {branch.description}" in lines
+
+
+@pytest.mark.parametrize("path", sorted((configuration_directory() / "model").glob("*.yaml")))
+def test_defaults_in_files_are_those_of_the_settings(path: Path) -> None:
+    options = [f"model={path.stem}"]
+    if path.stem == "custom":
+        options.append("model._target_=my_module.MyNet")
+    settings = compose_settings("train", TrainSettings, options)
+    plain = type(settings.model)(
+        **({"_target_": "my_module.MyNet"} if path.stem == "custom" else {})
+    )
+    assert settings.model == plain
+    # Only the default run balances; everything else in code and files is the same.
+    assert settings.training == TrainSettings(model=plain).training
+
+
+@pytest.mark.parametrize("group", ["model", "training", "data"])
+def test_every_key_is_explained(group: str) -> None:
+    for path in (configuration_directory() / group).glob("*.yaml"):
+        lines = path.read_text().splitlines()
+        for number, line in enumerate(lines):
+            key = line.strip()
+            if not key or key.startswith("#") or key.endswith(":"):
+                continue
+            if path.stem == "default" and lines[number - 1].strip().endswith("fractions:"):
+                continue
+            above = lines[number - 1].strip()
+            explained = above.startswith("#") or key.startswith(("validation", "test", "name:"))
+            assert explained, f"{path.name}: {key}"
+
+
+def test_the_quickstart_is_a_valid_experiment_that_names_its_command() -> None:
+    path = configuration_directory() / "experiment" / "quickstart.yaml"
+    first = path.read_text().splitlines()[0]
+    assert first == "# python -m smartbkg_tf.train +experiment=quickstart"
+    settings = compose_settings("train", TrainSettings, ["+experiment=quickstart"])
+    assert settings.data.path is None
+    assert settings.model.inputs == "combined"
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("training.epoch=3", "did you mean 'epochs'"),
+        ("model.inputs=particle", "did you mean 'particles'"),
+        ("model=resnt", "did you mean 'resnet'"),
+        ("training.batch_size=0", "training.batch_size"),
+        ("training.learning_rate=fast", "training.learning_rate"),
+        ("data.fractions.train=0.9", "exceeds 1"),
+        ("model.particles.kernel_sizes=[]", "model.particles.kernel_sizes"),
+        ("model._target_=MyNet", "module.Class"),
+    ],
+)
+def test_a_wrong_setting_is_one_clear_message(
+    override: str, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["train", override])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 1
+    error = capsys.readouterr().err
+    assert words in error
+    assert "Traceback" not in error
