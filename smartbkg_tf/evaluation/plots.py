@@ -226,7 +226,7 @@ def draw_reliability(curve: Mapping[str, Any], title: str = "") -> Figure:
         yerr=[down, curve["error"]],
         fmt="o",
         color=COLOURS[0],
-        label="events, in bins of equal numbers of passing ones",
+        label="bins of equal numbers of passing events",
     )
     ends = np.array([min(predicted.min(), observed.min()) / 2, 1.0])
     axes.plot(ends, ends, color=GREY, linestyle=(0, (1, 3)), label="perfect calibration")
@@ -239,7 +239,7 @@ def draw_reliability(curve: Mapping[str, Any], title: str = "") -> Figure:
         xlabel="predicted passing fraction",
         ylabel="observed passing fraction",
     )
-    axes.legend(loc="upper left", frameon=False)
+    axes.legend(loc="lower right", frameon=False)
     return figure
 
 

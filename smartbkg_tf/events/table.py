@@ -160,6 +160,8 @@ class EventTable:
         chosen = np.asarray(events)
         if chosen.dtype == bool:
             chosen = np.flatnonzero(chosen)
+        # An empty list would become an array of floats.
+        chosen = chosen.astype(np.int64)
         counts = np.diff(self.offsets)[chosen]
         offsets = np.zeros(len(chosen) + 1, dtype=np.int64)
         np.cumsum(counts, out=offsets[1:])

@@ -12,9 +12,12 @@ from smartbkg_tf.dataset.information import encoding_of
 from smartbkg_tf.filtering.description import ModelDescription
 from smartbkg_tf.filtering.filter_file import rules_of
 from smartbkg_tf.filtering.rules import SamplingRule
-from smartbkg_tf.filtering.scorer import BATCH_SIZE, Batch, Scorer
+from smartbkg_tf.filtering.scorer import Batch, Scorer
 from smartbkg_tf.runtime.files import read_json, sha256
 from smartbkg_tf.settings.errors import ConfigurationError, InputError
+
+#: Events scored at a time, unless asked otherwise.
+ONNX_BATCH_SIZE = 16
 
 
 class OnnxScorer(Scorer):
@@ -24,8 +27,8 @@ class OnnxScorer(Scorer):
     ----------
     path : str or pathlib.Path
         The .onnx file; its description (.json) stands beside it.
-    batch_size : int, default 256
-        Events scored at a time.
+    batch_size : int, default 16
+        Events scored at a time; more are no faster on one thread.
     threads : int, default 1
         Threads of ONNX Runtime; basf2 uses one.
 
@@ -37,7 +40,9 @@ class OnnxScorer(Scorer):
         When a file is missing, damaged, or the two do not belong together.
     """
 
-    def __init__(self, path: str | Path, batch_size: int = BATCH_SIZE, *, threads: int = 1) -> None:
+    def __init__(
+        self, path: str | Path, batch_size: int = ONNX_BATCH_SIZE, *, threads: int = 1
+    ) -> None:
         path = Path(path)
         if not path.is_file():
             raise InputError(

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from smartbkg_tf.filtering.description import describe_run, read_yaml
 from smartbkg_tf.filtering.filter_file import read_filter
-from smartbkg_tf.filtering.onnx_scorer import OnnxScorer
+from smartbkg_tf.filtering.onnx_scorer import ONNX_BATCH_SIZE, OnnxScorer
 from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.filtering.scorer import BATCH_SIZE, Batch, Scorer
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
@@ -116,7 +116,7 @@ def load_run_model(run: RunDirectory, path: Path | None = None) -> Any:
 
 
 def open_scorer(
-    model: str | Path, batch_size: int = BATCH_SIZE
+    model: str | Path, batch_size: int | None = None
 ) -> tuple[Scorer, RunDirectory | None]:
     """Open whatever ``model=`` names.
 
@@ -124,8 +124,8 @@ def open_scorer(
     ----------
     model : str or pathlib.Path
         A run directory, a .keras file inside one, or an exported .onnx file.
-    batch_size : int, default 256
-        Events scored at a time.
+    batch_size : int, optional
+        Events scored at a time; by default what suits the kind of model.
 
     Returns
     -------
@@ -141,7 +141,7 @@ def open_scorer(
     """
     path = Path(model).expanduser()
     if path.suffix == ".onnx":
-        return OnnxScorer(path, batch_size), None
+        return OnnxScorer(path, batch_size or ONNX_BATCH_SIZE), None
     if path.suffix == ".keras":
         if not path.is_file():
             raise InputError(
@@ -150,7 +150,7 @@ def open_scorer(
                 next_step="models are made by: python -m smartbkg_tf.train model=resnet",
             )
         run = open_run(path.parent)
-        return KerasScorer(run, batch_size, file=path), run
+        return KerasScorer(run, batch_size or BATCH_SIZE, file=path), run
     if path.is_file():
         raise InputError(
             "is no model: model= takes a run directory, a .keras file inside one, or a "
@@ -159,4 +159,4 @@ def open_scorer(
             next_step="run directories are made by: python -m smartbkg_tf.train model=resnet",
         )
     run = open_run(path)
-    return KerasScorer(run, batch_size), run
+    return KerasScorer(run, batch_size or BATCH_SIZE), run

@@ -7,14 +7,11 @@ hang on the B or on the virtual photon they came from.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from functools import lru_cache
-
 import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.events.table import PARTICLE_COLUMNS, EventTable
+from smartbkg_tf.generation.record import Record
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -22,75 +19,12 @@ Integers = npt.NDArray[np.int64]
 #: Speed of light, mm / ns (exact by definition of the metre).
 LIGHT_SPEED = 299.792458
 
-#: PDG codes: Y(4S), virtual photon (Belle II's own code), Z.
-UPSILON_4S, VIRTUAL_PHOTON, GAMMA_Z = 300553, 10022, 23
+#: PDG codes: virtual photon (Belle II's own code), Z.
+VIRTUAL_PHOTON, GAMMA_Z = 10022, 23
 _TAU = 15
 
 #: Bits of Belle II's MCParticle status.
 PRIMARY, ISR_PHOTON, FSR_PHOTON = 1, 1 << 6, 1 << 7
-
-
-@dataclass
-class Record:
-    """Rows of Pythia's event record, of many events, as flat columns.
-
-    Parameters
-    ----------
-    code, status, mother : numpy.ndarray [n]
-        int64; `mother` is the row of the first mother in these columns, -1 for none.
-    event : numpy.ndarray [n]
-        int64 number of the event; -1 for rows of no event.
-    momentum : numpy.ndarray [n, 4]
-        (px, py, pz, E), GeV, laboratory.
-    mass : numpy.ndarray [n]
-        GeV.
-    vertex : numpy.ndarray [n, 4]
-        Production (x, y, z, ct), mm, laboratory, relative to the interaction.
-    """
-
-    code: Integers
-    status: Integers
-    mother: Integers
-    event: Integers
-    momentum: Floats
-    mass: Floats
-    vertex: Floats
-
-    def __len__(self) -> int:
-        """Count rows."""
-        return len(self.code)
-
-    @property
-    def final(self) -> npt.NDArray[np.bool_]:
-        """Rows of particles that do not decay [n]."""
-        return self.status > 0
-
-
-def join_records(records: Sequence[Record]) -> Record:
-    """Put records one after the other; events keep their numbers.
-
-    Parameters
-    ----------
-    records : sequence of Record
-        At least one.
-
-    Returns
-    -------
-    Record
-        All rows.
-    """
-    starts = np.cumsum([0] + [len(record) for record in records])
-    joined = {
-        f.name: np.concatenate([getattr(record, f.name) for record in records])
-        for f in fields(Record)
-    }
-    joined["mother"] = np.concatenate(
-        [
-            np.where(record.mother >= 0, record.mother + start, -1)
-            for record, start in zip(records, starts, strict=False)
-        ]
-    )
-    return Record(**joined)
 
 
 def is_parton_or_string(codes: Integers) -> npt.NDArray[np.bool_]:
@@ -114,14 +48,37 @@ def is_parton_or_string(codes: Integers) -> npt.NDArray[np.bool_]:
     return result
 
 
-@lru_cache(maxsize=4096)
-def _charge(code: int) -> float:
-    from particle.pdgid import charge
+class _ChargeTable:
+    """Charges of the codes met so far, sorted by code."""
 
-    value = 0.0 if code == VIRTUAL_PHOTON else charge(code)
-    if value is None:
-        raise ValueError(f"the charge of PDG code {code} is not known")
-    return float(value)
+    def __init__(self) -> None:
+        self.codes = np.zeros(0, dtype=np.int64)
+        self.charges = np.zeros(0)
+
+    def look_up(self, codes: Integers) -> Floats:
+        place = np.searchsorted(self.codes, codes)
+        known = np.zeros(len(codes), dtype=bool)
+        inside = place < len(self.codes)
+        known[inside] = self.codes[place[inside]] == codes[inside]
+        if not known.all():
+            self._learn(np.unique(codes[~known]))
+            place = np.searchsorted(self.codes, codes)
+        return self.charges[place]
+
+    def _learn(self, codes: Integers) -> None:
+        from particle.pdgid import charge
+
+        found = [0.0 if code == VIRTUAL_PHOTON else charge(code) for code in codes.tolist()]
+        unknown = [code for code, value in zip(codes.tolist(), found, strict=True) if value is None]
+        if unknown:
+            raise ValueError(f"the charge of PDG codes {unknown[:5]} is not known")
+        everything = np.concatenate([self.codes, codes])
+        order = np.argsort(everything)
+        self.codes = everything[order]
+        self.charges = np.concatenate([self.charges, np.array(found, dtype=np.float64)])[order]
+
+
+_CHARGES = _ChargeTable()
 
 
 def charges_of(codes: npt.NDArray[np.integer]) -> Floats:
@@ -142,8 +99,7 @@ def charges_of(codes: npt.NDArray[np.integer]) -> Floats:
     ValueError
         For a code that encodes no charge.
     """
-    unique, position = np.unique(codes, return_inverse=True)
-    return np.array([_charge(int(code)) for code in unique])[position]
+    return _CHARGES.look_up(np.asarray(codes, dtype=np.int64))
 
 
 def extract(

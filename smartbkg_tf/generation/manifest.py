@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import math
+from collections.abc import Iterable
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,6 +14,7 @@ from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.generation.chunks import Report, Task
 from smartbkg_tf.runtime.files import (
     PARTIAL,
+    expand_inputs,
     hash_of_values,
     read_json,
     sha256,
@@ -27,7 +30,10 @@ _FORMAT_VERSION = 1
 #: Settings that say how the work is done or how much of it, not what comes out.
 _NO_CONTENT = ("debug", "overwrite", "workers", "output", "n_events", "event_type", "input")
 
-_SOFTWARE = ("smartbkg_tf", "pythia8mc", "decaylanguage", "particle", "numpy", "numba", "uproot")
+#: Software on which the events depend.
+_MAKERS = ("smartbkg_tf", "pythia8mc", "decaylanguage")
+
+_SOFTWARE = (*_MAKERS, "particle", "numpy", "numba", "uproot")
 
 
 class Manifest:
@@ -52,13 +58,11 @@ class Manifest:
         self.path = directory / NAME
         values = asdict(settings)
         self.settings = {key: value for key, value in values.items() if key not in _NO_CONTENT}
+        self.settings["made_by"] = _versions(_MAKERS)
         self.hash = hash_of_values(self.settings)
         self.chunks: dict[str, dict[str, Any]] = {}
         if self.path.exists():
             self._open(settings.overwrite)
-        # What a killed run left half written.
-        for partial in directory.glob(f".*{PARTIAL}*"):
-            partial.unlink(missing_ok=True)
 
     def _open(self, overwrite: bool) -> None:
         try:
@@ -133,8 +137,17 @@ class Manifest:
                 next_step="choose another output, or add overwrite=true to replace them",
             )
 
-    def begin(self) -> None:
-        """Write the record before any work, so that a killed run is recognised."""
+    def begin(self, todo: list[Task]) -> None:
+        """Write the record before any work, so that a killed run is recognised.
+
+        Parameters
+        ----------
+        todo : list of Task
+            What will be made; half-written files of these tasks are removed.
+        """
+        for task in todo:
+            for partial in self.directory.glob(f".{glob.escape(Path(task.name).stem)}*{PARTIAL}*"):
+                partial.unlink(missing_ok=True)
         self._write()
 
     def add(self, task: Task, report: Report) -> None:
@@ -149,8 +162,19 @@ class Manifest:
         """
         values = asdict(report)
         files = {file: sha256(self.directory / file) for file in values.pop("files")}
+        self._merge()
         self.chunks[task.name] = {**values, "files": files, "made_from": _made_from(task)}
         self._write()
+
+    def _merge(self) -> None:
+        """Keep what another run with the same settings has recorded meanwhile."""
+        try:
+            there = read_json(self.path)
+            if there["settings_hash"] == self.hash:
+                self.chunks = {**there["chunks"], **self.chunks}
+        except (InputError, KeyError, TypeError):
+            # It is damaged or gone: the record is written anew.
+            return
 
     def _write(self) -> None:
         ordered = dict(sorted(self.chunks.items()))
@@ -160,7 +184,7 @@ class Manifest:
                 "format_version": _FORMAT_VERSION,
                 "settings_hash": self.hash,
                 "settings": self.settings,
-                "software": _versions(),
+                "software": _versions(_SOFTWARE),
                 "retention": retention(list(ordered.values())),
                 "chunks": ordered,
             },
@@ -190,13 +214,17 @@ def _made_from(task: Task) -> dict[str, Any]:
         "n_events": task.n_events,
     }
     if task.input is not None:
-        place = Path(task.input).stat()
-        result["input"] = {
-            "name": Path(task.input).name,
-            "size": place.st_size,
-            "modified": place.st_mtime_ns,
-        }
+        result["input"] = _identity(Path(task.input))
+        if task.settings.skim_files:
+            lists = expand_inputs(task.settings.skim_files, option="skim_files")
+            result["skim_files"] = [_identity(path) for path in lists]
     return result
+
+
+def _identity(path: Path) -> dict[str, Any]:
+    """Tell a file from a later one of the same name, without reading it."""
+    place = path.stat()
+    return {"name": path.name, "size": place.st_size, "modified": place.st_mtime_ns}
 
 
 def _differences(old: Any, new: Any, prefix: str = "") -> list[str]:
@@ -213,9 +241,9 @@ def _differences(old: Any, new: Any, prefix: str = "") -> list[str]:
     return [f"{prefix[:-1]}: {plain_old} then, {plain_new} now"]
 
 
-def _versions() -> dict[str, str]:
+def _versions(names: Iterable[str]) -> dict[str, str]:
     found = {}
-    for name in _SOFTWARE:
+    for name in names:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

@@ -49,7 +49,7 @@ def produce(settings: ProduceSettings) -> list[Path]:
     todo = [task for task in tasks if not manifest.finished(task)]
     if len(todo) < len(tasks):
         say(f"{directory}: {len(tasks) - len(todo)} of {len(tasks)} tables stand there already")
-    manifest.begin()
+    manifest.begin(todo)
     by_name = {task.name: task for task in todo}
     total = sum(task.n_events for task in todo)
     label = f"produce {','.join(settings.event_types)}"

@@ -19,15 +19,16 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.events.table import EVENT_TYPES
+from smartbkg_tf.generation.b_pairs import b_momenta, oscillate
 from smartbkg_tf.generation.beams import (
-    Collision,
     boost,
     nominal_collision,
     random_collisions,
     rotation_to,
 )
 from smartbkg_tf.generation.decay_table import LostFractions, apply_decay_table, read_decay_table
-from smartbkg_tf.generation.extract import LIGHT_SPEED, UPSILON_4S, Record, charges_of, join_records
+from smartbkg_tf.generation.extract import LIGHT_SPEED, charges_of
+from smartbkg_tf.generation.record import UPSILON_4S, Record, join_records, read_batch
 from smartbkg_tf.settings.errors import UserError
 from smartbkg_tf.settings.generation import PythiaSource
 
@@ -151,7 +152,7 @@ class PythiaEngine:
             "WeakZ0:gmZmode = 1",
             "23:onMode = off",
             f"23:onIfAny = {_QUARKS[self.event_type]}",
-            # The default lower limit is above our energy.
+            # Beams that radiate may leave less than 10 GeV, below which Pythia makes no Z0.
             "PhaseSpace:mHatMin = 4.0",
             "23:mMin = 4.0",
             f"PDF:lepton = {'on' if source.initial_state_radiation else 'off'}",
@@ -234,7 +235,7 @@ class PythiaEngine:
             for b in (0, 1):
                 event.append(names[i][b], 1, row, 0, 0, 0, 0, 0, *pairs[i][b], mass)
                 event.back().tau(lives[i][b])
-        record = _next(pythia, 1, failures)
+        record = _next(pythia, 1, pairs=True)
         if record is None:
             failures.counts["Pythia gave up"] += n
             return _empty_record(), 0
@@ -242,7 +243,7 @@ class PythiaEngine:
 
     def _continuum(self, n: int, failures: Failures) -> tuple[Record, int]:
         """Make continuum or tau-pair events; return them and the number of good events."""
-        record = _next(self._pythia, n, failures)
+        record = _next(self._pythia, n, pairs=False)
         if record is None:
             failures.counts["Pythia gave up"] += n
             return _empty_record(), 0
@@ -265,139 +266,15 @@ class PythiaEngine:
         return record, int(good.sum())
 
 
-def b_momenta(collisions: Collision, mass: float, random: np.random.Generator) -> Floats:
-    """Momenta of the B pair: dN / d cos theta ~ sin^2 theta about the beam axis.
-
-    The Y(4S) is made with spin +-1 along the beams and decays into two spinless
-    particles.
-
-    Parameters
-    ----------
-    collisions : Collision
-        n collisions.
-    mass : float
-        Of the B, GeV.
-    random : numpy.random.Generator
-        Source of random numbers.
-
-    Returns
-    -------
-    numpy.ndarray [n, 2, 4]
-        Laboratory (px, py, pz, E), GeV.
-    """
-    n = len(collisions.total)
-    energy = 0.5 * collisions.mass
-    size = np.sqrt(energy**2 - mass**2)
-    # The median of three uniform numbers in (-1, 1) has density 3/4 (1 - c^2).
-    cosine = np.median(random.uniform(-1.0, 1.0, (n, 3)), axis=1)
-    sine = np.sqrt(1.0 - cosine**2)
-    angle = random.uniform(0.0, 2.0 * np.pi, n)
-    direction = np.stack([sine * np.cos(angle), sine * np.sin(angle), cosine], axis=-1)
-    direction = np.einsum("nij,nj->ni", rotation_to(collisions.axis), direction)
-    first = size[:, None] * direction
-    pair = np.stack([first, -first], axis=1)
-    vectors = np.concatenate([pair, np.tile(energy[:, None, None], (1, 2, 1))], axis=-1)
-    return boost(vectors, collisions.velocity[:, None, :])
-
-
-def oscillate(codes: Integers, phase: Floats, random: np.random.Generator) -> Integers:
-    """Let an entangled pair of neutral B mesons oscillate.
-
-    The pair is antisymmetric, so that it is of opposite flavour whenever the first one
-    decays; the other one then has changed its flavour at its own decay with probability
-    (1 - cos(dm dt)) / 2 (The Belle II Physics Book, arXiv:1808.10567, chapter 10).
-    Integrated over time the same-flavour fraction is chi_d = x^2 / (2 (1 + x^2)), x = dm tau.
-
-    Parameters
-    ----------
-    codes : numpy.ndarray [n, 2]
-        511 and -511.
-    phase : numpy.ndarray [n]
-        dm (t1 - t2), rad.
-    random : numpy.random.Generator
-        Source of random numbers.
-
-    Returns
-    -------
-    numpy.ndarray [n, 2]
-        Flavours at decay.
-    """
-    mixed = random.random(len(codes)) < 0.5 * (1.0 - np.cos(phase))
-    which = random.integers(0, 2, len(codes))
-    result = codes.copy()
-    rows = np.flatnonzero(mixed)
-    result[rows, which[rows]] *= -1
-    return result
-
-
-def _next(pythia: Any, n: int, failures: Failures) -> Record | None:
+def _next(pythia: Any, n: int, *, pairs: bool) -> Record | None:
     """Call Pythia and read what it made; None if it made nothing."""
     batch = None
+    # Pythia itself tries ten times; rarely it raises an error of its own instead.
     with contextlib.suppress(RuntimeError, IndexError):
         batch = pythia.nextBatch(n, "skip")
     if batch is None or len(batch) == 0:
         return None
-    return read_batch(batch, pairs=n == 1 and pythia.event[1].id() == UPSILON_4S)
-
-
-def read_batch(batch: Any, *, pairs: bool) -> Record:
-    """Read the arrays that ``Pythia.nextBatch`` returns.
-
-    Parameters
-    ----------
-    batch : awkward.Array
-        Events with the field ``prt``.
-    pairs : bool
-        True: one entry that holds many events, one for each Y(4S). False: one event per entry.
-
-    Returns
-    -------
-    Record
-        In Pythia's frame.
-    """
-    listing = batch.layout.content("prt")
-    offsets = np.asarray(listing.offsets.data, dtype=np.int64)
-    start, stop = int(offsets[0]), int(offsets[-1])
-    content = listing.content
-
-    def column(name: str, inside: Any = content) -> npt.NDArray[np.generic]:
-        return np.asarray(inside.content(name).data)[start:stop]
-
-    n = stop - start
-    momentum = np.stack([column(c, content.content("p")) for c in ("px", "py", "pz", "e")], axis=-1)
-    vertex = np.zeros((n, 4))
-    option = content.content("vProd")
-    index = np.asarray(option.index.data)[start:stop]
-    has = index >= 0
-    for i, name in enumerate(("px", "py", "pz", "e")):
-        vertex[has, i] = np.asarray(option.content.content(name).data)[index[has]]
-
-    entry = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    first = column("mother1").astype(np.int64)
-    # Row 0 of each entry is the system as a whole: nobody's mother.
-    mother = np.where(first > 0, first + (offsets[:-1] - start)[entry], -1)
-    code = column("id").astype(np.int64)
-    if pairs:
-        root = np.where(mother >= 0, mother, np.arange(n))
-        while True:
-            further = root[root]
-            if np.array_equal(further, root):
-                break
-            root = further
-        number = np.where(code == UPSILON_4S, np.cumsum(code == UPSILON_4S) - 1, -1)
-        event = number[root]
-    else:
-        event = entry.copy()
-        event[offsets[:-1] - start] = -1
-    return Record(
-        code=code,
-        status=column("status").astype(np.int64),
-        mother=mother,
-        event=event,
-        momentum=momentum,
-        mass=np.array(column("m"), dtype=np.float64),
-        vertex=vertex,
-    )
+    return read_batch(batch, pairs=pairs)
 
 
 def _faulty(record: Record, total: Floats) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:

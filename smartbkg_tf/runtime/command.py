@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -186,6 +188,7 @@ class Command(Generic[S]):
             With the exit codes of this module.
         """
         argv = sys.argv[1:]
+        _end_cleanly_when_terminated()
         debug = "debug=true" in (text.lower() for text in argv)
         if "--help" in argv or "-h" in argv:
             print(guarded(lambda: self.help(argv), debug=debug))
@@ -247,6 +250,17 @@ def command(name: str, cls: type[S], run: Callable[[S], Any]) -> Command[S]:
         Call it without arguments.
     """
     return Command(name, cls, run)
+
+
+def _end_cleanly_when_terminated() -> None:
+    """Let SIGTERM (a batch system's eviction) unwind, so that half-written files are removed."""
+
+    def end(number: int, _: object) -> None:
+        print("terminated; nothing half written was kept", file=sys.stderr, flush=True)
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, end)
 
 
 def guarded(work: Callable[[], Any], *, debug: bool) -> Any:

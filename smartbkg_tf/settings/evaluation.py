@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from smartbkg_tf.settings.base import CommandSettings, Field, settings
 from smartbkg_tf.settings.filtering import CostSettings
 
@@ -22,7 +24,9 @@ class MetricsSettings:
 
     bootstrap: int = Field(default=200, ge=10)
     seed: int = Field(default=0, ge=0)
-    efficiencies: list[float] = Field(default_factory=lambda: [0.99, 0.95, 0.9, 0.8, 0.5])
+    efficiencies: list[Annotated[float, Field(gt=0, le=1)]] = Field(
+        default_factory=lambda: [0.99, 0.95, 0.9, 0.8, 0.5]
+    )
     cost: CostSettings = Field(default_factory=CostSettings)
 
 

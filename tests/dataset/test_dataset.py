@@ -23,6 +23,7 @@ from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.settings.encoding import EncodingSettings
 from smartbkg_tf.settings.errors import ConfigurationError, InputError
 from tests.datasets import make_dataset, write_dataset
+from tests.encoding.tables import particle, table_of
 from tests.samples import make_events
 
 SKIMS = ("fei_hadronic_b0", "other")
@@ -104,6 +105,18 @@ def test_ragged_storage_cuts_nothing_on_disk_and_padded_says_so(tmp_path: Path) 
     assert cut == ragged.information["truncated"]
     assert cut["particles"] > 0
     assert cut["tokens"] > 0
+
+
+@pytest.mark.parametrize("storage", ["ragged", "padded"])
+def test_mothers_beyond_the_readers_length_are_none(tmp_path: Path, storage: str) -> None:
+    # In no generator a mother stands behind its daughter; where one does, it must not point
+    # into the padding, at any length.
+    event = [particle(211, 2), particle(511), particle(-411, 1), particle(22, 2)]
+    table = table_of([event] * 4, labels={"a": [0, 1, 0, 1]})
+    dataset = open_dataset(write_dataset(tmp_path, table, storage=storage, max_particles=6))
+    for length, expected in ((2, [-1, -1]), (3, [2, -1, 1]), (6, [2, -1, 1, 2, -1, -1])):
+        found = dataset.batch([0, 1, 2, 3], ["mother_index_input"], length)
+        assert found["mother_index_input"].tolist() == [expected] * 4
 
 
 def test_positions_outside_are_refused(dataset: Dataset) -> None:

@@ -16,9 +16,10 @@ from smartbkg_tf.evaluation.paired import auc_differences
 from smartbkg_tf.evaluation.results import evaluate_predictions
 from smartbkg_tf.filtering.predictions import PredictionsWriter, read_predictions
 from smartbkg_tf.filtering.rules import SamplingRule, decide, random_numbers
+from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.files import write_json
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.settings.errors import InputError, OutputError
+from smartbkg_tf.settings.errors import ConfigurationError, InputError, OutputError
 from smartbkg_tf.settings.evaluation import EvaluateSettings, MetricsSettings
 
 FAST = MetricsSettings(bootstrap=20)
@@ -227,3 +228,15 @@ def test_names_are_short_and_different() -> None:
     assert len(set(same)) == 2
     # A dot in a folder's name is no suffix.
     assert unique_names([Path("/s/lr=0.1"), Path("/s/lr=0.2")]) == ["lr=0.1", "lr=0.2"]
+
+
+def test_settings_as_written_in_conf() -> None:
+    given = ["runs=[a,b]", "output=o"]
+    composed = compose_settings("evaluate", EvaluateSettings, given)
+    assert composed == EvaluateSettings(runs=["a", "b"], output="o")
+    with pytest.raises(ConfigurationError, match=r"did you mean 'bootstrap'"):
+        compose_settings("evaluate", EvaluateSettings, [*given, "metrics.bootstrp=3"])
+    with pytest.raises(ConfigurationError, match=r"runs: a value is needed"):
+        compose_settings("evaluate", EvaluateSettings, ["output=o"])
+    with pytest.raises(ConfigurationError, match="less than or equal to 1"):
+        compose_settings("evaluate", EvaluateSettings, [*given, "metrics.efficiencies=[1.5]"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -332,3 +334,24 @@ def test_a_sweep_over_models_is_a_sweep_over_paths() -> None:
         "seed=1",
     ]
     assert with_model_as_value(["model=[", "model.x=1"]) == ["model=[", "model.x=1"]
+
+
+def test_command_line(trained: Trained, tmp_path: Path) -> None:
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "smartbkg_tf.apply", f"input={trained.tables}"]
+        return subprocess.run(
+            [*command, *arguments], capture_output=True, text=True, check=False, cwd=tmp_path
+        )
+
+    # model= is a path here, although conf/model is a group of Hydra.
+    done = call(
+        f"model={trained.run.path}", "output=new/p.parquet", "method=threshold", "threshold=0.0"
+    )
+    assert done.returncode == 0, done.stderr
+    frame = pd.read_parquet(tmp_path / "new" / "p.parquet")
+    assert (frame[f"kept_{FIRST}"] == (frame[f"score_{FIRST}"] >= 0)).all()
+    assert [file.name for file in tmp_path.iterdir()] == ["new"]  # no litter of Hydra
+    failed = call("model=no_such_run", "output=q.parquet")
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: no_such_run: the run directory does not exist")
+    assert "Traceback" not in failed.stderr

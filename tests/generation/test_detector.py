@@ -7,22 +7,20 @@ import pytest
 import yaml
 
 from smartbkg_tf.events.table import EventTable
-from smartbkg_tf.generation.detector import (
-    calorimeter_direction,
-    photon_efficiency,
-    reconstruct,
-    track_efficiency,
-)
-from smartbkg_tf.generation.extract import Record, extract
+from smartbkg_tf.generation.calorimeter import calorimeter_direction, photon_efficiency
+from smartbkg_tf.generation.detector import reconstruct
+from smartbkg_tf.generation.extract import extract
+from smartbkg_tf.generation.record import Record
+from smartbkg_tf.generation.tracking import track_efficiency
 from smartbkg_tf.runtime.command import configuration_directory
 from smartbkg_tf.settings.base import validate
-from smartbkg_tf.settings.errors import ConfigurationError
-from smartbkg_tf.settings.generation import (
+from smartbkg_tf.settings.detector import (
     BackgroundSettings,
     ClusterSettings,
     DetectorSettings,
     TrackSettings,
 )
+from smartbkg_tf.settings.errors import ConfigurationError
 
 MASS = {
     11: 0.000511,
@@ -38,7 +36,7 @@ QUIET = BackgroundSettings(clusters=0.0, tracks=0.0)
 
 
 def beam(code, n, momentum, theta=90.0, phi=0.3, place=(0.0, 0.0, 0.0)) -> EventTable:
-    """n events of one particle."""
+    """N events of one particle."""
     angle = np.radians(theta)
     p = momentum * np.array(
         [np.sin(angle) * np.cos(phi), np.sin(angle) * np.sin(phi), np.cos(angle)]
@@ -54,7 +52,7 @@ def beam(code, n, momentum, theta=90.0, phi=0.3, place=(0.0, 0.0, 0.0)) -> Event
         np.full(n, MASS[abs(code)]),
         np.tile([*np.array(place) * 10.0, 0.0], (n, 1)),
     )
-    keys = {k: zero for k in ("experiment", "run", "event", "production")}
+    keys = dict.fromkeys(("experiment", "run", "event", "production"), zero)
     return extract(record, np.zeros((n, 3)), 1e3, (-1e3, 1e3), keys, 0)
 
 
@@ -250,8 +248,8 @@ def test_no_events_is_no_problem(detector, mixed):
 def test_a_matrix_that_does_not_sum_to_one_is_refused(detector):
     values = {"matrix": {k: dict(v) for k, v in detector.identification.matrix.items()}}
     values["matrix"]["pion"]["kaon"] = 0.5
-    with pytest.raises(ConfigurationError, match="'pion' sums to 1.46"):
+    with pytest.raises(ConfigurationError, match=r"'pion' sums to 1.46"):
         validate(type(detector.identification), values)
     values["matrix"]["pion"] = {"kaons": 1.0}
-    with pytest.raises(ConfigurationError, match="did you mean 'kaon'"):
+    with pytest.raises(ConfigurationError, match=r"did you mean 'kaon'"):
         validate(type(detector.identification), values)

@@ -6,13 +6,12 @@ import pytest
 from smartbkg_tf.events.table import EVENT_TYPES, PARTICLE_COLUMNS
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.generation.extract import (
-    Record,
     charges_of,
     extract,
     is_parton_or_string,
-    join_records,
     without_radiation,
 )
+from smartbkg_tf.generation.record import Record, join_records
 
 
 def record(rows, vertices=None):

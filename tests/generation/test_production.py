@@ -174,6 +174,25 @@ def test_overwrite_replaces_them(copy):
     np.testing.assert_array_equal(read(files[0]).keys["production"], 20)
 
 
+def test_two_runs_into_one_folder_keep_each_others_record(copy):
+    """Another run records its table while this one is at work."""
+    settings = chosen(copy, "event_type=mixed")
+    tasks = production.plan_chunks(settings)
+    early = production.Manifest(copy, settings)
+    early.chunks = {}  # as if it had been opened before the others were made
+    report = production.run_task(tasks[0], copy)
+    early.add(tasks[0], report)
+    assert len(production.Manifest(copy, settings).chunks) == 6
+
+
+def test_a_damaged_record_is_no_licence_to_replace(copy):
+    (copy / "production.json").write_text("{")
+    with pytest.raises(OutputError, match="other settings"):
+        produce(chosen(copy))
+    files = produce(chosen(copy, "overwrite=true", "n_events=100"))
+    assert [f.name for f in files] == ["mixed_00000.h5"]
+
+
 def test_tables_of_unknown_origin_are_not_replaced(tmp_path):
     foreign = tmp_path / "mixed_00000.h5"
     foreign.write_text("mine")
@@ -303,6 +322,16 @@ def test_mdst_labels_come_from_the_list_of_passing_events(tmp_path):
     assert set(read(file).labels) == {"fei_hadronic_b0"}
     with pytest.raises(UserError, match=r"stands for one skim.*\n.*source.skim_name"):
         produce(from_mdst(tmp_path / "c", flags, "skim=all"))
+
+
+@needs_mdst
+def test_a_changed_list_of_passing_events_makes_new_labels(tmp_path):
+    keys = np.array([[0, 0, number, 0] for number in (1, 2, 3)])
+    flags = [f"skim_files={tmp_path}/pass.npy"]
+    for chosen_keys in (keys, keys[:2]):
+        np.save(tmp_path / "pass.npy", chosen_keys)
+        (file,) = produce(from_mdst(tmp_path / "tables", *flags))
+        assert read(file).labels["fei_hadronic_b0"].sum() == len(chosen_keys)
 
 
 @needs_mdst

@@ -6,15 +6,11 @@ import numpy as np
 import pytest
 
 from smartbkg_tf.events.table import EVENT_TYPES
+from smartbkg_tf.generation.b_pairs import b_momenta, oscillate
 from smartbkg_tf.generation.beams import boost, nominal_collision, random_collisions
 from smartbkg_tf.generation.chunks import engine_for, generate_events
-from smartbkg_tf.generation.pythia import (
-    Failures,
-    PythiaEngine,
-    b_momenta,
-    oscillate,
-    read_batch,
-)
+from smartbkg_tf.generation.pythia import Failures, PythiaEngine
+from smartbkg_tf.generation.record import read_batch
 from smartbkg_tf.settings.errors import UserError
 from smartbkg_tf.settings.generation import EVENT_TYPE_NAMES, BeamSettings, PythiaSource
 
@@ -224,7 +220,7 @@ def test_too_many_failures_end_with_a_message(monkeypatch, source):
 
     engine = engine_for("charged", source)
     monkeypatch.setattr(module, "MOMENTUM_TOLERANCE", -1.0)
-    with pytest.raises(UserError, match="charged events failed.*four-momentum"):
+    with pytest.raises(UserError, match=r"charged events failed.*four-momentum"):
         engine.generate(10_000, 1, np.random.default_rng(1), Failures())
 
 
@@ -236,7 +232,7 @@ def test_without_pythia_the_error_says_what_to_install(monkeypatch, source):
 
 def test_beams_below_the_threshold_are_refused(own_cache):
     weak = PythiaSource(beams=BeamSettings(energy_her=6.0))
-    with pytest.raises(UserError, match="no B pairs"):
+    with pytest.raises(UserError, match=r"no B pairs"):
         PythiaEngine("mixed", weak)
 
 

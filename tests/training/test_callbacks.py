@@ -24,6 +24,10 @@ from smartbkg_tf.training.callbacks import FollowEpochs, SaveBest, SaveLast, Sto
 from smartbkg_tf.training.report import EpochReport
 
 
+#: Keras 3.15 calls np.array on its variables in a way that NumPy 2 warns about.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
 def tiny_model() -> keras.Model:
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))

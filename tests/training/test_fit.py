@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import math
 import shutil
 from pathlib import Path
@@ -25,6 +26,9 @@ from smartbkg_tf.training.weights import count_labels, training_weights, validat
 from tests.datasets import write_dataset
 from tests.samples import make_events
 from tests.training.samples import tiny_settings
+
+#: Keras 3.15 calls np.array on its variables in a way that NumPy 2 warns about.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 def history(run: RunDirectory) -> list[dict[str, float]]:
@@ -155,7 +159,7 @@ def test_a_network_learns_and_stops_early(dataset_path: Path, tmp_path: Path) ->
     assert len(rows) < 40
     assert yaml.safe_load(run.metadata.read_text())["result"]["stopped_early"] is True
     # The plateau schedule followed the validation events.
-    for before, after in zip(rows[:-1], rows[1:], strict=True):
+    for before, after in itertools.pairwise(rows):
         best = max(row["val_auc"] for row in rows[: rows.index(before) + 1])
         lowered = after["learning_rate"] < before["learning_rate"] * 0.99
         first_best = next(r for r in rows if r["val_auc"] == best)
@@ -182,9 +186,7 @@ def test_one_class_is_refused_before_anything_is_written(
     tmp_path: Path, label: int, words: str
 ) -> None:
     path = one_class(tmp_path / "data", label)
-    with pytest.raises(
-        InputError, match=rf"training events have {words} event of 'fei_hadronic_b0'"
-    ):
+    with pytest.raises(InputError, match=f"training events have {words} event of"):
         fit(tiny_settings(path, tmp_path / "run"), open_dataset(path))
     assert not (tmp_path / "run").exists()
 

@@ -148,7 +148,7 @@ def test_a_users_own_skim_is_found_by_its_target(mixed, everything):
 
 def test_mistakes_in_a_skim_are_named(everything):
     target = f"{ManyTracks.__module__}.ManyTracks"
-    with pytest.raises(ConfigurationError, match="minimum_track: .*did you mean 'minimum_tracks'"):
+    with pytest.raises(ConfigurationError, match=r"minimum_track: .*did you mean 'minimum_tracks'"):
         make_skims({"busy": {"_target_": target, "minimum_track": 9}})
     base = [f"+skim.busy._target_={target}"]
     composed = compose_settings("produce", ProduceSettings, base)

@@ -1,0 +1,167 @@
+"""Clusters of the calorimeter: photons, neutral hadrons, and what charged particles leave."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from smartbkg_tf.generation.particles import Generated, direction_of, inside, reflected
+from smartbkg_tf.generation.reconstruction import SPECIES_MASS, Clusters, Floats, Integers
+from smartbkg_tf.settings.detector import ClusterSettings
+
+_ELECTRON, _PION = 0, 2
+_K_LONG, _NEUTRON = 130, 2112
+
+
+def calorimeter_direction(place: Floats, momentum: Floats) -> Floats:
+    """Where a neutral particle hits the calorimeter, seen from the interaction point.
+
+    The inner faces of Belle II's calorimeter: barrel radius 125 cm, end caps at z = 196
+    and -102 cm (Belle II TDR, arXiv:1011.0352, chapter 9).
+
+    Parameters
+    ----------
+    place : numpy.ndarray [n, 3]
+        Production vertex, cm; inside the calorimeter.
+    momentum : numpy.ndarray [n, 3]
+        GeV.
+
+    Returns
+    -------
+    numpy.ndarray [n, 3]
+        Unit vectors.
+    """
+    unit = momentum / np.linalg.norm(momentum, axis=1, keepdims=True)
+    a = np.sum(unit[:, :2] ** 2, axis=1)
+    b = np.sum(unit[:, :2] * place[:, :2], axis=1)
+    c = np.sum(place[:, :2] ** 2, axis=1) - 125.0**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        barrel = (-b + np.sqrt(np.maximum(b * b - a * c, 0.0))) / a
+        forward = (196.0 - place[:, 2]) / unit[:, 2]
+        backward = (-102.0 - place[:, 2]) / unit[:, 2]
+    ways = np.stack([barrel, forward, backward])
+    ways[~(ways > 0)] = np.inf
+    hit = place + np.min(ways, axis=0)[:, None] * unit
+    result: Floats = hit / np.linalg.norm(hit, axis=1, keepdims=True)
+    return result
+
+
+def smeared_energy(
+    energy: Floats, settings: ClusterSettings, random: np.random.Generator
+) -> Floats:
+    """Measured energy of electromagnetic showers."""
+    n = len(energy)
+    positive = np.maximum(energy, 1e-6)
+    error = np.sqrt(
+        (settings.noise / positive) ** 2
+        + (settings.stochastic / positive**0.25) ** 2
+        + settings.constant**2
+    )
+    leaks = random.random(n) < settings.tail_fraction
+    lost = np.where(leaks, np.minimum(random.exponential(settings.tail_scale, n), 0.9), 0.0)
+    # Below some MeV the noise term exceeds one: such photons are under any threshold.
+    return positive * np.maximum(1.0 - lost + error * random.standard_normal(n), 0.0)
+
+
+def smeared_direction(
+    direction: Floats, energy: Floats, settings: ClusterSettings, random: np.random.Generator
+) -> tuple[Floats, Floats]:
+    theta = np.arccos(np.clip(direction[:, 2], -1.0, 1.0))
+    phi = np.arctan2(direction[:, 1], direction[:, 0])
+    error = settings.angle / np.sqrt(np.maximum(energy, 1e-3))
+    sine = np.maximum(np.sin(theta), 0.05)
+    theta = reflected(theta + error * random.standard_normal(len(energy)))
+    phi = phi + error / sine * random.standard_normal(len(energy))
+    return direction_of(theta, phi), theta
+
+
+def photon_efficiency(energy: Floats, settings: ClusterSettings) -> Floats:
+    """Probability that a photon inside the acceptance becomes a cluster.
+
+    Parameters
+    ----------
+    energy : numpy.ndarray [n]
+        Generated energy, GeV.
+    settings : ClusterSettings
+        The numbers.
+
+    Returns
+    -------
+    numpy.ndarray [n]
+        ``plateau (1 - exp(-(E - threshold) / turn_on))`` above the threshold, else 0.
+    """
+    above = np.maximum(energy - settings.threshold, 0.0)
+    return settings.plateau * (1.0 - np.exp(-above / settings.turn_on))
+
+
+def photon_clusters(
+    photons: Generated, settings: ClusterSettings, random: np.random.Generator
+) -> Clusters:
+    n = len(photons)
+    rho = np.hypot(photons.place[:, 0], photons.place[:, 1])
+    seen = random.random(n) < photon_efficiency(photons.energy, settings)
+    energy = smeared_energy(photons.energy, settings, random)
+    direction, theta = smeared_direction(
+        calorimeter_direction(photons.place, photons.momentum), photons.energy, settings, random
+    )
+    seen &= (rho < settings.inner_radius) & (energy > settings.threshold)
+    seen &= inside(theta, settings.minimum_angle, settings.maximum_angle)
+    return Clusters(photons.event[seen], energy[seen], direction[seen], photons.row[seen])
+
+
+def hadron_clusters(
+    hadrons: Generated, settings: ClusterSettings, random: np.random.Generator
+) -> Clusters:
+    n = len(hadrons)
+    long = np.abs(hadrons.code) == _K_LONG
+    probability = np.where(long, settings.k_long, settings.neutron)
+    seen = random.random(n) < probability
+    # An antineutron annihilates: its mass counts.
+    visible = np.where(hadrons.code == _NEUTRON, hadrons.energy - 0.9395654, hadrons.energy)
+    energy = random.exponential(1.0, n) * settings.hadron_energy * np.maximum(visible, 1e-6)
+    energy = np.minimum(energy, visible)
+    direction, theta = smeared_direction(
+        calorimeter_direction(hadrons.place, hadrons.momentum), energy, settings, random
+    )
+    rho = np.hypot(hadrons.place[:, 0], hadrons.place[:, 1])
+    seen &= (energy > settings.threshold) & (rho < settings.inner_radius)
+    seen &= inside(theta, settings.minimum_angle, settings.maximum_angle)
+    return Clusters(hadrons.event[seen], energy[seen], direction[seen], hadrons.row[seen])
+
+
+def matched_clusters(
+    particles: Generated,
+    true: Integers,
+    pt: Floats,
+    theta: Floats,
+    settings: ClusterSettings,
+    random: np.random.Generator,
+) -> tuple[Floats, Clusters]:
+    """Energies of the clusters matched to tracks, and split-off clusters."""
+    n = len(particles)
+    reaches = (pt > settings.minimum_track_pt) & inside(
+        theta, settings.minimum_angle, settings.maximum_angle
+    )
+    ionising = settings.minimum_ionising + settings.minimum_ionising_spread * (
+        # Moyal's approximation of the Landau distribution: minus the logarithm of chi^2.
+        -np.log(np.maximum(random.standard_normal(n) ** 2, 1e-12))
+    )
+    kinetic = particles.energy - SPECIES_MASS[true]
+    hadron = true >= _PION
+    showers = hadron & (random.random(n) < settings.hadron_shower)
+    fraction = random.uniform(0.2, 0.9, n)
+    energy = np.where(showers, fraction * kinetic, np.minimum(ionising, kinetic))
+    smeared = smeared_energy(particles.energy, settings, random)
+    energy = np.where(true == _ELECTRON, smeared, energy)
+    energy = np.where(reaches & (energy > settings.threshold), energy, 0.0)
+
+    splits = reaches & showers & (random.random(n) < settings.split_off)
+    extra = settings.threshold + random.exponential(settings.split_off_energy, n)
+    spread = random.normal(0.0, 0.15, (n, 2))
+    phi = np.arctan2(particles.momentum[:, 1], particles.momentum[:, 0])
+    clusters = Clusters(
+        event=particles.event[splits],
+        energy=extra[splits],
+        direction=direction_of(reflected(theta + spread[:, 0]), phi + spread[:, 1])[splits],
+        particle=particles.row[splits],
+    )
+    return energy, clusters

@@ -1,0 +1,139 @@
+"""Pythia's event record as flat columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+#: PDG code of the Y(4S).
+UPSILON_4S = 300553
+
+
+@dataclass
+class Record:
+    """Rows of Pythia's event record, of many events, as flat columns.
+
+    Parameters
+    ----------
+    code, status, mother : numpy.ndarray [n]
+        int64; `mother` is the row of the first mother in these columns, -1 for none.
+    event : numpy.ndarray [n]
+        int64 number of the event; -1 for rows of no event.
+    momentum : numpy.ndarray [n, 4]
+        (px, py, pz, E), GeV, laboratory.
+    mass : numpy.ndarray [n]
+        GeV.
+    vertex : numpy.ndarray [n, 4]
+        Production (x, y, z, ct), mm, laboratory, relative to the interaction.
+    """
+
+    code: Integers
+    status: Integers
+    mother: Integers
+    event: Integers
+    momentum: Floats
+    mass: Floats
+    vertex: Floats
+
+    def __len__(self) -> int:
+        """Count rows."""
+        return len(self.code)
+
+    @property
+    def final(self) -> npt.NDArray[np.bool_]:
+        """Rows of particles that do not decay [n]."""
+        return self.status > 0
+
+
+def join_records(records: Sequence[Record]) -> Record:
+    """Put records one after the other; events keep their numbers.
+
+    Parameters
+    ----------
+    records : sequence of Record
+        At least one.
+
+    Returns
+    -------
+    Record
+        All rows.
+    """
+    starts = np.cumsum([0] + [len(record) for record in records])
+    joined = {
+        f.name: np.concatenate([getattr(record, f.name) for record in records])
+        for f in fields(Record)
+    }
+    joined["mother"] = np.concatenate(
+        [
+            np.where(record.mother >= 0, record.mother + start, -1)
+            for record, start in zip(records, starts, strict=False)
+        ]
+    )
+    return Record(**joined)
+
+
+def read_batch(batch: Any, *, pairs: bool) -> Record:
+    """Read the arrays that ``Pythia.nextBatch`` returns.
+
+    Parameters
+    ----------
+    batch : awkward.Array
+        Events with the field ``prt``.
+    pairs : bool
+        True: one entry that holds many events, one for each Y(4S). False: one event per entry.
+
+    Returns
+    -------
+    Record
+        In Pythia's frame.
+    """
+    listing = batch.layout.content("prt")
+    offsets = np.asarray(listing.offsets.data, dtype=np.int64)
+    start, stop = int(offsets[0]), int(offsets[-1])
+    content = listing.content
+
+    def column(name: str, inside: Any = content) -> npt.NDArray[np.generic]:
+        return np.asarray(inside.content(name).data)[start:stop]
+
+    n = stop - start
+    momentum = np.stack([column(c, content.content("p")) for c in ("px", "py", "pz", "e")], axis=-1)
+    vertex = np.zeros((n, 4))
+    option = content.content("vProd")
+    index = np.asarray(option.index.data)[start:stop]
+    has = index >= 0
+    for i, name in enumerate(("px", "py", "pz", "e")):
+        vertex[has, i] = np.asarray(option.content.content(name).data)[index[has]]
+
+    entry = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    first = column("mother1").astype(np.int64)
+    # Row 0 of each entry is the system as a whole: nobody's mother.
+    mother = np.where(first > 0, first + (offsets[:-1] - start)[entry], -1)
+    code = column("id").astype(np.int64)
+    if pairs:
+        root = np.where(mother >= 0, mother, np.arange(n))
+        while True:
+            further = root[root]
+            if np.array_equal(further, root):
+                break
+            root = further
+        number = np.where(code == UPSILON_4S, np.cumsum(code == UPSILON_4S) - 1, -1)
+        event = number[root]
+    else:
+        event = entry.copy()
+        event[offsets[:-1] - start] = -1
+    return Record(
+        code=code,
+        status=column("status").astype(np.int64),
+        mother=mother,
+        event=event,
+        momentum=momentum,
+        mass=np.array(column("m"), dtype=np.float64),
+        vertex=vertex,
+    )
