@@ -48,7 +48,22 @@ def calorimeter_direction(place: Floats, momentum: Floats) -> Floats:
 def smeared_energy(
     energy: Floats, settings: ClusterSettings, random: np.random.Generator
 ) -> Floats:
-    """Measured energy of electromagnetic showers."""
+    """Draw the measured energies of electromagnetic showers.
+
+    Parameters
+    ----------
+    energy : numpy.ndarray [n]
+        Generated, GeV.
+    settings : ClusterSettings
+        The numbers.
+    random : numpy.random.Generator
+        Source of random numbers.
+
+    Returns
+    -------
+    numpy.ndarray [n]
+        GeV.
+    """
     n = len(energy)
     positive = np.maximum(energy, 1e-6)
     error = np.sqrt(
@@ -65,6 +80,24 @@ def smeared_energy(
 def smeared_direction(
     direction: Floats, energy: Floats, settings: ClusterSettings, random: np.random.Generator
 ) -> tuple[Floats, Floats]:
+    """Draw measured directions.
+
+    Parameters
+    ----------
+    direction : numpy.ndarray [n, 3]
+        Generated unit vectors.
+    energy : numpy.ndarray [n]
+        GeV.
+    settings : ClusterSettings
+        The numbers.
+    random : numpy.random.Generator
+        Source of random numbers.
+
+    Returns
+    -------
+    tuple of numpy.ndarray [n, 3] and numpy.ndarray [n]
+        Unit vectors and their polar angles, rad.
+    """
     theta = np.arccos(np.clip(direction[:, 2], -1.0, 1.0))
     phi = np.arctan2(direction[:, 1], direction[:, 0])
     error = settings.angle / np.sqrt(np.maximum(energy, 1e-3))
@@ -96,6 +129,22 @@ def photon_efficiency(energy: Floats, settings: ClusterSettings) -> Floats:
 def photon_clusters(
     photons: Generated, settings: ClusterSettings, random: np.random.Generator
 ) -> Clusters:
+    """Draw the clusters of photons.
+
+    Parameters
+    ----------
+    photons : Generated
+        Generated photons.
+    settings : ClusterSettings
+        The numbers.
+    random : numpy.random.Generator
+        Source of random numbers.
+
+    Returns
+    -------
+    Clusters
+        Those that are seen.
+    """
     n = len(photons)
     rho = np.hypot(photons.place[:, 0], photons.place[:, 1])
     seen = random.random(n) < photon_efficiency(photons.energy, settings)
@@ -111,6 +160,22 @@ def photon_clusters(
 def hadron_clusters(
     hadrons: Generated, settings: ClusterSettings, random: np.random.Generator
 ) -> Clusters:
+    """Draw the clusters of K_L and neutrons.
+
+    Parameters
+    ----------
+    hadrons : Generated
+        Generated neutral hadrons.
+    settings : ClusterSettings
+        The numbers.
+    random : numpy.random.Generator
+        Source of random numbers.
+
+    Returns
+    -------
+    Clusters
+        Those that are seen.
+    """
     n = len(hadrons)
     long = np.abs(hadrons.code) == _K_LONG
     probability = np.where(long, settings.k_long, settings.neutron)
@@ -136,7 +201,26 @@ def matched_clusters(
     settings: ClusterSettings,
     random: np.random.Generator,
 ) -> tuple[Floats, Clusters]:
-    """Energies of the clusters matched to tracks, and split-off clusters."""
+    """Draw the energies of the clusters matched to tracks, and split-off clusters.
+
+    Parameters
+    ----------
+    particles : Generated
+        Charged particles with a track.
+    true : numpy.ndarray [n]
+        Position in `SPECIES`.
+    pt, theta : numpy.ndarray [n]
+        Generated transverse momentum, GeV, and polar angle, rad.
+    settings : ClusterSettings
+        The numbers.
+    random : numpy.random.Generator
+        Source of random numbers.
+
+    Returns
+    -------
+    tuple of numpy.ndarray [n] and Clusters
+        Energies, GeV (0: no cluster), and the clusters without a track.
+    """
     n = len(particles)
     reaches = (pt > settings.minimum_track_pt) & inside(
         theta, settings.minimum_angle, settings.maximum_angle

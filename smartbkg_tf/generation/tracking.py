@@ -46,7 +46,22 @@ def track_efficiency(pt: Floats, theta: Floats, rho: Floats, settings: TrackSett
 def charged_particles(
     all_particles: Generated, settings: DetectorSettings, random: np.random.Generator
 ) -> tuple[Tracks, Clusters]:
-    """Tracks of charged particles, and the clusters split off by hadron showers."""
+    """Draw the tracks of charged particles, and the clusters that hadron showers split off.
+
+    Parameters
+    ----------
+    all_particles : Generated
+        Charged particles.
+    settings : DetectorSettings
+        The detector.
+    random : numpy.random.Generator
+        Source of random numbers.
+
+    Returns
+    -------
+    tuple of Tracks and Clusters
+        Those that are seen.
+    """
     tracking = settings.tracks
     pt = np.hypot(all_particles.momentum[:, 0], all_particles.momentum[:, 1])
     theta = np.arctan2(pt, all_particles.momentum[:, 2])

@@ -20,6 +20,7 @@ from typing import Any, Generic, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from smartbkg_tf.runtime.overrides import paths_as_values
 from smartbkg_tf.settings.base import CommandSettings, validate
 from smartbkg_tf.settings.errors import ConfigurationError, UserError, did_you_mean
 
@@ -173,11 +174,14 @@ class Command(Generic[S]):
     run : callable
         Takes the checked settings and does the work; what it returns is handed to
         Hydra (sweepers optimise it).
+    paths : tuple of str, default ()
+        Keys that hold a path although a configuration group has the same name.
     """
 
     name: str
     settings_class: type[S]
     run: Callable[[S], Any]
+    paths: tuple[str, ...] = ()
 
     def __call__(self) -> None:
         """Check the configuration, then run the job, or each job of a sweep.
@@ -187,7 +191,7 @@ class Command(Generic[S]):
         SystemExit
             With the exit codes of this module.
         """
-        argv = sys.argv[1:]
+        argv = sys.argv[1:] = paths_as_values(sys.argv[1:], self.paths)
         _end_cleanly_when_terminated()
         debug = "debug=true" in (text.lower() for text in argv)
         if "--help" in argv or "-h" in argv:
@@ -232,7 +236,9 @@ class Command(Generic[S]):
         return help_text(self.name, description, argv, configuration_directory())
 
 
-def command(name: str, cls: type[S], run: Callable[[S], Any]) -> Command[S]:
+def command(
+    name: str, cls: type[S], run: Callable[[S], Any], paths: tuple[str, ...] = ()
+) -> Command[S]:
     """Make the entry point of a command.
 
     Parameters
@@ -243,13 +249,15 @@ def command(name: str, cls: type[S], run: Callable[[S], Any]) -> Command[S]:
         Its settings class.
     run : callable
         Takes the checked settings and does the work.
+    paths : tuple of str, default ()
+        Keys that hold a path although a configuration group has the same name.
 
     Returns
     -------
     Command
         Call it without arguments.
     """
-    return Command(name, cls, run)
+    return Command(name, cls, run, paths)
 
 
 def _end_cleanly_when_terminated() -> None:

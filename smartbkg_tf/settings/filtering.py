@@ -139,7 +139,7 @@ class ApplySettings(CommandSettings):
     @field_validator("model", mode="before")
     @classmethod
     def _path_of_mapping(cls, model: Any) -> Any:
-        # How the command line has to write it, see `smartbkg_tf.apply`.
+        # How the command line has to write it, see `smartbkg_tf.runtime.overrides`.
         if isinstance(model, dict) and set(model) == {"path"}:
             return model["path"]
         return model

@@ -154,7 +154,8 @@ class TrainingSettings:
     device : {"auto", "cpu", "gpu"}
         "auto" uses all GPUs there are; "gpu" fails early when there is none.
     deterministic : bool, default True
-        Same seed, same history, on a GPU too (some operations are slower there).
+        Same seed, same history, on a GPU too (some operations are slower there). Without
+        effect together with `xla`, which repeats itself on a CPU anyway.
     progress : bool, default True
         Show progress inside an epoch.
     """

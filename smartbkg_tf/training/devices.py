@@ -56,6 +56,21 @@ def _visible_gpus(training: TrainingSettings) -> list[Any]:
     return list(gpus)
 
 
+def _set_determinism(training: TrainingSettings) -> None:
+    """Make every operation repeat itself, or take that back for XLA.
+
+    Keras does not compile with XLA while TensorFlow is told to be deterministic. On a CPU
+    compiled steps repeat themselves anyway.
+    """
+    from tensorflow.python.framework import config
+
+    if training.deterministic and not training.xla:
+        config.enable_op_determinism()
+    else:
+        # An earlier run of the same process, in a sweep, may have switched it on.
+        config.disable_op_determinism()
+
+
 @contextlib.contextmanager
 def device_scope(training: TrainingSettings) -> Iterator[Any]:
     """Set seeds, determinism, precision and the distribution strategy.
@@ -83,8 +98,7 @@ def device_scope(training: TrainingSettings) -> Iterator[Any]:
     gpus = _visible_gpus(training)
     keras.backend.clear_session()
     keras.utils.set_random_seed(training.seed)
-    if training.deterministic:
-        tf.config.experimental.enable_op_determinism()
+    _set_determinism(training)
     if len(gpus) > 1:
         strategy: Any = tf.distribute.MirroredStrategy()
     elif training.device == "cpu":

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from smartbkg_tf.apply import with_model_as_value
+from smartbkg_tf.config import command_named
 from smartbkg_tf.events.flags import read_passing_keys
 from smartbkg_tf.events.hdf5 import write_hdf5
 from smartbkg_tf.events.parquet import write_parquet
@@ -20,6 +20,7 @@ from smartbkg_tf.filtering.apply import apply, fit_filter, predict_split
 from smartbkg_tf.filtering.predictions import read_predictions
 from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.runtime.command import compose_settings
+from smartbkg_tf.runtime.overrides import paths_as_values
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.errors import ConfigurationError, InputError, OutputError
 from smartbkg_tf.settings.filtering import ApplySettings
@@ -298,12 +299,16 @@ def test_settings_are_checked_together(overrides: list[str], words: str) -> None
         compose_settings(
             "apply",
             ApplySettings,
-            with_model_as_value(["model=m", "input=i", "output=p.parquet", *overrides]),
+            as_values(["model=m", "input=i", "output=p.parquet", *overrides]),
         )
 
 
+def as_values(arguments: list[str]) -> list[str]:
+    return paths_as_values(arguments, command_named("apply").paths)
+
+
 def test_settings_as_written_in_conf() -> None:
-    given = with_model_as_value(["model=m", "input=i", "output=p.parquet"])
+    given = as_values(["model=m", "input=i", "output=p.parquet"])
     composed = compose_settings("apply", ApplySettings, given)
     assert composed == ApplySettings(model="m", input="i", output="p.parquet")
     zero = compose_settings("apply", ApplySettings, [*given, "method=threshold", "threshold=0.0"])
@@ -323,17 +328,17 @@ def test_settings_as_written_in_conf() -> None:
 )
 def test_model_is_a_path_and_no_choice_of_a_network(written: str, path: str) -> None:
     # conf/model is a group of Hydra: `train model=resnet`.
-    overrides = with_model_as_value([written, "input=i", "output=p.parquet"])
+    overrides = as_values([written, "input=i", "output=p.parquet"])
     assert compose_settings("apply", ApplySettings, overrides).model == path
 
 
 def test_a_sweep_over_models_is_a_sweep_over_paths() -> None:
-    assert with_model_as_value(["--multirun", "model=a,b/c", "seed=1"]) == [
+    assert as_values(["--multirun", "model=a,b/c", "seed=1"]) == [
         "--multirun",
         'model={path:"a"},{path:"b/c"}',
         "seed=1",
     ]
-    assert with_model_as_value(["model=[", "model.x=1"]) == ["model=[", "model.x=1"]
+    assert as_values(["model=[", "model.x=1"]) == ["model=[", "model.x=1"]
 
 
 def test_command_line(trained: Trained, tmp_path: Path) -> None:

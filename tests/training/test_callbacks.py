@@ -23,7 +23,6 @@ from smartbkg_tf.settings.errors import UserError
 from smartbkg_tf.training.callbacks import FollowEpochs, SaveBest, SaveLast, StopOnNaN, improves
 from smartbkg_tf.training.report import EpochReport
 
-
 #: Keras 3.15 calls np.array on its variables in a way that NumPy 2 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from smartbkg_tf.runtime.command import compose, compose_settings, configuration_directory
+from smartbkg_tf.runtime.command import compose_settings, configuration_directory
 from smartbkg_tf.runtime.run_directory import open_run
 from smartbkg_tf.settings.training import TrainSettings
 from smartbkg_tf.train import main
 from tests.training.samples import TINY
-
 
 #: Keras 3.15 calls np.array on its variables in a way that NumPy 2 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -70,14 +70,20 @@ def test_sweep(command, dataset_path: Path, tmp_path: Path) -> None:  # type: ig
     assert (folder / "table.txt").read_text() in "\n".join(lines)
     for name in runs:
         config = yaml.safe_load((folder / name / "config.yaml").read_text())
-        assert config["run_dir"] == str(Path("my_sweep") / name)
+        assert Path(config["run_dir"]) == folder / name
 
 
 def test_default_folder_of_a_sweep() -> None:
-    config = compose("train", ["hydra.mode=MULTIRUN"])
-    assert "run_dir" in config
-    values = (configuration_directory() / "train.yaml").read_text()
-    assert "sweeps/" in values
+    from hydra import compose as hydra_compose
+    from hydra import initialize_config_dir
+
+    with initialize_config_dir(str(configuration_directory()), version_base="1.3"):
+        dirs = [
+            hydra_compose("train", overrides, return_hydra_config=True).hydra.sweep.dir
+            for overrides in ([], ["run_dir=mine"])
+        ]
+    assert re.fullmatch(r"sweeps/\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", dirs[0])
+    assert dirs[1] == "mine"
 
 
 def test_help_lists_every_model_and_branch() -> None:
@@ -93,10 +99,11 @@ def test_help_lists_every_model_and_branch() -> None:
     for path in (configuration_directory() / "model").glob("*.yaml"):
         # The first line of the file is its description.
         description = path.read_text().splitlines()[0].removeprefix("# ").replace(":", "", 1)
+        assert description.split()[0] == path.stem
         assert description in lines
-    for kind in ("particles", "decay"):
+    for kind, word in (("particles", "particle"), ("decay", "decay")):
         for branch in branches(kind).values():  # type: ignore[arg-type]
-            assert f"{branch.name} {branch.description}" in lines
+            assert f"# {word} branch: {branch.name} = {branch.description}" in lines
 
 
 @pytest.mark.parametrize("path", sorted((configuration_directory() / "model").glob("*.yaml")))
