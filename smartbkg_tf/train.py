@@ -28,9 +28,9 @@ def run(settings: TrainSettings) -> float:
     UserError
         For anything that the user can mend.
     """
-    from smartbkg_tf.models.backend import import_tensorflow
     from smartbkg_tf.runtime.files import write_json
     from smartbkg_tf.runtime.progress import say
+    from smartbkg_tf.runtime.quiet import load_tensorflow
     from smartbkg_tf.training.data import prepare_dataset
     from smartbkg_tf.training.devices import require_device
     from smartbkg_tf.training.run_folder import check_run_folder, with_sweep_folder
@@ -41,7 +41,7 @@ def run(settings: TrainSettings) -> float:
     path = prepare_dataset(settings)
 
     # Only now TensorFlow, which no process that makes the sample needs.
-    import_tensorflow()
+    load_tensorflow()
     from smartbkg_tf.dataset.dataset import open_dataset
     from smartbkg_tf.evaluation.evaluate import evaluate_run
     from smartbkg_tf.filtering.apply import predict_split

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from importlib.util import find_spec
+from multiprocessing import connection
 from pathlib import Path
 
 from smartbkg_tf.generation.chunks import Report, Task, run_task
@@ -143,9 +146,29 @@ def _run(tasks: list[Task], directory: Path, workers: int) -> Iterator[Report]:
             say(f"a process died; {len(waiting)} tables are begun again")
 
 
+def _end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone.
+
+    The queue of tasks stays open as long as any worker lives, so that workers of a killed run
+    would wait for ever.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _run_pool(tasks: list[Task], directory: Path, workers: int) -> Iterator[Report]:
     # "spawn": a fork would copy threads' locks, and Pythia's and numba's state.
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_end_with_parent,
+    )
     try:
         pending: set[Future[Report]] = {pool.submit(run_task, task, directory) for task in tasks}
         while pending:

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
-from smartbkg_tf.models.backend import import_tensorflow
+from smartbkg_tf.runtime.quiet import load_tensorflow
 from smartbkg_tf.settings.errors import UserError
 from smartbkg_tf.settings.training import TrainingSettings
 
@@ -26,7 +26,9 @@ def require_device(training: TrainingSettings) -> None:
     """
     if training.device != "gpu":
         return
-    tf = import_tensorflow()
+    load_tensorflow()
+    import tensorflow as tf
+
     if tf.config.list_physical_devices("GPU"):
         return
     reason = (
@@ -42,7 +44,9 @@ def require_device(training: TrainingSettings) -> None:
 
 
 def _visible_gpus(training: TrainingSettings) -> list[Any]:
-    tf = import_tensorflow()
+    load_tensorflow()
+    import tensorflow as tf
+
     gpus = tf.config.list_physical_devices("GPU")
     if training.device == "cpu":
         # Too late if the process has used a GPU already; the strategy then decides.
@@ -91,8 +95,9 @@ def device_scope(training: TrainingSettings) -> Iterator[Any]:
     UserError
         For ``device=gpu`` without a GPU.
     """
-    tf = import_tensorflow()
+    load_tensorflow()
     import keras
+    import tensorflow as tf
 
     require_device(training)
     gpus = _visible_gpus(training)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
 import shutil
+import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -260,6 +263,57 @@ def test_a_killed_process_loses_nothing(tmp_path, killer, capsys):
     assert sorted(p.name for p in (tmp_path / "tables").iterdir()) == sorted(
         [*(f.name for f in files), "production.json"]
     )
+
+
+def test_workers_of_a_killed_run_end_and_the_next_run_goes_on(tmp_path):
+    """SIGKILL for the whole command: no orphan works on, whole tables stay, the rest is made."""
+    command = [
+        sys.executable,
+        "-m",
+        "smartbkg_tf.produce",
+        "n_events=6000",
+        "chunk_size=300",
+        "workers=2",
+        "output=tables",
+    ]
+    run = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    record = tmp_path / "tables" / "production.json"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and run.poll() is None:
+        if record.exists() and json.loads(record.read_text())["chunks"]:
+            break
+        time.sleep(0.02)
+    assert run.poll() is None, "the run ended before it could be killed"
+    run.kill()
+    run.wait()
+    while time.monotonic() < deadline and _alive(run.pid):
+        time.sleep(0.05)
+    assert _alive(run.pid) == []
+    done = made(tmp_path / "tables")
+    recorded = json.loads(record.read_text())["chunks"]
+    assert 0 < len(recorded) < 20
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    after = made(tmp_path / "tables")
+    assert len(after) == 20
+    assert {name for name in recorded if after[name] != done[name]} == set()
+    assert not list((tmp_path / "tables").glob(".*"))
+
+
+def _alive(session):
+    """List the processes of a session, by its leader's number."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = entry.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session and fields[0] != "Z":
+                found.append(entry.parent.name)
+    return found
 
 
 def test_processes_that_keep_dying_end_the_run(tmp_path, killer, monkeypatch):
