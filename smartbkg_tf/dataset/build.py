@@ -22,7 +22,7 @@ import numpy.typing as npt
 from smartbkg_tf.dataset.blocks import EventBlock, repeated
 from smartbkg_tf.dataset.information import FILE_NAME
 from smartbkg_tf.dataset.layout import DatasetWriter
-from smartbkg_tf.dataset.runs import Run, merge
+from smartbkg_tf.dataset.runs import MemoryRun, Run, merge
 from smartbkg_tf.dataset.sources import (
     ReadingSettings,
     SourceReport,
@@ -76,7 +76,7 @@ class Merger:
     """
 
     def __init__(self, reports: Sequence[SourceReport], merge_bytes: int = MERGE_BYTES) -> None:
-        self.runs: list[Run] = [run for report in reports for run in report.runs]
+        self.runs: list[Run | MemoryRun] = [run for report in reports for run in report.runs]
         self.label_names = _union(report.label_names for report in reports)
         self.observable_names = _union(report.observable_names for report in reports)
         self.files = np.array([report.path for report in reports], dtype=object)

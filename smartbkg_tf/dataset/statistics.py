@@ -116,6 +116,26 @@ def combine(first: FeatureStatistics, second: FeatureStatistics) -> FeatureStati
     )
 
 
+def beside(first: FeatureStatistics, second: FeatureStatistics) -> FeatureStatistics:
+    """Put the columns of two blocks of the same rows side by side.
+
+    Parameters
+    ----------
+    first, second : FeatureStatistics
+        Of the same rows.
+
+    Returns
+    -------
+    FeatureStatistics
+        Of all columns.
+    """
+    names = ("mean", "squares", "minimum", "maximum")
+    return FeatureStatistics(
+        first.count,
+        *(np.concatenate([getattr(first, name), getattr(second, name)]) for name in names),
+    )
+
+
 class StreamedStatistics:
     """Combine blocks as a balanced tree, so that rounding grows with the logarithm only.
 
@@ -133,15 +153,21 @@ class StreamedStatistics:
         # As a binary counter: entry k describes 2**k blocks, or none.
         self._levels: list[FeatureStatistics | None] = []
 
-    def add(self, values: npt.NDArray[np.floating]) -> None:
+    def add(
+        self, values: npt.NDArray[np.floating], thirds: npt.NDArray[np.int8] | None = None
+    ) -> None:
         """Add a block.
 
         Parameters
         ----------
         values : numpy.ndarray [n_rows, n_features]
-            Finite values.
+            Finite values; without the charge, if `thirds` is given.
+        thirds : numpy.ndarray [n_rows], optional
+            Charge in units of e/3; the last feature.
         """
         carry = describe(values)
+        if thirds is not None:
+            carry = beside(carry, describe(thirds[:, np.newaxis] / np.float32(3)))
         for level, held in enumerate(self._levels):
             if held is None:
                 self._levels[level] = carry

@@ -223,7 +223,7 @@ class TrainingFile:
             if np.dtype(dtype).kind == "i":
                 columns[name] = integers(values, dtype, where=f"{where}: {name}", first_row=low)
             elif values.dtype.kind in "iufb":
-                columns[name] = np.ascontiguousarray(values, dtype=dtype)
+                columns[name] = values.astype(dtype, copy=False)
             else:
                 raise InputError("holds no numbers", where=f"{where}: {name}")
         if not check:

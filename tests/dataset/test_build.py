@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from smartbkg_tf.dataset import sources
 from smartbkg_tf.dataset.build import Merger, build_dataset
 from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.dataset.sources import ReadingSettings, read_source, read_sources
@@ -65,6 +66,9 @@ def test_files_order_chunks_ranges_and_workers_do_not_matter(
     assert build("folder", input=str(tmp_path / "first/tables")) == expected
     assert build("chunks", input=files, chunk_events=7) == expected
     assert build("workers", input=files, workers=3, chunk_events=20) == expected
+    for room in (0, 30_000):  # all runs on the disk; some there and some in memory
+        monkeypatch.setattr(sources, "MEMORY_BYTES", room)
+        assert build(f"room{room}", input=files, chunk_events=20) == expected
     monkeypatch.setattr(Merger.__init__, "__defaults__", (5000,))
     in_ranges = build("ranges", input=files, chunk_events=11)
     for name, data in expected.items():
@@ -465,7 +469,8 @@ def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
 import resource, sys
 sys.path.insert(0, {str(ROOT)!r})
 from tests.datasets import preprocess_settings
-from smartbkg_tf.dataset import build
+from smartbkg_tf.dataset import build, sources
+sources.MEMORY_BYTES = 1 << 21
 build.Merger.__init__.__defaults__ = (1 << 21,)
 files, output = sys.argv[1], sys.argv[2]
 build.build_dataset(preprocess_settings(files, output, chunk_events=1000))
@@ -495,7 +500,7 @@ def test_reading_settings_cross_processes(tmp_path: Path) -> None:
         files.append(tmp_path / f"{i}.h5")
         write_hdf5(files[-1], make_events(20, seed=i))
     reading = ReadingSettings(key="all", encoding=EncodingSettings(), seed=1, chunk_events=8)
-    alone = read_sources(files, tmp_path / "runs", reading, workers=1)
+    alone = read_sources(files, tmp_path / "runs", reading, workers=1, memory_bytes=0)
     together = read_sources(files, tmp_path / "runs", reading, workers=2)
     assert alone == together
     assert [report.n_read for report in together] == [20, 20]
