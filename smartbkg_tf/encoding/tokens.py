@@ -75,7 +75,7 @@ def _look_up(
             slot = np.int64(np.uint32(code) % slots)
         elif -0x7FFFFFFF < code < 0:
             rest = np.uint32(-code) % slots
-            slot = np.int64(slots - rest) if rest else 0
+            slot = np.int64(slots - rest) if rest else np.int64(0)
         else:
             slot = code % len(slot_codes)
         if slot_codes[slot] == code:
