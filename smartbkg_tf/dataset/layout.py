@@ -238,7 +238,7 @@ class DatasetWriter:
         Returns
         -------
         dict of str to dict
-            Map -> shape, dtype, bytes, sha256, fingerprint.
+            Map -> shape, dtype, bytes, xxh64, fingerprint.
 
         Raises
         ------

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from smartbkg_tf.dataset.blocks import EventBlock, content_of, order_of
+from smartbkg_tf.dataset.hashing import hash_file
 from smartbkg_tf.dataset.keys import hash_keys
 from smartbkg_tf.dataset.runs import MemoryRun, Run, bytes_of, write_run
 from smartbkg_tf.encoding.checks import (
@@ -25,7 +26,6 @@ from smartbkg_tf.encoding.encode import EncodedEvents, encode
 from smartbkg_tf.events.readers import count_events, iterate_events
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
-from smartbkg_tf.runtime.files import sha256
 from smartbkg_tf.runtime.progress import Progress
 from smartbkg_tf.settings.encoding import EncodingSettings
 from smartbkg_tf.settings.errors import InputError, Problems, UserError
@@ -71,7 +71,7 @@ class SourceReport:
         The file as it was given, for messages.
     size : int
         Bytes.
-    sha256 : str
+    xxh64 : str
         Hash of the file.
     runs : list of Run or MemoryRun
         Its events, sorted.
@@ -88,7 +88,7 @@ class SourceReport:
     name: str
     path: str = ""
     size: int = 0
-    sha256: str = ""
+    xxh64: str = ""
     runs: list[Run | MemoryRun] = field(default_factory=list)
     n_read: int = 0
     findings: Findings = field(default_factory=Findings)
@@ -139,7 +139,7 @@ class _Hasher:
 
     def _run(self, path: Path) -> None:
         try:
-            self._result = sha256(path)
+            self._result = hash_file(path)
         except OSError as error:
             self._error = error
 
@@ -323,7 +323,7 @@ def read_source(
         if progress is not None:
             progress(len(usable))
     report.size = path.stat().st_size
-    report.sha256 = hasher.result()
+    report.xxh64 = hasher.result()
     return report
 
 

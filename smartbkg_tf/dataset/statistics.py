@@ -60,7 +60,8 @@ def describe(values: npt.NDArray[np.floating]) -> FeatureStatistics:
     return FeatureStatistics(n, mean, squares, minimum, maximum)
 
 
-@numba.njit(cache=True, nogil=True)
+# Values are finite: minimum and maximum may then be taken several columns at a time.
+@numba.njit(cache=True, nogil=True, fastmath={"nnan", "ninf"})
 def _moments(
     values: npt.NDArray[np.floating],
 ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
@@ -74,8 +75,8 @@ def _moments(
         for k in range(width):
             value = np.float64(values[i, k])
             mean[k] += value
-            minimum[k] = min(minimum[k], value)
-            maximum[k] = max(maximum[k], value)
+            minimum[k] = value if value < minimum[k] else minimum[k]
+            maximum[k] = value if value > maximum[k] else maximum[k]
     mean /= n
     for i in range(n):
         for k in range(width):

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.dataset.hashing import XXH64
 from smartbkg_tf.dataset.side_files import DTYPES, read_dtype, read_shape, side_file
 from smartbkg_tf.settings.errors import InputError, did_you_mean
 
@@ -78,7 +79,7 @@ class MapWriter:
         if self.dtype.name not in DTYPES:
             raise ValueError(f"{name}: a map cannot hold {self.dtype}")
         self.rows = 0
-        self._hash = hashlib.sha256()
+        self._hash = XXH64()
         side_file(self.path, "shape").write_text(json.dumps(list(self.shape)) + "\n")
         side_file(self.path, "dtype").write_text(json.dumps(self.dtype.name) + "\n")
         self._file: BinaryIO = open(self.path, "wb")  # noqa: SIM115 (closed by close)
@@ -113,7 +114,7 @@ class MapWriter:
         Returns
         -------
         dict
-            ``shape``, ``dtype``, ``bytes``, ``sha256`` and ``fingerprint``.
+            ``shape``, ``dtype``, ``bytes``, ``xxh64`` and ``fingerprint``.
 
         Raises
         ------
@@ -130,7 +131,7 @@ class MapWriter:
             "shape": list(self.shape),
             "dtype": self.dtype.name,
             "bytes": self.path.stat().st_size,
-            "sha256": self._hash.hexdigest(),
+            "xxh64": self._hash.hexdigest(),
             "fingerprint": fingerprint(self.path),
         }
 
