@@ -57,7 +57,7 @@ class OriginalRoute:
         frame = pd.concat([continuous, discrete], axis=1).astype(np.float64)
         frame = frame.reset_index(level=["label", "arrayIndex"], drop=True)
         frame["newIndex"] = frame.groupby("evtNum", sort=False).cumcount()
-        pivot = frame.pivot(columns="newIndex").fillna(0.0)
+        pivot = frame.pivot(columns="newIndex").fillna(0.0)  # noqa: PD010 (the original's)
         length = pivot.columns.levels[1].shape[0]
         x = pivot.drop(["PDG", "motherPDG"], axis=1).to_numpy()
         x = x.reshape(len(pivot), -1, length).swapaxes(1, 2)

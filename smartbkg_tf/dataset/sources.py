@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from smartbkg_tf.encoding.checks import (
     find_unusable_strings,
 )
 from smartbkg_tf.encoding.encode import EncodedEvents, encode
-from smartbkg_tf.events.readers import count_events, iterate_events
+from smartbkg_tf.events.readers import count_events, file_format, iterate_events
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.runtime.progress import Progress
@@ -108,6 +108,9 @@ class MemoryBudget:
 
     def __init__(self, n_bytes: int) -> None:
         self.left = n_bytes
+        self._lock = threading.Lock()
+        #: Set when the work of the other threads is of no use any more.
+        self.stopped = False
 
     def take(self, n_bytes: int) -> bool:
         """Ask for room.
@@ -122,10 +125,11 @@ class MemoryBudget:
         bool
             Whether there was enough; it is taken then.
         """
-        if n_bytes > self.left:
-            return False
-        self.left -= n_bytes
-        return True
+        with self._lock:
+            if n_bytes > self.left:
+                return False
+            self.left -= n_bytes
+            return True
 
 
 class _Hasher:
@@ -289,9 +293,13 @@ def read_source(
     vocabulary = default_vocabulary()
     report = SourceReport(name=path.name, path=str(path))
     decay_only = settings.key == "decay_strings"
-    chunks = iterate_events([path], key=settings.key, chunk_events=settings.chunk_events)
+    chunks = iterate_events(
+        [path], key=settings.key, chunk_events=settings.chunk_events, raw_strings=True
+    )
     hasher = _Hasher(path)
     for number, (_, table) in enumerate(chunks):
+        if memory is not None and memory.stopped:
+            break
         usable, findings = find_unusable_events(table, file=str(path), decay_only=decay_only)
         report.n_read += len(table)
         report.findings.extend(findings)
@@ -359,9 +367,9 @@ def read_sources(
     settings : ReadingSettings
         How.
     workers : int
-        Number of processes.
+        Number of threads, or, for ROOT files, processes.
     memory_bytes : int, optional
-        Room for runs that stay in memory (one process only); `MEMORY_BYTES` by default.
+        Room for runs that stay in memory (not in processes); `MEMORY_BYTES` by default.
 
     Returns
     -------
@@ -377,29 +385,49 @@ def read_sources(
         When a process died.
     """
     total = _count_all(paths)
+    memory = MemoryBudget(MEMORY_BYTES if memory_bytes is None else memory_bytes)
     with Progress("preprocess: read and encode", total=total) as progress:
         if workers == 1 or len(paths) == 1:
-            memory = MemoryBudget(MEMORY_BYTES if memory_bytes is None else memory_bytes)
             return [
                 read_source(path, i, directory, settings, progress.add, memory)
                 for i, path in enumerate(paths)
             ]
-        # New processes instead of forks: a process that has loaded TensorFlow cannot fork.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(paths)), mp_context=context) as pool:
-            futures = [
-                pool.submit(read_source, path, i, directory, settings)
-                for i, path in enumerate(paths)
-            ]
-            try:
-                for future in as_completed(futures):
-                    progress.add(future.result().n_read)
-                return [future.result() for future in futures]
-            except BrokenProcessPool as error:
-                raise UserError(
-                    "a reading process was killed, most often for want of memory",
-                    next_step="use fewer workers or a smaller chunk_events",
-                ) from error
-            finally:
-                for future in futures:
-                    future.cancel()
+        n_workers = min(workers, len(paths))
+        if any(file_format(path) == "root" for path in paths):
+            # Reading ROOT files is Python's work, which threads cannot share. New processes
+            # instead of forks: a process that has loaded TensorFlow cannot fork.
+            context = multiprocessing.get_context("spawn")
+            processes = ProcessPoolExecutor(n_workers, mp_context=context)
+            return _in_parallel(processes, paths, directory, settings, progress, None)
+        threads = ThreadPoolExecutor(n_workers, thread_name_prefix="read")
+        return _in_parallel(threads, paths, directory, settings, progress, memory)
+
+
+def _in_parallel(
+    pool: Executor,
+    paths: Sequence[Path],
+    directory: Path,
+    settings: ReadingSettings,
+    progress: Progress,
+    memory: MemoryBudget | None,
+) -> list[SourceReport]:
+    options = () if memory is None else (None, memory)
+    with pool:
+        futures = [
+            pool.submit(read_source, path, i, directory, settings, *options)
+            for i, path in enumerate(paths)
+        ]
+        try:
+            for future in as_completed(futures):
+                progress.add(future.result().n_read)
+            return [future.result() for future in futures]
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a reading process was killed, most often for want of memory",
+                next_step="use fewer workers or a smaller chunk_events",
+            ) from error
+        finally:
+            if memory is not None:
+                memory.stopped = True  # threads end at their next chunk
+            for future in futures:
+                future.cancel()
