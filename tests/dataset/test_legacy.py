@@ -118,6 +118,7 @@ def test_parts_of_the_arrays(tmp_path: Path, there: tuple[str, ...], possible: s
         dataset.batch([0], ["mother_index_input"])
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_a_network_trains_on_them(tmp_path: Path) -> None:
     """`data.path=FOLDER` is enough; values reach the first layer unchanged."""
     from smartbkg_tf.training.data import prepare_dataset

@@ -176,7 +176,7 @@ def test_what_users_get_wrong(
 
 def test_columns_that_changed_are_told() -> None:
     old = EncodingSettings(features=NAME, **LENGTHS, columns=["pt"], column_units=["GeV"])
-    with pytest.raises(ConfigurationError, match="has the columns .* now, and had \\['pt'\\]"):
+    with pytest.raises(ConfigurationError, match=r"has the columns .* now, and had \['pt'\]"):
         encode(make_events(3), old, default_vocabulary())
 
 
