@@ -32,7 +32,7 @@ def run(
 
 
 #: A wide skim: 200 events must hold both classes in every split.
-LOOSE_SKIM = ("source=pythia", "event_type=mixed,charged", "n_events=100", "seed=3")
+LOOSE_SKIM = ("source=pythia", "event_type=[mixed,charged]", "n_events=100", "seed=3")
 
 
 @pytest.fixture(scope="module")
