@@ -52,7 +52,10 @@ def test_original_is_the_min_max_of_the_original_project() -> None:
 
 
 def test_mixed_transforms_and_no_charge() -> None:
-    features = {"a": {"transform": "linear", "spread": 2.0}, "b": {"transform": "asinh"}}
+    features: dict[str, dict[str, Any]] = {
+        "a": {"transform": "linear", "spread": 2.0},
+        "b": {"transform": "asinh"},
+    }
     got = ParticleNormalisation(("a", "b"), features)(np.array([[[4.0, 4.0]]], np.float32))
     np.testing.assert_allclose(got, [[[2.0, np.arcsinh(4.0)]]], rtol=1e-6)
 
