@@ -104,7 +104,7 @@ def test_one_class_training_set(tmp_path: Path) -> None:
     """Rare passing events, all of them in one split: found before anything is trained."""
     write_dataset(tmp_path, make_events(60, passing=0.02))
     message = refuse(tmp_path, "train", "data.path=dataset", "run_dir=run")
-    assert "one class" in message
+    assert "needs passing and failing events" in message
     assert "0 passing" in message
 
 
