@@ -117,11 +117,11 @@ def test_same_seed_same_history_another_seed_another(dataset_path: Path, tmp_pat
     dataset = open_dataset(dataset_path)
     results = {}
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
-        options = (f"training.seed={seed}", "data.balance=1")
+        options = (f"training.seed={seed}", "data.balance=1", f"training.epochs={2 - (seed == 4)}")
         results[name] = fit(tiny_settings(dataset_path, tmp_path / name, *options), dataset)
     rows = {name: without_times(history(run)) for name, run in results.items()}
     assert rows["a"] == rows["b"]
-    assert rows["a"] != rows["c"]
+    assert rows["a"][0] != rows["c"][0]
     weights = [load_model(results[name].last_model).get_weights() for name in "ab"]
     for first, second in zip(*weights, strict=True):
         np.testing.assert_array_equal(first, second)
@@ -168,10 +168,17 @@ def test_a_network_that_the_data_cannot_feed_leaves_nothing_behind(tmp_path: Pat
 def test_xla_trains_the_same_network(dataset_path: Path, tmp_path: Path) -> None:
     # Warnings are errors here: Keras would warn if it fell back to uncompiled steps.
     dataset = open_dataset(dataset_path)
-    options = ("training.epochs=1", "training.xla=true")
+    options = (
+        "training.epochs=1",
+        "training.xla=true",
+        "training.batch_size=200",
+        "model.inputs=decay",
+        "model.decay.filters=4",
+        "model.decay.kernel_sizes=[4]",
+    )
     run = fit(tiny_settings(dataset_path, tmp_path / "run", *options), dataset)
     validation = dataset.split()["validation"]
-    logits = np.asarray(load_model(run.model)(dataset.batch(validation, "particles")))[:, 0]
+    logits = np.asarray(load_model(run.model)(dataset.batch(validation, "decay")))[:, 0]
     auc = roc_auc_score(dataset.labels[validation, 0], logits)
     assert history(run)[0]["val_auc"] == pytest.approx(auc, abs=2e-3)
 
@@ -275,7 +282,8 @@ def test_weights_of_classes_move_the_scores(dataset_path: Path, tmp_path: Path) 
     for i, weights in enumerate(("{passing: 20.0}", "{failing: 20.0}")):
         options = (
             f"training.class_weights={weights}",
-            "training.epochs=3",
+            "training.epochs=2",
+            "training.learning_rate=0.005",
             "training.device=cpu",
             "training.deterministic=false",
         )
