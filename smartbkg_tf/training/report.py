@@ -170,7 +170,7 @@ class EpochReport(keras.callbacks.Callback):
     def _close(self) -> None:
         if self._progress is not None:
             # As after an error: the bar is closed, and a log gets no second last line.
-            self._progress.__exit__(KeyboardInterrupt, None, None)
+            self._progress.close(finished=False)
             self._progress = None
 
     def _write_history(self) -> None:
