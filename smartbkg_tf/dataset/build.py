@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +24,7 @@ import numpy.typing as npt
 from smartbkg_tf.dataset.blocks import EventBlock, repeated
 from smartbkg_tf.dataset.information import FILE_NAME
 from smartbkg_tf.dataset.layout import DatasetWriter
-from smartbkg_tf.dataset.runs import Run, merge
+from smartbkg_tf.dataset.runs import MemoryRun, Run, merge
 from smartbkg_tf.dataset.sources import (
     ReadingSettings,
     SourceReport,
@@ -73,10 +75,15 @@ class Merger:
         Of all files.
     merge_bytes : int
         Aim for so many bytes at a time.
+    workers : int, default 1
+        Ranges that are merged at the same time.
     """
 
-    def __init__(self, reports: Sequence[SourceReport], merge_bytes: int = MERGE_BYTES) -> None:
-        self.runs: list[Run] = [run for report in reports for run in report.runs]
+    def __init__(
+        self, reports: Sequence[SourceReport], merge_bytes: int = MERGE_BYTES, workers: int = 1
+    ) -> None:
+        self._workers = workers
+        self.runs: list[Run | MemoryRun] = [run for report in reports for run in report.runs]
         self.label_names = _union(report.label_names for report in reports)
         self.observable_names = _union(report.observable_names for report in reports)
         self.files = np.array([report.path for report in reports], dtype=object)
@@ -99,7 +106,8 @@ class Merger:
         findings : Findings
             What was dropped from it.
         """
-        for i in range(self.n_ranges):
+
+        def make(i: int) -> tuple[EventBlock, Findings] | None:
             begin, end = (j * 2**64 // self.n_ranges for j in (i, i + 1))
             block = merge(
                 self.runs,
@@ -109,8 +117,19 @@ class Merger:
                 self.observable_names,
                 with_events=with_events,
             )
-            if block is not None:
-                yield self._without_dropped(block)
+            return None if block is None else self._without_dropped(block)
+
+        # With workers, ranges are merged ahead while the ones before are written.
+        ahead = self._workers if self._workers > 1 and with_events else 0
+        with ThreadPoolExecutor(max(ahead, 1), thread_name_prefix="merge") as pool:
+            waiting: deque[Future[tuple[EventBlock, Findings] | None]] = deque()
+            for i in range(self.n_ranges + ahead):
+                if i < self.n_ranges and ahead:
+                    waiting.append(pool.submit(make, i))
+                if i >= ahead:
+                    found = waiting.popleft().result() if ahead else make(i)
+                    if found is not None:
+                        yield found
 
     def _without_dropped(self, block: EventBlock) -> tuple[EventBlock, Findings]:
         findings = Findings()
@@ -196,7 +215,7 @@ def build_dataset(settings: PreprocessSettings) -> Path:
         run_directory = partial / "runs"
         run_directory.mkdir()
         reports = read_sources(paths, run_directory, reading, settings.workers)
-        merger = Merger(reports)
+        merger = Merger(reports, workers=settings.workers)
         plan = merger.plan(reports)
         _check(plan, merger, reports, settings)
         writer = DatasetWriter(

@@ -223,7 +223,7 @@ class DatasetWriter:
         ):
             self.truncated[what] += int(np.count_nonzero(lengths > limit))
             self.longest[what] = max(self.longest[what], int(lengths.max(initial=0)))
-        self.statistics.add(encoded.features)
+        self.statistics.add(encoded.continuous, encoded.charge)
         for event_type in np.unique(encoded.event_type).tolist():
             chosen = block.labels[encoded.event_type == event_type]
             counts = np.stack(
@@ -238,7 +238,7 @@ class DatasetWriter:
         Returns
         -------
         dict of str to dict
-            Map -> shape, dtype, bytes, sha256, fingerprint.
+            Map -> shape, dtype, bytes, xxh64, fingerprint.
 
         Raises
         ------

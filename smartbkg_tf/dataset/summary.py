@@ -85,7 +85,7 @@ def information_of(
         "encoding": encoding,
         "vocabulary": vocabulary.digest,
         "labels": writer.label_names,
-        "maps": {name: entry["sha256"] for name, entry in maps.items()},
+        "maps": {name: entry["xxh64"] for name, entry in maps.items()},
     }
     return {
         "format_version": FORMAT_VERSION,
@@ -115,10 +115,10 @@ def information_of(
         "dropped": findings.counts,
         "sources": sorted(
             (
-                {"name": r.name, "size": r.size, "sha256": r.sha256, "n_events": r.n_read}
+                {"name": r.name, "size": r.size, "xxh64": r.xxh64, "n_events": r.n_read}
                 for r in reports
             ),
-            key=lambda source: (str(source["name"]), str(source["sha256"])),
+            key=lambda source: (str(source["name"]), str(source["xxh64"])),
         ),
         "seed": settings.seed,
         "software": {

@@ -96,6 +96,7 @@ def iterate_events(
     key: Key = "all",
     chunk_events: int = 20000,
     require_labels: bool = False,
+    raw_strings: bool = False,
 ) -> Iterator[tuple[Path, EventTable]]:
     """Read events of many files piece by piece, in the order of the list.
 
@@ -110,6 +111,8 @@ def iterate_events(
         At most so many events are in memory at a time; no piece spans two files.
     require_labels : bool, default False
         Refuse files without labels (for training).
+    raw_strings : bool, default False
+        Decay strings as bytes ('S') where the file holds such, for `tokenise`.
 
     Yields
     ------
@@ -129,7 +132,9 @@ def iterate_events(
     listed = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
     readers = [_reader(path) for path in listed]
     for path, read in zip(listed, readers, strict=True):
-        for table in read(path, key=key, chunk_events=chunk_events):
+        # Only HDF5 tables hold bytes.
+        options = {"raw_strings": True} if raw_strings and read is iterate_hdf5 else {}
+        for table in read(path, key=key, chunk_events=chunk_events, **options):
             if require_labels and not table.labels:
                 raise InputError(
                     "its events carry no labels, and training needs them",

@@ -62,6 +62,10 @@ class DataSettings:
         Particles of an event that are read; null reads all that the dataset holds.
     max_tokens : int, optional
         Tokens of a decay string that are read; null reads all that the dataset holds.
+    length_buckets : int, optional
+        Training and validation events are sorted by length, some thousand shuffled ones at
+        a time, and each batch is padded to the smallest of so many widths that holds its
+        longest event; null pads all batches alike. The scores are the same.
     demo : DemoSettings
         The sample to produce when there is no path.
     """
@@ -71,6 +75,7 @@ class DataSettings:
     balance: float | None = Field(default=None, gt=0)
     max_particles: int | None = Field(default=None, gt=0)
     max_tokens: int | None = Field(default=None, gt=0)
+    length_buckets: int | None = Field(default=8, gt=0, le=64)
     demo: DemoSettings = Field(default_factory=DemoSettings)
 
 
