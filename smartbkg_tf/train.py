@@ -6,6 +6,8 @@ next time.
 
 from __future__ import annotations
 
+import shutil
+
 from smartbkg_tf.runtime.command import command
 from smartbkg_tf.settings.training import TrainSettings
 
@@ -57,6 +59,7 @@ def run(settings: TrainSettings) -> float:
     metrics = evaluate_run(run)
     auc, error = float(metrics["auc"]), float(metrics["auc_error"])
     write_json(run.done, {"auc": auc, "auc_error": error})
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
     skim = dataset.label_names[0]
     say(f"AUC of {skim} on test events: {auc:.4f} +- {error:.4f}")
     say(str(run.path))
