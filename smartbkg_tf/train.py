@@ -35,9 +35,12 @@ def run(settings: TrainSettings) -> float:
     from smartbkg_tf.runtime.quiet import load_tensorflow
     from smartbkg_tf.training.data import prepare_dataset
     from smartbkg_tf.training.devices import require_device
-    from smartbkg_tf.training.run_folder import check_run_folder, with_sweep_folder
+    from smartbkg_tf.training.run_folder import check_run_folder, finished_job, with_sweep_folder
 
     settings = with_sweep_folder(settings)
+    finished = finished_job(settings)
+    if finished is not None:
+        return finished
     check_run_folder(settings)
     require_device(settings.training)
     load_tensorflow()

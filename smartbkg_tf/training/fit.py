@@ -25,17 +25,20 @@ from smartbkg_tf.training.bad_batch import write_bad_batch
 from smartbkg_tf.training.callbacks import SaveBest, SaveLast
 from smartbkg_tf.training.checkpoints import Checkpoint, Checkpoints
 from smartbkg_tf.training.devices import device_scope
+from smartbkg_tf.training.finetuning import Source, open_source, take_backbone
 from smartbkg_tf.training.loop import DivergenceError, Plan, TrainingLoop
 from smartbkg_tf.training.provenance import code_version, hardware, now, software
 from smartbkg_tf.training.report import EpochReport
 from smartbkg_tf.training.run_folder import (
     alone_in,
+    flat_settings,
     make_run_directory,
     note_unfinished,
     plain_settings,
     unfinished_run,
     write_yaml,
 )
+from smartbkg_tf.training.tracking import MLflowLog, require_mlflow
 from smartbkg_tf.training.trimming import trimmed
 from smartbkg_tf.training.weights import (
     SkimWeights,
@@ -83,6 +86,8 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
     """
     begin, started = time.monotonic(), now()
     training = settings.training
+    if training.mlflow is not None:
+        require_mlflow()
     parts = _parts(settings, dataset)
     plan = Plan(training.epochs, training.sub_epochs, math.ceil(parts.events / training.batch_size))
     if plan.parts > plan.batches:
@@ -90,16 +95,25 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
             f"training.sub_epochs={plan.parts}: a pass has only {plan.batches} batches",
             next_step="use fewer sub_epochs, or a smaller training.batch_size",
         )
+    information = dict(dataset.information)
+    source: Source | None = None
+    if training.init_from is not None:
+        source = open_source(training.init_from, information)
+        information["normalisation"] = source.normalisation
     with device_scope(training) as strategy:
         with strategy.scope():
             network = build(
                 settings.model,
-                dataset.information,
+                information,
                 settings.normalisation,
                 max_particles=settings.data.max_particles,
                 max_tokens=settings.data.max_tokens,
             )
-            network.compile(training, steps_per_epoch=plan.batches)
+            if source is not None:
+                take_backbone(source, network.model, training.fine_tuning)
+            network.compile(
+                training, steps_per_epoch=plan.batches, retention=parts.retention.tolist()
+            )
         dataset.check_inputs(network.input_names)
         dataset.lengths(settings.data.max_particles, settings.data.max_tokens)
         run, checkpoint = _run_directory(settings, dataset, network)
@@ -112,7 +126,7 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
                 record["timings"].setdefault("continued", []).append(started)
             say(
                 f"training {network.name} ({network.inputs}, {network.model.count_params():,} "
-                f"weights) on {parts.events} events an epoch, watching {len(parts.validation)} "
+                f"weights) on {parts.events} events a pass, watching {len(parts.validation)} "
                 "validation events"
             )
             report, best = _train(run, settings, dataset, network, parts, plan, checkpoint)
@@ -145,7 +159,9 @@ def _run_directory(
     with alone_in(run):
         checkpoint = Checkpoints(run.checkpoints).newest()
         if checkpoint is None or not run.metadata.is_file():
-            say(f"{run.path} holds a run that was ended before its first checkpoint: from the start")
+            say(
+                f"{run.path} holds a run that was ended before its first checkpoint: from the start"
+            )
             return make_run_directory(settings, model_name(settings.model)), None
         record = yaml.safe_load(run.metadata.read_text(encoding="utf-8"))
         if record["dataset"]["digest"] != dataset.digest:
@@ -187,6 +203,8 @@ class _Parts:
     events: int
     weights: SkimWeights
     validation_weights: SkimWeights
+    #: Natural fraction of passing events of each skim.
+    retention: npt.NDArray[np.float64]
 
 
 def _parts(settings: TrainSettings, dataset: Any) -> _Parts:
@@ -225,7 +243,7 @@ def _parts(settings: TrainSettings, dataset: Any) -> _Parts:
             f"note: only {passing} validation events pass; the choice of the best epoch "
             f"is uncertain (AUC to about +-{0.3 / math.sqrt(passing):.2f})"
         )
-    weights = training_weights(drawn, settings.training.class_weights)
+    weights = training_weights(drawn, settings.training.class_weights, names)
     events = len(train)
     if balance is not None:
         events = sum(balanced_counts(int(every.passing[0]), int(every.failing[0]), balance))
@@ -237,6 +255,7 @@ def _parts(settings: TrainSettings, dataset: Any) -> _Parts:
         events=events,
         weights=weights,
         validation_weights=validation_weights(watched, drawn, weights),
+        retention=every.share,
     )
 
 
@@ -285,15 +304,20 @@ def _train(
         best=best,
         history=run.history,
         tensorboard=run.tensorboard,
+        label_names=dataset.label_names,
         progress=training.progress,
     )
+    callbacks = [*network.callbacks(training), best, SaveLast(run.last_model), report]
+    if training.mlflow is not None:
+        parameters = flat_settings(plain_settings(settings))
+        callbacks.append(MLflowLog(training.mlflow, run.path.name, parameters))
     loop = TrainingLoop(
         network.model,
         stream=train,
         watched=watched,
         counter=counter,
         plan=plan,
-        callbacks=[*network.callbacks(training), best, SaveLast(run.last_model), report],
+        callbacks=callbacks,
         checkpoints=Checkpoints(run.checkpoints),
         seconds=training.checkpoint.seconds,
         batches=training.checkpoint.batches,
@@ -327,9 +351,9 @@ def _explained(error: DivergenceError, run: RunDirectory) -> UserError:
         if path.exists()
     ]
     return UserError(
-        f"training diverged: {name} is {error.loss:.4g} in epoch {error.epoch + 1}; the first batch "
-        f"that gives no number is {error.part} batch {error.batch + 1}, whose events are listed in "
-        f"{run.bad_batch}; kept: {', '.join(kept) or 'nothing, it was the first epoch'}",
+        f"training diverged: {name} is {error.loss:.4g} in epoch {error.epoch + 1}; the first "
+        f"batch that gives no number is {error.part} batch {error.batch + 1}, whose events are "
+        f"listed in {run.bad_batch}; kept: {', '.join(kept) or 'nothing, it was the first epoch'}",
         where=run.path,
         next_step="lower training.learning_rate, set training.gradient_clipping=1, train in "
         "float32 (training.mixed_precision=null), or look at these events; then choose another "
@@ -360,6 +384,7 @@ def _record(
             "weights": int(network.model.count_params()),
             "inputs": list(network.input_names),
         },
+        "init_from": settings.training.init_from,
         "max_particles": settings.data.max_particles or encoding["max_particles"],
         "max_tokens": settings.data.max_tokens or encoding["max_tokens"],
         "seeds": {

@@ -1,9 +1,10 @@
-"""What a fit says about itself: history, TensorBoard scalars, epoch lines, progress."""
+"""What a fit says about itself: history, TensorBoard, epoch lines, progress."""
 
 from __future__ import annotations
 
 import csv
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,17 @@ from smartbkg_tf.runtime.files import whole_file
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.training.callbacks import SaveBest
 from smartbkg_tf.training.loop import LOOK, Clock, Plan
+from smartbkg_tf.training.tracking import roc_png, validation_curves
 
 #: Columns of the history that come first.
 _FIRST = ("epoch", "loss", "auc", "val_loss", "val_auc")
 
 
 class EpochReport(keras.callbacks.Callback):
-    """History as CSV, scalars for TensorBoard, a line for each epoch, progress inside it.
+    """History as CSV, TensorBoard, a line for each epoch, progress inside it.
+
+    TensorBoard gets the values of every epoch, and the ROC of the validation events as an
+    image for each epoch that is the best so far.
 
     Parameters
     ----------
@@ -35,6 +40,8 @@ class EpochReport(keras.callbacks.Callback):
         The CSV file; rewritten whole after every epoch.
     tensorboard : pathlib.Path
         Folder of the event files.
+    label_names : sequence of str
+        The skims, for the image of the ROC.
     progress : bool, default True
         Show progress inside an epoch: a bar on a terminal, plain lines in a log.
     """
@@ -48,6 +55,7 @@ class EpochReport(keras.callbacks.Callback):
         best: SaveBest,
         history: Path,
         tensorboard: Path,
+        label_names: Sequence[str] = (),
         progress: bool = True,
     ) -> None:
         super().__init__()
@@ -57,6 +65,7 @@ class EpochReport(keras.callbacks.Callback):
         self.best = best
         self.history_path = history
         self.tensorboard = tensorboard
+        self.label_names = list(label_names)
         self.show = progress
         self.rows: list[dict[str, float | int]] = []
         #: Set by the loop.
@@ -200,6 +209,8 @@ class EpochReport(keras.callbacks.Callback):
         self.rows.append(row)
         self._write_history()
         self._write_scalars(epoch + 1, values)
+        if self.best.best_epoch == epoch + 1:
+            self._write_roc(epoch + 1)
         spent = self._earlier + time.monotonic() - self._train_begin
         left = (self.plan.epochs - epoch - 1) * spent / (epoch + 1)
         best = ", best so far" if self.best.best_epoch == epoch + 1 else ""
@@ -253,13 +264,36 @@ class EpochReport(keras.callbacks.Callback):
         )
         for name, value in values.items():
             part = "validation" if name.startswith("val_") else "train"
-            if part not in self._writers:
-                self._writers[part] = tf.summary.create_file_writer(str(self.tensorboard / part))
-            with self._writers[part].as_default():
+            with self._writer(part).as_default():
                 tag = f"epoch/{name.removeprefix('val_')}"
                 tf.summary.write(tag, tf.constant(value, tf.float32), step=epoch, metadata=metadata)
         for writer in self._writers.values():
             writer.flush()
+
+    def _writer(self, part: str) -> Any:
+        import tensorflow as tf
+
+        if part not in self._writers:
+            self._writers[part] = tf.summary.create_file_writer(str(self.tensorboard / part))
+        return self._writers[part]
+
+    def _write_roc(self, epoch: int) -> None:
+        import tensorflow as tf
+
+        curves = validation_curves(self.model, self.label_names)
+        if not curves:
+            return
+        image = roc_png(curves, f"validation events, epoch {epoch}")
+        width, height = (int.from_bytes(image[i : i + 4], "big") for i in (16, 20))
+        # As for scalars: what tf.summary.image would write.
+        metadata = tf.compat.v1.SummaryMetadata(
+            plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="images"),
+            data_class="DATA_CLASS_BLOB_SEQUENCE",
+        )
+        values = tf.constant([str(width).encode(), str(height).encode(), image])
+        with self._writer("validation").as_default():
+            tf.summary.write("roc", values, step=epoch, metadata=metadata)
+        self._writers["validation"].flush()
 
 
 def _duration(seconds: float) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
-from smartbkg_tf.runtime.files import PARTIAL, refuse_existing, whole_file
+from smartbkg_tf.runtime.files import PARTIAL, read_json, refuse_existing, whole_file
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.errors import OutputError
@@ -72,7 +72,7 @@ def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     list of str
         ``key.path: old -> new``, without those of `WITHOUT_EFFECT`.
     """
-    before, after = _flat(old), _flat(new)
+    before, after = flat_settings(old), flat_settings(new)
     return [
         f"{key}: {before.get(key, 'not there')} -> {after.get(key, 'not there')}"
         for key in sorted(before.keys() | after.keys())
@@ -84,11 +84,25 @@ def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 _MISSING = object()
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Write nested settings as one level.
+
+    Parameters
+    ----------
+    values : mapping
+        Nested plain values.
+    prefix : str
+        In front of every key.
+
+    Returns
+    -------
+    dict of str to object
+        By ``key.path``.
+    """
     result: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
-            result |= _flat(value, f"{prefix}{key}.")
+            result |= flat_settings(value, f"{prefix}{key}.")
         else:
             result[f"{prefix}{key}"] = value
     return result
@@ -151,6 +165,38 @@ def unfinished_run(settings: TrainSettings) -> RunDirectory | None:
         next_step="give the same settings to continue it, choose another run_dir, or replace it "
         "with overwrite=true",
     )
+
+
+def finished_job(settings: TrainSettings) -> float | None:
+    """Find the result of a job of a sweep that is finished already.
+
+    A sweep that was ended and is started again by the same command does only what is left.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+        Of the job.
+
+    Returns
+    -------
+    float or None
+        AUC of the finished run of the same settings; None outside a sweep, and when there is
+        none.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    if not in_sweep or settings.overwrite or settings.run_dir is None:
+        return None
+    run = RunDirectory(Path(settings.run_dir))
+    if not run.done.is_file() or not run.config.is_file():
+        return None
+    old = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+    if changed_keys(old, plain_settings(settings)):
+        return None
+    say(f"{run.path} is finished already")
+    return float(read_json(run.done)["auc"])
 
 
 def _only_pieces(path: Path) -> bool:
@@ -231,8 +277,10 @@ def note_unfinished(settings: TrainSettings) -> None:
         if (path / "config.yaml").is_file():
             with contextlib.suppress(OutputError):
                 if unfinished_run(dataclasses.replace(settings, run_dir=str(path))) is not None:
-                    say(f"note: {path} is an unfinished run of these settings; run_dir={path} "
-                        "continues it")
+                    say(
+                        f"note: {path} is an unfinished run of these settings; run_dir={path} "
+                        "continues it"
+                    )
 
 
 def make_run_directory(settings: TrainSettings, name: str) -> RunDirectory:
@@ -249,9 +297,9 @@ def make_run_directory(settings: TrainSettings, name: str) -> RunDirectory:
     -------
     RunDirectory
         An existing folder without files of another run; an unfinished one of the same
-        settings is cleared too (`unfinished_run` tells that it is one). Without ``run_dir`` its name,
-        ``runs/<date>_<time>_<model>-<inputs>``, is new even if several runs start in the
-        same second.
+        settings is cleared too (`unfinished_run` tells that it is one). Without
+        ``run_dir`` its name, ``runs/<date>_<time>_<model>-<inputs>``, is new even if
+        several runs start in the same second.
 
     Raises
     ------
