@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,20 @@ KEPT = 2
 
 _NAME = re.compile(r"epoch_(\d{5})_batch_(\d{9})\.npz")
 _STATE = "state"
+
+#: What NumPy raises for pieces, changed bytes and other files; a bare array is no archive.
+_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    NotImplementedError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -147,10 +162,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if name is None:
         raise InputError("is no name of a checkpoint", where=path)
     try:
-        # Members are read whole, which compares their check sums.
-        with np.load(path, allow_pickle=False) as archive:
+        # Members are read whole, which compares their check sums. NumPy leaves a file open that
+        # is no zip archive.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
         values = json.loads(arrays.pop(_STATE).tobytes())
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, RuntimeError) as error:
+    except _DAMAGE as error:
         raise InputError("is truncated or damaged", where=path) from error
     return Checkpoint(int(name[1]), int(name[2]), values, arrays)

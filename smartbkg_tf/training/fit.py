@@ -31,6 +31,7 @@ from smartbkg_tf.training.provenance import code_version, hardware, now, softwar
 from smartbkg_tf.training.report import EpochReport
 from smartbkg_tf.training.run_folder import (
     alone_in,
+    check_run_folder,
     flat_settings,
     make_run_directory,
     note_unfinished,
@@ -88,6 +89,7 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
     training = settings.training
     if training.mlflow is not None:
         require_mlflow()
+    check_run_folder(settings)
     parts = _parts(settings, dataset)
     plan = Plan(training.epochs, training.sub_epochs, math.ceil(parts.events / training.batch_size))
     if plan.parts > plan.batches:
