@@ -72,7 +72,7 @@ def test_a_run_begins_with_the_backbone_of_another(
 
 
 def make_model(run: RunDirectory) -> keras.Model:
-    """A new network of the same kind."""
+    """Make a new network of the same kind."""
     model = load_model(run.model)
     for weight in model.weights:
         weight.assign(np.zeros(weight.shape))
@@ -105,9 +105,9 @@ def test_another_normalisation_is_refused(run: RunDirectory) -> None:
     source = open_source(str(run.path), run.dataset_information())
     other = keras.saving.load_model(run.model, compile=False)
     layer = other.get_layer("normalisation")
-    changed = {k: dict(v) for k, v in layer.get_config()["normalisation"].items()}
+    changed = {k: dict(v) for k, v in layer.get_config()["features"].items()}
     changed["energy"]["scale"] = 0.5
-    config = {**layer.get_config(), "normalisation": changed}
+    config = {**layer.get_config(), "features": changed}
 
     def clone(old: Any) -> Any:
         return type(old).from_config(config if old.name == "normalisation" else old.get_config())

@@ -23,7 +23,8 @@ from smartbkg_tf.models.loading import load_model
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.errors import InputError, OutputError, UserError
-from smartbkg_tf.settings.training import TrainSettings
+from smartbkg_tf.settings.training import TrainingSettings, TrainSettings
+from smartbkg_tf.training.devices import device_scope
 from smartbkg_tf.training.fit import fit
 from tests.datasets import write_dataset
 from tests.samples import make_events
@@ -166,6 +167,7 @@ def test_a_network_that_the_data_cannot_feed_leaves_nothing_behind(tmp_path: Pat
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_xla_trains_the_same_network(dataset_path: Path, tmp_path: Path) -> None:
     # Warnings are errors here: Keras would warn if it fell back to uncompiled steps.
     dataset = open_dataset(dataset_path)
@@ -304,12 +306,21 @@ def test_a_gpu_that_is_not_there_is_missed_before_the_data_are_read(tmp_path: Pa
         train(settings)
 
 
-def test_precision_of_one_run_does_not_reach_the_next(dataset_path: Path, tmp_path: Path) -> None:
-    options = ("training.epochs=1", "training.mixed_precision=bfloat16")
-    run = fit(tiny_settings(dataset_path, tmp_path / "run", *options), open_dataset(dataset_path))
+def test_precision_of_one_run_does_not_reach_the_next() -> None:
+    training = validate(TrainingSettings, {"mixed_precision": "bfloat16"})
+    with pytest.raises(UserError), device_scope(training):
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+        raise UserError("ended by something")
     assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_trains(dataset_path: Path, tmp_path: Path, precision: str) -> None:
+    options = ("training.epochs=1", f"training.mixed_precision={precision}")
+    run = fit(tiny_settings(dataset_path, tmp_path / "run", *options), open_dataset(dataset_path))
     model = load_model(run.model)
-    assert "bfloat16" in {layer.compute_dtype for layer in model.layers}
+    assert precision in {layer.compute_dtype for layer in model.layers}
     assert math.isfinite(history(run)[0]["val_loss"])
 
 

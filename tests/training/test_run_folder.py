@@ -121,7 +121,7 @@ def test_another_configuration_names_its_keys_or_replaces(tmp_path: Path) -> Non
 def test_a_finished_run_is_refused_unless_overwritten(tmp_path: Path) -> None:
     settings = unfinished(tmp_path / "run")
     (tmp_path / "run" / "done.json").write_text("{}")
-    with pytest.raises(OutputError, match="finished run[\\s\\S]*overwrite=true"):
+    with pytest.raises(OutputError, match=r"finished run[\s\S]*overwrite=true"):
         check_run_folder(settings)
     assert unfinished_run(dataclasses.replace(settings, overwrite=True)) is None
 

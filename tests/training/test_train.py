@@ -50,12 +50,13 @@ def test_one_run(command, dataset_path: Path, tmp_path: Path) -> None:  # type: 
     assert run.done.is_file()
     assert run.predictions.is_file()
     assert run.metrics.is_file()
+    assert not run.checkpoints.exists()
     assert {p.name for p in tmp_path.iterdir()} == {"runs"}, "Hydra has left something"
 
 
 def test_sweep(command, dataset_path: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     overrides = [t for t in TINY if not t.startswith(("model.inputs", "training.epochs"))]
-    lines = command(
+    arguments = [
         "--multirun",
         *overrides,
         "training.epochs=1",
@@ -63,7 +64,8 @@ def test_sweep(command, dataset_path: Path, tmp_path: Path) -> None:  # type: ig
         "model.inputs=particles,decay",
         f"data.path={dataset_path}",
         "run_dir=my_sweep",
-    )
+    ]
+    lines = command(*arguments)
     folder = tmp_path / "my_sweep"
     runs = sorted(p.name for p in folder.iterdir() if p.is_dir())
     assert [name.split("_")[0] for name in runs] == ["0", "1"]
@@ -76,6 +78,14 @@ def test_sweep(command, dataset_path: Path, tmp_path: Path) -> None:  # type: ig
     for name in runs:
         config = yaml.safe_load((folder / name / "config.yaml").read_text())
         assert Path(config["run_dir"]) == folder / name
+    # Started again, a sweep does only what is left.
+    table, before = (folder / "table.csv").read_text(), (folder / runs[0] / "done.json").stat()
+    lines = command(*arguments)
+    assert [line for line in lines if "finished already" in line] == [
+        f"{folder / name} is finished already" for name in runs
+    ]
+    assert (folder / "table.csv").read_text() == table
+    assert (folder / runs[0] / "done.json").stat().st_mtime_ns == before.st_mtime_ns
 
 
 @pytest.mark.parametrize(
