@@ -27,11 +27,11 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     return x, (x[:, :1] > 0).astype(np.float32)
 
 
-def make_model(**options: Any) -> keras.Model:
+def make_model(dropout: float = 0.3, **options: Any) -> keras.Model:
     keras.utils.set_random_seed(4)
     inputs = keras.Input((3,))
     x = keras.layers.Dense(5, activation="tanh")(inputs)
-    x = keras.layers.Dropout(0.3)(x)
+    x = keras.layers.Dropout(dropout)(x)
     model = keras.Model(inputs, keras.layers.Dense(1)(x))
     loss = keras.losses.BinaryCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(0.01, **options), loss, metrics=["mae"])
@@ -120,17 +120,24 @@ def keras_fit() -> tuple[list[dict[str, float]], list[np.ndarray]]:
     return rows.rows, model.get_weights()
 
 
-@pytest.mark.parametrize(("steps", "xla"), [(1, False), (2, False), (1, True)])
-def test_the_arithmetic_is_that_of_keras(
-    tmp_path: Path,
-    keras_fit: tuple[list[dict[str, float]], list[np.ndarray]],
-    steps: int,
-    xla: bool,
-) -> None:
+def test_xla_is_the_same_arithmetic(tmp_path: Path) -> None:
     # Keras compiles nothing with XLA where a fit before has asked for determinism.
     config.disable_op_determinism()
+    losses = []
+    for xla in (False, True):
+        # XLA draws other dropout.
+        model, rows = make_model(dropout=0.0), Rows()
+        model.jit_compile = xla
+        make_loop(model, tmp_path, rows).run()
+        losses.append([row["val_loss"] for row in rows.rows])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_the_arithmetic_is_that_of_keras(
+    tmp_path: Path, keras_fit: tuple[list[dict[str, float]], list[np.ndarray]], steps: int
+) -> None:
     model, rows = make_model(), Rows()
-    model.jit_compile = xla
     make_loop(model, tmp_path, rows, steps_per_execution=steps).run()
     for ours, theirs in zip(rows.rows, keras_fit[0], strict=True):
         assert ours == pytest.approx(theirs, rel=1e-6)
