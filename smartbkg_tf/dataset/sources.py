@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -14,8 +14,9 @@ from typing import Literal
 import numpy as np
 
 from smartbkg_tf.dataset.blocks import EventBlock, content_of, order_of
-from smartbkg_tf.dataset.hashing import hash_file
+from smartbkg_tf.dataset.hashing import XXH64, hash_file
 from smartbkg_tf.dataset.keys import hash_keys
+from smartbkg_tf.dataset.legacy import is_legacy, open_legacy, read_legacy
 from smartbkg_tf.dataset.runs import MemoryRun, Run, bytes_of, write_run
 from smartbkg_tf.encoding.checks import (
     Findings,
@@ -34,7 +35,7 @@ from smartbkg_tf.settings.errors import InputError, Problems, UserError
 MEMORY_BYTES = 128 << 20
 
 #: What file names of tables end in, when a folder is given.
-_SUFFIXES = (".h5", ".hdf5", ".parquet", ".root")
+_SUFFIXES = (".h5", ".hdf5", ".parquet", ".root", ".npz")
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ class SourceReport:
         Codes without token.
     label_names, observable_names : list of str
         In the order of the file.
+    vocabulary_size : int
+        Tokens of arrays of the original project, which have a vocabulary of their own.
     """
 
     name: str
@@ -95,6 +98,7 @@ class SourceReport:
     unknown_codes: dict[str, int] = field(default_factory=dict)
     label_names: list[str] = field(default_factory=list)
     observable_names: list[str] = field(default_factory=list)
+    vocabulary_size: int = 0
 
 
 class MemoryBudget:
@@ -136,18 +140,24 @@ class _Hasher:
     """Hash a file beside its reading: on a second core it costs no time."""
 
     def __init__(self, path: Path) -> None:
-        self._result = ""
+        self._result = (0, "")
         self._error: OSError | None = None
         self._thread = threading.Thread(target=self._run, args=(path,), daemon=True)
         self._thread.start()
 
     def _run(self, path: Path) -> None:
         try:
-            self._result = hash_file(path)
+            if path.is_file():
+                self._result = (path.stat().st_size, hash_file(path))
+            else:  # a folder with arrays of the original project
+                files = sorted(p for p in path.iterdir() if p.is_file())
+                hashes = "".join(f"{p.name} {hash_file(p)}\n" for p in files)
+                size = sum(p.stat().st_size for p in files)
+                self._result = (size, XXH64(hashes.encode()).hexdigest())
         except OSError as error:
             self._error = error
 
-    def result(self) -> str:
+    def result(self) -> tuple[int, str]:
         self._thread.join()
         if self._error is not None:
             raise self._error
@@ -190,7 +200,7 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
     """
     files: set[Path] = set()
     for path in paths:
-        if not path.is_dir():
+        if not path.is_dir() or is_legacy(path):
             files.add(path)
             continue
         if (path / "dataset.json").is_file():
@@ -290,19 +300,48 @@ def read_source(
     InputError
         When the file cannot be read.
     """
-    vocabulary = default_vocabulary()
     report = SourceReport(name=path.name, path=str(path))
+    hasher = _Hasher(path)
+    for number, (table, encoded, n_read) in enumerate(_encoded_chunks(path, settings, report)):
+        if memory is not None and memory.stopped:
+            break
+        report.n_read += n_read
+        if len(table):
+            block = block_of(table, encoded, settings, source)
+            columns = (list(table.labels), list(table.observables))
+            if memory is not None and memory.take(bytes_of(block, encoded)):
+                report.runs.append(MemoryRun(block, *columns))
+            else:
+                run = directory / f"{source:06d}-{number:06d}.run"
+                report.runs.append(write_run(run, block.take(order_of(block)), *columns))
+        if progress is not None:
+            progress(n_read)
+    report.size, report.xxh64 = hasher.result()
+    return report
+
+
+def _encoded_chunks(
+    path: Path, settings: ReadingSettings, report: SourceReport
+) -> Iterator[tuple[EventTable, EncodedEvents, int]]:
+    """Usable events, encoded, and how many were read for them; the report is filled."""
+    if is_legacy(path):
+        report.label_names.append("label")
+        for table, encoded, findings in read_legacy(path, settings.chunk_events):
+            report.findings.extend(findings)
+            for tokens in (encoded.pdg, encoded.mother_pdg, encoded.decay):
+                largest = int(tokens.max(initial=0))
+                report.vocabulary_size = max(report.vocabulary_size, largest + 1)
+            yield table, encoded, len(table) + sum(f.count for f in findings)
+        return
+    vocabulary = default_vocabulary()
     decay_only = settings.key == "decay_strings"
     chunks = iterate_events(
         [path], key=settings.key, chunk_events=settings.chunk_events, raw_strings=True
     )
-    hasher = _Hasher(path)
-    for number, (_, table) in enumerate(chunks):
-        if memory is not None and memory.stopped:
-            break
-        usable, findings = find_unusable_events(table, file=str(path), decay_only=decay_only)
-        report.n_read += len(table)
-        report.findings.extend(findings)
+    for _, table in chunks:
+        usable, found = find_unusable_events(table, file=str(path), decay_only=decay_only)
+        n_read = len(table)
+        report.findings.extend(found)
         for names, known in (
             (table.labels, report.label_names),
             (table.observables, report.observable_names),
@@ -313,26 +352,14 @@ def read_source(
         encoded = encode(table, settings.encoding, vocabulary)
         for code, count in encoded.report.unknown_codes.items():
             report.unknown_codes[code] = report.unknown_codes.get(code, 0) + count
-        sound, findings = find_unusable_strings(
+        sound, found = find_unusable_strings(
             encoded, table.keys, file=str(path), decay_only=decay_only
         )
-        report.findings.extend(findings)
+        report.findings.extend(found)
         if not sound.all():
             chosen = np.flatnonzero(sound)
             table, encoded = table.take(chosen), encoded.take(chosen)
-        if len(table):
-            block = block_of(table, encoded, settings, source)
-            columns = (list(table.labels), list(table.observables))
-            if memory is not None and memory.take(bytes_of(block, encoded)):
-                report.runs.append(MemoryRun(block, *columns))
-            else:
-                run = directory / f"{source:06d}-{number:06d}.run"
-                report.runs.append(write_run(run, block.take(order_of(block)), *columns))
-        if progress is not None:
-            progress(len(usable))
-    report.size = path.stat().st_size
-    report.xxh64 = hasher.result()
-    return report
+        yield table, encoded, n_read
 
 
 def _count_all(paths: Sequence[Path]) -> int:
@@ -340,7 +367,7 @@ def _count_all(paths: Sequence[Path]) -> int:
     total, problems = 0, Problems()
     for path in paths:
         try:
-            total += count_events(path)
+            total += sum(map(len, open_legacy(path))) if is_legacy(path) else count_events(path)
         except InputError as error:
             problems.add(error)
     if len(problems.texts) == 1 and len(paths) == 1:
@@ -393,7 +420,7 @@ def read_sources(
                 for i, path in enumerate(paths)
             ]
         n_workers = min(workers, len(paths))
-        if any(file_format(path) == "root" for path in paths):
+        if any(not is_legacy(path) and file_format(path) == "root" for path in paths):
             # Reading ROOT files is Python's work, which threads cannot share. New processes
             # instead of forks: a process that has loaded TensorFlow cannot fork.
             context = multiprocessing.get_context("spawn")

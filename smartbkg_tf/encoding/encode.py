@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.encoding.encoded import EncodedEvents, EncodingReport
+from smartbkg_tf.encoding.feature_sets import computed_features
 from smartbkg_tf.encoding.features import (
     as_they_stand,
     charge_in_thirds,
@@ -154,6 +155,8 @@ def _particles(
             "mother_pdg": look_up(mother_pdg, vocabulary, unknown, none=0),
             "mother_index": _as_int16(mother),
         }, np.asarray(table.offsets, dtype=np.int64)
+    if encoding.features != "smartbackground":
+        return _own_features(table, encoding, vocabulary, mother, unknown)
     columns = ("prodTime", "x", "y", "z", "energy", "px", "py", "pz")
     kept, offsets, continuous, kept_mother = smartbackground(
         np.asarray(table.offsets, dtype=np.int64),
@@ -173,6 +176,31 @@ def _particles(
         "charge": None,
         "pdg": tokens,
         "mother_pdg": mother_tokens,
+        "mother_index": _as_int16(kept_mother),
+    }, offsets
+
+
+def _own_features(
+    table: EventTable,
+    encoding: EncodingSettings,
+    vocabulary: Vocabulary,
+    mother: npt.NDArray[np.int32],
+    unknown: dict[str, int],
+) -> tuple[dict[str, Any], npt.NDArray[np.int64]]:
+    """Columns of a feature set of one's own; tokens and mothers as in ``original``."""
+    values, kept, offsets, kept_mother = computed_features(table, encoding, mother)
+    pdg, mother_pdg = (np.asarray(table.particles[name]) for name in ("PDG", "motherPDG"))
+    if kept is not None:
+        pdg, mother_pdg = pdg[kept], mother_pdg[kept]
+    charge = None
+    if encoding.feature_names[-1] == "charge":
+        charge = charge_in_thirds(values[:, -1].astype(np.float64))
+        values = np.ascontiguousarray(values[:, :-1])
+    return {
+        "continuous": values,
+        "charge": charge,
+        "pdg": look_up(pdg, vocabulary, unknown),
+        "mother_pdg": look_up(mother_pdg, vocabulary, unknown, none=0),
         "mother_index": _as_int16(kept_mother),
     }, offsets
 

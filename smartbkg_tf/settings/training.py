@@ -50,8 +50,9 @@ class DataSettings:
     Parameters
     ----------
     path : str, optional
-        A dataset directory (made by ``preprocess``); without it a small sample is
-        produced first.
+        A dataset directory (made by ``preprocess``), the public Belle data set (npz), or a
+        folder with arrays of the original project; without it a small sample is produced
+        first.
     fractions : SplitFractions
         Shares of training, validation and test; a hash of the event's key decides, so no
         event ever moves.
