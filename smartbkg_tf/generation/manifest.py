@@ -12,9 +12,9 @@ from typing import Any
 
 from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.generation.chunks import Report, Task
+from smartbkg_tf.generation.observables_file import FOLDER, JOINED
 from smartbkg_tf.runtime.files import (
     PARTIAL,
-    expand_inputs,
     hash_of_values,
     read_json,
     sha256,
@@ -25,15 +25,25 @@ from smartbkg_tf.settings.generation import ProduceSettings
 
 NAME = "production.json"
 
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
 
 #: Settings that say how the work is done or how much of it, not what comes out.
-_NO_CONTENT = ("debug", "overwrite", "workers", "output", "n_events", "event_type", "input")
+_NO_CONTENT = (
+    "debug",
+    "overwrite",
+    "workers",
+    "cluster",
+    "output",
+    "n_events",
+    "event_type",
+    "input",
+    "skim_files",
+)
 
 #: Software on which the events depend.
 _MAKERS = ("smartbkg_tf", "pythia8mc", "decaylanguage")
 
-_SOFTWARE = (*_MAKERS, "particle", "numpy", "numba", "uproot")
+_SOFTWARE = (*_MAKERS, "particle", "numpy", "numba", "uproot", "pyhepmc")
 
 
 class Manifest:
@@ -61,13 +71,18 @@ class Manifest:
         self.settings["made_by"] = _versions(_MAKERS)
         self.hash = hash_of_values(self.settings)
         self.chunks: dict[str, dict[str, Any]] = {}
+        #: What was found out about the input files, for the record.
+        self.input: dict[str, Any] | None = None
         if self.path.exists():
             self._open(settings.overwrite)
 
     def _open(self, overwrite: bool) -> None:
         try:
             values = read_json(self.path)
-            same = values["settings_hash"] == self.hash
+            same = (values["settings_hash"], values["format_version"]) == (
+                self.hash,
+                _FORMAT_VERSION,
+            )
             chunks = dict(values["chunks"])
             old = dict(values["settings"])
         except (InputError, KeyError, TypeError, ValueError):
@@ -86,6 +101,9 @@ class Manifest:
         for chunk in chunks.values():
             for file in chunk.get("files", {}):
                 (self.directory / Path(file).name).unlink(missing_ok=True)
+            for file in chunk.get("side_files", {}):
+                (self.directory / FOLDER / Path(file).name).unlink(missing_ok=True)
+        (self.directory / FOLDER / JOINED).unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
 
     def finished(self, task: Task) -> bool:
@@ -106,7 +124,9 @@ class Manifest:
             return False
         try:
             return all(
-                sha256(self.directory / file) == digest for file, digest in chunk["files"].items()
+                sha256(self.directory / file) == digest
+                for kind in ("files", "side_files")
+                for file, digest in chunk[kind].items()
             )
         except OSError:
             return False
@@ -146,8 +166,10 @@ class Manifest:
             What will be made; half-written files of these tasks are removed.
         """
         for task in todo:
-            for partial in self.directory.glob(f".{glob.escape(Path(task.name).stem)}*{PARTIAL}*"):
-                partial.unlink(missing_ok=True)
+            pattern = f".{glob.escape(Path(task.name).stem)}*{PARTIAL}*"
+            for folder in (self.directory, self.directory / FOLDER):
+                for partial in folder.glob(pattern):
+                    partial.unlink(missing_ok=True)
         self._write()
 
     def add(self, task: Task, report: Report) -> None:
@@ -161,9 +183,10 @@ class Manifest:
             What was made.
         """
         values = asdict(report)
-        files = {file: sha256(self.directory / file) for file in values.pop("files")}
+        for kind in ("files", "side_files"):
+            values[kind] = {file: sha256(self.directory / file) for file in values[kind]}
         self._merge()
-        self.chunks[task.name] = {**values, "files": files, "made_from": _made_from(task)}
+        self.chunks[task.name] = {**values, "made_from": _made_from(task)}
         self._write()
 
     def _merge(self) -> None:
@@ -186,6 +209,7 @@ class Manifest:
                 "settings": self.settings,
                 "software": _versions(_SOFTWARE),
                 "retention": retention(list(ordered.values())),
+                **({} if self.input is None else {"input": self.input}),
                 "chunks": ordered,
             },
         )
@@ -208,16 +232,14 @@ class Manifest:
 
 def _made_from(task: Task) -> dict[str, Any]:
     """Tell what a task's output depends on beside the settings."""
-    result: dict[str, Any] = {
-        "event_type": task.event_type,
-        "chunk": task.chunk if task.input is None else 0,
-        "n_events": task.n_events,
-    }
+    result: dict[str, Any] = {"event_type": task.event_type, "n_events": task.n_events}
+    if task.settings.source.name != "mdst":
+        result["chunk"] = task.chunk
     if task.input is not None:
         result["input"] = _identity(Path(task.input))
-        if task.settings.skim_files:
-            lists = expand_inputs(task.settings.skim_files, option="skim_files")
-            result["skim_files"] = [_identity(path) for path in lists]
+        result["first_event"] = task.first_event
+    if task.passing is not None:
+        result["passing"] = hash_of_values(task.passing.tolist())
     return result
 
 
