@@ -69,7 +69,7 @@ def make_cluster(settings: ClusterSettings, workers: int) -> Any:
         "log_directory": settings.log_directory,
         "job_script_prologue": list(settings.prologue),
         "python": sys.executable,
-        "scheduler_options": {"dashboard_address": None},
+        "scheduler_options": {"dashboard": False},
     }
     if settings.name == "htcondor":
         from dask_jobqueue import HTCondorCluster

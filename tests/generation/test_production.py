@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from smartbkg_tf.events.readers import iterate_events
@@ -19,6 +20,7 @@ from smartbkg_tf.generation import production
 from smartbkg_tf.generation.manifest import retention, retention_table
 from smartbkg_tf.generation.production import produce
 from smartbkg_tf.runtime.command import compose_settings
+from smartbkg_tf.runtime.files import sha256
 from smartbkg_tf.settings.errors import InputError, OutputError, UserError
 from smartbkg_tf.settings.generation import ProduceSettings
 
@@ -37,6 +39,12 @@ def chosen(output, *overrides):
 def read(path):
     ((_, table),) = list(iterate_events([path]))
     return table
+
+
+def hashes(folder):
+    """Hash every file of an output folder but the record, which tells when and how."""
+    files = [p for p in folder.rglob("*") if p.is_file() and p.name != "production.json"]
+    return {str(p.relative_to(folder)): sha256(p) for p in files}
 
 
 def same(a, b):
@@ -94,9 +102,36 @@ def test_files_keys_labels_and_record(one_worker):
 
 def test_two_workers_make_the_same_tables(one_worker, tmp_path):
     two = produce(chosen(tmp_path / "two", "event_type=[charged,mixed]", "workers=2"))
-    for a, b in zip(one_worker[1], two, strict=True):
-        assert a.name == b.name
-        same(read(a), read(b))
+    assert [f.name for f in two] == [f.name for f in one_worker[1]]
+    one = hashes(one_worker[0])
+    assert len(one) == 13  # six tables, their observables, and these joined
+    assert hashes(tmp_path / "two") == one
+
+
+def test_observables_are_written_by_event_key(one_worker):
+    folder, files = one_worker
+    parts = [pd.read_parquet(folder / "observables" / f"{file.stem}.parquet") for file in files]
+    joined = pd.read_parquet(folder / "observables" / "all.parquet")
+    pd.testing.assert_frame_equal(joined, pd.concat(parts, ignore_index=True))
+    for file, part in zip(files, parts, strict=True):
+        table = read(file)
+        expected = {**table.keys, **table.observables}
+        assert set(part.columns) == {*expected, "event_type"}
+        assert set(part["event_type"]) == {file.name.split("_")[0]}
+        for name, values in expected.items():
+            np.testing.assert_array_equal(part[name].to_numpy(), values, err_msg=name)
+    assert {"Mbc_fei_hadronic_b0", "deltaE_fei_hadronic_b0", "R2", "thrust", "nTracks"} <= set(
+        joined
+    )
+
+
+def test_observables_that_are_lost_are_made_again(copy):
+    lost, joined = (copy / "observables" / f"{n}.parquet" for n in ("mixed_00001", "all"))
+    before = hashes(copy)
+    lost.unlink()
+    joined.unlink()
+    produce(chosen(copy, "event_type=[mixed,charged]"))
+    assert hashes(copy) == before
 
 
 def test_a_second_run_makes_nothing_new(copy, capsys):
@@ -136,7 +171,7 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch, one_worker):
     monkeypatch.setattr(production, "run_task", dying)
     with pytest.raises(KeyboardInterrupt):
         produce(chosen(folder))
-    assert sorted(p.name for p in folder.iterdir()) == ["mixed_00000.h5", "production.json"]
+    assert sorted(hashes(folder)) == ["mixed_00000.h5", "observables/mixed_00000.parquet"]
     monkeypatch.setattr(production, "run_task", lambda t, d: calls.append(t.name) or real(t, d))
     files = produce(chosen(folder))
     assert calls == [f"mixed_0000{i}.h5" for i in (0, 1, 1, 2)]
@@ -261,7 +296,7 @@ def test_a_killed_process_loses_nothing(tmp_path, killer, capsys):
     assert "a process died" in capsys.readouterr().out
     assert [len(read(f)) for f in files] == [10] * 3
     assert sorted(p.name for p in (tmp_path / "tables").iterdir()) == sorted(
-        [*(f.name for f in files), "production.json"]
+        [*(f.name for f in files), "observables", "production.json"]
     )
 
 
