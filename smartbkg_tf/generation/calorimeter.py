@@ -15,8 +15,8 @@ _K_LONG, _NEUTRON = 130, 2112
 def calorimeter_direction(place: Floats, momentum: Floats) -> Floats:
     """Where a neutral particle hits the calorimeter, seen from the interaction point.
 
-    The inner faces of Belle II's calorimeter: barrel radius 125 cm, end caps at z = 196
-    and -102 cm (Belle II TDR, arXiv:1011.0352, chapter 9).
+    The inner faces of the calorimeter: barrel radius 125 cm, end caps at z = 196 and -102 cm
+    (The Belle detector, NIM A 479 (2002) 117, table 1; Belle II keeps its crystals).
 
     Parameters
     ----------

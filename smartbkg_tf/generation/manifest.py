@@ -315,18 +315,24 @@ def retention_table(values: dict[str, Any]) -> str:
     Returns
     -------
     str
-        One line per event type.
+        One column per event type, one line per skim, in per cent with binomial errors; where
+        nothing passes the limit of 95 % confidence (3 / n).
     """
     names = list(dict.fromkeys(name for v in values.values() for name in v["skims"]))
-    lines = [f"{'event type':<12}{'events':>10}" + "".join(f"{name:>24}" for name in names)]
-    for kind, row in values.items():
+    wide = max(map(len, ("retention, %", *names))) + 2
+    lines = [
+        f"{'retention, %':<{wide}}" + "".join(f"{kind:>15}" for kind in values),
+        f"{'(events)':<{wide}}" + "".join(f"{row['n_events']:>15}" for row in values.values()),
+    ]
+    for name in names:
         cells = []
-        for name in names:
+        for row in values.values():
             skim = row["skims"].get(name)
-            cells.append(
-                ""
-                if skim is None
-                else f"{100 * skim['retention']:.2f} +- {100 * skim['error']:.2f} %"
-            )
-        lines.append(f"{kind:<12}{row['n_events']:>10}" + "".join(f"{c:>24}" for c in cells))
+            if skim is None:
+                cells.append("-")
+            elif skim["passing"] == 0 and row["n_events"]:
+                cells.append(f"< {300 / row['n_events']:.3f}")
+            else:
+                cells.append(f"{100 * skim['retention']:.2f} +- {100 * skim['error']:.2f}")
+        lines.append(f"{name:<{wide}}" + "".join(f"{cell:>15}" for cell in cells))
     return "\n".join(lines)
