@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import math
+import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +28,9 @@ from smartbkg_tf.settings.generation import ProduceSettings
 NAME = "production.json"
 
 _FORMAT_VERSION = 2
+
+#: Seconds after which a half-written record was left behind by a killed run.
+_ABANDONED = 10.0
 
 #: Settings that say how the work is done or how much of it, not what comes out.
 _NO_CONTENT = (
@@ -170,6 +175,11 @@ class Manifest:
             for folder in (self.directory, self.directory / FOLDER):
                 for partial in folder.glob(pattern):
                     partial.unlink(missing_ok=True)
+        # The record takes milliseconds to write: an old half is nobody's work in progress.
+        for partial in self.directory.glob(f".{Path(NAME).stem}{PARTIAL}*"):
+            with contextlib.suppress(OSError):
+                if time.time() - partial.stat().st_mtime > _ABANDONED:
+                    partial.unlink()
         self._write()
 
     def add(self, task: Task, report: Report) -> None:

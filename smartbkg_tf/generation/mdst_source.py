@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from smartbkg_tf.events.flags import Labeller, key_hashes, label_events, read_passing_keys
 from smartbkg_tf.events.mdst import iterate_mdst
+from smartbkg_tf.events.root_files import EVENT_META_DATA, BasfTree, read_event_keys
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
 from smartbkg_tf.generation.chunks import Report, Task, write_part
 from smartbkg_tf.generation.input_files import part_name, usable_files
@@ -19,6 +21,9 @@ from smartbkg_tf.settings.errors import ConfigurationError, InputError, Problems
 from smartbkg_tf.settings.generation import MdstSource, ProduceSettings
 
 Keys = npt.NDArray[np.int64]
+
+#: Event keys read at a time: some 50 MB.
+_KEYS_AT_A_TIME = 500_000
 
 
 def skim_name(settings: ProduceSettings) -> str:
@@ -82,12 +87,18 @@ def plan_mdst(settings: ProduceSettings) -> tuple[list[Task], dict[str, Any]]:
 
     def check(path: Path) -> tuple[int, npt.NDArray[np.int64], Keys]:
         next(iterate_mdst(path, chunk_events=1))
-        keys = read_passing_keys(path)
-        hashes.append(key_hashes(keys))
-        if labeller is None:
-            return len(keys), np.zeros(0, dtype=np.int64), keys[:0]
-        places = np.flatnonzero(_label(labeller, keys))
-        return len(keys), places, keys[places]
+        places, passing = [np.zeros(0, dtype=np.int64)], [np.zeros((0, 4), dtype=np.int64)]
+        here = []
+        n_events = 0
+        for keys in _keys_of(path):
+            here.append(key_hashes(keys))
+            if labeller is not None:
+                rows = np.flatnonzero(_label(labeller, keys))
+                places.append(rows + n_events)
+                passing.append(keys[rows])
+            n_events += len(keys)
+        hashes.extend(here)
+        return n_events, np.concatenate(places), np.concatenate(passing)
 
     good, left_out = usable_files(settings.input, source.on_bad_file, check)
     tasks = []
@@ -113,7 +124,7 @@ def plan_mdst(settings: ProduceSettings) -> tuple[list[Task], dict[str, Any]]:
         "files": len(good),
         "left_out": [path.name for path in left_out],
         "events": n_all,
-        "duplicates": n_all - len(np.unique(np.concatenate(hashes))),
+        "duplicates": _count_repeated(hashes),
     }
     say(
         f"{len(good)} files, {len(left_out)} left out, {n_all} events, "
@@ -140,6 +151,22 @@ def plan_mdst(settings: ProduceSettings) -> tuple[list[Task], dict[str, Any]]:
             next_step="add their parent files to input=, or allow it: source.allow_unmatched=true",
         )
     return tasks, report
+
+
+def _keys_of(path: Path) -> Iterator[Keys]:
+    """Read the keys of a file's events piece by piece."""
+    with BasfTree(path, EVENT_META_DATA) as tree:
+        for start in range(0, tree.n_events, _KEYS_AT_A_TIME):
+            columns = read_event_keys(tree, start, min(start + _KEYS_AT_A_TIME, tree.n_events))
+            yield np.stack([columns[name] for name in KEY_COLUMNS], axis=1)
+
+
+def _count_repeated(parts: list[npt.NDArray[np.uint64]]) -> int:
+    """Count hashes that came before; the parts are used up, since there may be very many."""
+    together = np.concatenate(parts)
+    parts.clear()
+    together.sort()
+    return int(np.count_nonzero(together[1:] == together[:-1]))
 
 
 def _read_lists(settings: ProduceSettings) -> Keys:

@@ -148,11 +148,19 @@ def test_missing_damaged_and_half_written_tables_are_redone(copy, one_worker):
         stream.truncate(1000)
     left_over = copy / ".mixed_00001.partial-0123abcd.h5"
     left_over.write_bytes(b"half")
+    old_record, new_record = (
+        copy / f".production.partial-{n}.json" for n in ("01234567", "89abcdef")
+    )
+    for record in (old_record, new_record):
+        record.write_text("{")
+    os.utime(old_record, (1, 1))
     files = produce(chosen(copy, "event_type=[mixed,charged]"))
     after = made(copy)
     changed = {name for name in after if after[name] != before[name]}
     assert changed == {"mixed_00001.h5", "charged_00000.h5"}
     assert not left_over.exists()
+    assert not old_record.exists()
+    assert new_record.exists()  # perhaps another run writes it just now
     for a, b in zip(one_worker[1], files, strict=True):
         same(read(a), read(b))
 
