@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -188,6 +189,18 @@ def test_only_unfinished_parts_are_made_again(campaign, tmp_path, monkeypatch):
     produce(converted(campaign, tmp_path / "out", "source.chunk_events=10", lists=more))
     assert calls[13:] == ["mdst_3_00001.h5"]
     assert read(tmp_path / "out" / "mdst_3_00001.h5").labels["fei_hadronic_b0"].sum() == 1
+
+
+def test_another_file_of_the_same_name_is_converted_anew(campaign, tmp_path):
+    shutil.copy(campaign / "mdst_0.root", tmp_path / "x.root")
+    one = {"parents": "x.root", "lists": f"{campaign}/udst_0.root"}
+    produce(converted(tmp_path, tmp_path / "out", **one))
+    before = (tmp_path / "out" / "x.h5").stat().st_mtime_ns
+    produce(converted(tmp_path, tmp_path / "out", **one))
+    assert (tmp_path / "out" / "x.h5").stat().st_mtime_ns == before
+    os.utime(tmp_path / "x.root", ns=(1, 1))
+    produce(converted(tmp_path, tmp_path / "out", **one))
+    assert (tmp_path / "out" / "x.h5").stat().st_mtime_ns != before
 
 
 def test_parts_and_files_of_equal_name_are_refused(campaign, tmp_path):
