@@ -38,10 +38,13 @@ def run(settings: TrainSettings) -> float:
     settings = with_sweep_folder(settings)
     check_run_folder(settings)
     require_device(settings.training)
+    load_tensorflow()
+    from smartbkg_tf.models.registry import check_model
+
+    # Everything that needs no data is checked before the long steps.
+    check_model(settings.model)
     path = prepare_dataset(settings)
 
-    # Only now TensorFlow, which no process that makes the sample needs.
-    load_tensorflow()
     from smartbkg_tf.dataset.dataset import open_dataset
     from smartbkg_tf.evaluation.evaluate import evaluate_run
     from smartbkg_tf.filtering.apply import predict_split

@@ -95,6 +95,34 @@ def branches(kind: Kind) -> dict[str, Branch]:
     return {name: branch for (of, name), branch in _BRANCHES.items() if of == kind}
 
 
+def find_branch(kind: Kind, name: str) -> Branch:
+    """Find a branch by name.
+
+    Parameters
+    ----------
+    kind : {"particles", "decay"}
+        What it reads.
+    name : str
+        Its name in the configuration.
+
+    Returns
+    -------
+    Branch
+        The branch.
+
+    Raises
+    ------
+    ConfigurationError
+        When no branch has this name.
+    """
+    known = branches(kind)
+    if name not in known:
+        raise ConfigurationError(
+            f"model.{kind}.branch: there is no branch '{name}'; {did_you_mean(name, known)}"
+        )
+    return known[name]
+
+
 def build_branch(
     kind: Kind, network: NNBaseClass, inputs: Mapping[str, Any], sizes: Mapping[str, Any]
 ) -> Any:
@@ -121,13 +149,7 @@ def build_branch(
     ConfigurationError
         When no branch has this name.
     """
-    name = str(sizes["branch"])
-    known = branches(kind)
-    if name not in known:
-        raise ConfigurationError(
-            f"model.{kind}.branch: there is no branch '{name}'; {did_you_mean(name, known)}"
-        )
-    return known[name].build(network, inputs, sizes)
+    return find_branch(kind, str(sizes["branch"])).build(network, inputs, sizes)
 
 
 @register_branch("particles", "resnet", "residual 1D convolutions over the particle list")

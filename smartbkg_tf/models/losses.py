@@ -67,9 +67,9 @@ class SkimAUC(keras.metrics.Metric):
 
     Unlike `keras.metrics.AUC` it works on logits and leaves out unknown labels: those below 0
     and those of weight 0. Other weights are ignored: as long as they depend on the label
-    alone, the AUC does not depend on them. With 4096
+    alone, the AUC does not depend on them. With 16384
     bins it agrees with the exact value to better than 1e-3 unless nearly all scores fall
-    into one bin.
+    into a few bins, as those of an untrained network may.
 
     Parameters
     ----------
@@ -77,14 +77,14 @@ class SkimAUC(keras.metrics.Metric):
         Length of the label vector.
     skim : int, optional
         Position of one skim; None averages over the skims that have both classes.
-    bins : int, default 4096
+    bins : int, default 16384
         Bins between 0 and 1.
     **kwargs
         As any Keras metric.
     """
 
     def __init__(
-        self, n_skims: int, skim: int | None = None, bins: int = 4096, **kwargs: Any
+        self, n_skims: int, skim: int | None = None, bins: int = 16384, **kwargs: Any
     ) -> None:
         kwargs.setdefault("name", "auc")
         kwargs.setdefault("dtype", "float32")

@@ -264,7 +264,7 @@ def _end_cleanly_when_terminated() -> None:
     """Let SIGTERM (a batch system's eviction) unwind, so that half-written files are removed."""
 
     def end(number: int, _: object) -> None:
-        print("terminated; nothing half written was kept", file=sys.stderr, flush=True)
+        print("terminated", file=sys.stderr, flush=True)
         raise SystemExit(128 + number)
 
     if threading.current_thread() is threading.main_thread():
@@ -299,7 +299,7 @@ def guarded(work: Callable[[], Any], *, debug: bool) -> Any:
         print(f"error: {error}", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        print("stopped by the user; nothing half written was kept", file=sys.stderr, flush=True)
+        print("stopped by the user", file=sys.stderr, flush=True)
         raise SystemExit(130) from None
     except OSError as error:
         if error.errno != 28:  # ENOSPC

@@ -22,7 +22,7 @@ class DemoSettings:
     ----------
     event_types : list of str, default ["mixed"]
         What to generate with Pythia 8.
-    n_events : int, default 80000
+    n_events : int, default 100000
         Events of each type.
     seed : int, default 1
         Of generator and detector.
@@ -36,7 +36,7 @@ class DemoSettings:
     """
 
     event_types: list[EventType] = Field(default=["mixed"], min_length=1)
-    n_events: int = Field(default=80_000, gt=0)
+    n_events: int = Field(default=100_000, gt=0)
     seed: int = Field(default=1, ge=0)
     skim: str = Field(default="fei_hadronic_b0", min_length=1)
     workers: int = Field(default=0, ge=0)

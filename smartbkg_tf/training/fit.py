@@ -80,6 +80,8 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
             )
             steps = math.ceil(parts.events / training.batch_size)
             network.compile(training, steps_per_epoch=steps)
+        dataset.check_inputs(network.input_names)
+        dataset.lengths(settings.data.max_particles, settings.data.max_tokens)
         run = make_run_directory(settings, model_name(settings.model))
         record = _record(settings, dataset, network, parts, started)
         _describe(run, settings, dataset, network, record)

@@ -131,7 +131,10 @@ class EpochReport(keras.callbacks.Callback):
         else:
             rate = self.events / max(self._last_batch - self._begin, 1e-9)
         values = {name: float(value) for name, value in (logs or {}).items()}
-        values["learning_rate"] = float(self.model.optimizer.learning_rate)
+        values["learning_rate"] = float(
+            # With several GPUs it is a variable with one copy on each.
+            keras.ops.convert_to_tensor(self.model.optimizer.learning_rate).numpy()
+        )
         values = {**{name: values[name] for name in _FIRST[1:]}, **values}
         row: dict[str, float | int] = {"epoch": epoch + 1, **values}
         row["seconds"] = round(time.monotonic() - self._begin, 3)
@@ -167,7 +170,7 @@ class EpochReport(keras.callbacks.Callback):
     def _close(self) -> None:
         if self._progress is not None:
             # As after an error: the bar is closed, and a log gets no second last line.
-            self._progress.__exit__(KeyboardInterrupt, None, None)
+            self._progress.close(finished=False)
             self._progress = None
 
     def _write_history(self) -> None:

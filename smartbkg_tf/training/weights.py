@@ -61,8 +61,8 @@ def count_labels(labels: npt.NDArray[np.int8], balance: float | None = None) -> 
     drawn = np.ones(len(labels))
     if balance is not None:
         first = labels[:, 0]
-        passing, failing = np.count_nonzero(first == 1), np.count_nonzero(first == 0)
-        kept = balanced_counts(int(passing), int(failing), balance)
+        passing, failing = int((first == 1).sum()), int((first == 0).sum())
+        kept = balanced_counts(passing, failing, balance)
         drawn = np.where(first == 1, kept[0] / max(passing, 1), kept[1] / max(failing, 1))
         # Without a label of the first skim an event belongs to neither class.
         drawn[first < 0] = 0.0
@@ -104,7 +104,7 @@ def require_both_classes(
                 f"({passing} passing, {failing} failing)"
             )
     problems.raise_if_any(
-        "a network cannot learn from one class",
+        "every part of the data needs passing and failing events",
         kind=InputError,
         where=where,
         next_step="use more events, check the labels that were given to produce, "

@@ -192,10 +192,14 @@ class ModelTestCase:
         assert np.isfinite(scores).all()
 
     def test_training_on_nothing_but_empty_events_stays_finite(self) -> None:
-        network = self.make(label_names=("one",))
-        network.compile(TrainingSettings())
+        network = self.make()
         events = {name: np.zeros_like(values) for name, values in random_events(4).items()}
-        network.model.train_on_batch(self.read_by(network, events), np.ones((4, 1), np.float32))
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(network.model(events, training=True))
+        weights = network.model.trainable_weights
+        for gradient in tape.gradient(loss, [weight.value for weight in weights]):
+            assert np.isfinite(tf.convert_to_tensor(gradient).numpy()).all()
+        # The moving averages have moved.
         assert np.isfinite(self.scores(network, random_events(3))).all()
 
     @staticmethod
@@ -215,18 +219,6 @@ class ModelTestCase:
             values = tf.convert_to_tensor(gradient).numpy()
             assert np.isfinite(values).all(), weight.path
             assert np.abs(values).max() > 0, f"the gradient at {weight.path} is zero"
-
-    def test_a_compiled_fit_step_lowers_the_loss(self) -> None:
-        network = self.make()
-        model = network.compile(TrainingSettings(learning_rate=1e-3))
-        events = self.read_by(network, random_events(16))
-        labels = np.random.default_rng(1).integers(0, 2, (16, 2)).astype(np.float32)
-        stream = tf.data.Dataset.from_tensors((events, labels, np.ones_like(labels)))
-        history = network.fit(stream.repeat(15), epochs=1)
-        assert set(history.history) == {"loss", "auc", "auc_first", "auc_second"}
-        first = model.evaluate(events, labels, verbose=0, return_dict=True)["loss"]
-        network.fit(stream.repeat(30), epochs=1)
-        assert model.evaluate(events, labels, verbose=0, return_dict=True)["loss"] < first
 
     @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
     def test_mixed_precision(self, network: NNBaseClass, precision: str) -> None:
@@ -254,20 +246,26 @@ class ModelTestCase:
             compiled(events), self.scores(network, events), atol=1e-4, rtol=1e-4
         )
 
-    def test_learns_64_events_by_heart(self) -> None:
-        network = self.make(label_names=("one",))
+    def test_fit_learns_64_events_by_heart(self) -> None:
+        network = self.make()
         model = network.compile(
             TrainingSettings(learning_rate=5e-3, gradient_clipping=None, weight_decay=0)
         )
         events = self.read_by(network, random_events(64, seed=8, shortest=4))
-        labels = np.random.default_rng(2).integers(0, 2, (64, 1)).astype(np.float32)
-        stream = tf.data.Dataset.from_tensors((events, labels)).repeat(60)
+        labels = np.random.default_rng(2).integers(0, 2, (64, 2)).astype(np.float32)
+        labels[:, 1] = 1 - labels[:, 0]
+        stream = tf.data.Dataset.from_tensors((events, labels, np.ones_like(labels))).repeat(60)
+        losses = []
         for _ in range(6):
-            network.fit(stream, epochs=1)
-            auc = roc_auc_score(labels[:, 0], model.predict_on_batch(events)[:, 0])
+            history = network.fit(stream, epochs=1).history
+            assert set(history) == {"loss", "auc", "auc_first", "auc_second"}
+            losses += history["loss"]
+            scores = np.asarray(model(events, training=False))
+            auc = min(roc_auc_score(labels[:, i], scores[:, i]) for i in range(2))
             if auc == 1.0:
                 break
         assert auc == 1.0
+        assert losses[-1] < 0.69, "the loss of guessing is ln 2"
 
     def test_drawing_shows_every_layer(self, network: NNBaseClass, tmp_path: Path) -> None:
         network.draw(tmp_path / "model.svg")

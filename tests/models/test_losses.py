@@ -101,7 +101,7 @@ def test_ties_count_half(values: list[int], seed: int) -> None:
     metric.update_state(labels[:, None].astype(np.float32), np.array(values, np.float32)[:, None])
     # Integers from -8 to 8 fall into bins of their own (the outermost ones share the last).
     logits = np.clip(values, -8, 8)
-    binned = np.floor(4096 / (1 + np.exp(-logits.astype(np.float32))))
+    binned = np.floor(16384 / (1 + np.exp(-logits.astype(np.float32))))
     expected = roc_auc_score(labels, binned)
     assert float(metric.result()) == pytest.approx(expected, abs=1e-6)
 

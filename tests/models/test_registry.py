@@ -214,6 +214,7 @@ def test_argument_that_is_not_kept_is_named(folder: Path) -> None:
     [
         (("keras.Model(inputs, self.output(x))", "x"), "not a keras.Model"),
         (("keras.Model(inputs, self.output(x))", "keras.Sequential()"), "functional model"),
+        (("keras.Model(inputs, self.output(x))", "type('M', (keras.Model,), {})()"), "functional"),
         (("self.output(x))", "keras.layers.Dense(1)(x))"), r"one output 'y_output'"),
         (("self.output(x))", "keras.layers.Dense(2, name='y_output')(x))"), r"batch, 1"),
         (("self.make_inputs()", "{**self.make_inputs('pdg')}"), "no input 'pdg'; did you mean"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import math
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 import yaml
 from sklearn.metrics import roc_auc_score
 
+from smartbkg_tf.dataset import stream
 from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.models.loading import load_model
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
@@ -21,7 +24,6 @@ from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.errors import InputError, OutputError, UserError
 from smartbkg_tf.settings.training import TrainSettings
 from smartbkg_tf.training.fit import fit
-from smartbkg_tf.training.weights import count_labels, training_weights, validation_weights
 from tests.datasets import write_dataset
 from tests.samples import make_events
 from tests.training.samples import tiny_settings
@@ -97,11 +99,9 @@ def test_history_holds_validation_events_weighted_as_in_training(
     model = load_model(run.model)
     labels = dataset.labels[split["validation"], 0]
     logits = np.asarray(model(dataset.batch(split["validation"], "particles")))[:, 0]
-    drawn = count_labels(dataset.labels[split["train"]], 1.5)
-    weights = validation_weights(
-        count_labels(dataset.labels[split["validation"]]), drawn, training_weights(drawn, None)
-    )
-    weight = np.where(labels == 1, weights.passing, weights.failing)
+    # One passing event to 1.5 failing ones, as in training, instead of the natural mixture.
+    passing = (labels == 1).mean()
+    weight = np.where(labels == 1, 0.4 / passing, 0.6 / (1 - passing))
     losses = np.logaddexp(0, np.where(labels == 1, -logits, logits))
     assert best["val_loss"] == pytest.approx((losses * weight).mean(), rel=1e-4)
     assert best["val_auc"] == pytest.approx(roc_auc_score(labels, logits), abs=2e-3)
@@ -117,26 +117,73 @@ def test_same_seed_same_history_another_seed_another(dataset_path: Path, tmp_pat
     dataset = open_dataset(dataset_path)
     results = {}
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
-        options = (f"training.seed={seed}", "data.balance=1")
+        options = (f"training.seed={seed}", "data.balance=1", f"training.epochs={2 - (seed == 4)}")
         results[name] = fit(tiny_settings(dataset_path, tmp_path / name, *options), dataset)
     rows = {name: without_times(history(run)) for name, run in results.items()}
     assert rows["a"] == rows["b"]
-    assert rows["a"] != rows["c"]
+    assert rows["a"][0] != rows["c"][0]
     weights = [load_model(results[name].last_model).get_weights() for name in "ab"]
     for first, second in zip(*weights, strict=True):
         np.testing.assert_array_equal(first, second)
 
 
-def test_xla_without_trimming_gives_the_same_first_epoch(
-    dataset_path: Path, tmp_path: Path
+def test_training_and_validation_events_differ_and_follow_the_seed(
+    dataset_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = open_dataset(dataset_path)
-    rows = []
-    for xla in ("false", "true"):
-        options = ("training.epochs=1", f"training.xla={xla}", "model.head.dropout=0")
-        run = fit(tiny_settings(dataset_path, tmp_path / xla, *options), dataset)
-        rows.append(without_times(history(run))[0])
-    assert rows[0] == pytest.approx(rows[1], rel=2e-3)
+    seen: dict[str, Any] = {}
+
+    def watch(name: str) -> Any:
+        real = getattr(stream, name)
+
+        def wrapped(data: Any, indices: Any, **options: Any) -> Any:
+            seen[name] = (set(np.asarray(indices).tolist()), options)
+            return real(data, indices, **options)
+
+        return wrapped
+
+    for name in ("training_stream", "evaluation_stream"):
+        monkeypatch.setattr(stream, name, watch(name))
+    options = ("training.epochs=1", "training.seed=17", "data.max_particles=20")
+    fit(tiny_settings(dataset_path, tmp_path / "run", *options), dataset)
+    (trained, how), (watched, how_watched) = seen["training_stream"], seen["evaluation_stream"]
+    tested = set(dataset.split()["test"].tolist())
+    assert not trained & watched
+    assert not (trained | watched) & tested
+    assert len(trained | watched | tested) == len(dataset)
+    assert how["seed"] == 17
+    assert how["max_particles"] == how_watched["max_particles"] == 20
+    metadata = yaml.safe_load((tmp_path / "run" / "metadata.yaml").read_text())
+    assert metadata["max_particles"] == 20
+
+
+def test_a_network_that_the_data_cannot_feed_leaves_nothing_behind(tmp_path: Path) -> None:
+    strings = make_events(300, seed=2)
+    path = write_dataset(tmp_path / "data", strings, key="decay_strings")
+    with pytest.raises(UserError, match="particle"):
+        fit(tiny_settings(path, tmp_path / "run"), open_dataset(path))
+    assert not (tmp_path / "run").exists()
+
+
+def test_xla_trains_the_same_network(dataset_path: Path, tmp_path: Path) -> None:
+    # Warnings are errors here: Keras would warn if it fell back to uncompiled steps.
+    dataset = open_dataset(dataset_path)
+    options = (
+        "training.epochs=1",
+        "training.xla=true",
+        "training.batch_size=200",
+        "model.inputs=decay",
+        "model.decay.filters=4",
+        "model.decay.kernel_sizes=[4]",
+    )
+    run = fit(tiny_settings(dataset_path, tmp_path / "run", *options), dataset)
+    validation = dataset.split()["validation"]
+    logits = np.asarray(load_model(run.model)(dataset.batch(validation, "decay")))[:, 0]
+    labels = dataset.labels[validation, 0]
+    passing, trained = (labels == 1).mean(), dataset.labels[dataset.split()["train"], 0].mean()
+    weight = np.where(labels == 1, trained / passing, (1 - trained) / (1 - passing))
+    losses = np.logaddexp(0, np.where(labels == 1, -logits, logits))
+    assert history(run)[0]["val_loss"] == pytest.approx((losses * weight).mean(), rel=1e-4)
 
 
 def test_a_network_learns_and_stops_early(dataset_path: Path, tmp_path: Path) -> None:
@@ -236,8 +283,46 @@ def test_weights_of_classes_move_the_scores(dataset_path: Path, tmp_path: Path) 
     dataset = open_dataset(dataset_path)
     means: list[Any] = []
     for i, weights in enumerate(("{passing: 20.0}", "{failing: 20.0}")):
-        options = (f"training.class_weights={weights}", "training.epochs=3")
+        options = (
+            f"training.class_weights={weights}",
+            "training.epochs=2",
+            "training.learning_rate=0.005",
+            "training.device=cpu",
+            "training.deterministic=false",
+        )
         run = fit(tiny_settings(dataset_path, tmp_path / str(i), *options), dataset)
         batch = dataset.batch(dataset.split()["test"], "particles")
         means.append(np.asarray(load_model(run.model)(batch)).mean())
     assert means[0] > means[1] + 0.5
+
+
+_TWO_DEVICES = """
+import contextlib, sys
+from pathlib import Path
+import tensorflow as tf
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from smartbkg_tf.dataset.dataset import open_dataset
+from smartbkg_tf.training import fit as module
+from tests.training.samples import tiny_settings
+one = module.device_scope
+
+@contextlib.contextmanager
+def two(training):
+    with one(training):
+        yield tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+module.device_scope = two
+dataset, run = map(Path, sys.argv[1:])
+module.fit(tiny_settings(dataset, run), open_dataset(dataset))
+"""
+
+
+@pytest.mark.slow
+def test_several_devices_share_the_batches(dataset_path: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _TWO_DEVICES, str(dataset_path), str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    rows = history(open_run(tmp_path / "run"))
+    assert len(rows) == 2
+    assert rows[1]["loss"] < rows[0]["loss"]

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -77,6 +78,24 @@ def test_sweep(command, dataset_path: Path, tmp_path: Path) -> None:  # type: ig
         assert Path(config["run_dir"]) == folder / name
 
 
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("model.particles.branch=resnt", "no branch 'resnt'; did you mean 'resnet'"),
+        ("model._target_=no_such_module.Net", "no module 'no_such_module'"),
+        ("+model.parameters.units=3", "ResNet takes no such argument"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_refused_before_data_are_made(  # type: ignore[no-untyped-def]
+    command, override: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command(override, f"data.demo.cache={tmp_path / 'cache'}")
+    assert caught.value.code == 1
+    assert words in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_default_folder_of_a_sweep() -> None:
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
@@ -116,7 +135,7 @@ def test_defaults_in_files_are_those_of_the_settings(path: Path) -> None:
     if path.stem == "custom":
         options.append("model._target_=my_module.MyNet")
     settings = compose_settings("train", TrainSettings, options)
-    given = {"_target_": "my_module.MyNet"} if path.stem == "custom" else {}
+    given: dict[str, Any] = {"_target_": "my_module.MyNet"} if path.stem == "custom" else {}
     plain = type(settings.model)(**given)
     assert settings.model == plain
     assert settings.training == TrainSettings(model=plain).training
