@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
@@ -159,7 +160,7 @@ def content_of(
     by_name = np.argsort(np.array(label_names, dtype=np.str_))
     digest: npt.NDArray[np.uint64] = _digest(
         encoded.offsets,
-        np.ascontiguousarray(encoded.continuous).view(np.uint32),
+        _as_words(encoded.continuous),
         charge,
         encoded.pdg,
         encoded.mother_pdg,
@@ -172,10 +173,16 @@ def content_of(
     return digest
 
 
+def _as_words(values: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+    """See pairs of numbers as words of 64 bits; an odd number of columns as words of 32."""
+    rows = np.ascontiguousarray(values)
+    return rows.view(np.uint64 if rows.shape[1] % 2 == 0 and rows.shape[1] else np.uint32)
+
+
 @numba.njit(cache=True, nogil=True)
 def _digest(
     offsets: npt.NDArray[np.int64],
-    continuous: npt.NDArray[np.uint32],
+    continuous: npt.NDArray[Any],
     charge: npt.NDArray[np.int8],
     pdg: npt.NDArray[np.int16],
     mother_pdg: npt.NDArray[np.int16],

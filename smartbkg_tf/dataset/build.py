@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +24,8 @@ import numpy.typing as npt
 from smartbkg_tf.dataset.blocks import EventBlock, repeated
 from smartbkg_tf.dataset.information import FILE_NAME
 from smartbkg_tf.dataset.layout import DatasetWriter
-from smartbkg_tf.dataset.runs import Run, merge
+from smartbkg_tf.dataset.legacy import is_legacy, legacy_encoding, legacy_inputs
+from smartbkg_tf.dataset.runs import MemoryRun, Run, merge
 from smartbkg_tf.dataset.sources import (
     ReadingSettings,
     SourceReport,
@@ -31,10 +34,12 @@ from smartbkg_tf.dataset.sources import (
 )
 from smartbkg_tf.dataset.summary import describe_dataset, information_of
 from smartbkg_tf.encoding.checks import Findings, finding_of
+from smartbkg_tf.encoding.feature_sets import complete
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.runtime.files import expand_inputs, refuse_existing, whole_directory, write_json
 from smartbkg_tf.runtime.progress import Progress, say
-from smartbkg_tf.settings.errors import InputError, OutputError, Problems
+from smartbkg_tf.settings.encoding import FEATURE_SETS, LEGACY, EncodingSettings
+from smartbkg_tf.settings.errors import ConfigurationError, InputError, OutputError, Problems
 from smartbkg_tf.settings.preprocessing import PreprocessSettings
 
 #: Bytes of runs that are merged in memory at a time.
@@ -73,10 +78,15 @@ class Merger:
         Of all files.
     merge_bytes : int
         Aim for so many bytes at a time.
+    workers : int, default 1
+        Ranges that are merged at the same time.
     """
 
-    def __init__(self, reports: Sequence[SourceReport], merge_bytes: int = MERGE_BYTES) -> None:
-        self.runs: list[Run] = [run for report in reports for run in report.runs]
+    def __init__(
+        self, reports: Sequence[SourceReport], merge_bytes: int = MERGE_BYTES, workers: int = 1
+    ) -> None:
+        self._workers = workers
+        self.runs: list[Run | MemoryRun] = [run for report in reports for run in report.runs]
         self.label_names = _union(report.label_names for report in reports)
         self.observable_names = _union(report.observable_names for report in reports)
         self.files = np.array([report.path for report in reports], dtype=object)
@@ -99,7 +109,8 @@ class Merger:
         findings : Findings
             What was dropped from it.
         """
-        for i in range(self.n_ranges):
+
+        def make(i: int) -> tuple[EventBlock, Findings] | None:
             begin, end = (j * 2**64 // self.n_ranges for j in (i, i + 1))
             block = merge(
                 self.runs,
@@ -109,8 +120,19 @@ class Merger:
                 self.observable_names,
                 with_events=with_events,
             )
-            if block is not None:
-                yield self._without_dropped(block)
+            return None if block is None else self._without_dropped(block)
+
+        # With workers, ranges are merged ahead while the ones before are written.
+        ahead = self._workers if self._workers > 1 and with_events else 0
+        with ThreadPoolExecutor(max(ahead, 1), thread_name_prefix="merge") as pool:
+            waiting: deque[Future[tuple[EventBlock, Findings] | None]] = deque()
+            for i in range(self.n_ranges + ahead):
+                if i < self.n_ranges and ahead:
+                    waiting.append(pool.submit(make, i))
+                if i >= ahead:
+                    found = waiting.popleft().result() if ahead else make(i)
+                    if found is not None:
+                        yield found
 
     def _without_dropped(self, block: EventBlock) -> tuple[EventBlock, Findings]:
         findings = Findings()
@@ -184,9 +206,10 @@ def build_dataset(settings: PreprocessSettings) -> Path:
     refuse_existing(output, overwrite=settings.overwrite)
     _refuse_other_things(output)
     paths = find_files(expand_inputs(settings.input, made_by=_MADE_BY))
+    encoding = _encoding(settings, paths)
     reading = ReadingSettings(
         key=settings.key,
-        encoding=settings.encoding,
+        encoding=encoding,
         seed=settings.seed,
         chunk_events=settings.chunk_events,
     )
@@ -196,12 +219,12 @@ def build_dataset(settings: PreprocessSettings) -> Path:
         run_directory = partial / "runs"
         run_directory.mkdir()
         reports = read_sources(paths, run_directory, reading, settings.workers)
-        merger = Merger(reports)
+        merger = Merger(reports, workers=settings.workers)
         plan = merger.plan(reports)
         _check(plan, merger, reports, settings)
         writer = DatasetWriter(
             partial,
-            encoding=settings.encoding,
+            encoding=encoding,
             key=settings.key,
             storage=settings.storage,
             n_events=plan.n_events,
@@ -209,6 +232,7 @@ def build_dataset(settings: PreprocessSettings) -> Path:
             n_tokens=plan.n_tokens,
             label_names=merger.label_names,
             observable_names=merger.observable_names,
+            inputs=legacy_inputs(paths[0]) if encoding.features == LEGACY else None,
         )
         with writer, Progress("preprocess: shuffle and write", total=plan.n_events) as progress:
             for block, _ in merger.ranges(with_events=True):
@@ -225,6 +249,34 @@ def build_dataset(settings: PreprocessSettings) -> Path:
     say(describe_dataset(information, output))
     say(f"preprocess: {n_read} events in {seconds:.1f} s, {n_read / seconds:.4g} events/s")
     return output
+
+
+def _encoding(settings: PreprocessSettings, paths: Sequence[Path]) -> EncodingSettings:
+    """How events become arrays: as configured, or as the original project left them."""
+    values = {name: getattr(settings, name) for name in ("features", "max_particles", "max_tokens")}
+    legacy = [path for path in paths if is_legacy(path)]
+    if not legacy:
+        if settings.features == LEGACY:
+            raise ConfigurationError(
+                "features=legacy is for arrays of the original project, which are recognised by "
+                "themselves; the input holds tables",
+                next_step=f"use features={'|'.join(FEATURE_SETS)}",
+            )
+        return complete(values)
+    if len(legacy) < len(paths):
+        other = next(path for path in paths if path not in legacy)
+        raise InputError(
+            f"arrays of the original project cannot be mixed with other events ({other})",
+            where=legacy[0],
+            next_step="preprocess them alone",
+        )
+    if settings.key == "decay_strings":
+        raise InputError(
+            "key=decay_strings is not for arrays of the original project",
+            where=legacy[0],
+            next_step="use key=all; a model then chooses model.inputs=decay",
+        )
+    return legacy_encoding(legacy, **values)
 
 
 def _refuse_other_things(output: Path) -> None:

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.dataset.groups import MapReader
 from smartbkg_tf.dataset.information import (
     check_vocabulary,
     encoding_of,
     normalisation_of,
     read_information,
 )
-from smartbkg_tf.dataset.layout import PARTICLE_INPUTS
+from smartbkg_tf.dataset.layout import DECAY_INPUTS, PARTICLE_INPUTS
 from smartbkg_tf.dataset.split import split_events
-from smartbkg_tf.dataset.store import open_map
+from smartbkg_tf.dataset.store import LazyMaps, check_map
 from smartbkg_tf.encoding.encoded import EncodedEvents
 from smartbkg_tf.encoding.pad import INPUTS_OF, inputs_of, pad, without_lost_mothers
 from smartbkg_tf.events.table import KEY_COLUMNS
@@ -56,10 +57,9 @@ class Dataset:
     ) -> None:
         self.path = path
         self.information = information
-        # Plain views: indexing the class memmap costs more than the reading itself.
-        self._maps = {name: values.view(np.ndarray) for name, values in maps.items()}
+        self._maps = maps
         self._encoding = encoding_of(information)
-        self._encoded = self._ragged() if self.storage == "ragged" else None
+        self._encoded: EncodedEvents | None = None
         keys = self._maps["keys"]
         self._keys = {name: keys[:, i] for i, name in enumerate(KEY_COLUMNS)}
 
@@ -265,9 +265,37 @@ class Dataset:
         """
         names = self.check_inputs(inputs)
         lengths = self.lengths(max_particles, max_tokens)
-        if self._encoded is not None:
+        if self.storage == "ragged":
+            if self._encoded is None:
+                self._encoded = self._ragged()
             return pad(self._encoded, indices, names, *lengths)
         return self._gather(np.asarray(indices, dtype=np.int64).reshape(-1), names, *lengths)
+
+    def reader(self, inputs: str | Sequence[str]) -> MapReader | None:
+        """Give a reader of whole stretches of events, for streams.
+
+        Parameters
+        ----------
+        inputs : str or sequence of str
+            A variant or names of inputs.
+
+        Returns
+        -------
+        MapReader or None
+            None with ``storage=padded``, whose rows are so wide that they stay on the disk.
+        """
+        if self.storage != "ragged":
+            return None
+        needed: dict[str, None] = {}
+        for name in self.check_inputs(inputs):
+            if name in PARTICLE_INPUTS:
+                needed["particle_offsets"] = None
+            elif name in DECAY_INPUTS:
+                needed["decay_offsets"] = None
+            needed[name] = None
+            if name == "particle_input" and "charge" in self._maps:
+                needed["charge"] = None
+        return MapReader(self.path, self.information["maps"], list(needed))
 
     def _ragged(self) -> EncodedEvents:
         n, maps = len(self), self._maps
@@ -344,5 +372,6 @@ def open_dataset(path: str | Path) -> Dataset:
     path = Path(path)
     information = read_information(path)
     check_vocabulary(information, default_vocabulary(), where=path)
-    maps = {name: open_map(path, name, entry) for name, entry in information["maps"].items()}
-    return Dataset(path, information, maps)
+    for name, entry in information["maps"].items():
+        check_map(path, name, entry)
+    return Dataset(path, information, LazyMaps(path, information["maps"]))

@@ -8,7 +8,7 @@ from typing import Any
 from smartbkg_tf.events.vocabulary import Vocabulary
 from smartbkg_tf.runtime.files import read_json
 from smartbkg_tf.settings.base import validate
-from smartbkg_tf.settings.encoding import EncodingSettings
+from smartbkg_tf.settings.encoding import LEGACY, EncodingSettings
 from smartbkg_tf.settings.errors import InputError
 from smartbkg_tf.settings.normalisation import NormalisationSettings
 
@@ -122,15 +122,8 @@ def encoding_of(information: dict[str, Any]) -> EncodingSettings:
     """
     recorded = information["encoding"]
     values = {name: recorded[name] for name in ("features", "max_particles", "max_tokens")}
-    encoding = validate(EncodingSettings, values, where=FILE_NAME)
-    if list(recorded["feature_names"]) != list(encoding.feature_names):
-        raise InputError(
-            f"the feature set '{encoding.features}' has the columns {recorded['feature_names']} "
-            f"here, and {list(encoding.feature_names)} in this smartbkg_tf",
-            where=FILE_NAME,
-            next_step="run preprocess and train again",
-        )
-    return encoding
+    values |= {"columns": recorded["feature_names"], "column_units": recorded.get("units")}
+    return validate(EncodingSettings, values, where=FILE_NAME)
 
 
 def normalisation_of(information: dict[str, Any]) -> NormalisationSettings:
@@ -169,6 +162,8 @@ def check_vocabulary(
         When the digests differ.
     """
     recorded = information["vocabulary"]
+    if information["encoding"]["features"] == LEGACY:
+        return  # tokens of the original project; nothing here translates them
     if recorded["digest"] != vocabulary.digest:
         raise InputError(
             f"was made with another list of PDG codes (digest {recorded['digest']}, "

@@ -81,6 +81,8 @@ class DatasetWriter:
         What will be written altogether.
     label_names, observable_names : sequence of str
         Columns.
+    inputs : sequence of str, optional
+        Model inputs that the source has, where it lacks some of those of `key`.
 
     Raises
     ------
@@ -100,10 +102,11 @@ class DatasetWriter:
         n_tokens: int,
         label_names: Sequence[str],
         observable_names: Sequence[str],
+        inputs: Sequence[str] | None = None,
     ) -> None:
         self.encoding = encoding
         self.storage = storage
-        self.inputs = inputs_in(key)
+        self.inputs = inputs_in(key) if inputs is None else tuple(inputs)
         self.label_names = list(label_names)
         self.observable_names = list(observable_names)
         self.n_events = n_events
@@ -209,7 +212,7 @@ class DatasetWriter:
         self._tokens_written += int(encoded.decay_offsets[-1])
 
     def _append_padded(self, encoded: EncodedEvents) -> None:
-        names = tuple(name for name in self.inputs if name != "event_type_input")
+        names = tuple(name for name in self._writers if name in (*PARTICLE_INPUTS, *DECAY_INPUTS))
         lengths = (self.encoding.max_particles, self.encoding.max_tokens)
         for begin in range(0, len(encoded), _PADDED_EVENTS):
             rows = np.arange(begin, min(begin + _PADDED_EVENTS, len(encoded)))
@@ -223,7 +226,7 @@ class DatasetWriter:
         ):
             self.truncated[what] += int(np.count_nonzero(lengths > limit))
             self.longest[what] = max(self.longest[what], int(lengths.max(initial=0)))
-        self.statistics.add(encoded.features)
+        self.statistics.add(encoded.continuous, encoded.charge)
         for event_type in np.unique(encoded.event_type).tolist():
             chosen = block.labels[encoded.event_type == event_type]
             counts = np.stack(
@@ -238,7 +241,7 @@ class DatasetWriter:
         Returns
         -------
         dict of str to dict
-            Map -> shape, dtype, bytes, sha256, fingerprint.
+            Map -> shape, dtype, bytes, xxh64, fingerprint.
 
         Raises
         ------

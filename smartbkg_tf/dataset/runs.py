@@ -1,14 +1,15 @@
-"""Sorted runs of encoded events on disk, and their merge.
+"""Sorted runs of encoded events, and their merge.
 
-A run is one chunk of events, sorted by shuffle hash, in one file. Any range of hashes is
-then a contiguous slice of every run, which makes the shuffle of any amount of data a
-merge with little memory.
+A run is one chunk of events, sorted by shuffle hash. Any range of hashes is then a
+contiguous slice of every run, which makes the shuffle of any amount of data a merge with
+little memory. The first runs of a small sample stay in memory (`MemoryRun`), all others
+are files (`Run`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.dataset.blocks import EventBlock, order_of
-from smartbkg_tf.encoding.encoded import EncodedEvents
+from smartbkg_tf.encoding.encoded import EncodedEvents, EventGatherer, offsets_of
 
 #: Columns with one row per event, per particle, per token.
 _EVENT_COLUMNS = (
@@ -82,11 +83,7 @@ class Run:
         tuple of int
             First event, and the one behind the last.
         """
-        hashes = self._map("hash")
-        first = int(np.searchsorted(hashes, np.uint64(begin)))
-        if end >= 2**64:
-            return first, self.n_events
-        return first, int(np.searchsorted(hashes, np.uint64(end)))
+        return _slice_of(self._map("hash"), begin, end)
 
     def _map(self, name: str) -> npt.NDArray[Any]:
         dtype, shape, offset = self.columns[name]
@@ -101,7 +98,7 @@ class Run:
         label_names: Sequence[str],
         observable_names: Sequence[str],
         with_events: bool,
-    ) -> EventBlock:
+    ) -> tuple[EventBlock, npt.NDArray[np.int64]]:
         """Read a slice of events.
 
         Parameters
@@ -115,8 +112,10 @@ class Run:
 
         Returns
         -------
-        EventBlock
+        block : EventBlock
             The events, in memory.
+        events : numpy.ndarray [n]
+            Their positions in ``block.encoded``.
         """
         with open(self.path, "rb") as stream:
 
@@ -145,7 +144,7 @@ class Run:
                     charge=particles.pop("charge", None),
                     **particles,
                 )
-        return EventBlock(
+        block = EventBlock(
             hash=parts["hash"],
             content=parts["content"],
             keys=parts["keys"],
@@ -158,6 +157,117 @@ class Run:
             n_tokens=parts["n_tokens"],
             encoded=encoded,
         )
+        return block, np.arange(end - begin, dtype=np.int64)
+
+
+class MemoryRun:
+    """One run that stays in memory; its particles are copied once, at the merge.
+
+    Parameters
+    ----------
+    block : EventBlock
+        Encoded events of one source, in any order.
+    label_names, observable_names : sequence of str
+        Names of the block's columns.
+    """
+
+    def __init__(
+        self, block: EventBlock, label_names: Sequence[str], observable_names: Sequence[str]
+    ) -> None:
+        assert block.encoded is not None
+        self._encoded = block.encoded
+        self._order = order_of(block)
+        self._sorted = replace(block, encoded=None).take(self._order)
+        self.n_events = len(block)
+        self.label_names = tuple(label_names)
+        self.observable_names = tuple(observable_names)
+        self.has_label = bool(np.any(block.labels != -1))
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of its events, counted as `Run.n_bytes` does."""
+        return bytes_of(self._sorted, self._encoded)
+
+    def slice_of_hashes(self, begin: int, end: int) -> tuple[int, int]:
+        """Find the events whose hash lies in a range, as `Run.slice_of_hashes`.
+
+        Parameters
+        ----------
+        begin, end : int
+            begin <= hash < end; `end` may be 2**64.
+
+        Returns
+        -------
+        tuple of int
+            First event, and the one behind the last.
+        """
+        return _slice_of(self._sorted.hash, begin, end)
+
+    def read(
+        self,
+        begin: int,
+        end: int,
+        label_names: Sequence[str],
+        observable_names: Sequence[str],
+        with_events: bool,
+    ) -> tuple[EventBlock, npt.NDArray[np.int64]]:
+        """Give a slice of events, as `Run.read`.
+
+        Parameters
+        ----------
+        begin, end : int
+            First event, and the one behind the last.
+        label_names, observable_names : sequence of str
+            Columns to give; those that this run lacks are unknown (-1, NaN).
+        with_events : bool
+            Give the encoded events too: all of the run, without a copy.
+
+        Returns
+        -------
+        block : EventBlock
+            The events.
+        events : numpy.ndarray [n]
+            Their positions in ``block.encoded``.
+        """
+        part = self._sorted.take(np.arange(begin, end, dtype=np.int64))
+        block = replace(
+            part,
+            labels=_align(part.labels, self.label_names, label_names, -1),
+            observables=_align(part.observables, self.observable_names, observable_names, np.nan),
+            encoded=self._encoded if with_events else None,
+        )
+        return block, self._order[begin:end]
+
+
+def bytes_of(block: EventBlock, encoded: EncodedEvents) -> int:
+    """Count the bytes of events in a run, which do not depend on how they are cut into runs.
+
+    Parameters
+    ----------
+    block : EventBlock
+        The events.
+    encoded : EncodedEvents
+        Their particles and tokens.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
+    columns = (
+        *(getattr(block, name) for name in _EVENT_COLUMNS if name != "event_type"),
+        *(getattr(encoded, name) for name in _PARTICLE_COLUMNS),
+        encoded.event_type,
+        encoded.decay,
+    )
+    return sum(values.nbytes for values in columns if values is not None)
+
+
+def _slice_of(hashes: npt.NDArray[np.uint64], begin: int, end: int) -> tuple[int, int]:
+    first = int(np.searchsorted(hashes, np.uint64(begin)))
+    if end >= 2**64:
+        return first, len(hashes)
+    return first, int(np.searchsorted(hashes, np.uint64(end)))
 
 
 def _align(
@@ -231,7 +341,7 @@ def write_run(
 
 
 def merge(
-    runs: Sequence[Run],
+    runs: Sequence[Run | MemoryRun],
     begin: int,
     end: int,
     label_names: Sequence[str],
@@ -243,7 +353,7 @@ def merge(
 
     Parameters
     ----------
-    runs : sequence of Run
+    runs : sequence of Run or MemoryRun
         All runs, in any order.
     begin, end : int
         Range of hashes.
@@ -257,48 +367,35 @@ def merge(
     EventBlock or None
         None when the range is empty.
     """
-    blocks = []
+    parts = []
     for run in runs:
         first, last = run.slice_of_hashes(begin, end)
         if last > first:
-            blocks.append(run.read(first, last, label_names, observable_names, with_events))
-    if not blocks:
+            parts.append(run.read(first, last, label_names, observable_names, with_events))
+    if not parts:
         return None
-    whole = _concatenate(blocks)
-    return whole.take(order_of(whole))
+    whole = _concatenate([block for block, _ in parts])
+    order = order_of(whole)
+    ordered = whole.take(order)
+    if not with_events:
+        return ordered
+    places = np.empty(len(order), dtype=np.int64)
+    places[order] = np.arange(len(order))
+    first_block = parts[0][0].encoded
+    assert first_block is not None
+    gatherer = EventGatherer(
+        first_block, offsets_of(ordered.n_particles), offsets_of(ordered.n_tokens)
+    )
+    done = 0
+    for block, events in parts:
+        assert block.encoded is not None
+        gatherer.put(block.encoded, events, places[done : done + len(events)])
+        done += len(events)
+    return replace(ordered, encoded=gatherer.finish())
 
 
 def _concatenate(blocks: Sequence[EventBlock]) -> EventBlock:
-    encoded = [block.encoded for block in blocks if block.encoded is not None]
-    joined = None
-    if encoded:
-        charges = [part.charge for part in encoded if part.charge is not None]
-        joined = EncodedEvents(
-            offsets=_join_offsets([part.offsets for part in encoded]),
-            continuous=np.concatenate([part.continuous for part in encoded]),
-            charge=np.concatenate(charges) if charges else None,
-            pdg=np.concatenate([part.pdg for part in encoded]),
-            mother_pdg=np.concatenate([part.mother_pdg for part in encoded]),
-            mother_index=np.concatenate([part.mother_index for part in encoded]),
-            decay=np.concatenate([part.decay for part in encoded]),
-            decay_offsets=_join_offsets([part.decay_offsets for part in encoded]),
-            event_type=np.concatenate([part.event_type for part in encoded]),
-        )
-    return EventBlock(
-        hash=np.concatenate([block.hash for block in blocks]),
-        content=np.concatenate([block.content for block in blocks]),
-        keys=np.concatenate([block.keys for block in blocks]),
-        labels=np.concatenate([block.labels for block in blocks]),
-        observables=np.concatenate([block.observables for block in blocks]),
-        source=np.concatenate([block.source for block in blocks]),
-        n_particles=np.concatenate([block.n_particles for block in blocks]),
-        n_tokens=np.concatenate([block.n_tokens for block in blocks]),
-        encoded=joined,
-    )
-
-
-def _join_offsets(parts: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
-    counts = np.concatenate([np.diff(part) for part in parts])
-    offsets = np.zeros(len(counts) + 1, dtype=np.int64)
-    np.cumsum(counts, out=offsets[1:])
-    return offsets
+    """Join all columns but the encoded events."""
+    names = [field.name for field in fields(EventBlock) if field.name != "encoded"]
+    columns = {name: np.concatenate([getattr(b, name) for b in blocks]) for name in names}
+    return EventBlock(**columns, encoded=None)

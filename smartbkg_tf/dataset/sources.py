@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,24 +14,28 @@ from typing import Literal
 import numpy as np
 
 from smartbkg_tf.dataset.blocks import EventBlock, content_of, order_of
+from smartbkg_tf.dataset.hashing import XXH64, hash_file
 from smartbkg_tf.dataset.keys import hash_keys
-from smartbkg_tf.dataset.runs import Run, write_run
+from smartbkg_tf.dataset.legacy import is_legacy, open_legacy, read_legacy
+from smartbkg_tf.dataset.runs import MemoryRun, Run, bytes_of, write_run
 from smartbkg_tf.encoding.checks import (
     Findings,
     find_unusable_events,
     find_unusable_strings,
 )
 from smartbkg_tf.encoding.encode import EncodedEvents, encode
-from smartbkg_tf.events.readers import count_events, iterate_events
+from smartbkg_tf.events.readers import count_events, file_format, iterate_events
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
-from smartbkg_tf.runtime.files import sha256
 from smartbkg_tf.runtime.progress import Progress
 from smartbkg_tf.settings.encoding import EncodingSettings
 from smartbkg_tf.settings.errors import InputError, Problems, UserError
 
+#: Bytes of runs that stay in memory; what is beyond is shuffled by way of the disk.
+MEMORY_BYTES = 128 << 20
+
 #: What file names of tables end in, when a folder is given.
-_SUFFIXES = (".h5", ".hdf5", ".parquet", ".root")
+_SUFFIXES = (".h5", ".hdf5", ".parquet", ".root", ".npz")
 
 
 @dataclass(frozen=True)
@@ -67,9 +72,9 @@ class SourceReport:
         The file as it was given, for messages.
     size : int
         Bytes.
-    sha256 : str
+    xxh64 : str
         Hash of the file.
-    runs : list of Run
+    runs : list of Run or MemoryRun
         Its events, sorted.
     n_read : int
         Events in the file.
@@ -79,18 +84,84 @@ class SourceReport:
         Codes without token.
     label_names, observable_names : list of str
         In the order of the file.
+    vocabulary_size : int
+        Tokens of arrays of the original project, which have a vocabulary of their own.
     """
 
     name: str
     path: str = ""
     size: int = 0
-    sha256: str = ""
-    runs: list[Run] = field(default_factory=list)
+    xxh64: str = ""
+    runs: list[Run | MemoryRun] = field(default_factory=list)
     n_read: int = 0
     findings: Findings = field(default_factory=Findings)
     unknown_codes: dict[str, int] = field(default_factory=dict)
     label_names: list[str] = field(default_factory=list)
     observable_names: list[str] = field(default_factory=list)
+    vocabulary_size: int = 0
+
+
+class MemoryBudget:
+    """Room for runs that need not be written to the disk and read again.
+
+    Parameters
+    ----------
+    n_bytes : int
+        How much there is.
+    """
+
+    def __init__(self, n_bytes: int) -> None:
+        self.left = n_bytes
+        self._lock = threading.Lock()
+        #: Set when the work of the other threads is of no use any more.
+        self.stopped = False
+
+    def take(self, n_bytes: int) -> bool:
+        """Ask for room.
+
+        Parameters
+        ----------
+        n_bytes : int
+            Needed.
+
+        Returns
+        -------
+        bool
+            Whether there was enough; it is taken then.
+        """
+        with self._lock:
+            if n_bytes > self.left:
+                return False
+            self.left -= n_bytes
+            return True
+
+
+class _Hasher:
+    """Hash a file beside its reading: on a second core it costs no time."""
+
+    def __init__(self, path: Path) -> None:
+        self._result = (0, "")
+        self._error: OSError | None = None
+        self._thread = threading.Thread(target=self._run, args=(path,), daemon=True)
+        self._thread.start()
+
+    def _run(self, path: Path) -> None:
+        try:
+            if path.is_file():
+                self._result = (path.stat().st_size, hash_file(path))
+            else:  # a folder with arrays of the original project
+                files = sorted(p for p in path.iterdir() if p.is_file())
+                hashes = "".join(f"{p.name} {hash_file(p)}\n" for p in files)
+                size = sum(p.stat().st_size for p in files)
+                self._result = (size, XXH64(hashes.encode()).hexdigest())
+        except OSError as error:
+            self._error = error
+
+    def result(self) -> tuple[int, str]:
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._result
 
 
 def shuffle_salt(seed: int) -> str:
@@ -129,7 +200,7 @@ def find_files(paths: Sequence[Path]) -> list[Path]:
     """
     files: set[Path] = set()
     for path in paths:
-        if not path.is_dir():
+        if not path.is_dir() or is_legacy(path):
             files.add(path)
             continue
         if (path / "dataset.json").is_file():
@@ -155,7 +226,7 @@ def block_of(
     settings: ReadingSettings,
     source: int,
 ) -> EventBlock:
-    """Put encoded events in the order of the data set.
+    """Put encoded events together with everything that travels along.
 
     Parameters
     ----------
@@ -171,7 +242,7 @@ def block_of(
     Returns
     -------
     EventBlock
-        Sorted.
+        In the order of the table.
     """
     names = list(table.labels)
     labels = np.empty((len(table), len(names)), dtype=np.int8)
@@ -181,7 +252,7 @@ def block_of(
     for i, values in enumerate(table.observables.values()):
         observables[:, i] = values
     keys = np.stack([np.asarray(table.keys[name], np.int64) for name in KEY_COLUMNS], axis=1)
-    block = EventBlock(
+    return EventBlock(
         hash=hash_keys(table.keys, shuffle_salt(settings.seed)),
         content=content_of(encoded, labels, names),
         keys=keys,
@@ -192,7 +263,6 @@ def block_of(
         n_tokens=np.diff(encoded.decay_offsets).astype(np.int32),
         encoded=encoded,
     )
-    return block.take(order_of(block))
 
 
 def read_source(
@@ -201,6 +271,7 @@ def read_source(
     directory: Path,
     settings: ReadingSettings,
     progress: Callable[[int], None] | None = None,
+    memory: MemoryBudget | None = None,
 ) -> SourceReport:
     """Read one file into sorted runs.
 
@@ -216,6 +287,8 @@ def read_source(
         How.
     progress : callable, optional
         Told the number of events of every chunk.
+    memory : MemoryBudget, optional
+        Runs stay in memory as long as there is room; without it all are files.
 
     Returns
     -------
@@ -227,14 +300,48 @@ def read_source(
     InputError
         When the file cannot be read.
     """
-    vocabulary = default_vocabulary()
     report = SourceReport(name=path.name, path=str(path))
+    hasher = _Hasher(path)
+    for number, (table, encoded, n_read) in enumerate(_encoded_chunks(path, settings, report)):
+        if memory is not None and memory.stopped:
+            break
+        report.n_read += n_read
+        if len(table):
+            block = block_of(table, encoded, settings, source)
+            columns = (list(table.labels), list(table.observables))
+            if memory is not None and memory.take(bytes_of(block, encoded)):
+                report.runs.append(MemoryRun(block, *columns))
+            else:
+                run = directory / f"{source:06d}-{number:06d}.run"
+                report.runs.append(write_run(run, block.take(order_of(block)), *columns))
+        if progress is not None:
+            progress(n_read)
+    report.size, report.xxh64 = hasher.result()
+    return report
+
+
+def _encoded_chunks(
+    path: Path, settings: ReadingSettings, report: SourceReport
+) -> Iterator[tuple[EventTable, EncodedEvents, int]]:
+    """Usable events, encoded, and how many were read for them; the report is filled."""
+    if is_legacy(path):
+        report.label_names.append("label")
+        for table, encoded, findings in read_legacy(path, settings.chunk_events):
+            report.findings.extend(findings)
+            for tokens in (encoded.pdg, encoded.mother_pdg, encoded.decay):
+                largest = int(tokens.max(initial=0))
+                report.vocabulary_size = max(report.vocabulary_size, largest + 1)
+            yield table, encoded, len(table) + sum(f.count for f in findings)
+        return
+    vocabulary = default_vocabulary()
     decay_only = settings.key == "decay_strings"
-    chunks = iterate_events([path], key=settings.key, chunk_events=settings.chunk_events)
-    for number, (_, table) in enumerate(chunks):
-        usable, findings = find_unusable_events(table, file=str(path), decay_only=decay_only)
-        report.n_read += len(table)
-        report.findings.extend(findings)
+    chunks = iterate_events(
+        [path], key=settings.key, chunk_events=settings.chunk_events, raw_strings=True
+    )
+    for _, table in chunks:
+        usable, found = find_unusable_events(table, file=str(path), decay_only=decay_only)
+        n_read = len(table)
+        report.findings.extend(found)
         for names, known in (
             (table.labels, report.label_names),
             (table.observables, report.observable_names),
@@ -245,22 +352,14 @@ def read_source(
         encoded = encode(table, settings.encoding, vocabulary)
         for code, count in encoded.report.unknown_codes.items():
             report.unknown_codes[code] = report.unknown_codes.get(code, 0) + count
-        sound, findings = find_unusable_strings(
-            encoded, vocabulary, table.keys, file=str(path), decay_only=decay_only
+        sound, found = find_unusable_strings(
+            encoded, table.keys, file=str(path), decay_only=decay_only
         )
-        report.findings.extend(findings)
+        report.findings.extend(found)
         if not sound.all():
             chosen = np.flatnonzero(sound)
             table, encoded = table.take(chosen), encoded.take(chosen)
-        if len(table):
-            block = block_of(table, encoded, settings, source)
-            run = directory / f"{source:06d}-{number:06d}.run"
-            report.runs.append(write_run(run, block, list(table.labels), list(table.observables)))
-        if progress is not None:
-            progress(len(usable))
-    report.size = path.stat().st_size
-    report.sha256 = sha256(path)
-    return report
+        yield table, encoded, n_read
 
 
 def _count_all(paths: Sequence[Path]) -> int:
@@ -268,7 +367,7 @@ def _count_all(paths: Sequence[Path]) -> int:
     total, problems = 0, Problems()
     for path in paths:
         try:
-            total += count_events(path)
+            total += sum(map(len, open_legacy(path))) if is_legacy(path) else count_events(path)
         except InputError as error:
             problems.add(error)
     if len(problems.texts) == 1 and len(paths) == 1:
@@ -278,7 +377,11 @@ def _count_all(paths: Sequence[Path]) -> int:
 
 
 def read_sources(
-    paths: Sequence[Path], directory: Path, settings: ReadingSettings, workers: int
+    paths: Sequence[Path],
+    directory: Path,
+    settings: ReadingSettings,
+    workers: int,
+    memory_bytes: int | None = None,
 ) -> list[SourceReport]:
     """Read all files, several at a time.
 
@@ -291,7 +394,9 @@ def read_sources(
     settings : ReadingSettings
         How.
     workers : int
-        Number of processes.
+        Number of threads, or, for ROOT files, processes.
+    memory_bytes : int, optional
+        Room for runs that stay in memory (not in processes); `MEMORY_BYTES` by default.
 
     Returns
     -------
@@ -307,28 +412,49 @@ def read_sources(
         When a process died.
     """
     total = _count_all(paths)
+    memory = MemoryBudget(MEMORY_BYTES if memory_bytes is None else memory_bytes)
     with Progress("preprocess: read and encode", total=total) as progress:
         if workers == 1 or len(paths) == 1:
             return [
-                read_source(path, i, directory, settings, progress.add)
+                read_source(path, i, directory, settings, progress.add, memory)
                 for i, path in enumerate(paths)
             ]
-        # New processes instead of forks: a process that has loaded TensorFlow cannot fork.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(paths)), mp_context=context) as pool:
-            futures = [
-                pool.submit(read_source, path, i, directory, settings)
-                for i, path in enumerate(paths)
-            ]
-            try:
-                for future in as_completed(futures):
-                    progress.add(future.result().n_read)
-                return [future.result() for future in futures]
-            except BrokenProcessPool as error:
-                raise UserError(
-                    "a reading process was killed, most often for want of memory",
-                    next_step="use fewer workers or a smaller chunk_events",
-                ) from error
-            finally:
-                for future in futures:
-                    future.cancel()
+        n_workers = min(workers, len(paths))
+        if any(not is_legacy(path) and file_format(path) == "root" for path in paths):
+            # Reading ROOT files is Python's work, which threads cannot share. New processes
+            # instead of forks: a process that has loaded TensorFlow cannot fork.
+            context = multiprocessing.get_context("spawn")
+            processes = ProcessPoolExecutor(n_workers, mp_context=context)
+            return _in_parallel(processes, paths, directory, settings, progress, None)
+        threads = ThreadPoolExecutor(n_workers, thread_name_prefix="read")
+        return _in_parallel(threads, paths, directory, settings, progress, memory)
+
+
+def _in_parallel(
+    pool: Executor,
+    paths: Sequence[Path],
+    directory: Path,
+    settings: ReadingSettings,
+    progress: Progress,
+    memory: MemoryBudget | None,
+) -> list[SourceReport]:
+    options = () if memory is None else (None, memory)
+    with pool:
+        futures = [
+            pool.submit(read_source, path, i, directory, settings, *options)
+            for i, path in enumerate(paths)
+        ]
+        try:
+            for future in as_completed(futures):
+                progress.add(future.result().n_read)
+            return [future.result() for future in futures]
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a reading process was killed, most often for want of memory",
+                next_step="use fewer workers or a smaller chunk_events",
+            ) from error
+        finally:
+            if memory is not None:
+                memory.stopped = True  # threads end at their next chunk
+            for future in futures:
+                future.cancel()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.dataset.hashing import XXH64
 from smartbkg_tf.dataset.side_files import DTYPES, read_dtype, read_shape, side_file
 from smartbkg_tf.settings.errors import InputError, did_you_mean
 
@@ -78,7 +79,7 @@ class MapWriter:
         if self.dtype.name not in DTYPES:
             raise ValueError(f"{name}: a map cannot hold {self.dtype}")
         self.rows = 0
-        self._hash = hashlib.sha256()
+        self._hash = XXH64()
         side_file(self.path, "shape").write_text(json.dumps(list(self.shape)) + "\n")
         side_file(self.path, "dtype").write_text(json.dumps(self.dtype.name) + "\n")
         self._file: BinaryIO = open(self.path, "wb")  # noqa: SIM115 (closed by close)
@@ -113,7 +114,7 @@ class MapWriter:
         Returns
         -------
         dict
-            ``shape``, ``dtype``, ``bytes``, ``sha256`` and ``fingerprint``.
+            ``shape``, ``dtype``, ``bytes``, ``xxh64`` and ``fingerprint``.
 
         Raises
         ------
@@ -130,7 +131,7 @@ class MapWriter:
             "shape": list(self.shape),
             "dtype": self.dtype.name,
             "bytes": self.path.stat().st_size,
-            "sha256": self._hash.hexdigest(),
+            "xxh64": self._hash.hexdigest(),
             "fingerprint": fingerprint(self.path),
         }
 
@@ -199,6 +200,41 @@ def open_map(
         When the map or a side file is missing, damaged, truncated or not the one that
         was recorded.
     """
+    shape, dtype = check_map(directory, name, recorded)
+    if 0 in shape:
+        # An empty file cannot be mapped.
+        empty = np.zeros(shape, dtype=dtype)
+        empty.flags.writeable = False
+        return empty
+    return np.memmap(map_path(Path(directory), name), dtype=dtype, mode="r", shape=shape)
+
+
+def check_map(
+    directory: str | Path, name: str, recorded: dict[str, Any] | None = None
+) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Check a map without opening it.
+
+    Parameters
+    ----------
+    directory : str or pathlib.Path
+        Folder.
+    name : str
+        Exact name.
+    recorded : dict, optional
+        What `MapWriter.close` returned; the map must match it.
+
+    Returns
+    -------
+    shape : tuple of int
+        Of the map.
+    dtype : numpy.dtype
+        Of the map.
+
+    Raises
+    ------
+    InputError
+        As `open_map`.
+    """
     directory = Path(directory)
     path = map_path(directory, name)
     if not path.is_file():
@@ -220,12 +256,40 @@ def open_map(
         )
     if recorded is not None:
         _compare(path, shape, dtype, recorded)
-    if expected == 0:
-        # An empty file cannot be mapped.
-        empty = np.zeros(shape, dtype=dtype)
-        empty.flags.writeable = False
-        return empty
-    return np.memmap(path, dtype=dtype, mode="r", shape=shape)
+    return shape, dtype
+
+
+class LazyMaps(Mapping[str, npt.NDArray[Any]]):
+    """Maps of a folder, each mapped into memory when it is first used.
+
+    Streams read the large maps as files; a process whose address space is limited can then
+    use a dataset that is larger than the limit.
+
+    Parameters
+    ----------
+    directory : pathlib.Path
+        Folder.
+    names : iterable of str
+        Maps that were checked before (`check_map`).
+    """
+
+    def __init__(self, directory: Path, names: Iterable[str]) -> None:
+        self._directory = directory
+        self._opened: dict[str, npt.NDArray[Any] | None] = dict.fromkeys(names)
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        values = self._opened[name]
+        if values is None:
+            # A plain view: indexing the class memmap costs more than the reading itself.
+            values = self._opened[name] = open_map(self._directory, name).view(np.ndarray)
+        return values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._opened)
+
+    def __len__(self) -> int:
+        """Count the maps."""
+        return len(self._opened)
 
 
 def _compare(

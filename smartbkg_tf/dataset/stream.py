@@ -15,16 +15,15 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from smartbkg_tf.dataset.batches import Arrays, BatchMaker, Buckets, Shard, with_targets
 from smartbkg_tf.dataset.dataset import Dataset
-from smartbkg_tf.dataset.order import EpochOrder, balanced_counts, balanced_events
-from smartbkg_tf.dataset.weights import ClassWeights, class_weight_table, targets, weights
+from smartbkg_tf.dataset.order import balanced_counts
+from smartbkg_tf.dataset.weights import ClassWeights, class_weight_table
 from smartbkg_tf.settings.errors import ConfigurationError, InputError
 
 #: Batches that are made at the same time, and that wait for the model.
 _THREADS = 2
 _PREFETCH = 4
-
-Arrays = tuple[npt.NDArray[Any], ...]
 
 
 class EpochCounter:
@@ -115,7 +114,10 @@ def training_stream(
     max_particles: int | None = None,
     max_tokens: int | None = None,
     class_weights: ClassWeights = None,
+    event_weights: npt.ArrayLike | None = None,
     balance: float | None = None,
+    length_buckets: int | None = None,
+    shard: tuple[int, int] | None = None,
     first_epoch: int = 0,
     first_batch: int = 0,
     counter: EpochCounter | None = None,
@@ -138,9 +140,20 @@ def training_stream(
         Lengths; None: as the dataset was preprocessed.
     class_weights : str, mapping, sequence or None
         See `weights.class_weight_table`.
+    event_weights : array_like of float [n_events], optional
+        A weight >= 0 of every event of the *dataset*; multiplies the class weights.
     balance : float, optional
         Failing events per passing one of the first skim, drawn anew each epoch; None
         takes all events.
+    length_buckets : int, optional
+        Sort about 16 thousand shuffled events at a time by length, cut them into batches,
+        and pad each to the smallest of so many widths that holds its longest event; the
+        batches come in random order. None pads all to the same length.
+    shard : tuple of int, optional
+        (index, count) of this worker: of every batch of `batch_size` events it gets its
+        share, as many events as every other worker; together they train on the batches
+        of a single process. (In one process with several devices, leave it out:
+        `tf.distribute` divides the batches itself.)
     first_epoch : int, default 0
         The epoch of the first pass.
     first_batch : int, default 0
@@ -185,27 +198,35 @@ def training_stream(
     table = class_weight_table(dataset, chosen, class_weights)
     names = dataset.check_inputs(inputs)
     lengths = dataset.lengths(max_particles, max_tokens)
-    steps = -(-n_events // _positive(batch_size))
+    size = _positive(batch_size)
+    steps = -(-n_events // size)
     if counter is not None and (first_epoch or first_batch):
         raise ConfigurationError("give either a counter, or first_epoch and first_batch")
     if not 0 <= first_batch <= steps:
         raise ConfigurationError(f"first_batch must lie in 0..{steps}, but is {first_batch}")
     counter = counter or EpochCounter(first_epoch)
     take = counter.take if first_batch == 0 else lambda: first_epoch
-    orders = _Orders(dataset, chosen, seed, balance)
-
-    def gather(epoch: int, batch: int) -> Arrays:
-        places = (batch * batch_size, (batch + 1) * batch_size)
-        rows = orders.of(epoch).positions(*places)
-        arrays = dataset.batch(rows, names, *lengths)
-        labels = dataset.labels[rows]
-        return (*(arrays[name] for name in names), targets(labels), weights(labels, table))
-
+    buckets = _buckets(dataset, chosen, names, length_buckets, lengths)
+    maker = BatchMaker(
+        dataset,
+        chosen,
+        names,
+        size,
+        *lengths,
+        seed=seed,
+        balance=balance,
+        buckets=buckets,
+        shard=None if shard is None else Shard(*shard),
+    )
+    gather = with_targets(maker, dataset, names, table, _checked_weights(dataset, event_weights))
     n_skims = len(dataset.label_names)
     weight_shape = (None,) if n_skims == 1 else (None, n_skims)
-    signature = (*_signature(dataset, names, *lengths), ((None, n_skims), tf.float32))
+    widths = lengths if buckets is None else (None, None)
+    signature = (*_signature(dataset, names, *widths), ((None, n_skims), tf.float32))
     signature = (*signature, (weight_shape, tf.float32))
-    return _stream(take, range(first_batch, steps), gather, names, signature)
+    return _stream(
+        take, range(first_batch, steps), gather, names, signature, sharded=shard is not None
+    )
 
 
 def evaluation_stream(
@@ -218,6 +239,7 @@ def evaluation_stream(
     max_tokens: int | None = None,
     with_weights: bool = False,
     class_weights: ClassWeights = None,
+    length_buckets: int | None = None,
 ) -> tf.data.Dataset:
     """Stream events in the given order, each once per pass.
 
@@ -237,6 +259,10 @@ def evaluation_stream(
         Give weights too (0 for unknown labels), for ``validation_data``.
     class_weights : str, mapping, sequence or None
         See `weights.class_weight_table`; used with `with_weights`.
+    length_buckets : int, optional
+        Pad each batch to the smallest of so many widths that holds its longest event, and
+        let events come sorted by length, for sums over all events that do not depend on
+        their order (the losses and metrics of validation). None keeps the given order.
 
     Returns
     -------
@@ -253,46 +279,45 @@ def evaluation_stream(
     lengths = dataset.lengths(max_particles, max_tokens)
     size = _positive(batch_size)
     steps = -(-len(rows) // size)
-    table = class_weight_table(dataset, rows, class_weights)
+    buckets = _buckets(dataset, rows, names, length_buckets, lengths)
+    maker = BatchMaker(dataset, rows, names, size, *lengths, seed=None, buckets=buckets)
+    table = class_weight_table(dataset, rows, class_weights) if with_weights else None
+    gather = with_targets(maker, dataset, names, table)
     n_skims = len(dataset.label_names)
-
-    def gather(_: int, batch: int) -> Arrays:
-        chosen = rows[batch * size : (batch + 1) * size]
-        arrays = dataset.batch(chosen, names, *lengths)
-        labels = dataset.labels[chosen]
-        last = (weights(labels, table),) if with_weights else ()
-        return (*(arrays[name] for name in names), targets(labels), *last)
-
-    signature = [*_signature(dataset, names, *lengths), ((None, n_skims), tf.float32)]
+    widths = lengths if buckets is None else (None, None)
+    signature = [*_signature(dataset, names, *widths), ((None, n_skims), tf.float32)]
     if with_weights:
         signature.append(((None,) if n_skims == 1 else (None, n_skims), tf.float32))
     return _stream(lambda: 0, range(steps), gather, names, signature)
 
 
-class _Orders:
-    """Orders of the epochs that are in use: the current one, and one that begins early."""
+def _buckets(
+    dataset: Dataset,
+    indices: npt.NDArray[np.int64],
+    names: Sequence[str],
+    n_buckets: int | None,
+    lengths: tuple[int, int],
+) -> Buckets | None:
+    return None if n_buckets is None else Buckets(dataset, indices, names, n_buckets, *lengths)
 
-    def __init__(
-        self, dataset: Dataset, indices: npt.NDArray[np.int64], seed: int, balance: float | None
-    ) -> None:
-        self._dataset = dataset
-        self._indices = indices
-        self._seed = seed
-        self._balance = balance
-        self._held: dict[int, EpochOrder] = {}
-        self._lock = threading.Lock()
 
-    def of(self, epoch: int) -> EpochOrder:
-        with self._lock:
-            if epoch not in self._held:
-                indices = self._indices
-                if self._balance is not None:
-                    labels = self._dataset.labels[:, 0]
-                    indices = balanced_events(labels, indices, self._balance, self._seed, epoch)
-                self._held[epoch] = EpochOrder(indices, self._seed, epoch)
-                while len(self._held) > 2:
-                    self._held.pop(next(iter(self._held)))
-            return self._held[epoch]
+def _checked_weights(
+    dataset: Dataset, event_weights: npt.ArrayLike | None
+) -> npt.NDArray[np.float32] | None:
+    if event_weights is None:
+        return None
+    values = np.asarray(event_weights, dtype=np.float32)
+    if values.shape != (len(dataset),):
+        raise ConfigurationError(
+            f"event_weights: one weight for each of the {len(dataset)} events of the dataset is "
+            f"needed, not an array of {values.shape}"
+        )
+    if not np.all(np.isfinite(values)) or np.any(values < 0):
+        wrong = int(np.argmax(~np.isfinite(values) | (values < 0)))
+        raise ConfigurationError(
+            f"event_weights: weights are finite and >= 0, but event {wrong} has {values[wrong]}"
+        )
+    return values
 
 
 def _stream(
@@ -301,6 +326,8 @@ def _stream(
     gather: Callable[[int, int], Arrays],
     names: Sequence[str],
     signature: Sequence[tuple[tuple[int | None, ...], tf.DType]],
+    *,
+    sharded: bool = False,
 ) -> tf.data.Dataset:
     """Stream the given batches of the epoch that `begin` names when a pass begins."""
     types = [dtype for _, dtype in signature]
@@ -328,12 +355,12 @@ def _stream(
         .map(make, num_parallel_calls=_THREADS, deterministic=True)
         .apply(tf.data.experimental.assert_cardinality(len(batches)))
         .prefetch(_PREFETCH)
-        .with_options(_options())
+        .with_options(_options(sharded))
     )
 
 
 def _signature(
-    dataset: Dataset, names: Sequence[str], max_particles: int, max_tokens: int
+    dataset: Dataset, names: Sequence[str], max_particles: int | None, max_tokens: int | None
 ) -> list[tuple[tuple[int | None, ...], tf.DType]]:
     known: dict[str, tuple[tuple[int | None, ...], tf.DType]] = {
         "particle_input": ((None, max_particles, len(dataset.feature_names)), tf.float32),
@@ -343,8 +370,11 @@ def _signature(
     return [known.get(name, ((None, max_particles), tf.int32)) for name in names]
 
 
-def _options() -> tf.data.Options:
+def _options(sharded: bool) -> tf.data.Options:
     options = tf.data.Options()
+    policy = tf.data.experimental.AutoShardPolicy
+    # There are no files that could be dealt out: batches are divided, or are so already.
+    options.experimental_distribute.auto_shard_policy = policy.OFF if sharded else policy.DATA
     options.autotune.enabled = False
     options.deterministic = True
     return options

@@ -15,9 +15,12 @@ from smartbkg_tf.dataset.information import FORMAT_VERSION
 from smartbkg_tf.dataset.layout import DatasetWriter
 from smartbkg_tf.dataset.sources import SourceReport
 from smartbkg_tf.encoding.checks import Findings
+from smartbkg_tf.encoding.feature_sets import CHARGE, definition
 from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.events.vocabulary import Vocabulary
 from smartbkg_tf.runtime.files import hash_of_values
+from smartbkg_tf.settings.encoding import LEGACY
+from smartbkg_tf.settings.normalisation import FeatureScale
 from smartbkg_tf.settings.preprocessing import PreprocessSettings
 
 #: At most so many unknown codes are recorded by name.
@@ -71,10 +74,11 @@ def information_of(
         Plain values without times, host or folder names: the same events give the same
         file, byte by byte.
     """
-    encoding = dataclasses.asdict(settings.encoding) | {
-        "feature_names": list(settings.encoding.feature_names),
-        "units": list(settings.encoding.units),
-    }
+    encoding = writer.encoding.plain()
+    own = definition(writer.encoding)
+    if own is not None:
+        encoding["definition"] = own
+    statistics = _statistics(writer)
     unknown: dict[str, int] = {}
     for report in reports:
         for code, count in report.unknown_codes.items():
@@ -85,7 +89,7 @@ def information_of(
         "encoding": encoding,
         "vocabulary": vocabulary.digest,
         "labels": writer.label_names,
-        "maps": {name: entry["sha256"] for name, entry in maps.items()},
+        "maps": {name: entry["xxh64"] for name, entry in maps.items()},
     }
     return {
         "format_version": FORMAT_VERSION,
@@ -95,11 +99,17 @@ def information_of(
         "inputs": list(writer.inputs),
         "encoding": encoding,
         "vocabulary": {
+            "size": max(report.vocabulary_size for report in reports),
+            "digest": LEGACY,
+            "codes_file": None,
+        }
+        if writer.encoding.features == LEGACY
+        else {
             "size": vocabulary.size,
             "digest": vocabulary.digest,
             "codes_file": "smartbkg_tf/events/data/pdg_codes.txt",
         },
-        "normalisation": dataclasses.asdict(settings.normalisation),
+        "normalisation": _normalisation(settings, writer, statistics),
         "label_names": writer.label_names,
         "observable_names": writer.observable_names,
         "n_events": writer.n_events,
@@ -108,17 +118,17 @@ def information_of(
         "max_lengths": writer.longest,
         "truncated": writer.truncated,
         "counts": _counts(writer),
-        "statistics": _statistics(writer),
+        "statistics": statistics,
         "unknown_codes": dict(ordered[:_RECORDED_CODES]),
         "n_unknown_codes": sum(unknown.values()),
         "mode": settings.mode,
         "dropped": findings.counts,
         "sources": sorted(
             (
-                {"name": r.name, "size": r.size, "sha256": r.sha256, "n_events": r.n_read}
+                {"name": r.name, "size": r.size, "xxh64": r.xxh64, "n_events": r.n_read}
                 for r in reports
             ),
-            key=lambda source: (str(source["name"]), str(source["sha256"])),
+            key=lambda source: (str(source["name"]), str(source["xxh64"])),
         ),
         "seed": settings.seed,
         "software": {
@@ -128,6 +138,22 @@ def information_of(
         },
         "maps": maps,
     }
+
+
+def _normalisation(
+    settings: PreprocessSettings, writer: DatasetWriter, statistics: dict[str, dict[str, float]]
+) -> dict[str, Any]:
+    """Constants as configured; features without any get mean and spread of the data."""
+    result = dataclasses.asdict(settings.normalisation)
+    if writer.encoding.features == LEGACY:
+        as_it_is = dataclasses.asdict(FeatureScale(limit=1e30))
+        return {"name": LEGACY, "features": dict.fromkeys(writer.encoding.feature_names, as_it_is)}
+    for name in writer.encoding.feature_names:
+        if name != CHARGE and name not in result["features"] and name in statistics:
+            found = statistics[name]
+            scale = FeatureScale(centre=found["mean"], spread=found["spread"] or 1.0)
+            result["features"][name] = dataclasses.asdict(scale)
+    return result
 
 
 def _counts(writer: DatasetWriter) -> dict[str, Any]:

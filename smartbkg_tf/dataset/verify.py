@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from smartbkg_tf.dataset.dataset import open_dataset
+from smartbkg_tf.dataset.hashing import hash_file
 from smartbkg_tf.dataset.information import read_information
 from smartbkg_tf.dataset.store import map_path, open_map
-from smartbkg_tf.runtime.files import sha256
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.settings.errors import InputError, Problems
 
@@ -38,7 +38,7 @@ def verify_dataset(path: str | Path) -> None:
             except InputError as error:
                 problems.add(error)
                 continue
-            if sha256(map_path(path, name)) != entry["sha256"]:
+            if hash_file(map_path(path, name)) != entry["xxh64"]:
                 problems.add(
                     f"{map_path(path, name)}: the content has changed since it was written"
                 )

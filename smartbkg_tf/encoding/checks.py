@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from smartbkg_tf.encoding.encoded import EncodedEvents
 from smartbkg_tf.events.table import EventTable
-from smartbkg_tf.events.vocabulary import Vocabulary
 
 #: What can be wrong with an event, in words. The order is that of the reports.
 REASONS: dict[str, str] = {
@@ -203,8 +202,8 @@ def find_unusable_events(
     if table.particles:
         bits, columns = _faults(
             np.asarray(table.offsets, dtype=np.int64),
-            np.ascontiguousarray(table.particles["motherIndex"], dtype=np.int64),
-            *(np.ascontiguousarray(table.particles[c], dtype=np.float64) for c in _CHECKED),
+            np.asarray(table.particles["motherIndex"]),
+            *(np.asarray(table.particles[c], dtype=np.float64) for c in _CHECKED),
         )
         detail = tuple(c for i, c in enumerate(_CHECKED) if columns & (1 << i))
         for bit, reason in enumerate(("not_finite", "negative_energy", "mother_index", "charge")):
@@ -222,7 +221,6 @@ def find_unusable_events(
 
 def find_unusable_strings(
     encoded: EncodedEvents,
-    vocabulary: Vocabulary,
     keys: Mapping[str, npt.NDArray[np.int64]],
     *,
     file: str = "",
@@ -234,8 +232,6 @@ def find_unusable_strings(
     ----------
     encoded : EncodedEvents
         The events.
-    vocabulary : Vocabulary
-        Gives the tokens of the brackets.
     keys : mapping of str to numpy.ndarray [n_events]
         Event keys, for the report.
     file : str, default ""
@@ -251,9 +247,9 @@ def find_unusable_strings(
     findings : list of Finding
         Every fault.
     """
-    broken: npt.NDArray[np.bool_] = _unbalanced(
-        encoded.decay, encoded.decay_offsets, vocabulary.opener, vocabulary.closer
-    )
+    broken = encoded.broken_strings
+    if broken is None:
+        broken = np.zeros(len(encoded), dtype=np.bool_)
     empty = (np.diff(encoded.decay_offsets) == 0) & decay_only
     findings = [
         finding_of(reason, mask, keys, file)
@@ -261,29 +257,6 @@ def find_unusable_strings(
         if mask.any()
     ]
     return ~(broken | empty), findings
-
-
-@numba.njit(cache=True, nogil=True)
-def _unbalanced(
-    tokens: npt.NDArray[np.int16], offsets: npt.NDArray[np.int64], opener: int, closer: int
-) -> npt.NDArray[np.bool_]:
-    out = np.zeros(len(offsets) - 1, dtype=np.bool_)
-    for event in range(len(out)):
-        depth = 0
-        before = opener  # what stands in front of the first word: no particle
-        for i in range(offsets[event], offsets[event + 1]):
-            if tokens[i] == opener:
-                depth += 1
-                if before in (opener, closer):
-                    out[event] = True
-            elif tokens[i] == closer:
-                depth -= 1
-                if depth < 0:
-                    out[event] = True
-            before = tokens[i]
-        if depth != 0:
-            out[event] = True
-    return out
 
 
 @numba.njit(cache=True, nogil=True)
@@ -309,34 +282,39 @@ def _faults(
         n = offsets[event + 1] - begin
         for i in range(n):
             row = begin + i
-            bad = 0
-            # Written so that NaN fails every comparison.
-            if not abs(energy[row]) <= largest:
-                bad |= 1
-            if not abs(time[row]) <= largest:
-                bad |= 2
-            if not abs(x[row]) <= largest:
-                bad |= 4
-            if not abs(y[row]) <= largest:
-                bad |= 8
-            if not abs(z[row]) <= largest:
-                bad |= 16
-            if not abs(px[row]) <= largest:
-                bad |= 32
-            if not abs(py[row]) <= largest:
-                bad |= 64
-            if not abs(pz[row]) <= largest:
-                bad |= 128
-            if not abs(charge[row]) <= largest:
-                bad |= 256
-            elif (
-                abs(charge[row] * 3.0 - np.rint(charge[row] * 3.0)) > 1e-3
-                or abs(charge[row] * 3.0) > 127.5
+            thirds = charge[row] * 3.0
+            # Written so that NaN fails every comparison. One test for the many sound rows.
+            if not (
+                abs(energy[row]) <= largest
+                and abs(time[row]) <= largest
+                and abs(x[row]) <= largest
+                and abs(y[row]) <= largest
+                and abs(z[row]) <= largest
+                and abs(px[row]) <= largest
+                and abs(py[row]) <= largest
+                and abs(pz[row]) <= largest
+                and abs(charge[row]) <= largest
+            ):
+                bits[event] |= 1
+                for bit, value in enumerate(
+                    (
+                        energy[row],
+                        time[row],
+                        x[row],
+                        y[row],
+                        z[row],
+                        px[row],
+                        py[row],
+                        pz[row],
+                        charge[row],
+                    )
+                ):
+                    if not abs(value) <= largest:
+                        columns |= 1 << bit
+            if abs(thirds) <= 3.0 * largest and (
+                abs(thirds - np.rint(thirds)) > 1e-3 or abs(thirds) > 127.5
             ):
                 bits[event] |= 8
-            if bad:
-                columns |= bad
-                bits[event] |= 1
             if energy[row] < 0.0:
                 bits[event] |= 2
             m = mother[row]

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.encoding.encoded import EncodedEvents, EncodingReport
+from smartbkg_tf.encoding.feature_sets import computed_features
 from smartbkg_tf.encoding.features import (
     as_they_stand,
     charge_in_thirds,
@@ -20,7 +21,7 @@ from smartbkg_tf.encoding.features import (
 )
 from smartbkg_tf.encoding.pad import INPUTS_OF, inputs_of, pad
 from smartbkg_tf.encoding.tokens import look_up
-from smartbkg_tf.events.decay_strings import tokenise, tokens_from_trees
+from smartbkg_tf.events.decay_strings import tokenise_unchecked, tokens_from_trees
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import Vocabulary
 from smartbkg_tf.settings.encoding import FEATURE_SETS, EncodingSettings
@@ -83,15 +84,17 @@ def encode(table: EventTable, encoding: EncodingSettings, vocabulary: Vocabulary
         mother = np.empty(0, dtype=np.int32)
         columns, offsets = _no_particles(encoding), np.zeros(n_events + 1, dtype=np.int64)
     if table.decay_strings is not None:
-        decay, decay_offsets, words = tokenise(table.decay_strings, vocabulary, check=False)
+        decay, decay_offsets, words, broken = tokenise_unchecked(table.decay_strings, vocabulary)
         for word, count in words.items():
             # Particle columns hold the same codes; they were counted there.
             if not table.particles or not _is_code(word):
                 unknown[word] = unknown.get(word, 0) + count
     elif table.particles:
+        broken = None
         pdg = np.asarray(table.particles["PDG"])
         decay, decay_offsets = tokens_from_trees(pdg, mother, table.offsets, vocabulary)
     else:
+        broken = None
         decay, decay_offsets = np.empty(0, np.int16), np.zeros(n_events + 1, np.int64)
     lengths, token_lengths = np.diff(offsets), np.diff(decay_offsets)
     return EncodedEvents(
@@ -99,6 +102,7 @@ def encode(table: EventTable, encoding: EncodingSettings, vocabulary: Vocabulary
         decay=decay,
         decay_offsets=decay_offsets,
         event_type=np.asarray(table.event_type, dtype=np.int8),
+        broken_strings=broken,
         report=EncodingReport(
             unknown_codes=unknown,
             truncated_particles=int(np.count_nonzero(lengths > encoding.max_particles)),
@@ -115,7 +119,8 @@ def _is_code(word: str) -> bool:
 
 
 def _column(table: EventTable, name: str, dtype: type[np.generic]) -> npt.NDArray[Any]:
-    return np.ascontiguousarray(table.particles[name], dtype=dtype)
+    # No copy: columns that come as views of rows are read row by row, in one pass.
+    return np.asarray(table.particles[name], dtype=dtype)
 
 
 def _no_particles(encoding: EncodingSettings) -> dict[str, Any]:
@@ -142,17 +147,16 @@ def _particles(
     mother_pdg = np.asarray(table.particles["motherPDG"])
     if encoding.features == "original":
         columns = ("energy", "prodTime", "x", "y", "z", "px", "py", "pz")
-        mother_tokens = np.zeros(len(mother_pdg), dtype=np.int16)
-        # "No mother" is no particle, although the code 0 has a token.
-        has_mother = np.nan_to_num(mother_pdg) != 0
-        mother_tokens[has_mother] = look_up(mother_pdg[has_mother], vocabulary, unknown)
         return {
             "continuous": as_they_stand(*(_column(table, c, np.float64) for c in columns)),
             "charge": charge_in_thirds(_column(table, "charge", np.float64)),
             "pdg": look_up(pdg, vocabulary, unknown),
-            "mother_pdg": mother_tokens,
+            # "No mother" is no particle, although the code 0 has a token.
+            "mother_pdg": look_up(mother_pdg, vocabulary, unknown, none=0),
             "mother_index": _as_int16(mother),
         }, np.asarray(table.offsets, dtype=np.int64)
+    if encoding.features != "smartbackground":
+        return _own_features(table, encoding, vocabulary, mother, unknown)
     columns = ("prodTime", "x", "y", "z", "energy", "px", "py", "pz")
     kept, offsets, continuous, kept_mother = smartbackground(
         np.asarray(table.offsets, dtype=np.int64),
@@ -176,6 +180,33 @@ def _particles(
     }, offsets
 
 
+def _own_features(
+    table: EventTable,
+    encoding: EncodingSettings,
+    vocabulary: Vocabulary,
+    mother: npt.NDArray[np.int32],
+    unknown: dict[str, int],
+) -> tuple[dict[str, Any], npt.NDArray[np.int64]]:
+    """Columns of a feature set of one's own; tokens and mothers as in ``original``."""
+    values, kept, offsets, kept_mother = computed_features(table, encoding, mother)
+    pdg, mother_pdg = (np.asarray(table.particles[name]) for name in ("PDG", "motherPDG"))
+    if kept is not None:
+        pdg, mother_pdg = pdg[kept], mother_pdg[kept]
+    charge = None
+    if encoding.feature_names[-1] == "charge":
+        charge = charge_in_thirds(values[:, -1].astype(np.float64))
+        values = np.ascontiguousarray(values[:, :-1])
+    return {
+        "continuous": values,
+        "charge": charge,
+        "pdg": look_up(pdg, vocabulary, unknown),
+        "mother_pdg": look_up(mother_pdg, vocabulary, unknown, none=0),
+        "mother_index": _as_int16(kept_mother),
+    }, offsets
+
+
 def _as_int16(mother: npt.NDArray[np.int32]) -> npt.NDArray[np.int16]:
     """Mothers beyond what 16 bits hold count as none; no event of physics is that long."""
-    return np.where(mother <= _LARGEST_INDEX, mother, -1).astype(np.int16)
+    if len(mother) and mother.max() > _LARGEST_INDEX:
+        mother = np.where(mother <= _LARGEST_INDEX, mother, -1)
+    return mother.astype(np.int16)

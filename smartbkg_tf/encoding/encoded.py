@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numba
 import numpy as np
@@ -53,6 +54,9 @@ class EncodedEvents:
         int64.
     event_type : numpy.ndarray [n_events]
         int8.
+    broken_strings : numpy.ndarray [n_events], optional
+        bool; True where the brackets of the decay string do not fit together. None where
+        tokens came from trees, which cannot be broken.
     report : EncodingReport
         What was noticed.
     """
@@ -66,6 +70,7 @@ class EncodedEvents:
     decay: npt.NDArray[np.int16]
     decay_offsets: npt.NDArray[np.int64]
     event_type: npt.NDArray[np.int8]
+    broken_strings: npt.NDArray[np.bool_] | None = None
     report: EncodingReport = field(default_factory=EncodingReport)
 
     def __len__(self) -> int:
@@ -98,27 +103,20 @@ class EncodedEvents:
         EncodedEvents
             The chosen events, with the report of all.
         """
-        rows, offsets = ragged_rows(self.offsets, events)
-        tokens, decay_offsets = ragged_rows(self.decay_offsets, events)
-        return EncodedEvents(
-            offsets=offsets,
-            continuous=self.continuous[rows],
-            charge=None if self.charge is None else self.charge[rows],
-            pdg=self.pdg[rows],
-            mother_pdg=self.mother_pdg[rows],
-            mother_index=self.mother_index[rows],
-            decay=self.decay[tokens],
-            decay_offsets=decay_offsets,
-            event_type=self.event_type[events],
-            report=self.report,
+        places = np.arange(len(events), dtype=np.int64)
+        taken = EventGatherer(
+            self,
+            gathered_offsets(self.offsets, events),
+            gathered_offsets(self.decay_offsets, events),
         )
+        taken.put(self, events, places)
+        return taken.finish()
 
 
-@numba.njit(cache=True, nogil=True)
-def ragged_rows(
+def gathered_offsets(
     offsets: npt.NDArray[np.int64], events: npt.NDArray[np.int64]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Give the rows of chosen events in a flat column, and the offsets behind the choice.
+) -> npt.NDArray[np.int64]:
+    """Give the offsets of chosen events, put one after the other.
 
     Parameters
     ----------
@@ -129,18 +127,153 @@ def ragged_rows(
 
     Returns
     -------
-    rows : numpy.ndarray [n_rows]
-        int64 rows in the flat column.
-    new_offsets : numpy.ndarray [n + 1]
+    numpy.ndarray [n + 1]
         int64.
     """
-    new_offsets = np.zeros(len(events) + 1, dtype=np.int64)
+    return offsets_of((offsets[1:] - offsets[:-1])[events])
+
+
+def offsets_of(lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Give the offsets of pieces of known lengths.
+
+    Parameters
+    ----------
+    lengths : array_like of int [n]
+        Rows of each piece.
+
+    Returns
+    -------
+    numpy.ndarray [n + 1]
+        int64, beginning with 0.
+    """
+    values = np.asarray(lengths)
+    offsets = np.zeros(len(values) + 1, dtype=np.int64)
+    np.cumsum(values, out=offsets[1:])
+    return offsets
+
+
+class EventGatherer:
+    """Put events of several sources into one table, each at a place that is known before.
+
+    Every particle is copied once, whatever the number of sources.
+
+    Parameters
+    ----------
+    like : EncodedEvents
+        Decides about columns and types.
+    offsets, decay_offsets : numpy.ndarray [n_events + 1]
+        int64 of the table to come.
+    """
+
+    def __init__(
+        self,
+        like: EncodedEvents,
+        offsets: npt.NDArray[np.int64],
+        decay_offsets: npt.NDArray[np.int64],
+    ) -> None:
+        n_particles, n_tokens = int(offsets[-1]), int(decay_offsets[-1])
+        self._offsets = offsets
+        self._decay_offsets = decay_offsets
+        self._report = like.report
+        self._columns = {
+            name: np.empty((n_particles, *values.shape[1:]), dtype=values.dtype)
+            for name, values in _particle_columns(like).items()
+        }
+        self._decay = np.empty(n_tokens, dtype=like.decay.dtype)
+        self._event_type = np.empty(len(offsets) - 1, dtype=np.int8)
+        self._broken: npt.NDArray[np.bool_] | None = None
+        if like.broken_strings is not None:
+            self._broken = np.empty(len(offsets) - 1, dtype=np.bool_)
+
+    def put(
+        self,
+        source: EncodedEvents,
+        events: npt.NDArray[np.int64],
+        places: npt.NDArray[np.int64],
+    ) -> None:
+        """Copy events of one source.
+
+        Parameters
+        ----------
+        source : EncodedEvents
+            With the columns of the first one.
+        events : numpy.ndarray [n]
+            int64 positions in the source.
+        places : numpy.ndarray [n]
+            int64 positions in the new table.
+        """
+        for name, values in _particle_columns(source).items():
+            width = int(np.prod(values.shape[1:], dtype=np.int64))
+            _scatter(
+                np.ascontiguousarray(values).reshape(-1),
+                source.offsets,
+                events,
+                self._columns[name].reshape(-1),
+                self._offsets,
+                places,
+                width,
+            )
+        _scatter(
+            np.ascontiguousarray(source.decay),
+            source.decay_offsets,
+            events,
+            self._decay,
+            self._decay_offsets,
+            places,
+            1,
+        )
+        self._event_type[places] = source.event_type[events]
+        if self._broken is not None and source.broken_strings is not None:
+            self._broken[places] = source.broken_strings[events]
+
+    def finish(self) -> EncodedEvents:
+        """Give the table, when all places are filled.
+
+        Returns
+        -------
+        EncodedEvents
+            With the report of the first source.
+        """
+        return EncodedEvents(
+            offsets=self._offsets,
+            continuous=self._columns["continuous"],
+            charge=self._columns.get("charge"),
+            pdg=self._columns["pdg"],
+            mother_pdg=self._columns["mother_pdg"],
+            mother_index=self._columns["mother_index"],
+            decay=self._decay,
+            decay_offsets=self._decay_offsets,
+            event_type=self._event_type,
+            broken_strings=self._broken,
+            report=self._report,
+        )
+
+
+def _particle_columns(encoded: EncodedEvents) -> dict[str, npt.NDArray[Any]]:
+    columns: dict[str, npt.NDArray[Any]] = {
+        "continuous": encoded.continuous,
+        "pdg": encoded.pdg,
+        "mother_pdg": encoded.mother_pdg,
+        "mother_index": encoded.mother_index,
+    }
+    if encoded.charge is not None:
+        columns["charge"] = encoded.charge
+    return columns
+
+
+@numba.njit(cache=True, nogil=True)
+def _scatter(
+    values: npt.NDArray[Any],
+    offsets: npt.NDArray[np.int64],
+    events: npt.NDArray[np.int64],
+    out: npt.NDArray[Any],
+    out_offsets: npt.NDArray[np.int64],
+    places: npt.NDArray[np.int64],
+    width: int,
+) -> None:
     for i in range(len(events)):
-        event = events[i]
-        new_offsets[i + 1] = new_offsets[i] + offsets[event + 1] - offsets[event]
-    rows = np.empty(new_offsets[-1], dtype=np.int64)
-    for i in range(len(events)):
-        begin = offsets[events[i]]
-        for k in range(new_offsets[i + 1] - new_offsets[i]):
-            rows[new_offsets[i] + k] = begin + k
-    return rows, new_offsets
+        begin = offsets[events[i]] * width
+        n = (offsets[events[i] + 1]) * width - begin
+        out_begin = out_offsets[places[i]] * width
+        for k in range(n):
+            out[out_begin + k] = values[begin + k]

@@ -107,34 +107,75 @@ def pad(
     if len(events) and (events.min() < 0 or events.max() >= n):
         raise IndexError(f"positions must lie in 0..{n - 1}")
     batch: dict[str, npt.NDArray[Any]] = {}
-    for name in inputs_of(inputs):
-        if name == "particle_input":
-            batch[name] = _pad_features(encoded, events, max_particles)
-        elif name == "decay_input":
-            batch[name] = np.zeros((len(events), max_tokens), dtype=np.int32)
-            _fill(encoded.decay, encoded.decay_offsets, events, batch[name])
-        elif name == "event_type_input":
-            batch[name] = np.asarray(encoded.event_type)[events].astype(np.int32)
-        elif name == "mother_index_input":
-            batch[name] = np.full((len(events), max_particles), -1, dtype=np.int32)
-            _fill(encoded.mother_index, encoded.offsets, events, batch[name])
-            without_lost_mothers(batch[name])
-        else:
-            column = encoded.pdg if name == "pdg_input" else encoded.mother_pdg
-            batch[name] = np.zeros((len(events), max_particles), dtype=np.int32)
-            _fill(column, encoded.offsets, events, batch[name])
+    places = np.arange(len(events))
+    pad_into(batch, len(events), places, encoded, events, inputs, max_particles, max_tokens)
     return batch
 
 
-def _pad_features(
-    encoded: EncodedEvents, events: npt.NDArray[np.int64], length: int
-) -> npt.NDArray[np.float32]:
-    out = np.zeros((len(events), length, encoded.n_features), dtype=np.float32)
-    charge = encoded.charge
-    _fill_features(encoded.continuous, encoded.offsets, events, out)
-    if charge is not None:
-        _fill_charge(charge, encoded.offsets, events, out)
-    return out
+def pad_into(
+    batch: dict[str, npt.NDArray[Any]],
+    size: int,
+    places: npt.NDArray[np.int64],
+    encoded: EncodedEvents,
+    events: npt.NDArray[np.int64],
+    inputs: str | Sequence[str],
+    max_particles: int,
+    max_tokens: int,
+) -> None:
+    """Put events of one source into a batch that has several.
+
+    Parameters
+    ----------
+    batch : dict of str to numpy.ndarray
+        Filled in place; arrays that are missing are made, full of padding.
+    size : int
+        Events of the whole batch.
+    places : numpy.ndarray [n]
+        int64 places of the events in the batch.
+    encoded : EncodedEvents
+        The source.
+    events : numpy.ndarray [n]
+        int64 positions in the source; not checked.
+    inputs : str or sequence of str
+        What the model reads, see `inputs_of`.
+    max_particles, max_tokens : int
+        Lengths.
+
+    Raises
+    ------
+    ConfigurationError
+        When the name of an input is not known.
+    """
+    for name in inputs_of(inputs):
+        if name not in batch:
+            batch[name] = _padding(name, size, encoded.n_features, max_particles, max_tokens)
+        out = batch[name]
+        if name == "particle_input":
+            _fill_features(encoded.continuous, encoded.offsets, events, places, out)
+            if encoded.charge is not None:
+                _fill_charge(encoded.charge, encoded.offsets, events, places, out)
+        elif name == "event_type_input":
+            out[places] = np.asarray(encoded.event_type)[events]
+        elif name == "decay_input":
+            _fill(encoded.decay, encoded.decay_offsets, events, places, out)
+        elif name == "mother_index_input":
+            _fill_mothers(encoded.mother_index, encoded.offsets, events, places, out)
+        else:
+            column = encoded.pdg if name == "pdg_input" else encoded.mother_pdg
+            _fill(column, encoded.offsets, events, places, out)
+
+
+def _padding(
+    name: str, size: int, n_features: int, max_particles: int, max_tokens: int
+) -> npt.NDArray[Any]:
+    if name == "particle_input":
+        return np.zeros((size, max_particles, n_features), dtype=np.float32)
+    if name == "event_type_input":
+        return np.zeros(size, dtype=np.int32)
+    if name == "mother_index_input":
+        return np.full((size, max_particles), -1, dtype=np.int32)
+    length = max_tokens if name == "decay_input" else max_particles
+    return np.zeros((size, length), dtype=np.int32)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -142,13 +183,32 @@ def _fill(
     values: npt.NDArray[np.int16],
     offsets: npt.NDArray[np.int64],
     events: npt.NDArray[np.int64],
+    places: npt.NDArray[np.int64],
     out: npt.NDArray[np.int32],
 ) -> None:
     for b in range(len(events)):
         begin = offsets[events[b]]
         n = min(offsets[events[b] + 1] - begin, out.shape[1])
+        row = out[places[b]]
         for i in range(n):
-            out[b, i] = values[begin + i]
+            row[i] = values[begin + i]
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill_mothers(
+    values: npt.NDArray[np.int16],
+    offsets: npt.NDArray[np.int64],
+    events: npt.NDArray[np.int64],
+    places: npt.NDArray[np.int64],
+    out: npt.NDArray[np.int32],
+) -> None:
+    for b in range(len(events)):
+        begin = offsets[events[b]]
+        n = min(offsets[events[b] + 1] - begin, out.shape[1])
+        row = out[places[b]]
+        for i in range(n):
+            mother = values[begin + i]
+            row[i] = mother if mother < out.shape[1] else -1
 
 
 @numba.njit(cache=True, nogil=True)
@@ -156,14 +216,16 @@ def _fill_features(
     values: npt.NDArray[np.float32],
     offsets: npt.NDArray[np.int64],
     events: npt.NDArray[np.int64],
+    places: npt.NDArray[np.int64],
     out: npt.NDArray[np.float32],
 ) -> None:
     for b in range(len(events)):
         begin = offsets[events[b]]
         n = min(offsets[events[b] + 1] - begin, out.shape[1])
+        rows = out[places[b]]
         for i in range(n):
             for k in range(values.shape[1]):
-                out[b, i, k] = values[begin + i, k]
+                rows[i, k] = values[begin + i, k]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -171,6 +233,7 @@ def _fill_charge(
     thirds: npt.NDArray[np.int8],
     offsets: npt.NDArray[np.int64],
     events: npt.NDArray[np.int64],
+    places: npt.NDArray[np.int64],
     out: npt.NDArray[np.float32],
 ) -> None:
     last = out.shape[2] - 1
@@ -178,7 +241,7 @@ def _fill_charge(
         begin = offsets[events[b]]
         n = min(offsets[events[b] + 1] - begin, out.shape[1])
         for i in range(n):
-            out[b, i, last] = np.float32(thirds[begin + i]) / np.float32(3)
+            out[places[b], i, last] = np.float32(thirds[begin + i]) / np.float32(3)
 
 
 @numba.njit(cache=True, nogil=True)

@@ -29,7 +29,7 @@ def integers(values: Array, dtype: npt.DTypeLike, *, where: str, first_row: int 
     Returns
     -------
     numpy.ndarray [n]
-        Contiguous, of the wanted type.
+        Of the wanted type; the very values where they have it already.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def integers(values: Array, dtype: npt.DTypeLike, *, where: str, first_row: int 
     if values.dtype.kind not in "iufb":
         raise InputError(f"holds no numbers but {values.dtype}", where=where)
     if values.dtype == wanted:
-        return np.ascontiguousarray(values)
+        return values
     if values.dtype.kind == "b" or np.can_cast(values.dtype, wanted):
         return values.astype(wanted)
     limits = np.iinfo(wanted)

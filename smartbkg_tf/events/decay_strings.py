@@ -243,6 +243,55 @@ def tokenise(
         message tells which string is the first and how many there are.
     """
     text, starts, stops = _as_bytes(strings)
+    tokens, offsets, places, faults = _translated(text, starts, stops, vocabulary)
+    if check and faults.any():
+        row = int(np.argmax(faults != SOUND))
+        string = text[starts[row] : stops[row]].tobytes().decode("utf-8", "replace")
+        shown = string if len(string) <= 120 else f"{string[:60]} ... {string[-60:]}"
+        raise InputError(
+            f"decay string {row} (counted from 0; {int((faults != 0).sum())} of "
+            f"{len(faults)} are broken): {_COMPLAINTS[int(faults[row])]}: '{shown}'"
+        )
+    return tokens, offsets, _count_unknown(text, places[tokens == UNKNOWN])
+
+
+def tokenise_unchecked(
+    strings: Sequence[str] | Array, vocabulary: Vocabulary
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64], dict[str, int], npt.NDArray[np.bool_]]:
+    """Translate decay strings into tokens, and tell which of them are broken.
+
+    Parameters
+    ----------
+    strings : sequence of str or numpy.ndarray [n_events]
+        As `tokenise`.
+    vocabulary : Vocabulary
+        The tokens.
+
+    Returns
+    -------
+    tokens : numpy.ndarray [n_tokens]
+        As `tokenise`.
+    token_offsets : numpy.ndarray [n_events + 1]
+        As `tokenise`.
+    unknown : dict of str to int
+        As `tokenise`.
+    broken : numpy.ndarray [n_events]
+        bool; True where brackets do not fit together.
+
+    Raises
+    ------
+    InputError
+        When an entry is no text.
+    """
+    text, starts, stops = _as_bytes(strings)
+    tokens, offsets, places, faults = _translated(text, starts, stops, vocabulary)
+    return tokens, offsets, _count_unknown(text, places[tokens == UNKNOWN]), faults != SOUND
+
+
+def _translated(
+    text: Array, starts: Array, stops: Array, vocabulary: Vocabulary
+) -> tuple[Array, Array, Array, Array]:
+    """Tokens, their offsets by string, where each word begins, and the fault of each string."""
     offsets = count_words(text, starts, stops)
     tokens, places, faults = translate(
         text,
@@ -254,15 +303,7 @@ def tokenise(
         vocabulary.opener,
         vocabulary.closer,
     )
-    if check and faults.any():
-        row = int(np.argmax(faults != SOUND))
-        string = text[starts[row] : stops[row]].tobytes().decode("utf-8", "replace")
-        shown = string if len(string) <= 120 else f"{string[:60]} ... {string[-60:]}"
-        raise InputError(
-            f"decay string {row} (counted from 0; {int((faults != 0).sum())} of "
-            f"{len(faults)} are broken): {_COMPLAINTS[int(faults[row])]}: '{shown}'"
-        )
-    return tokens, offsets, _count_unknown(text, places[tokens == UNKNOWN])
+    return tokens, offsets, places, faults
 
 
 def _count_unknown(text: Array, places: Array) -> dict[str, int]:

@@ -35,7 +35,11 @@ __all__ = ["KEYS", "Key", "TrainingFile", "count_events_hdf5", "iterate_hdf5", "
 
 
 def iterate_hdf5(
-    path: str | Path, *, key: Key = "all", chunk_events: int = 20000
+    path: str | Path,
+    *,
+    key: Key = "all",
+    chunk_events: int = 20000,
+    raw_strings: bool = False,
 ) -> Iterator[EventTable]:
     """Read a training table piece by piece, in the order of the file.
 
@@ -48,6 +52,8 @@ def iterate_hdf5(
         ``"all"``: both; decay strings that are missing are built from the particles.
     chunk_events : int, default 20000
         At most so many events are in memory at a time.
+    raw_strings : bool, default False
+        Decay strings as bytes ('S') where the file holds such, for `tokenise`.
 
     Yields
     ------
@@ -64,7 +70,7 @@ def iterate_hdf5(
     """
     if chunk_events < 1:
         raise ValueError(f"chunk_events={chunk_events}: must be at least 1")
-    with TrainingFile(path, key) as file:
+    with TrainingFile(path, key, raw_strings=raw_strings) as file:
         for start in range(0, len(file), chunk_events):
             yield file.read(start, start + chunk_events)
 

@@ -16,9 +16,6 @@ from smartbkg_tf.settings.errors import InputError
 
 Array = npt.NDArray[Any]
 
-#: Rows that are copied at a time from a block to its columns: a piece that fits the cache.
-_PIECE = 8192
-
 
 class FixedFrame:
     """A frame in the 'fixed' layout.
@@ -89,7 +86,8 @@ class FixedFrame:
         Returns
         -------
         dict of str to numpy.ndarray [stop - start]
-            Contiguous; floats as float64, all else in the type of the file.
+            Floats as float64, all else in the type of the file; columns of one type may
+            be views into one array with a row per particle.
 
         Raises
         ------
@@ -192,12 +190,8 @@ class FixedFrame:
             return [whole[start:stop, place] for place in places]
         if node.ndim != 2 or node.shape[1] != self._widths[block]:
             raise InputError(f"is damaged: '{name}' has the shape {node.shape}", where=self._where)
-        # Floats are widened on the way: one pass through the memory instead of two.
-        kind = np.dtype(np.float64) if node.dtype.kind == "f" else node.dtype.newbyteorder("=")
-        columns = np.empty((len(places), stop - start), dtype=kind)
-        every = places == list(range(self._widths[block]))
-        for first in range(start, stop, _PIECE):
-            last = min(first + _PIECE, stop)
-            piece = read_rows(node, first, last)
-            columns[:, first - start : last - start] = piece.T if every else piece.T[places]
-        return list(columns)
+        values = read_rows(node, start, stop)
+        if values.dtype.kind == "f":
+            values = values.astype(np.float64, copy=False)
+        # Views: what reads the columns side by side passes through the memory once.
+        return [values[:, place] for place in places]

@@ -45,7 +45,8 @@ class Frame(Protocol):
         Returns
         -------
         dict of str to numpy.ndarray [stop - start]
-            Contiguous; floats may be widened to float64, texts are bytes ('S') or objects.
+            Floats may be widened to float64, texts are bytes ('S') or objects. They may be
+            views into rows that stand side by side.
 
         Raises
         ------

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import h5py
-import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.events.compressed import read_rows
@@ -87,7 +86,7 @@ class TableFrame:
         Returns
         -------
         dict of str to numpy.ndarray [stop - start]
-            Contiguous, in the type of the file.
+            In the type of the file; views into the rows.
 
         Raises
         ------
@@ -104,5 +103,5 @@ class TableFrame:
             else:
                 raise no_column(name, self, self._where)
             values = rows[field]
-            result[name] = np.ascontiguousarray(values[:, place] if values.ndim == 2 else values)
+            result[name] = values[:, place] if values.ndim == 2 else values
         return result

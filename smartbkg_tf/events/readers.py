@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from smartbkg_tf.events.belle_public import (
+    count_events_belle_public,
+    is_belle_public,
+    iterate_belle_public,
+)
 from smartbkg_tf.events.hdf5 import Key, count_events_hdf5, iterate_hdf5
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.settings.errors import InputError
@@ -13,12 +18,14 @@ _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
 _KNOWN = (
     "events are read from: HDF5 training tables and Parquet training tables "
-    "(python -m smartbkg_tf.produce), and basf2 ROOT files with MCParticles"
+    "(python -m smartbkg_tf.produce), basf2 ROOT files with MCParticles, and the public Belle "
+    "data set (npz)"
 )
 
 #: First bytes of files that people give by mistake.
 _OTHERS = {
-    b"PK\x03\x04": "a zip or npz archive",
+    b"PK\x03\x04": "a zip or npz archive (not the public Belle data set: x_feature_0 or X_train_0 "
+    "is missing)",
     b"\x1f\x8b": "a gzip archive: unpack it first",
     b"\xfd7zXZ": "an xz archive: unpack it first",
     b"\x93NUMPY": "a NumPy array",
@@ -38,7 +45,7 @@ def file_format(path: str | Path) -> str:
     Returns
     -------
     str
-        ``"hdf5"``, ``"root"`` or ``"parquet"``.
+        ``"hdf5"``, ``"root"``, ``"parquet"`` or ``"belle_public"``.
 
     Raises
     ------
@@ -70,6 +77,8 @@ def file_format(path: str | Path) -> str:
     for magic, name in ((_HDF5_MAGIC, "hdf5"), (b"root", "root"), (b"PAR1", "parquet")):
         if begin.startswith(magic):
             return name
+    if begin.startswith(b"PK\x03\x04") and is_belle_public(path):
+        return "belle_public"
     kind = next((text for magic, text in _OTHERS.items() if begin.startswith(magic)), None)
     raise InputError(
         "is no event file" + ("" if kind is None else f" but {kind}"), where=path, next_step=_KNOWN
@@ -85,6 +94,8 @@ def _reader(path: Path) -> Callable[..., Iterator[EventTable]]:
         from smartbkg_tf.events.mdst import iterate_mdst
 
         return iterate_mdst
+    if kind == "belle_public":
+        return iterate_belle_public
     from smartbkg_tf.events.parquet import iterate_parquet
 
     return iterate_parquet
@@ -96,6 +107,7 @@ def iterate_events(
     key: Key = "all",
     chunk_events: int = 20000,
     require_labels: bool = False,
+    raw_strings: bool = False,
 ) -> Iterator[tuple[Path, EventTable]]:
     """Read events of many files piece by piece, in the order of the list.
 
@@ -110,6 +122,8 @@ def iterate_events(
         At most so many events are in memory at a time; no piece spans two files.
     require_labels : bool, default False
         Refuse files without labels (for training).
+    raw_strings : bool, default False
+        Decay strings as bytes ('S') where the file holds such, for `tokenise`.
 
     Yields
     ------
@@ -129,7 +143,9 @@ def iterate_events(
     listed = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
     readers = [_reader(path) for path in listed]
     for path, read in zip(listed, readers, strict=True):
-        for table in read(path, key=key, chunk_events=chunk_events):
+        # Only HDF5 tables hold bytes.
+        options = {"raw_strings": True} if raw_strings and read is iterate_hdf5 else {}
+        for table in read(path, key=key, chunk_events=chunk_events, **options):
             if require_labels and not table.labels:
                 raise InputError(
                     "its events carry no labels, and training needs them",
@@ -165,6 +181,8 @@ def count_events(path: str | Path) -> int:
         from smartbkg_tf.events.mdst import count_events_mdst
 
         return count_events_mdst(path)
+    if kind == "belle_public":
+        return count_events_belle_public(path)
     from smartbkg_tf.events.parquet import count_events_parquet
 
     return count_events_parquet(path)

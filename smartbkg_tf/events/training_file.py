@@ -45,6 +45,9 @@ class TrainingFile:
     key : {"all", "train_events", "decay_strings"}, default "all"
         What to read. ``"all"`` needs particles; decay strings that are not in the file
         are built from them.
+    raw_strings : bool, default False
+        Give decay strings as the bytes of the file ('S') where it holds such; tokens are
+        made of them without a detour through Python's texts.
 
     Attributes
     ----------
@@ -62,11 +65,12 @@ class TrainingFile:
         When the key is not one of the three.
     """
 
-    def __init__(self, path: str | Path, key: Key = "all") -> None:
+    def __init__(self, path: str | Path, key: Key = "all", *, raw_strings: bool = False) -> None:
         if key not in KEYS:
             raise ValueError(f"key={key!r}: {did_you_mean(str(key), KEYS)}")
         self.path = Path(path)
         self.key = key
+        self._raw_strings = raw_strings
         with explained(self.path):
             if self.path.is_dir():
                 raise InputError("is a folder, not an HDF5 file", where=self.path)
@@ -223,7 +227,7 @@ class TrainingFile:
             if np.dtype(dtype).kind == "i":
                 columns[name] = integers(values, dtype, where=f"{where}: {name}", first_row=low)
             elif values.dtype.kind in "iufb":
-                columns[name] = np.ascontiguousarray(values, dtype=dtype)
+                columns[name] = values.astype(dtype, copy=False)
             else:
                 raise InputError("holds no numbers", where=f"{where}: {name}")
         if not check:
@@ -258,7 +262,7 @@ class TrainingFile:
             next_step="the two tables were not written together; make the file again",
         )
 
-    def _read_strings(self, part: EventIndex, start: int) -> npt.NDArray[np.object_]:
+    def _read_strings(self, part: EventIndex, start: int) -> npt.NDArray[Any]:
         frame = self._strings
         assert frame is not None
         where = f"{self.path}: decay_strings"
@@ -283,8 +287,12 @@ class TrainingFile:
                     next_step="read one of them alone with key=train_events or "
                     "key=decay_strings, or make the file again",
                 )
-        strings = texts(raw["decay_str"], where=f"{where}: decay_str", first_row=start)
-        missing = strings == "nan"  # how pandas writes a missing text into a table
+        strings = raw["decay_str"]
+        if self._raw_strings and strings.dtype.kind == "S":
+            missing = strings == b"nan"
+        else:
+            strings = texts(strings, where=f"{where}: decay_str", first_row=start)
+            missing = strings == "nan"  # how pandas writes a missing text into a table
         if missing.any():
             raise InputError(
                 f"row {start + int(np.argmax(missing))} has no decay string", where=where

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, model_validator
 
 from smartbkg_tf.settings.base import Field, settings
+from smartbkg_tf.settings.errors import did_you_mean
 
-#: Feature columns of ``particle_input`` in their order, for every feature set.
+#: Feature columns of ``particle_input`` in their order, for every built-in feature set.
 FEATURE_SETS: dict[str, tuple[str, ...]] = {
     "original": ("energy", "prodTime", "x", "y", "z", "px", "py", "pz", "charge"),
     "smartbackground": ("prodTime", "x", "y", "z", "energy", "px", "py", "pz"),
 }
+
+#: Arrays of the original project that are taken as they are; nothing new can be encoded so.
+LEGACY = "legacy"
 
 #: Unit of every feature.
 FEATURE_UNITS: dict[str, str] = {
@@ -26,34 +32,88 @@ FEATURE_UNITS: dict[str, str] = {
 }
 
 
+def _known_set(features: str) -> str:
+    if features in FEATURE_SETS or features == LEGACY:
+        return features
+    parts = features.split(".")
+    if len(parts) < 2 or not all(part.isidentifier() for part in parts):
+        raise ValueError(
+            f"'{features}' is no feature set; {did_you_mean(features, FEATURE_SETS)}; a set of "
+            "your own is named by its import path, my_module.MyFeatures"
+        )
+    return features
+
+
+#: ``original``, ``smartbackground``, or the import path of a class.
+FeatureSetName = Annotated[str, AfterValidator(_known_set)]
+
+
 @settings
 class EncodingSettings:
     """How particle tables become the arrays that a model reads.
 
     Parameters
     ----------
-    features : {"original", "smartbackground"}, default "original"
+    features : str, default "original"
         ``original``: all particles of the table; energy, prodTime, x, y, z, px, py, pz,
         charge, as they stand. ``smartbackground``: what basf2's module of that name
         feeds its network; prodTime, x, y, z relative to the first kept particle, then
         energy, px, py, pz; initial particles, quarks, gluons and particles from
-        vertices beyond 10 cm are left out.
+        vertices beyond 10 cm are left out. ``my_module.MyFeatures``: a class of your own
+        that inherits `smartbkg_tf.encoding.feature_sets.FeatureSet`.
     max_particles : int, default 100
         Length to which an event's particles are padded or, at the end, cut.
     max_tokens : int, default 150
         Length to which an event's decay tokens are padded or, at the end, cut.
+    columns, column_units : list of str, optional
+        Names and units of the feature columns; needed for a class of your own (preprocess
+        fills them in), fixed for the built-in sets.
     """
 
-    features: Literal["original", "smartbackground"] = "original"
+    features: FeatureSetName = "original"
     max_particles: int = Field(default=100, gt=0, le=32767)
     max_tokens: int = Field(default=150, gt=0, le=1_000_000)
+    columns: list[str] | None = None
+    column_units: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _check_columns(self) -> EncodingSettings:
+        if self.features in FEATURE_SETS:
+            if self.columns is not None and tuple(self.columns) != FEATURE_SETS[self.features]:
+                raise ValueError(
+                    f"the feature set '{self.features}' has the columns {self.columns} there, and "
+                    f"{list(FEATURE_SETS[self.features])} in this smartbkg_tf"
+                )
+        elif not self.columns:
+            raise ValueError(f"the columns of the feature set '{self.features}' are missing")
+        elif len(self.column_units or ()) != len(self.columns):
+            raise ValueError(f"{self.features}: one unit for each of {self.columns} is needed")
+        return self
 
     @property
     def feature_names(self) -> tuple[str, ...]:
         """The columns of ``particle_input`` in their order."""
-        return FEATURE_SETS[self.features]
+        return FEATURE_SETS.get(self.features) or tuple(self.columns or ())
 
     @property
     def units(self) -> tuple[str, ...]:
         """Unit of each feature column."""
-        return tuple(FEATURE_UNITS[name] for name in self.feature_names)
+        if self.features in FEATURE_SETS:
+            return tuple(FEATURE_UNITS[name] for name in self.feature_names)
+        return tuple(self.column_units or ())
+
+    def plain(self) -> dict[str, Any]:
+        """Give what ``dataset.json`` records.
+
+        Returns
+        -------
+        dict
+            From which `dataset.information.encoding_of` makes the same settings.
+        """
+        return {
+            "features": self.features,
+            "max_particles": self.max_particles,
+            "max_tokens": self.max_tokens,
+            "feature_names": list(self.feature_names),
+            "units": list(self.units),
+        }

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import model_validator
 
 from smartbkg_tf.settings.base import CommandSettings, Field, settings
-from smartbkg_tf.settings.encoding import EncodingSettings
+from smartbkg_tf.settings.encoding import FeatureSetName
 from smartbkg_tf.settings.normalisation import NormalisationSettings
 
 #: Rounding that fractions such as 0.7 + 0.15 + 0.15 may show.
@@ -65,8 +65,9 @@ class PreprocessSettings(CommandSettings):
     key : {"all", "train_events", "decay_strings"}, default "all"
         Which part of the tables is read. ``decay_strings`` gives a dataset for
         ``model.inputs=decay`` only.
-    features : {"original", "smartbackground"}, default "original"
-        The feature set, see `EncodingSettings`.
+    features : str, default "original"
+        ``original``, ``smartbackground``, or the import path of a class of your own; see
+        `EncodingSettings`.
     max_particles : int, default 100
         Particles of an event that a model reads by default.
     max_tokens : int, default 150
@@ -93,7 +94,7 @@ class PreprocessSettings(CommandSettings):
     input: str | list[str] | None = None
     output: str
     key: Literal["all", "train_events", "decay_strings"] = "all"
-    features: Literal["original", "smartbackground"] = "original"
+    features: FeatureSetName = "original"
     max_particles: int = Field(default=100, gt=0, le=32767)
     max_tokens: int = Field(default=150, gt=0, le=1_000_000)
     storage: Literal["ragged", "padded"] = "ragged"
@@ -103,12 +104,3 @@ class PreprocessSettings(CommandSettings):
     chunk_events: int = Field(default=10_000, gt=0)
     normalisation: NormalisationSettings
     verify: bool = False
-
-    @property
-    def encoding(self) -> EncodingSettings:
-        """The part that decides about the arrays."""
-        return EncodingSettings(
-            features=self.features,
-            max_particles=self.max_particles,
-            max_tokens=self.max_tokens,
-        )

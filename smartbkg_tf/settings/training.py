@@ -50,8 +50,9 @@ class DataSettings:
     Parameters
     ----------
     path : str, optional
-        A dataset directory (made by ``preprocess``); without it a small sample is
-        produced first.
+        A dataset directory (made by ``preprocess``), the public Belle data set (npz), or a
+        folder with arrays of the original project; without it a small sample is produced
+        first.
     fractions : SplitFractions
         Shares of training, validation and test; a hash of the event's key decides, so no
         event ever moves.
@@ -62,6 +63,10 @@ class DataSettings:
         Particles of an event that are read; null reads all that the dataset holds.
     max_tokens : int, optional
         Tokens of a decay string that are read; null reads all that the dataset holds.
+    length_buckets : int, optional
+        Training and validation events are sorted by length, some thousand shuffled ones at
+        a time, and each batch is padded to the smallest of so many widths that holds its
+        longest event; null pads all batches alike. The scores are the same.
     demo : DemoSettings
         The sample to produce when there is no path.
     """
@@ -71,6 +76,7 @@ class DataSettings:
     balance: float | None = Field(default=None, gt=0)
     max_particles: int | None = Field(default=None, gt=0)
     max_tokens: int | None = Field(default=None, gt=0)
+    length_buckets: int | None = Field(default=8, gt=0, le=64)
     demo: DemoSettings = Field(default_factory=DemoSettings)
 
 

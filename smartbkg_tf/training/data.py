@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import smartbkg_tf
+from smartbkg_tf.dataset.legacy import is_legacy
+from smartbkg_tf.events.foreign import content_number
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.files import hash_of_values
 from smartbkg_tf.runtime.progress import say
@@ -39,16 +41,17 @@ def prepare_dataset(settings: TrainSettings) -> Path:
     Raises
     ------
     InputError
-        When ``data.path`` is no dataset directory.
+        When ``data.path`` is neither a dataset directory nor anything that can be made one
+        (the public Belle data set, arrays of the original project).
     UserError
         When the sample cannot be produced.
     """
     if settings.data.path is not None:
-        return _given(Path(settings.data.path).expanduser())
+        return _given(Path(settings.data.path).expanduser(), settings.data.demo)
     return _demo(settings.data.demo)
 
 
-def _given(path: Path) -> Path:
+def _given(path: Path, demo: DemoSettings) -> Path:
     if not path.exists():
         parent = path.parent
         near = ""
@@ -60,13 +63,37 @@ def _given(path: Path) -> Path:
             where=path,
             next_step=f"make it: {_MADE_BY}{path}; or leave data.path out for a demo sample",
         )
-    if not (path / "dataset.json").is_file():
-        raise InputError(
-            "data.path: is no dataset directory (dataset.json is missing)",
-            where=path,
-            next_step=f"make one: {_MADE_BY}dataset",
-        )
-    return path
+    if (path / "dataset.json").is_file():
+        return path
+    if path.suffix == ".npz" or is_legacy(path):
+        return _taken_over(path, demo)
+    raise InputError(
+        "data.path: is no dataset directory (dataset.json is missing)",
+        where=path,
+        next_step=f"make one: {_MADE_BY}dataset",
+    )
+
+
+def _taken_over(path: Path, demo: DemoSettings) -> Path:
+    """Preprocess public data or arrays of the original project once, and keep the result."""
+    from smartbkg_tf.dataset.build import build_dataset
+
+    files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
+    content = [(p.name, p.stat().st_size, content_number(p)) for p in files]
+    key = hash_of_values({"content": content, "version": smartbkg_tf.__version__})
+    folder = _cache(demo, f"{path.stem}-{key}")
+    dataset = folder / "dataset"
+    with _alone(folder / "lock"):
+        if (dataset / "dataset.json").is_file():
+            say(f"data: {path} was taken over earlier: {dataset}")
+            return dataset
+        say(f"data: {path} is no dataset directory yet; it is preprocessed into {dataset} (once)")
+        overrides = [
+            f"input={_quoted(path.absolute())}",
+            f"output={_quoted(dataset)}",
+            "mode=lenient",
+        ]
+        return build_dataset(compose_settings("preprocess", PreprocessSettings, overrides))
 
 
 def cache_folder(demo: DemoSettings) -> Path:
@@ -161,17 +188,22 @@ def demo_key(demo: DemoSettings) -> str:
     return hash_of_values({"steps": steps, "version": smartbkg_tf.__version__})
 
 
-def _demo(demo: DemoSettings) -> Path:
-    name = "+".join(demo.event_types)
+def _cache(demo: DemoSettings, name: str) -> Path:
     try:
-        folder = cache_folder(demo).absolute() / f"{name}-{demo.n_events}-{demo_key(demo)}"
+        folder = cache_folder(demo).absolute() / name
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"the folder for the demo sample cannot be made ({error.strerror})",
+            f"the folder for the sample cannot be made ({error.strerror})",
             where=cache_folder(demo),
             next_step="choose another one: data.demo.cache=FOLDER",
         ) from error
+    return folder
+
+
+def _demo(demo: DemoSettings) -> Path:
+    name = "+".join(demo.event_types)
+    folder = _cache(demo, f"{name}-{demo.n_events}-{demo_key(demo)}")
     dataset = folder / "dataset"
     with _alone(folder / "lock"):
         if (dataset / "dataset.json").is_file():

@@ -190,6 +190,7 @@ def _train(
         "inputs": network.input_names,
         "max_particles": settings.data.max_particles,
         "max_tokens": settings.data.max_tokens,
+        "length_buckets": settings.data.length_buckets,
     }
     counter = EpochCounter()
     stream = training_stream(
@@ -213,7 +214,8 @@ def _train(
         **options,
     )
     stream = stream.apply(tf.data.experimental.assert_cardinality(steps))
-    if not training.xla:  # XLA would compile every length anew.
+    # Buckets are few lengths already; XLA would compile every other one anew.
+    if settings.data.length_buckets is None and not training.xla:
         stream, watched = trimmed(stream), trimmed(watched)
     best = SaveBest(run.model, training.monitor, "min" if training.monitor == "val_loss" else "max")
     report = EpochReport(

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from smartbkg_tf.dataset import sources
 from smartbkg_tf.dataset.build import Merger, build_dataset
 from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.dataset.sources import ReadingSettings, read_source, read_sources
@@ -65,11 +66,16 @@ def test_files_order_chunks_ranges_and_workers_do_not_matter(
     assert build("folder", input=str(tmp_path / "first/tables")) == expected
     assert build("chunks", input=files, chunk_events=7) == expected
     assert build("workers", input=files, workers=3, chunk_events=20) == expected
-    monkeypatch.setattr(Merger.__init__, "__defaults__", (5000,))
+    for room in (0, 30_000):  # all runs on the disk; some there and some in memory
+        monkeypatch.setattr(sources, "MEMORY_BYTES", room)
+        assert build(f"room{room}", input=files, chunk_events=20) == expected
+    monkeypatch.setattr(Merger.__init__, "__defaults__", (5000, 1))
     in_ranges = build("ranges", input=files, chunk_events=11)
     for name, data in expected.items():
         if name != "dataset.json":  # the rounding of means depends on the ranges
             assert in_ranges[name] == data, name
+    in_threads = build("threads", input=files, chunk_events=11, workers=3)
+    assert in_threads == in_ranges
     other = build("seed", input=files, seed=2)
     assert other["keys.memmap"] != expected["keys.memmap"]
     assert len(other["keys.memmap"]) == len(expected["keys.memmap"])
@@ -164,7 +170,7 @@ def test_information(tmp_path: Path) -> None:
         )
     assert set(information["statistics"]) == set(information["encoding"]["feature_names"])
     assert [source["name"] for source in information["sources"]] == ["events_0.h5", "events_1.h5"]
-    assert all(len(source["sha256"]) == 64 for source in information["sources"])
+    assert all(len(source["xxh64"]) == 16 for source in information["sources"])
     assert information["normalisation"]["features"]["x"]["transform"] == "asinh"
     assert information["dropped"] == {}
     assert str(tmp_path) not in (path / "dataset.json").read_text()
@@ -465,8 +471,9 @@ def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
 import resource, sys
 sys.path.insert(0, {str(ROOT)!r})
 from tests.datasets import preprocess_settings
-from smartbkg_tf.dataset import build
-build.Merger.__init__.__defaults__ = (1 << 21,)
+from smartbkg_tf.dataset import build, sources
+sources.MEMORY_BYTES = 1 << 21
+build.Merger.__init__.__defaults__ = (1 << 21, 1)
 files, output = sys.argv[1], sys.argv[2]
 build.build_dataset(preprocess_settings(files, output, chunk_events=1000))
 print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
@@ -488,14 +495,15 @@ print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     shutil.rmtree(tables)
 
 
-def test_reading_settings_cross_processes(tmp_path: Path) -> None:
+def test_reading_settings_cross_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "runs").mkdir()
     files = []
     for i in range(2):
         files.append(tmp_path / f"{i}.h5")
         write_hdf5(files[-1], make_events(20, seed=i))
     reading = ReadingSettings(key="all", encoding=EncodingSettings(), seed=1, chunk_events=8)
-    alone = read_sources(files, tmp_path / "runs", reading, workers=1)
+    alone = read_sources(files, tmp_path / "runs", reading, workers=1, memory_bytes=0)
+    monkeypatch.setattr(sources, "file_format", lambda path: "root")  # processes, not threads
     together = read_sources(files, tmp_path / "runs", reading, workers=2)
     assert alone == together
     assert [report.n_read for report in together] == [20, 20]

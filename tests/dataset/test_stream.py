@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from smartbkg_tf.dataset import batches, order
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
 from smartbkg_tf.dataset.stream import (
     EpochCounter,
@@ -17,7 +18,7 @@ from smartbkg_tf.dataset.stream import (
     steps_per_epoch,
     training_stream,
 )
-from smartbkg_tf.encoding.pad import INPUT_NAMES
+from smartbkg_tf.encoding.pad import INPUT_NAMES, INPUTS_OF
 from smartbkg_tf.settings.errors import ConfigurationError, InputError
 from tests.datasets import make_dataset, write_dataset
 from tests.samples import make_events
@@ -68,10 +69,10 @@ def test_each_pass_is_a_new_order_and_each_seed_its_own(dataset: Dataset) -> Non
     stream = training_stream(dataset, rows, **OPTIONS)
     passes = [one_pass(stream)[0] for _ in range(3)]
     again = training_stream(dataset, rows, **OPTIONS)
-    for order in passes:
-        np.testing.assert_array_equal(one_pass(again)[0], order)
+    for one in passes:
+        np.testing.assert_array_equal(one_pass(again)[0], one)
     other = one_pass(training_stream(dataset, rows, **{**OPTIONS, "seed": 4}))[0]
-    assert len({tuple(order.tolist()) for order in (*passes, other)}) == 4
+    assert len({tuple(one.tolist()) for one in (*passes, other)}) == 4
     assert not np.array_equal(passes[0], momenta(dataset, rows))
 
 
@@ -241,6 +242,10 @@ def test_fit_trains_on_the_stream_with_one_pass_per_epoch(dataset: Dataset) -> N
         ({"first_batch": 8}, ConfigurationError, r"first_batch must lie in 0\.\.7"),
         ({"inputs": "particle"}, ConfigurationError, "did you mean 'particles'"),
         ({"class_weights": "balance"}, ConfigurationError, "balanced"),
+        ({"length_buckets": 0}, ConfigurationError, "length_buckets must be at least 1"),
+        ({"shard": (2, 2)}, ConfigurationError, "shard 2 of 2"),
+        ({"event_weights": np.ones(3)}, ConfigurationError, "each of the 200 events"),
+        ({"event_weights": [-1.0] * 200}, ConfigurationError, "event 0 has -1"),
     ],
 )
 def test_what_cannot_be_streamed(
@@ -263,3 +268,157 @@ def test_no_labels_to_train_on(tmp_path: Path) -> None:
         training_stream(dataset, np.arange(10), **OPTIONS)
     ((_, labels),) = evaluation_stream(dataset, np.arange(10), batch_size=10, inputs="decay")
     assert int((np.asarray(labels) != 0).sum()) == 0
+
+
+def by_key(dataset: Dataset) -> dict[float, int]:
+    rows = np.arange(len(dataset))
+    return {e: i for i, e in enumerate(momenta(dataset, rows).tolist())}
+
+
+@pytest.mark.parametrize("inputs", ["combined", "particles", "decay"])
+def test_buckets_pad_each_batch_to_its_own_events(dataset: Dataset, inputs: str) -> None:
+    rows = np.arange(200)
+    options = {**OPTIONS, "inputs": [*INPUTS_OF[inputs], "event_type_input"], "batch_size": 16}
+    plain = training_stream(dataset, rows, **options)
+    stream = training_stream(dataset, rows, **options, length_buckets=3)
+    assert int(stream.cardinality()) == int(plain.cardinality()) == 13
+    widths = set()
+    seen: list[bytes] = []
+    for x, y, w in stream:
+        for name, values in x.items():
+            if values.ndim > 1:
+                widths.add((name, values.shape[1]))
+        name = "decay_input" if inputs == "decay" else "pdg_input"
+        used = int((x[name].numpy() != 0).sum(axis=1).max())
+        assert used <= x[name].shape[1] < used + 60
+        assert len(y) == len(w)
+        seen.extend(row.tobytes().rstrip(b"\0") for row in x[name].numpy())
+    assert len({w for n, w in widths if n == name}) <= 3
+    expected = [row.tobytes().rstrip(b"\0") for x, _, _ in plain for row in x[name].numpy()]
+    assert sorted(seen) == sorted(expected)  # every event once, none cut
+
+
+def test_buckets_are_reproducible_and_can_begin_anywhere(dataset: Dataset) -> None:
+    rows = np.arange(200)
+    options = {**OPTIONS, "batch_size": 16, "length_buckets": 4}
+    stream = training_stream(dataset, rows, **options)
+    epochs = [[x["pdg_input"].numpy() for x, _, _ in stream] for _ in range(2)]
+    assert [len(b) for b in epochs[0]] == [16] * 12 + [8]
+    resumed = training_stream(dataset, rows, **options, first_epoch=1, first_batch=5)
+    for (x, _, _), expected in zip(resumed, epochs[1][5:], strict=True):
+        np.testing.assert_array_equal(x["pdg_input"], expected)
+    assert any(a.shape != b.shape or (a != b).any() for a, b in zip(*epochs, strict=True))
+
+
+def test_buckets_of_the_validation_leave_no_event_out(dataset: Dataset) -> None:
+    rows = np.random.default_rng(1).permutation(200)[:77]
+    stream = evaluation_stream(
+        dataset, rows, batch_size=16, inputs="combined", length_buckets=3, with_weights=True
+    )
+    places = by_key(dataset)
+    found = []
+    for x, y, _ in stream:
+        chosen = [places[e] for e in x["particle_input"].numpy()[:, 0, 5].tolist()]
+        np.testing.assert_array_equal(y[:, 0], dataset.labels[chosen, 0])
+        found.extend(chosen)
+    assert sorted(found) == sorted(rows.tolist())
+
+
+@pytest.mark.parametrize("buckets", [None, 3])
+def test_shards_together_are_the_batches_of_one_process(
+    dataset: Dataset, buckets: int | None
+) -> None:
+    rows = np.arange(190)
+    options = {**OPTIONS, "batch_size": 32, "length_buckets": buckets}
+    whole = list(training_stream(dataset, rows, **options))
+    parts = [list(training_stream(dataset, rows, **options, shard=(i, 3))) for i in range(3)]
+    for (x, y, w), *shares in zip(whole, *parts, strict=True):
+        assert len({len(share[1]) for share in shares}) == 1  # all workers alike
+        assert len({share[0]["pdg_input"].shape for share in shares}) == 1
+        joined = [np.concatenate([np.asarray(share[k]) for share in shares]) for k in (1, 2)]
+        pdg = np.concatenate([np.asarray(share[0]["pdg_input"]) for share in shares])
+        np.testing.assert_array_equal(pdg[: len(y)], x["pdg_input"])
+        np.testing.assert_array_equal(joined[0][: len(y)], y)
+        np.testing.assert_array_equal(joined[1][: len(y)], w)
+        assert (joined[1][len(y) :] == 0).all()  # what fills up weighs nothing
+    policy = tf.data.experimental.AutoShardPolicy
+    sharded = training_stream(dataset, rows, **options, shard=(0, 2))
+    assert sharded.options().experimental_distribute.auto_shard_policy == policy.OFF
+
+
+def test_event_weights_multiply_class_weights(dataset: Dataset) -> None:
+    random = np.random.default_rng(0)
+    per_event = random.random(200).astype(np.float32)
+    stream = training_stream(
+        dataset, np.arange(200), **OPTIONS, event_weights=per_event,
+        class_weights={"fei_hadronic_b0": (0.5, 2.0)},
+    )  # fmt: skip
+    found, labels, weights, _ = one_pass(stream)
+    places = by_key(dataset)
+    rows = [places[e] for e in found.tolist()]
+    expected = per_event[rows] * np.where(labels[:, 0] == 1, 2.0, 0.5)
+    np.testing.assert_allclose(weights, expected, rtol=1e-6)
+
+
+def test_sparse_events_are_picked_singly(dataset: Dataset) -> None:
+    """With large gaps, whole blocks would read mostly what nobody wants."""
+    rows = np.arange(3, 200, 11)
+    found = one_pass(training_stream(dataset, rows, **OPTIONS))[0]
+    np.testing.assert_array_equal(np.sort(found), np.sort(momenta(dataset, rows)))
+
+
+def test_batches_that_overlap_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many small groups, read ahead in a thread, give what the map gives."""
+    dataset = open_dataset(make_dataset(tmp_path, 150, seed=8))
+    rows = np.flatnonzero(np.random.default_rng(0).random(150) < 0.7)
+
+    def passes(buckets: int | None) -> list[np.ndarray]:
+        stream = training_stream(
+            dataset, rows, batch_size=13, inputs=INPUT_NAMES, seed=1, length_buckets=buckets
+        )
+        return [np.asarray(x[n]) for _ in range(2) for x, _, _ in stream for n in INPUT_NAMES]
+
+    for module, name, value in ((order, "BLOCK", 8), (order, "BLOCKS_IN_GROUP", 2)):
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(order.EpochOrder.__init__, "__defaults__", (8, 2))
+    for buckets in (None, 4):
+        read = passes(buckets)
+        monkeypatch.setattr(batches, "DENSE", 2.0)  # never: the map is used
+        mapped = passes(buckets)
+        monkeypatch.setattr(batches, "DENSE", 1 / 3)
+        assert len(read) == len(mapped) > 0
+        for one, other in zip(read, mapped, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_a_map_that_is_cut_while_it_is_read_is_named(tmp_path: Path) -> None:
+    dataset = open_dataset(make_dataset(tmp_path, 50))
+    reader = dataset.reader("combined")
+    assert reader is not None
+    path = dataset.path / "particle_input.memmap"
+    with open(path, "r+b") as stream:
+        stream.truncate(path.stat().st_size - 4)
+    with pytest.raises(InputError, match=r"particle_input\.memmap.*ends too early"):
+        reader.read(np.array([[0, 50]]))
+
+
+def test_streams_do_not_map_the_large_columns(tmp_path: Path) -> None:
+    dataset = open_dataset(make_dataset(tmp_path, 50))
+    one_pass(training_stream(dataset, np.arange(50), **OPTIONS))
+    mapped = Path("/proc/self/maps").read_text() if Path("/proc/self/maps").exists() else ""
+    assert f"{dataset.path}/labels.memmap" in mapped or not mapped
+    assert f"{dataset.path}/particle_input.memmap" not in mapped
+    assert f"{dataset.path}/decay_input.memmap" not in mapped
+
+
+def test_mirrored_devices_train_on_every_event(dataset: Dataset) -> None:
+    """`tf.distribute` divides the batches; nothing is lost or met twice."""
+    strategy = tf.distribute.MirroredStrategy(["/cpu:0"])
+    stream = training_stream(dataset, np.arange(200), **OPTIONS)
+    found = []
+    for x, _, _ in strategy.experimental_distribute_dataset(stream):
+        for part in strategy.experimental_local_results(x["particle_input"]):
+            found.append(part.numpy()[:, 0, 5])
+    np.testing.assert_array_equal(
+        np.sort(np.concatenate(found)), np.sort(momenta(dataset, np.arange(200)))
+    )

@@ -98,11 +98,11 @@ def test_without_particles_an_event_is_legal_for_decay_strings_only() -> None:
     assert findings == []
     vocabulary = default_vocabulary()
     encoded = encode(alone, EncodingSettings(), vocabulary)
-    sound, found = find_unusable_strings(encoded, vocabulary, alone.keys, decay_only=True)
+    sound, found = find_unusable_strings(encoded, alone.keys, decay_only=True)
     assert sound.tolist() == [True, True, False, True]
     assert [f.reason for f in found] == ["no_tokens"]
     # With particles the event was judged by them already.
-    assert find_unusable_strings(encoded, vocabulary, alone.keys)[0].all()
+    assert find_unusable_strings(encoded, alone.keys)[0].all()
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_brackets(text: str, sound: bool) -> None:
     table = table_of([GOOD, GOOD], strings=[" 511 (--> 211 <--)", text])
     vocabulary = default_vocabulary()
     encoded = encode(table, EncodingSettings(), vocabulary)
-    usable, findings = find_unusable_strings(encoded, vocabulary, table.keys, file="a.h5")
+    usable, findings = find_unusable_strings(encoded, table.keys, file="a.h5")
     assert usable.tolist() == [True, sound]
     assert bool(findings) is not sound
 

@@ -1,0 +1,144 @@
+"""XXH64 of files and streams: as fast as memory, so that every byte can be hashed.
+
+The algorithm is Yann Collet's XXH64 with seed 0 (``xxhsum -H1 FILE`` prints the same). It
+finds every accident and tells files apart; it is no protection against malice. SHA-256
+takes a third of the time of the whole preprocessing on one core.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+_P1 = 0x9E3779B185EBCA87
+_P2 = 0xC2B2AE3D27D4EB4F
+_P3 = 0x165667B19E3779F9
+_P4 = 0x85EBCA77C2B2AE63
+_P5 = 0x27D4EB2F165667C5
+_MASK = 2**64 - 1
+
+#: Bytes that the four lanes take at a time.
+_STRIPE = 32
+
+#: Bytes of a file that are read at a time.
+_PIECE = 1 << 20
+
+
+class XXH64:
+    """The hash of bytes that come piece by piece.
+
+    Examples
+    --------
+    >>> XXH64(b"abc").hexdigest()
+    '44bc2cf5ad770999'
+    """
+
+    def __init__(self, data: bytes = b"") -> None:
+        self._lanes = np.array([(_P1 + _P2) & _MASK, _P2, 0, -_P1 & _MASK], dtype=np.uint64)
+        self._rest = b""
+        self._length = 0
+        if data:
+            self.update(data)
+
+    def update(self, data: Any) -> None:
+        """Add bytes.
+
+        Parameters
+        ----------
+        data : bytes-like
+            The next ones.
+        """
+        view = memoryview(data).cast("B") if not isinstance(data, bytes) else memoryview(data)
+        self._length += len(view)
+        if self._rest:
+            needed = _STRIPE - len(self._rest)
+            self._rest += bytes(view[:needed])
+            view = view[needed:]
+            if len(self._rest) < _STRIPE:
+                return
+            _stripes(self._lanes, np.frombuffer(self._rest, dtype=np.uint64))
+            self._rest = b""
+        whole = len(view) // _STRIPE * _STRIPE
+        if whole:
+            words = np.frombuffer(view[:whole], dtype=np.uint64)
+            _stripes(self._lanes, words if words.flags.aligned else words.copy())
+        self._rest = bytes(view[whole:])
+
+    def hexdigest(self) -> str:
+        """Give the hash of all bytes so far.
+
+        Returns
+        -------
+        str
+            16 hexadecimal digits.
+        """
+        if self._length >= _STRIPE:
+            lanes = self._lanes.tolist()
+            h = sum(_rotate(v, r) for v, r in zip(lanes, (1, 7, 12, 18), strict=True)) & _MASK
+            for lane in lanes:
+                h = ((h ^ _round(0, lane)) * _P1 + _P4) & _MASK
+        else:
+            h = _P5
+        h = (h + self._length) & _MASK
+        rest = self._rest
+        while len(rest) >= 8:
+            h = (_rotate(h ^ _round(0, int.from_bytes(rest[:8], "little")), 27) * _P1 + _P4) & _MASK
+            rest = rest[8:]
+        if len(rest) >= 4:
+            h = (_rotate(h ^ (int.from_bytes(rest[:4], "little") * _P1 & _MASK), 23) * _P2) + _P3
+            h, rest = h & _MASK, rest[4:]
+        for byte in rest:
+            h = _rotate(h ^ (byte * _P5 & _MASK), 11) * _P1 & _MASK
+        h = (h ^ h >> 33) * _P2 & _MASK
+        h = (h ^ h >> 29) * _P3 & _MASK
+        return f"{h ^ h >> 32:016x}"
+
+
+def hash_file(path: str | Path) -> str:
+    """Hash the bytes of a file.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The file.
+
+    Returns
+    -------
+    str
+        XXH64, 16 hexadecimal digits.
+    """
+    buffer = np.empty(_PIECE, dtype=np.uint8)
+    result = XXH64()
+    with open(path, "rb", buffering=0) as stream:
+        while n := stream.readinto(buffer.data):
+            result.update(buffer[:n].data)
+    return result.hexdigest()
+
+
+def _rotate(value: int, bits: int) -> int:
+    return (value << bits | value >> 64 - bits) & _MASK
+
+
+def _round(lane: int, word: int) -> int:
+    return _rotate((lane + word * _P2) & _MASK, 31) * _P1 & _MASK
+
+
+@numba.njit(cache=True, nogil=True)
+def _stripes(lanes: npt.NDArray[np.uint64], words: npt.NDArray[np.uint64]) -> None:
+    p1, p2 = np.uint64(_P1), np.uint64(_P2)
+    left, right = np.uint64(31), np.uint64(33)
+    a, b, c, d = lanes[0], lanes[1], lanes[2], lanes[3]
+    for i in range(0, len(words), 4):
+        a += words[i] * p2
+        a = ((a << left) | (a >> right)) * p1
+        b += words[i + 1] * p2
+        b = ((b << left) | (b >> right)) * p1
+        c += words[i + 2] * p2
+        c = ((c << left) | (c >> right)) * p1
+        d += words[i + 3] * p2
+        d = ((d << left) | (d >> right)) * p1
+    lanes[0], lanes[1], lanes[2], lanes[3] = a, b, c, d

@@ -1,0 +1,373 @@
+"""Arrays of the original project (2018-2020), taken over as they are.
+
+Its preprocessing wrote one set of ``.npy`` files per input file,
+``<name>_particle_input.npy`` and so on; its joint memory maps have pickled ``.shape`` and
+``.dtype`` files beside them::
+
+    particle_input    float64 [n_events, 100, 13]   normalised features, charge one-hot
+    pdg_input         float64 [n_events, 100]       tokens of its own vocabulary, 0 padding
+    mother_pdg_input  float64 [n_events, 100]
+    decay_input       int64   [n_events, 150]
+    y_output          int64   [n_events]
+
+Neither values nor tokens are changed; padding is dropped, because it is made anew when a
+batch is formed. Event keys were not kept: an event is known by the content of its files
+and its row. Pickles are read through an unpickler that knows no objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from smartbkg_tf.dataset.side_files import read_dtype, read_shape, side_file
+from smartbkg_tf.encoding.checks import Finding, finding_of
+from smartbkg_tf.encoding.encoded import EncodedEvents, offsets_of
+from smartbkg_tf.events.columns import labels_from
+from smartbkg_tf.events.foreign import content_number
+from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.settings.encoding import LEGACY, EncodingSettings
+from smartbkg_tf.settings.errors import InputError, Problems
+
+#: The arrays of a set; a name that ends in another one's comes first.
+ARRAYS = ("mother_pdg_input", "particle_input", "pdg_input", "decay_input", "y_output")
+_PARTICLES = ("particle_input", "pdg_input", "mother_pdg_input")
+
+#: Columns of ``particle_input`` as the original wrote them.
+_COLUMNS = (
+    *("energy", "prodTime", "x", "y", "z", "px", "py", "pz"),
+    *(f"charge_{charge}" for charge in range(-2, 3)),
+)
+
+_SUFFIXES = (".npy", ".memmap", ".mmap", ".dat", "")
+
+_STEP = (
+    "the original's files are NAME_particle_input.npy, NAME_pdg_input.npy, "
+    "NAME_mother_pdg_input.npy, NAME_decay_input.npy, NAME_y_output.npy, or memory maps of "
+    "these names with .shape and .dtype beside them"
+)
+
+
+def _array_of(path: Path) -> tuple[str, str] | None:
+    """Name of the set and of the array that a file holds."""
+    if path.suffix not in _SUFFIXES or not path.is_file():
+        return None
+    if path.suffix != ".npy" and not side_file(path, "shape").is_file():
+        return None
+    stem = path.stem if path.suffix else path.name
+    for name in ARRAYS:
+        if stem == name or stem.endswith(f"_{name}"):
+            return stem.removesuffix(name).removesuffix("_"), name
+    return None
+
+
+def is_legacy(path: Path) -> bool:
+    """Tell whether a folder holds arrays of the original project.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A file or folder.
+
+    Returns
+    -------
+    bool
+        False for a dataset directory of ours, whose maps have the same names.
+    """
+    if not path.is_dir() or (path / "dataset.json").is_file():
+        return False
+    return any(_array_of(p) is not None for p in path.iterdir())
+
+
+@dataclass(frozen=True)
+class LegacySet:
+    """The arrays of one input file, or joint memory maps.
+
+    Parameters
+    ----------
+    name : str
+        Common beginning of the file names; may be empty.
+    paths : dict of str to pathlib.Path
+        Array -> file.
+    arrays : dict of str to numpy.ndarray
+        Array -> values, mapped into memory.
+    """
+
+    name: str
+    paths: dict[str, Path]
+    arrays: dict[str, npt.NDArray[Any]]
+
+    def __len__(self) -> int:
+        """Count the events."""
+        return len(self.arrays["y_output"])
+
+
+def open_legacy(path: Path) -> list[LegacySet]:
+    """Open all sets of a folder and check that their arrays belong together.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A folder.
+
+    Returns
+    -------
+    list of LegacySet
+        Sorted by name; all with the same arrays.
+
+    Raises
+    ------
+    InputError
+        Naming every file that is missing, damaged, of another shape, or of another
+        number of events than its neighbours.
+    """
+    groups: dict[str, dict[str, Path]] = {}
+    for file in sorted(path.iterdir()):
+        found = _array_of(file)
+        if found is not None:
+            groups.setdefault(found[0], {})[found[1]] = file
+    problems, sets = Problems(), []
+    for name, paths in sorted(groups.items()):
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        for array, file in paths.items():
+            try:
+                arrays[array] = _open(file, array)
+            except InputError as error:
+                problems.add(error)
+        lengths = {array: len(values) for array, values in arrays.items()}
+        if len(set(lengths.values())) > 1:
+            listed = ", ".join(f"{paths[a].name}: {n}" for a, n in lengths.items())
+            problems.add(
+                f"{path}: the arrays do not belong together, their numbers of events differ "
+                f"({listed})"
+            )
+        whole = set(_PARTICLES) <= set(paths) or not set(_PARTICLES) & set(paths)
+        if "y_output" not in paths or not whole or len(paths) == 1:
+            there = ", ".join(p.name for p in paths.values())
+            problems.add(f"{path}: the set '{name}' is not whole; there are {there}")
+        sets.append(LegacySet(name, paths, arrays))
+    if len({frozenset(s.paths) for s in sets}) > 1:
+        problems.add(f"{path}: not all sets have the same arrays")
+    widths = {s.arrays["particle_input"].shape[2] for s in sets if "particle_input" in s.arrays}
+    if len(widths) > 1:
+        problems.add(f"{path}: the sets have different numbers of features: {sorted(widths)}")
+    problems.raise_if_any(
+        "arrays of the original project cannot be used", kind=InputError, next_step=_STEP
+    )
+    return sets
+
+
+def _open(path: Path, name: str) -> npt.NDArray[Any]:
+    if path.suffix == ".npy":
+        try:
+            values = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise InputError(f"is no NumPy array that can be read ({error})", where=path) from error
+    else:
+        shape, dtype = read_shape(path), read_dtype(path)
+        expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        if path.stat().st_size != expected or not expected:
+            raise InputError(
+                f"the map has {path.stat().st_size} bytes, but {list(shape)} of {dtype} make "
+                f"{expected}",
+                where=path,
+            )
+        values = np.memmap(path, dtype=dtype, mode="r", shape=shape).view(np.ndarray)
+    axes = {"particle_input": 3, "y_output": 1}.get(name, 2)
+    if name == "y_output" and values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != axes or values.dtype.kind not in "iufb":
+        raise InputError(
+            f"holds {values.dtype} {list(values.shape)}; {axes} axes of numbers are expected",
+            where=path,
+        )
+    return np.asarray(values)
+
+
+def legacy_encoding(
+    paths: Sequence[Path], *, features: str, max_particles: int, max_tokens: int
+) -> EncodingSettings:
+    """Give the encoding of folders with arrays of the original project.
+
+    Parameters
+    ----------
+    paths : sequence of pathlib.Path
+        Folders.
+    features : str
+        As configured; has no effect.
+    max_particles, max_tokens : int
+        Lengths that a model reads.
+
+    Returns
+    -------
+    EncodingSettings
+        With the columns that are there.
+
+    Raises
+    ------
+    InputError
+        As `open_legacy`, and when folders differ.
+    """
+    found = {
+        tuple(sorted(s.arrays)): s.arrays.get("particle_input", np.empty((0, 0, len(_COLUMNS))))
+        for path in paths
+        for s in open_legacy(path)
+    }
+    widths = {values.shape[2] for values in found.values()}
+    if len(found) > 1 or len(widths) > 1:
+        raise InputError(
+            "the folders hold different arrays or numbers of features",
+            where=", ".join(map(str, paths)),
+            next_step="preprocess them alone",
+        )
+    width = widths.pop()
+    columns = _COLUMNS if width == len(_COLUMNS) else tuple(f"feature_{i}" for i in range(width))
+    return EncodingSettings(
+        features=LEGACY,
+        max_particles=max_particles,
+        max_tokens=max_tokens,
+        columns=list(columns),
+        column_units=[""] * width,
+    )
+
+
+def legacy_inputs(path: Path) -> tuple[str, ...]:
+    """Name the model inputs that a folder has.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The folder.
+
+    Returns
+    -------
+    tuple of str
+        Without ``mother_index_input``, which the original did not keep.
+    """
+    there = open_legacy(path)[0].paths
+    return (*(n for n in (*_PARTICLES, "decay_input") if n in there), "event_type_input")
+
+
+def read_legacy(
+    path: Path, chunk_events: int
+) -> Iterator[tuple[EventTable, EncodedEvents, list[Finding]]]:
+    """Read the events of a folder piece by piece.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The folder.
+    chunk_events : int
+        Events in memory at a time.
+
+    Yields
+    ------
+    table : EventTable
+        Keys and labels of usable events, without particles.
+    encoded : EncodedEvents
+        The same events.
+    findings : list of Finding
+        Events that were left out.
+
+    Raises
+    ------
+    InputError
+        When the arrays cannot be used.
+    """
+    for number, one in enumerate(open_legacy(path)):
+        content = next(iter(one.paths[name] for name in ARRAYS if name in one.paths))
+        production = content_number(content)
+        for begin in range(0, len(one), chunk_events):
+            end = min(begin + chunk_events, len(one))
+            table = _table(one, begin, end, number, production)
+            encoded = _encoded(one, begin, end)
+            usable, findings = _check(encoded, one, table, str(path))
+            if not usable.all():
+                chosen = np.flatnonzero(usable)
+                table, encoded = table.take(chosen), encoded.take(chosen)
+            yield table, encoded, findings
+
+
+def _table(one: LegacySet, begin: int, end: int, number: int, production: int) -> EventTable:
+    n = end - begin
+    labels = labels_from(
+        np.array(one.arrays["y_output"][begin:end]),
+        where=str(one.paths["y_output"]),
+        first_row=begin,
+    )
+    return EventTable(
+        particles={},
+        offsets=np.zeros(n + 1, dtype=np.int64),
+        keys={
+            "experiment": np.full(n, -1, dtype=np.int64),
+            "run": np.full(n, number, dtype=np.int64),
+            "event": np.arange(begin, end, dtype=np.int64),
+            "production": np.full(n, production, dtype=np.int64),
+        },
+        event_type=np.full(n, -1, dtype=np.int8),
+        labels={"label": labels},
+    )
+
+
+def _encoded(one: LegacySet, begin: int, end: int) -> EncodedEvents:
+    n = end - begin
+    empty, nothing = np.empty(0, np.int16), np.zeros(n + 1, dtype=np.int64)
+    offsets, decay_offsets, pdg, mother_pdg, decay = nothing, nothing, empty, empty, empty
+    continuous = np.empty((0, len(_COLUMNS)), dtype=np.float32)
+    if "pdg_input" in one.arrays:
+        tokens = one.arrays["pdg_input"][begin:end]
+        there = tokens != 0
+        offsets = offsets_of(there.sum(axis=1))
+        pdg = _tokens(tokens[there], one.paths["pdg_input"])
+        name = "mother_pdg_input"
+        mother_pdg = _tokens(one.arrays[name][begin:end][there], one.paths[name])
+        values = one.arrays["particle_input"][begin:end][there]
+        continuous = np.ascontiguousarray(values, dtype=np.float32)
+    if "decay_input" in one.arrays:
+        tokens = one.arrays["decay_input"][begin:end]
+        there = tokens != 0
+        decay_offsets = offsets_of(there.sum(axis=1))
+        decay = _tokens(tokens[there], one.paths["decay_input"])
+    return EncodedEvents(
+        offsets=offsets,
+        continuous=continuous,
+        charge=None,
+        pdg=pdg,
+        mother_pdg=mother_pdg,
+        mother_index=np.full(len(pdg), -1, dtype=np.int16),
+        decay=decay,
+        decay_offsets=decay_offsets,
+        event_type=np.full(n, -1, dtype=np.int8),
+    )
+
+
+def _tokens(values: npt.NDArray[Any], path: Path) -> npt.NDArray[np.int16]:
+    limit = np.iinfo(np.int16).max
+    sound = (values >= 0) & (values <= limit) & (values == np.rint(values))
+    if not sound.all():
+        wrong = values[~sound][0]
+        raise InputError(f"holds {wrong}, which is no token (0 to {limit})", where=path)
+    return values.astype(np.int16)
+
+
+def _check(
+    encoded: EncodedEvents, one: LegacySet, table: EventTable, file: str
+) -> tuple[npt.NDArray[np.bool_], list[Finding]]:
+    n = len(encoded)
+    event = np.repeat(np.arange(n), np.diff(encoded.offsets))
+    broken = np.zeros(n, dtype=np.bool_)
+    broken[event[~np.isfinite(encoded.continuous).all(axis=1)]] = True
+    empty = np.zeros(n, dtype=np.bool_)
+    if "pdg_input" in one.arrays:
+        empty = np.diff(encoded.offsets) == 0
+    findings = [
+        finding_of(reason, mask, table.keys, file)
+        for reason, mask in (("not_finite", broken), ("no_particles", empty))
+        if mask.any()
+    ]
+    return ~(broken | empty), findings

@@ -1,0 +1,48 @@
+"""XXH64, against values of the reference implementation and itself in pieces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from smartbkg_tf.dataset.hashing import XXH64, hash_file
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", "ef46db3751d8e999"),
+        (b"a", "d24ec4f1a98c6e5b"),
+        (b"abc", "44bc2cf5ad770999"),
+        (b"Nobody inspects the spammish repetition", "fbcea83c8a378bf1"),
+    ],
+)
+def test_known_values(data: bytes, expected: str) -> None:
+    assert XXH64(data).hexdigest() == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(pieces=st.lists(st.binary(max_size=90), max_size=6))
+def test_pieces_and_whole_agree(pieces: list[bytes]) -> None:
+    whole, parts = b"".join(pieces), XXH64()
+    for piece in pieces:
+        parts.update(piece)
+        parts.update(np.empty(0, np.float32).data)
+    assert parts.hexdigest() == XXH64(whole).hexdigest()
+
+
+def test_any_bit_counts(tmp_path: Path) -> None:
+    data = bytearray(np.random.default_rng(0).bytes(3_000_001))
+    file = tmp_path / "file"
+    file.write_bytes(data)
+    before = hash_file(file)
+    assert before == XXH64(bytes(data)).hexdigest()
+    for place in (0, 31, 32, 1_500_000, 3_000_000):
+        data[place] ^= 1
+        file.write_bytes(data)
+        assert hash_file(file) != before
+        data[place] ^= 1
