@@ -89,7 +89,7 @@ def compose(name: str, overrides: Sequence[str] = (), directory: str | None = No
         with initialize_config_dir(str(configuration_directory()), version_base="1.3"):
             config = hydra_compose(name, [*overrides, *extra])
     except (HydraException, OmegaConfBaseException) as error:
-        raise _translate(name, error) from error
+        raise _translate(name, error, overrides) from error
     assert isinstance(config, DictConfig)
     return config
 
@@ -383,7 +383,7 @@ def _combinations(texts: Sequence[str], multirun: bool) -> Iterator[list[str]]:
         yield list(combination)
 
 
-def _translate(name: str, error: Exception) -> ConfigurationError:
+def _translate(name: str, error: Exception, overrides: Sequence[str]) -> ConfigurationError:
     """Say what Hydra or OmegaConf refused, with the nearest known name."""
     from hydra.errors import ConfigCompositionException, MissingConfigException
 
@@ -398,7 +398,9 @@ def _translate(name: str, error: Exception) -> ConfigurationError:
     cause = error.__cause__
     key = getattr(cause, "full_key", None)
     if isinstance(error, ConfigCompositionException) and key and "not in struct" in str(cause):
-        return ConfigurationError(f"{key}: there is no such key; {_nearest_key(name, str(key))}")
+        return ConfigurationError(
+            f"{key}: there is no such key; {_nearest_key(name, str(key), overrides)}"
+        )
     if "Could not find" in text or "No match in the defaults list" in text:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return ConfigurationError(" ".join(lines[:2]))
@@ -406,13 +408,18 @@ def _translate(name: str, error: Exception) -> ConfigurationError:
     return ConfigurationError(text.splitlines()[0] + detail)
 
 
-def _nearest_key(name: str, key: str) -> str:
-    """Look an unknown key's nearest neighbours up in the command's default configuration."""
+def _nearest_key(name: str, key: str, overrides: Sequence[str]) -> str:
+    """Look up an unknown key's nearest neighbours, with the groups that were chosen."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
 
     with initialize_config_dir(str(configuration_directory()), version_base="1.3"):
-        config = hydra_compose(name)
+        groups = [
+            text
+            for text in overrides
+            if (configuration_directory() / text.lstrip("+").partition("=")[0]).is_dir()
+        ]
+        config = hydra_compose(name, groups)
     parent, _, last = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     known = [str(k) for k in node] if isinstance(node, DictConfig) else []
