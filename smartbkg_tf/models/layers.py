@@ -26,7 +26,7 @@ from smartbkg_tf.models.residual import (
 )
 from smartbkg_tf.models.tokens import EventToken, EventTypeOneHot, WithToken
 from smartbkg_tf.models.tree import MotherMatrix, NormalisedAdjacency, TreeRelations
-from smartbkg_tf.models.treenet import BothSides, GroupPooling, Sides, TreeLayer
+from smartbkg_tf.models.treenet import BothSides, Columns, GroupPooling, Sides, TreeLayer
 
 __all__ = [
     "AdditiveSelfAttention",
@@ -35,6 +35,7 @@ __all__ = [
     "BottleneckBlock",
     "ClassAttention",
     "CodeProperties",
+    "Columns",
     "ConvolutionBlock",
     "EventToken",
     "EventTypeOneHot",

@@ -42,8 +42,10 @@ def masked_softmax(logits: Any, mask: Any, axis: int) -> Any:
         float32 weights.
     """
     logits = ops.where(mask, ops.cast(logits, "float32"), MINUS)
-    weights = ops.softmax(logits, axis=axis)
-    return weights * ops.cast(mask, "float32")
+    largest = ops.stop_gradient(ops.max(logits, axis=axis, keepdims=True))
+    # Written out: Keras' own warns about rows of one particle, and keeps empty rows.
+    weights = ops.exp(logits - largest) * ops.cast(mask, "float32")
+    return weights / ops.maximum(ops.sum(weights, axis=axis, keepdims=True), 1e-9)
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")

@@ -17,7 +17,7 @@ from smartbkg_tf.models.physics import PhysicalVariables, Summaries
 from smartbkg_tf.models.pooling import AttentionPooling
 from smartbkg_tf.models.tokens import EventToken, WithToken, event_type_features
 from smartbkg_tf.models.tree import NormalisedAdjacency, TreeRelations
-from smartbkg_tf.models.treenet import BothSides, GroupPooling, Sides, TreeLayer
+from smartbkg_tf.models.treenet import BothSides, Columns, GroupPooling, Sides, TreeLayer
 from smartbkg_tf.settings.errors import ConfigurationError
 
 Sizes = Mapping[str, Any]
@@ -203,7 +203,7 @@ def treenet_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
     columns, mask, matrix, properties = _physical(network, inputs, sizes)
     energy = network.feature_names.index("energy")
     sides = Sides(name="sides")(
-        inputs["particle_input"][..., energy : energy + 1], properties, matrix, mask=mask
+        Columns(energy, 1, name="energy")(inputs["particle_input"]), properties, matrix, mask=mask
     )
     x = keras.layers.Concatenate(name="particle_columns_and_sides")([columns, sides])
     x = keras.layers.Dense(units, name="particle_dense")(x)
@@ -212,7 +212,7 @@ def treenet_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
             x, matrix, sides, mask=mask
         )
     x = keras.layers.LayerNormalization(epsilon=1e-5, name="last_normalisation")(x)
-    members, leaders = sides[..., 2:], sides[..., :2]
+    leaders, members = Columns(0, 2, name="leaders")(sides), Columns(2, 2, name="members")(sides)
     side = GroupPooling(sizes["heads"], name="side_pooling")(x, members, leaders)
     if sizes["side_summaries"]:
         summaries = Summaries(network.feature_names, name="side_summaries")(

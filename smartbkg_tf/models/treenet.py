@@ -77,12 +77,12 @@ class Sides(PlainLayer):
         below = ops.matmul(matrix, under_a_head(matrix, able))
         free = (able * (1.0 - ops.minimum(below, 1.0)))[..., 0]
         energy = ops.cast(energy[..., 0], "float32")
-        places = ops.arange(ops.shape(energy)[1], dtype="int32")
         heads = []
         for _ in range(2):
-            place = ops.argmax(ops.where(free > 0, energy, MINUS), axis=1)
-            chosen = ops.equal(ops.expand_dims(ops.cast(place, "int32"), 1), places)
-            head = ops.cast(chosen, "float32") * free
+            # No argmax: Keras' own compares bits, for which ONNX has no operation.
+            left = ops.where(free > 0, energy, MINUS)
+            largest = ops.max(left, axis=1, keepdims=True)
+            head = ops.cast(ops.equal(left, largest), "float32") * free
             heads.append(head)
             free = free - head
         both = ops.stack(heads, axis=-1)
@@ -104,6 +104,55 @@ class Sides(PlainLayer):
             float32.
         """
         return keras.KerasTensor((*energy.shape[:2], 4), dtype="float32")
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class Columns(PlainLayer):
+    """Some neighbouring columns of its input.
+
+    Parameters
+    ----------
+    first, count : int
+        Which.
+    **kwargs
+        As any Keras layer.
+    """
+
+    def __init__(self, first: int, count: int, **kwargs: Any) -> None:
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        self.first = first
+        self.count = count
+
+    def call(self, x: Any) -> Any:
+        """Choose.
+
+        Parameters
+        ----------
+        x : tensor [..., column]
+            Everything.
+
+        Returns
+        -------
+        tensor [..., count]
+            The chosen columns.
+        """
+        return x[..., self.first : self.first + self.count]
+
+    def compute_output_shape(self, x_shape: Any) -> Any:
+        """Give the shape of the output.
+
+        Parameters
+        ----------
+        x_shape : tuple
+            Of `x`.
+
+        Returns
+        -------
+        tuple
+            With `count` columns.
+        """
+        return (*x_shape[:-1], self.count)
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")

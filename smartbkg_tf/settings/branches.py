@@ -50,20 +50,30 @@ class _Embedded:
     share_embedding : bool, default True
         One embedding for a particle and its mother, or two.
     activation : {"leaky_relu", "relu", "silu", "gelu"}
-        After every normalisation.
-    batch_norm_momentum : float, default 0.9
-        Share of the old moving average kept at each step. Keras' 0.99 lags behind at the
-        few hundred steps of an epoch, and the validation loss jumps.
+        Behind the layers.
     """
 
     embedding: PositiveInt = 8
     share_embedding: bool = True
     activation: Activation = "leaky_relu"
+
+
+@settings
+class _Normalised(_Embedded):
+    """What branches with batch normalisation have.
+
+    Parameters
+    ----------
+    batch_norm_momentum : float, default 0.9
+        Share of the old moving average kept at each step. Keras' 0.99 lags behind at the
+        few hundred steps of an epoch, and the validation loss jumps.
+    """
+
     batch_norm_momentum: Share = 0.9
 
 
 @settings
-class ParticleBranchSettings(_Embedded):
+class ParticleBranchSettings(_Normalised):
     """``resnet``: the original's best particle branch.
 
     Parameters
@@ -82,7 +92,7 @@ class ParticleBranchSettings(_Embedded):
 
 
 @settings
-class PreactivationSettings(_Embedded):
+class PreactivationSettings(_Normalised):
     """``resnet_preact``: normalisation and activation in front of each convolution.
 
     Parameters
@@ -136,7 +146,7 @@ def _stages(*stages: tuple[int, int, list[int], bool]) -> Any:
 
 
 @settings
-class _Staged(_Embedded):
+class _Staged(_Normalised):
     """Residual blocks in stages.
 
     Parameters
@@ -213,7 +223,7 @@ class PointwiseResNetSettings(_Staged):
 
 
 @settings
-class ResNeXtSettings(_Embedded):
+class ResNeXtSettings(_Normalised):
     """``resnext``: residual blocks whose channels are split into groups.
 
     Parameters
@@ -247,7 +257,7 @@ class ResNeXtSettings(_Embedded):
 
 
 @settings
-class Conv1x1Settings(_Embedded):
+class Conv1x1Settings(_Normalised):
     """``conv1x1``: convolutions over single particles, then over neighbours.
 
     Parameters
@@ -269,7 +279,7 @@ class Conv1x1Settings(_Embedded):
 
 
 @settings
-class VanillaSettings(_Embedded):
+class VanillaSettings(_Normalised):
     """``vanilla_cnn``: convolutions, each followed by the maximum of neighbouring pairs.
 
     Parameters
@@ -291,7 +301,7 @@ class VanillaSettings(_Embedded):
 
 
 @settings
-class AttentionSettings(_Embedded):
+class AttentionSettings(_Normalised):
     """``attention``: additive self-attention, layer after layer.
 
     Parameters
@@ -310,7 +320,7 @@ class AttentionSettings(_Embedded):
 
 
 @settings
-class FeedForwardSettings(_Embedded):
+class FeedForwardSettings(_Normalised):
     """``feed_forward``: dense layers over all particles side by side.
 
     Parameters
