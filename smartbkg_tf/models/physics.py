@@ -18,14 +18,9 @@ from smartbkg_tf.models.plain import PlainLayer
 from smartbkg_tf.models.tree import tree_shape
 from smartbkg_tf.settings.errors import ConfigurationError
 
-#: Total px, py, pz, E of the beams in GeV: electrons of 7.007 GeV and positrons of 4.000 GeV,
-#: each at 41.5 mrad to the z axis (Belle II Technical Design Report, arXiv:1011.0352).
-BEAMS = (
-    11.007 * math.sin(0.0415),
-    0.0,
-    3.007 * math.cos(0.0415),
-    11.007,
-)
+#: Total px, py, pz, E of the beams in GeV: electrons of 7.004 GeV and positrons of 4.002 GeV,
+#: each at 41.5 mrad to the z axis, as in `smartbkg_tf.settings.generation.BeamSettings`.
+BEAMS = (11.006 * math.sin(0.0415), 0.0, 3.002 * math.cos(0.0415), 11.006)
 
 #: Polar angles that drift chamber and calorimeter cover, degrees (the same report).
 ACCEPTANCE = (17.0, 150.0)

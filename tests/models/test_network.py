@@ -21,13 +21,22 @@ from tests.models.model_test_case import (
 
 HEAD: dict[str, Any] = {"units": [12], "dropout": 0.0}
 
-#: What costs seconds for each class; the branches share their layers, which test_*.py of
-#: the layers run in any case.
+#: What costs seconds for each class.
 LONG = (
     "test_fit_learns_64_events_by_heart",
     "test_xla",
     "test_drawing_shows_every_layer",
     "test_onnx_gives_the_same_scores",
+)
+
+#: Left to `make test-slow` for branches whose layers are tested one by one elsewhere, and
+#: which differ from their neighbours in sizes only.
+LONGER = (
+    *LONG,
+    "test_one_compiled_fit_step",
+    "test_mixed_precision",
+    "test_save_and_load",
+    "test_training_on_nothing_but_empty_events_stays_finite",
 )
 
 
@@ -38,6 +47,7 @@ class BranchCase(ModelTestCase):
 
 
 class TestPreactivation(BranchCase):
+    slow = LONGER
     arguments: ClassVar[dict[str, Any]] = {
         "particles": {"branch": "resnet_preact", "filters": 8, "blocks": 2},
         "head": HEAD,
@@ -45,6 +55,7 @@ class TestPreactivation(BranchCase):
 
 
 class TestResNet34(BranchCase):
+    slow = LONGER
     arguments: ClassVar[dict[str, Any]] = {
         "particles": {
             "branch": "resnet34",
@@ -59,6 +70,7 @@ class TestResNet34(BranchCase):
 
 
 class TestResNet50(BranchCase):
+    slow = LONGER
     arguments: ClassVar[dict[str, Any]] = {
         "particles": {
             "branch": "resnet50",
@@ -70,6 +82,7 @@ class TestResNet50(BranchCase):
 
 
 class TestConv1x1ResNet(BranchCase):
+    slow = LONGER
     arguments: ClassVar[dict[str, Any]] = {
         "particles": {
             "branch": "conv1x1_resnet",
@@ -91,6 +104,7 @@ class TestResNeXt(BranchCase):
 
 
 class TestConv1x1(BranchCase):
+    slow = LONGER
     arguments: ClassVar[dict[str, Any]] = {
         "particles": {"branch": "conv1x1", "filters": [6, 8], "kernel_sizes": [1, 3]},
         "head": HEAD,
@@ -98,6 +112,7 @@ class TestConv1x1(BranchCase):
 
 
 class TestVanilla(BranchCase):
+    slow = LONGER
     arguments: ClassVar[dict[str, Any]] = {
         "particles": {"branch": "vanilla_cnn", "filters": [8, 8], "kernel_sizes": [3, 3]},
         "head": HEAD,
@@ -113,6 +128,7 @@ class TestAttention(BranchCase):
 
 
 class TestFeedForward(BranchCase):
+    slow = LONGER
     arguments: ClassVar[dict[str, Any]] = {
         "particles": {"branch": "feed_forward", "units": [16, 8]},
         "head": {"units": []},
@@ -129,6 +145,7 @@ class TestCnnLstm(BranchCase):
 
 
 class TestDecayFeedForward(BranchCase):
+    slow = LONGER
     inputs = "decay"
     arguments: ClassVar[dict[str, Any]] = {
         "decay": {"branch": "feed_forward", "units": [16, 8]},
@@ -179,11 +196,12 @@ class TestTransformerWithAttentionPooling(BranchCase):
         "codes": CODES,
         "head": HEAD,
     }
+    slow = LONGER
 
 
 class TestTreeNet(BranchCase):
     order_matters = False
-    slow = ()
+    slow = ("test_one_compiled_fit_step",)
     arguments: ClassVar[dict[str, Any]] = {
         "particles": {
             "branch": "treenet",
@@ -210,6 +228,7 @@ class TestTreeNetWithDecayString(BranchCase):
         **TestTreeNet.arguments,
         "decay": {"branch": "wide_cnn", "filters": 4, "kernel_sizes": [4], "dropout": 0.0},
     }
+    slow = LONGER
 
 
 def sizes(kind: str, name: str) -> dict[str, Any]:
