@@ -47,6 +47,8 @@ class NNBaseClass(ModelParts, abc.ABC):
         Longest particle list of the data: a hint. Lengths stay dynamic.
     max_tokens : int, optional
         Longest decay string of the data: a hint.
+    event_type : bool, default False
+        Read the type of the event as well: `make_inputs` then has ``event_type_input``.
 
     Raises
     ------
@@ -97,6 +99,7 @@ class NNBaseClass(ModelParts, abc.ABC):
         normalisation: Mapping[str, Mapping[str, Any]] | None = None,
         max_particles: int | None = None,
         max_tokens: int | None = None,
+        event_type: bool = False,
     ) -> None:
         if inputs not in DEFAULT_INPUTS:
             raise ConfigurationError(
@@ -118,6 +121,8 @@ class NNBaseClass(ModelParts, abc.ABC):
         }
         self.max_particles = max_particles
         self.max_tokens = max_tokens
+        self.event_type = bool(event_type)
+        self._shared: dict[str, tuple[Any, Any]] = {}
         self._model: keras.Model | None = None
 
     # -- what a subclass writes -----------------------------------------------------------

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+# Every branch of the package must be registered.
+from smartbkg_tf.models import network as _branches  # noqa: F401
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.branches import Kind, find_branch
 from smartbkg_tf.models.checks import constructor_arguments
@@ -206,6 +208,7 @@ def build(
         "normalisation": constants,
         "max_particles": max_particles or encoding.get("max_particles"),
         "max_tokens": max_tokens or encoding.get("max_tokens"),
+        "event_type": model.event_type,
     }
     accepted = constructor_arguments(found)
     sizes = {
