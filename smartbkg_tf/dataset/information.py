@@ -8,7 +8,7 @@ from typing import Any
 from smartbkg_tf.events.vocabulary import Vocabulary
 from smartbkg_tf.runtime.files import read_json
 from smartbkg_tf.settings.base import validate
-from smartbkg_tf.settings.encoding import LEGACY, EncodingSettings
+from smartbkg_tf.settings.encoding import FEATURE_SETS, LEGACY, EncodingSettings
 from smartbkg_tf.settings.errors import InputError
 from smartbkg_tf.settings.normalisation import NormalisationSettings
 
@@ -122,7 +122,16 @@ def encoding_of(information: dict[str, Any]) -> EncodingSettings:
     """
     recorded = information["encoding"]
     values = {name: recorded[name] for name in ("features", "max_particles", "max_tokens")}
-    values |= {"columns": recorded["feature_names"], "column_units": recorded.get("units")}
+    known = FEATURE_SETS.get(str(recorded["features"]))
+    if known is None:
+        values |= {"columns": recorded["feature_names"], "column_units": recorded.get("units")}
+    elif list(recorded["feature_names"]) != list(known):
+        raise InputError(
+            f"the feature set '{recorded['features']}' has the columns "
+            f"{recorded['feature_names']} here, and {list(known)} in this smartbkg_tf",
+            where=FILE_NAME,
+            next_step="run preprocess and train again",
+        )
     return validate(EncodingSettings, values, where=FILE_NAME)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Tag
+from pydantic import BeforeValidator, Discriminator, Tag
 
 from smartbkg_tf.settings.base import Field, settings
 
@@ -32,11 +32,23 @@ class OwnBranchSettings:
     branch : str
         The name that it is registered under.
     parameters : dict of str to object
-        Whatever it reads.
+        Whatever it reads; further keys beside ``branch`` are taken as such, too.
     """
 
     branch: str
     parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+def _gathered(value: Any) -> Any:
+    """Take every further key as a parameter: only the branch knows which there are."""
+    if not isinstance(value, Mapping):
+        return value
+    known = ("branch", "parameters")
+    further = {key: value[key] for key in value if key not in known}
+    result = {key: value[key] for key in value if key in known}
+    if further and isinstance(result.get("parameters", {}), Mapping):
+        result["parameters"] = {**result.get("parameters", {}), **further}
+    return result
 
 
 @settings
@@ -601,7 +613,7 @@ AnyParticleBranch = Annotated[
     | Annotated[GatGapSettings, Tag("gatgap")]
     | Annotated[TransformerSettings, Tag("transformer")]
     | Annotated[TreeNetSettings, Tag("treenet")]
-    | Annotated[OwnBranchSettings, Tag("own")],
+    | Annotated[OwnBranchSettings, BeforeValidator(_gathered), Tag("own")],
     _tag(_PARTICLES, "resnet"),
 ]
 
@@ -609,6 +621,6 @@ AnyDecayBranch = Annotated[
     Annotated[DecayBranchSettings, Tag("wide_cnn")]
     | Annotated[CnnLstmSettings, Tag("cnn_lstm")]
     | Annotated[DecayFeedForwardSettings, Tag("feed_forward")]
-    | Annotated[OwnBranchSettings, Tag("own")],
+    | Annotated[OwnBranchSettings, BeforeValidator(_gathered), Tag("own")],
     _tag(_DECAY, "wide_cnn"),
 ]

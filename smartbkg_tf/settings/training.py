@@ -66,7 +66,8 @@ class DataSettings:
     length_buckets : int, optional
         Training and validation events are sorted by length, some thousand shuffled ones at
         a time, and each batch is padded to the smallest of so many widths that holds its
-        longest event; null pads all batches alike. The scores are the same.
+        longest event. An event's score does not depend on it; batches of equal lengths are
+        less alike, which training may feel. null pads all batches alike.
     demo : DemoSettings
         The sample to produce when there is no path.
     """
@@ -76,7 +77,7 @@ class DataSettings:
     balance: float | None = Field(default=None, gt=0)
     max_particles: int | None = Field(default=None, gt=0)
     max_tokens: int | None = Field(default=None, gt=0)
-    length_buckets: int | None = Field(default=8, gt=0, le=64)
+    length_buckets: int | None = Field(default=None, gt=0, le=64)
     demo: DemoSettings = Field(default_factory=DemoSettings)
 
 

@@ -51,9 +51,8 @@ def test_branches_have_the_published_sizes(name: str) -> None:
     for kind in ("particles", "decay"):
         if values[kind] is None or kind in changed.get(name, ()):
             continue
-        published = validate(
-            BranchedSettings, {"name": name, kind: {"branch": values[kind]["branch"]}}
-        )
+        branch = {"branch": values[kind]["branch"]}
+        published = validate(type(settings_of(name)), {"name": name, kind: branch})
         assert dataclasses.asdict(getattr(published, kind)) == values[kind]
 
 

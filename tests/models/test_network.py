@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import Any, ClassVar
 
@@ -11,7 +12,9 @@ import pytest
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.branches import branches
 from smartbkg_tf.models.network import BranchedNetwork
+from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.errors import ConfigurationError
+from smartbkg_tf.settings.models import BranchedSettings
 from tests.models.model_test_case import (
     CODES,
     ModelTestCase,
@@ -37,6 +40,7 @@ LONGER = (
     "test_mixed_precision",
     "test_save_and_load",
     "test_training_on_nothing_but_empty_events_stays_finite",
+    "test_summary_counts_the_weights",
 )
 
 
@@ -96,7 +100,7 @@ class TestConv1x1ResNet(BranchCase):
 
 
 class TestResNeXt(BranchCase):
-    slow = LONG[:-1]
+    slow = ("test_one_compiled_fit_step", *LONG[:-1])
     arguments: ClassVar[dict[str, Any]] = {
         "particles": {"branch": "resnext", "filters": 8, "cardinality": 4, "group_filters": 2},
         "head": HEAD,
@@ -120,6 +124,7 @@ class TestVanilla(BranchCase):
 
 
 class TestAttention(BranchCase):
+    slow = ("test_one_compiled_fit_step", *LONG)
     order_matters = False
     arguments: ClassVar[dict[str, Any]] = {
         "particles": {"branch": "attention", "units": 6, "layers": 2},
@@ -137,7 +142,7 @@ class TestFeedForward(BranchCase):
 
 class TestCnnLstm(BranchCase):
     inputs = "decay"
-    slow = LONG[:-1]
+    slow = ("test_one_compiled_fit_step", *LONG[:-1])
     arguments: ClassVar[dict[str, Any]] = {
         "decay": {"branch": "cnn_lstm", "filters": 8, "units": 6, "dense": [8], "dropout": 0.0},
         "head": {"units": []},
@@ -164,7 +169,7 @@ class TestGcn(BranchCase):
 
 class TestGatGap(BranchCase):
     order_matters = False
-    slow = LONG[:2]
+    slow = ("test_one_compiled_fit_step", *LONG[:-1])
     arguments: ClassVar[dict[str, Any]] = {
         "particles": {"branch": "gatgap", "units": 6, "heads": 2, "layers": 2},
         "head": {"units": []},
@@ -413,3 +418,12 @@ def test_network_is_named_after_its_branches() -> None:
         "mother_index_input",
         "decay_input",
     )
+
+
+def test_a_branch_of_ones_own_takes_its_keys_as_parameters() -> None:
+    branch = {"branch": "mine", "parameters": {"a": 1}, "filters": 3}
+    settings = validate(BranchedSettings, {"name": "resnext", "particles": branch})
+    assert dataclasses.asdict(settings.particles) == {  # type: ignore[arg-type]
+        "branch": "mine",
+        "parameters": {"a": 1, "filters": 3},
+    }
