@@ -6,6 +6,8 @@ next time.
 
 from __future__ import annotations
 
+import shutil
+
 from smartbkg_tf.runtime.command import command
 from smartbkg_tf.settings.training import TrainSettings
 
@@ -33,15 +35,21 @@ def run(settings: TrainSettings) -> float:
     from smartbkg_tf.runtime.quiet import load_tensorflow
     from smartbkg_tf.training.data import prepare_dataset
     from smartbkg_tf.training.devices import require_device
-    from smartbkg_tf.training.run_folder import check_run_folder, with_sweep_folder
+    from smartbkg_tf.training.run_folder import check_run_folder, finished_job, with_sweep_folder
 
     settings = with_sweep_folder(settings)
+    finished = finished_job(settings)
+    if finished is not None:
+        return finished
     check_run_folder(settings)
     require_device(settings.training)
+    load_tensorflow()
+    from smartbkg_tf.models.registry import check_model
+
+    # Everything that needs no data is checked before the long steps.
+    check_model(settings.model)
     path = prepare_dataset(settings)
 
-    # Only now TensorFlow, which no process that makes the sample needs.
-    load_tensorflow()
     from smartbkg_tf.dataset.dataset import open_dataset
     from smartbkg_tf.evaluation.evaluate import evaluate_run
     from smartbkg_tf.filtering.apply import predict_split
@@ -54,6 +62,7 @@ def run(settings: TrainSettings) -> float:
     metrics = evaluate_run(run)
     auc, error = float(metrics["auc"]), float(metrics["auc_error"])
     write_json(run.done, {"auc": auc, "auc_error": error})
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
     skim = dataset.label_names[0]
     say(f"AUC of {skim} on test events: {auc:.4f} +- {error:.4f}")
     say(str(run.path))

@@ -43,6 +43,7 @@ def write_mdst_twin(
     without: tuple[str, ...] = (),
     changes: Mapping[str, Any] | None = None,
     empty: tuple[int, ...] = (),
+    basket: int | None = None,
 ) -> EventTable:
     """Write a twin of an mDST file and tell what a reader must find in it.
 
@@ -65,6 +66,8 @@ def write_mdst_twin(
         Branches to write instead, in the form of the tree.
     empty : tuple of int
         Positions of events without any particle.
+    basket : int, optional
+        Events that are stored together; None: all.
 
     Returns
     -------
@@ -142,8 +145,9 @@ def write_mdst_twin(
                 for name, values in branches.items()
             },
         )
-        if n_events:
-            tree.extend(branches)
+        step = basket or max(n_events, 1)
+        for start in range(0, n_events, step):
+            tree.extend({name: values[start : start + step] for name, values in branches.items()})
     particles = {
         name: values.astype(np.float32).astype(np.float64)
         if name in MEMBERS.values()

@@ -12,8 +12,9 @@ from tests.conftest import ROOT
 
 
 def test_wheel_works_from_any_folder(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(tmp_path)]
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", str(tmp_path), str(ROOT)],
+        [*build, str(ROOT)],
         check=True,
         capture_output=True,
     )

@@ -36,6 +36,9 @@ class EpochCounter:
     ----------
     epoch : int, default 0
         The next epoch, counted from 0.
+    parts : bool, default False
+        The caller also sets ``counter.first_batch`` and ``counter.last_batch`` (exclusive),
+        for parts of epochs; TensorFlow then does not know the number of batches.
 
     Raises
     ------
@@ -43,10 +46,14 @@ class EpochCounter:
         When the epoch is negative.
     """
 
-    def __init__(self, epoch: int = 0) -> None:
+    def __init__(self, epoch: int = 0, *, parts: bool = False) -> None:
         if epoch < 0:
             raise ConfigurationError(f"the epoch must not be negative, but is {epoch}")
         self.epoch = epoch
+        self.parts = parts
+        #: The next passes hold the batches of this range only; None: to the end.
+        self.first_batch = 0
+        self.last_batch: int | None = None
         self._lock = threading.Lock()
 
     def take(self) -> int:
@@ -61,6 +68,22 @@ class EpochCounter:
             epoch = self.epoch
             self.epoch = epoch + 1
         return epoch
+
+    def take_part(self, n_batches: int) -> tuple[int, int, int]:
+        """Begin a pass over a part of an epoch.
+
+        Parameters
+        ----------
+        n_batches : int
+            Batches of a whole epoch.
+
+        Returns
+        -------
+        epoch, first, last : int
+            The epoch and its batches, `last` exclusive.
+        """
+        last = n_batches if self.last_batch is None else min(self.last_batch, n_batches)
+        return self.take(), self.first_batch, last
 
 
 def steps_per_epoch(
@@ -160,7 +183,8 @@ def training_stream(
         To resume within an epoch: the stream is the rest of `first_epoch` from this batch
         on, in every pass. What follows is a stream with ``first_epoch + 1``.
     counter : EpochCounter, optional
-        Instead of `first_epoch`: the caller keeps it and decides which epoch comes next.
+        Instead of `first_epoch`: the caller keeps it and decides which epoch, and which
+        batches of it, come next.
 
     Returns
     -------
@@ -204,8 +228,11 @@ def training_stream(
         raise ConfigurationError("give either a counter, or first_epoch and first_batch")
     if not 0 <= first_batch <= steps:
         raise ConfigurationError(f"first_batch must lie in 0..{steps}, but is {first_batch}")
-    counter = counter or EpochCounter(first_epoch)
-    take = counter.take if first_batch == 0 else lambda: first_epoch
+    kept = counter or EpochCounter(first_epoch)
+
+    def begin() -> tuple[int, int, int]:
+        return kept.take_part(steps) if first_batch == 0 else (first_epoch, first_batch, steps)
+
     buckets = _buckets(dataset, chosen, names, length_buckets, lengths)
     maker = BatchMaker(
         dataset,
@@ -224,9 +251,62 @@ def training_stream(
     widths = lengths if buckets is None else (None, None)
     signature = (*_signature(dataset, names, *widths), ((None, n_skims), tf.float32))
     signature = (*signature, (weight_shape, tf.float32))
-    return _stream(
-        take, range(first_batch, steps), gather, names, signature, sharded=shard is not None
+    length = None if kept.parts else steps - first_batch
+    return _stream(begin, length, gather, names, signature, sharded=shard is not None)
+
+
+def batch_events(
+    dataset: Dataset,
+    indices: npt.ArrayLike,
+    batch: int,
+    *,
+    batch_size: int,
+    inputs: str | Sequence[str],
+    seed: int | None = None,
+    epoch: int = 0,
+    max_particles: int | None = None,
+    max_tokens: int | None = None,
+    balance: float | None = None,
+    length_buckets: int | None = None,
+) -> npt.NDArray[np.int64]:
+    """Name the events of one batch of a stream, for messages.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The events.
+    indices : array_like of int [n]
+        As given to the stream.
+    batch : int
+        Counted from 0 within the epoch.
+    batch_size, inputs, max_particles, max_tokens, balance, length_buckets
+        As given to the stream.
+    seed : int or None
+        Of a training stream; None for an evaluation stream.
+    epoch : int, default 0
+        Of a training stream.
+
+    Returns
+    -------
+    numpy.ndarray [batch]
+        int64 positions in the dataset.
+    """
+    prepare = _checked_indices if seed is None else _sorted_indices
+    rows = prepare(dataset, indices)
+    names = dataset.check_inputs(inputs)
+    lengths = dataset.lengths(max_particles, max_tokens)
+    buckets = _buckets(dataset, rows, names, length_buckets, lengths)
+    maker = BatchMaker(
+        dataset,
+        rows,
+        names,
+        _positive(batch_size),
+        *lengths,
+        seed=seed,
+        balance=balance,
+        buckets=buckets,
     )
+    return maker.rows(epoch, batch)
 
 
 def evaluation_stream(
@@ -288,7 +368,7 @@ def evaluation_stream(
     signature = [*_signature(dataset, names, *widths), ((None, n_skims), tf.float32)]
     if with_weights:
         signature.append(((None,) if n_skims == 1 else (None, n_skims), tf.float32))
-    return _stream(lambda: 0, range(steps), gather, names, signature)
+    return _stream(lambda: (0, 0, steps), steps, gather, names, signature)
 
 
 def _buckets(
@@ -321,24 +401,23 @@ def _checked_weights(
 
 
 def _stream(
-    begin: Callable[[], int],
-    batches: range,
+    begin: Callable[[], tuple[int, int, int]],
+    n_batches: int | None,
     gather: Callable[[int, int], Arrays],
     names: Sequence[str],
     signature: Sequence[tuple[tuple[int | None, ...], tf.DType]],
     *,
     sharded: bool = False,
 ) -> tf.data.Dataset:
-    """Stream the given batches of the epoch that `begin` names when a pass begins."""
+    """Stream the batches (epoch, first, last) that `begin` names when a pass begins."""
     types = [dtype for _, dtype in signature]
 
-    def epoch_of_pass(_: tf.Tensor) -> tf.Tensor:
-        epoch = tf.numpy_function(lambda: np.int64(begin()), [], tf.int64)
-        return tf.ensure_shape(epoch, [])
+    def part_of_pass(_: tf.Tensor) -> tf.Tensor:
+        part = tf.numpy_function(lambda: np.array(begin(), np.int64), [], tf.int64)
+        return tf.ensure_shape(part, [3])
 
-    def batches_of(epoch: tf.Tensor) -> tf.data.Dataset:
-        numbers = tf.data.Dataset.range(batches.start, batches.stop)
-        return numbers.map(lambda batch: (epoch, batch))
+    def batches_of(part: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.Dataset.range(part[1], part[2]).map(lambda batch: (part[0], batch))
 
     def make(epoch: tf.Tensor, batch: tf.Tensor) -> tuple[Any, ...]:
         parts = tf.numpy_function(lambda e, b: gather(int(e), int(b)), [epoch, batch], types)
@@ -348,15 +427,15 @@ def _stream(
         n = len(names)
         return (dict(zip(names, shaped[:n], strict=True)), *shaped[n:])
 
-    return (
+    stream = (
         tf.data.Dataset.range(1)
-        .map(epoch_of_pass)
+        .map(part_of_pass)
         .flat_map(batches_of)
         .map(make, num_parallel_calls=_THREADS, deterministic=True)
-        .apply(tf.data.experimental.assert_cardinality(len(batches)))
-        .prefetch(_PREFETCH)
-        .with_options(_options(sharded))
     )
+    if n_batches is not None:
+        stream = stream.apply(tf.data.experimental.assert_cardinality(n_batches))
+    return stream.prefetch(_PREFETCH).with_options(_options(sharded))
 
 
 def _signature(

@@ -170,11 +170,12 @@ def _code_type(n_values: int) -> type[np.signedinteger[Any]]:
 def _write_array(file: Any, group: Any, name: str, values: Array) -> Any:
     if values.size == 0:
         # HDF5 keeps no array without entries: pandas puts a dummy and the shape there.
-        node = file.create_array(group, name, np.empty((1,) * values.ndim, dtype=values.dtype))
+        dummy = np.empty((1,) * values.ndim, dtype=values.dtype)
+        node = file.create_array(group, name, dummy, track_times=False)
         node.attrs.value_type = str(values.dtype)
         node.attrs.shape = values.shape
     else:
-        node = file.create_array(group, name, values)
+        node = file.create_array(group, name, values, track_times=False)
     node.attrs.transposed = True
     return node
 
@@ -216,7 +217,12 @@ def _write_table(
     filters = tables.Filters(complevel=1, complib="zlib") if packed else None
     chunk = min(max(_CHUNK_BYTES // dtype.itemsize, 1), max(len(rows), 1))
     node = file.create_table(
-        group, "table", description=dtype, filters=filters, chunkshape=(chunk,)
+        group,
+        "table",
+        description=dtype,
+        filters=filters,
+        chunkshape=(chunk,),
+        track_times=False,
     )
     node.append(rows)
     node.attrs.index_kind = "integer"

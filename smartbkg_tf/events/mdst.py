@@ -96,6 +96,8 @@ def iterate_mdst(
     key: Key = "all",
     chunk_events: int = 20000,
     event_type: str | int | None = None,
+    first_event: int = 0,
+    n_events: int | None = None,
 ) -> Iterator[EventTable]:
     """Read a basf2 file piece by piece, in the order of the file.
 
@@ -110,6 +112,10 @@ def iterate_mdst(
         At most so many events are in memory at a time.
     event_type : str or int, optional
         What the file holds, as ``"mixed"``; the file itself does not tell.
+    first_event : int, default 0
+        Position in the file where to begin.
+    n_events : int, optional
+        At most so many events from there; None: up to the end.
 
     Yields
     ------
@@ -136,8 +142,9 @@ def iterate_mdst(
     with BasfTree(path, wanted) as tree:
         if tree.n_events == 0:
             raise InputError("holds no events", where=tree.path)
-        for start in range(0, tree.n_events, chunk_events):
-            stop = min(start + chunk_events, tree.n_events)
+        end = tree.n_events if n_events is None else min(first_event + n_events, tree.n_events)
+        for start in range(first_event, end, chunk_events):
+            stop = min(start + chunk_events, end)
             table = _read(tree, start, stop, code, key, without_charge)
             yield table
     if without_charge:

@@ -61,7 +61,8 @@ class BasfTree:
         import uproot
 
         try:
-            self._file = uproot.open(self.path)
+            # uproot would keep trees and arrays of a hundred closed files.
+            self._file = uproot.open(self.path, object_cache=None, array_cache=None)
             names = self._file.classnames(recursive=False, cycle=False)
             trees = [name for name, kind in names.items() if kind == "TTree"]
             tree = self._file["tree"] if "tree" in trees else None

@@ -12,6 +12,7 @@ from smartbkg_tf.filtering.filter_file import read_filter
 from smartbkg_tf.filtering.onnx_scorer import ONNX_BATCH_SIZE, OnnxScorer
 from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.filtering.scorer import BATCH_SIZE, Batch, Scorer
+from smartbkg_tf.runtime.quiet import load_tensorflow
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
 from smartbkg_tf.settings.errors import InputError
 
@@ -52,6 +53,7 @@ class KerasScorer(Scorer):
         return self._input_names
 
     def _call(self, batch: Batch) -> npt.NDArray[Any]:
+        load_tensorflow()
         import tensorflow as tf
 
         tensors = {name: tf.constant(values) for name, values in batch.items()}
@@ -108,6 +110,7 @@ def load_run_model(run: RunDirectory, path: Path | None = None) -> Any:
     InputError
         When the file is missing, truncated or holds no such model.
     """
+    load_tensorflow()
     from smartbkg_tf.models.loading import load_model
 
     path = run.model if path is None else path

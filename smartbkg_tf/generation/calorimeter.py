@@ -15,13 +15,14 @@ _K_LONG, _NEUTRON = 130, 2112
 def calorimeter_direction(place: Floats, momentum: Floats) -> Floats:
     """Where a neutral particle hits the calorimeter, seen from the interaction point.
 
-    The inner faces of Belle II's calorimeter: barrel radius 125 cm, end caps at z = 196
-    and -102 cm (Belle II TDR, arXiv:1011.0352, chapter 9).
+    The inner faces of the calorimeter: barrel radius 125 cm, end caps at z = 196 and -102 cm
+    (The Belle detector, NIM A 479 (2002) 117, table 1; Belle II keeps its crystals).
 
     Parameters
     ----------
     place : numpy.ndarray [n, 3]
-        Production vertex, cm; inside the calorimeter.
+        Production vertex, cm. What is born behind the inner faces, on its way out, showers where
+        it is.
     momentum : numpy.ndarray [n, 3]
         GeV.
 
@@ -40,7 +41,9 @@ def calorimeter_direction(place: Floats, momentum: Floats) -> Floats:
         backward = (-102.0 - place[:, 2]) / unit[:, 2]
     ways = np.stack([barrel, forward, backward])
     ways[~(ways > 0)] = np.inf
-    hit = place + np.min(ways, axis=0)[:, None] * unit
+    way = np.min(ways, axis=0)
+    behind = (c > 0) | (place[:, 2] > 196.0) | (place[:, 2] < -102.0) | ~np.isfinite(way)
+    hit = place + np.where(behind, 0.0, way)[:, None] * unit
     result: Floats = hit / np.linalg.norm(hit, axis=1, keepdims=True)
     return result
 

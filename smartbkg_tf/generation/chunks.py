@@ -18,9 +18,19 @@ from smartbkg_tf.generation.beams import nominal_collision, random_vertices
 from smartbkg_tf.generation.detector import reconstruct
 from smartbkg_tf.generation.extract import extract, without_radiation
 from smartbkg_tf.generation.observables import Cleaning, EventView
+from smartbkg_tf.generation.observables_file import observables_name, write_observables
 from smartbkg_tf.generation.pythia import Failures, PythiaEngine
 from smartbkg_tf.generation.skims.base import make_skims
-from smartbkg_tf.settings.generation import DetectorSettings, ProduceSettings, PythiaSource
+from smartbkg_tf.settings.generation import (
+    BeamSettings,
+    DetectorSettings,
+    HepmcSource,
+    MdstSource,
+    ProduceSettings,
+    PythiaSource,
+)
+
+Integers = npt.NDArray[np.int64]
 
 #: Belle II's experiment number of run-independent simulation at the nominal energy.
 EXPERIMENT = 1003
@@ -42,11 +52,15 @@ class Task:
     event_type : str
         One event type, or ``unknown`` (mDST).
     chunk : int
-        Number of the chunk (built-in source).
+        Number of the chunk (built-in source) or of the input file.
     n_events : int
-        Events to make, or that the input file holds.
+        Events to make, or to read from the input file.
     input : str or None
-        The mDST file.
+        The input file (absolute).
+    first_event : int
+        Where to begin in it.
+    passing : numpy.ndarray [n, 4], optional
+        Keys of its events that passed the skim; None without a list.
     """
 
     name: str
@@ -55,6 +69,8 @@ class Task:
     chunk: int
     n_events: int
     input: str | None = None
+    first_event: int = 0
+    passing: Integers | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass
@@ -66,7 +82,9 @@ class Report:
     name : str
         The task's file.
     files : list of str
-        All files of the task.
+        All training tables of the task.
+    side_files : list of str
+        Their observables, relative to the output folder.
     event_type : str
         The event type.
     n_events : int
@@ -85,6 +103,7 @@ class Report:
 
     name: str
     files: list[str]
+    side_files: list[str]
     event_type: str
     n_events: int
     n_particles: int
@@ -161,7 +180,7 @@ def generate_events(
 
 def label_events(
     table: EventTable,
-    source: PythiaSource,
+    beams: BeamSettings,
     detector: DetectorSettings,
     skims: Mapping[str, Mapping[str, Any]],
     random: np.random.Generator,
@@ -172,8 +191,8 @@ def label_events(
     ----------
     table : EventTable
         Generated events, with radiated photons.
-    source : PythiaSource
-        For the beams.
+    beams : BeamSettings
+        The beams.
     detector : DetectorSettings
         The detector.
     skims : mapping of str to mapping
@@ -187,7 +206,7 @@ def label_events(
         The events as the training tables hold them: without radiated photons, with
         labels, bias observables and decay strings.
     """
-    events = EventView(reconstruct(table, detector, random), nominal_collision(source.beams))
+    events = EventView(reconstruct(table, detector, random), nominal_collision(beams))
     labels: dict[str, npt.NDArray[np.int8]] = {}
     observables = dict(events.summary(Cleaning()).observables())
     for skim in make_skims(skims):
@@ -221,41 +240,66 @@ def run_task(task: Task, directory: Path) -> Report:
     Report
         What was made.
     """
-    if task.input is not None:
-        from smartbkg_tf.generation.mdst_source import convert_file
-
-        return convert_file(task, directory)
     settings = task.settings
     source = settings.source
-    assert isinstance(source, PythiaSource)
+    if isinstance(source, MdstSource):
+        from smartbkg_tf.generation.mdst_source import convert_mdst
+
+        return convert_mdst(task, directory)
+    if isinstance(source, HepmcSource):
+        from smartbkg_tf.generation.hepmc_source import convert_hepmc
+
+        return convert_hepmc(task, directory)
     failures = Failures()
     table = generate_events(
         task.event_type, source, task.n_events, settings.seed, task.chunk, failures
     )
     kind = EVENT_TYPES.index(task.event_type)
-    detector_seed = settings.seed if settings.detector.seed is None else settings.detector.seed
-    random = seeds.generator(detector_seed, kind, task.chunk, "detector")
-    table = label_events(table, source, settings.detector, settings.skim, random)
-    write_table(directory / task.name, table, settings.format)
+    random = detector_generator(settings, kind, task.chunk)
+    table = label_events(table, source.beams, settings.detector, settings.skim, random)
     lost = engine_for(task.event_type, source).lost.by_mother
-    return report_of(
+    return write_part(
         task,
-        [task.name],
+        directory,
+        task.name,
         table,
         failures={reason: n for reason, n in sorted(failures.counts.items()) if n},
         lost_branching={str(code): round(x, 6) for code, x in sorted(lost.items())},
     )
 
 
-def report_of(task: Task, files: list[str], table: EventTable, **more: Any) -> Report:
-    """Sum up a table.
+def detector_generator(settings: ProduceSettings, kind: int, chunk: int) -> np.random.Generator:
+    """Give the detector's random generator of one chunk or input file.
+
+    Parameters
+    ----------
+    settings : ProduceSettings
+        With the seeds.
+    kind : int
+        Position of the event type in `EVENT_TYPES`, -1 if unknown.
+    chunk : int
+        Number of the chunk or file.
+
+    Returns
+    -------
+    numpy.random.Generator
+        Independent of the generator's.
+    """
+    seed = settings.seed if settings.detector.seed is None else settings.detector.seed
+    return seeds.generator(seed, kind if kind >= 0 else len(EVENT_TYPES), chunk, "detector")
+
+
+def write_part(task: Task, directory: Path, name: str, table: EventTable, **more: Any) -> Report:
+    """Write a table and its observables, and sum them up.
 
     Parameters
     ----------
     task : Task
         What it was made from.
-    files : list of str
-        Where it was written.
+    directory : pathlib.Path
+        Where to write.
+    name : str
+        Name of the table's file.
     table : EventTable
         The events.
     **more
@@ -266,10 +310,15 @@ def report_of(task: Task, files: list[str], table: EventTable, **more: Any) -> R
     Report
         The numbers.
     """
+    side_files = [observables_name(name)] if table.observables else []
+    for side_file in side_files:
+        write_observables(directory / side_file, table)
+    write_table(directory / name, table, task.settings.format)
     unknown = default_vocabulary().unknown(table.particles["PDG"]) if table.particles else {}
     return Report(
         name=task.name,
-        files=files,
+        files=[name],
+        side_files=side_files,
         event_type=task.event_type,
         n_events=len(table),
         n_particles=table.n_particles,

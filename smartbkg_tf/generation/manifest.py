@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import math
+import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
@@ -12,9 +14,9 @@ from typing import Any
 
 from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.generation.chunks import Report, Task
+from smartbkg_tf.generation.observables_file import FOLDER, JOINED
 from smartbkg_tf.runtime.files import (
     PARTIAL,
-    expand_inputs,
     hash_of_values,
     read_json,
     sha256,
@@ -25,15 +27,28 @@ from smartbkg_tf.settings.generation import ProduceSettings
 
 NAME = "production.json"
 
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
+
+#: Seconds after which a half-written record was left behind by a killed run.
+_ABANDONED = 10.0
 
 #: Settings that say how the work is done or how much of it, not what comes out.
-_NO_CONTENT = ("debug", "overwrite", "workers", "output", "n_events", "event_type", "input")
+_NO_CONTENT = (
+    "debug",
+    "overwrite",
+    "workers",
+    "cluster",
+    "output",
+    "n_events",
+    "event_type",
+    "input",
+    "skim_files",
+)
 
 #: Software on which the events depend.
 _MAKERS = ("smartbkg_tf", "pythia8mc", "decaylanguage")
 
-_SOFTWARE = (*_MAKERS, "particle", "numpy", "numba", "uproot")
+_SOFTWARE = (*_MAKERS, "particle", "numpy", "numba", "uproot", "pyhepmc")
 
 
 class Manifest:
@@ -61,13 +76,18 @@ class Manifest:
         self.settings["made_by"] = _versions(_MAKERS)
         self.hash = hash_of_values(self.settings)
         self.chunks: dict[str, dict[str, Any]] = {}
+        #: What was found out about the input files, for the record.
+        self.input: dict[str, Any] | None = None
         if self.path.exists():
             self._open(settings.overwrite)
 
     def _open(self, overwrite: bool) -> None:
         try:
             values = read_json(self.path)
-            same = values["settings_hash"] == self.hash
+            same = (values["settings_hash"], values["format_version"]) == (
+                self.hash,
+                _FORMAT_VERSION,
+            )
             chunks = dict(values["chunks"])
             old = dict(values["settings"])
         except (InputError, KeyError, TypeError, ValueError):
@@ -86,6 +106,9 @@ class Manifest:
         for chunk in chunks.values():
             for file in chunk.get("files", {}):
                 (self.directory / Path(file).name).unlink(missing_ok=True)
+            for file in chunk.get("side_files", {}):
+                (self.directory / FOLDER / Path(file).name).unlink(missing_ok=True)
+        (self.directory / FOLDER / JOINED).unlink(missing_ok=True)
         self.path.unlink(missing_ok=True)
 
     def finished(self, task: Task) -> bool:
@@ -106,7 +129,9 @@ class Manifest:
             return False
         try:
             return all(
-                sha256(self.directory / file) == digest for file, digest in chunk["files"].items()
+                sha256(self.directory / file) == digest
+                for kind in ("files", "side_files")
+                for file, digest in chunk[kind].items()
             )
         except OSError:
             return False
@@ -146,8 +171,15 @@ class Manifest:
             What will be made; half-written files of these tasks are removed.
         """
         for task in todo:
-            for partial in self.directory.glob(f".{glob.escape(Path(task.name).stem)}*{PARTIAL}*"):
-                partial.unlink(missing_ok=True)
+            pattern = f".{glob.escape(Path(task.name).stem)}*{PARTIAL}*"
+            for folder in (self.directory, self.directory / FOLDER):
+                for partial in folder.glob(pattern):
+                    partial.unlink(missing_ok=True)
+        # The record takes milliseconds to write: an old half is nobody's work in progress.
+        for partial in self.directory.glob(f".{Path(NAME).stem}{PARTIAL}*"):
+            with contextlib.suppress(OSError):
+                if time.time() - partial.stat().st_mtime > _ABANDONED:
+                    partial.unlink()
         self._write()
 
     def add(self, task: Task, report: Report) -> None:
@@ -161,9 +193,10 @@ class Manifest:
             What was made.
         """
         values = asdict(report)
-        files = {file: sha256(self.directory / file) for file in values.pop("files")}
+        for kind in ("files", "side_files"):
+            values[kind] = {file: sha256(self.directory / file) for file in values[kind]}
         self._merge()
-        self.chunks[task.name] = {**values, "files": files, "made_from": _made_from(task)}
+        self.chunks[task.name] = {**values, "made_from": _made_from(task)}
         self._write()
 
     def _merge(self) -> None:
@@ -186,6 +219,7 @@ class Manifest:
                 "settings": self.settings,
                 "software": _versions(_SOFTWARE),
                 "retention": retention(list(ordered.values())),
+                **({} if self.input is None else {"input": self.input}),
                 "chunks": ordered,
             },
         )
@@ -208,16 +242,14 @@ class Manifest:
 
 def _made_from(task: Task) -> dict[str, Any]:
     """Tell what a task's output depends on beside the settings."""
-    result: dict[str, Any] = {
-        "event_type": task.event_type,
-        "chunk": task.chunk if task.input is None else 0,
-        "n_events": task.n_events,
-    }
+    result: dict[str, Any] = {"event_type": task.event_type, "n_events": task.n_events}
+    if task.settings.source.name != "mdst":
+        result["chunk"] = task.chunk
     if task.input is not None:
         result["input"] = _identity(Path(task.input))
-        if task.settings.skim_files:
-            lists = expand_inputs(task.settings.skim_files, option="skim_files")
-            result["skim_files"] = [_identity(path) for path in lists]
+        result["first_event"] = task.first_event
+    if task.passing is not None:
+        result["passing"] = hash_of_values(task.passing.tolist())
     return result
 
 
@@ -293,18 +325,24 @@ def retention_table(values: dict[str, Any]) -> str:
     Returns
     -------
     str
-        One line per event type.
+        One column per event type, one line per skim, in per cent with binomial errors; where
+        nothing passes the limit of 95 % confidence (3 / n).
     """
     names = list(dict.fromkeys(name for v in values.values() for name in v["skims"]))
-    lines = [f"{'event type':<12}{'events':>10}" + "".join(f"{name:>24}" for name in names)]
-    for kind, row in values.items():
+    wide = max(map(len, ("retention, %", *names))) + 2
+    lines = [
+        f"{'retention, %':<{wide}}" + "".join(f"{kind:>15}" for kind in values),
+        f"{'(events)':<{wide}}" + "".join(f"{row['n_events']:>15}" for row in values.values()),
+    ]
+    for name in names:
         cells = []
-        for name in names:
+        for row in values.values():
             skim = row["skims"].get(name)
-            cells.append(
-                ""
-                if skim is None
-                else f"{100 * skim['retention']:.2f} +- {100 * skim['error']:.2f} %"
-            )
-        lines.append(f"{kind:<12}{row['n_events']:>10}" + "".join(f"{c:>24}" for c in cells))
+            if skim is None:
+                cells.append("-")
+            elif skim["passing"] == 0 and row["n_events"]:
+                cells.append(f"< {300 / row['n_events']:.3f}")
+            else:
+                cells.append(f"{100 * skim['retention']:.2f} +- {100 * skim['error']:.2f}")
+        lines.append(f"{name:<{wide}}" + "".join(f"{cell:>15}" for cell in cells))
     return "\n".join(lines)

@@ -1,21 +1,29 @@
-"""basf2 mDST files as the source: one training table for each file."""
+"""basf2 mDST files as the source, labelled by the events that passed a skim."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from smartbkg_tf.events.flags import label_events, read_passing_keys
+from smartbkg_tf.events.flags import Labeller, key_hashes, label_events, read_passing_keys
 from smartbkg_tf.events.mdst import iterate_mdst
-from smartbkg_tf.generation.chunks import Report, Task, report_of, write_table
+from smartbkg_tf.events.root_files import EVENT_META_DATA, BasfTree, read_event_keys
+from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
+from smartbkg_tf.generation.chunks import Report, Task, write_part
+from smartbkg_tf.generation.input_files import part_name, usable_files
 from smartbkg_tf.runtime.files import expand_inputs
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.errors import ConfigurationError, InputError, Problems, UserError
 from smartbkg_tf.settings.generation import MdstSource, ProduceSettings
 
-SUFFIXES = {"hdf5": ".h5", "parquet": ".parquet"}
+Keys = npt.NDArray[np.int64]
+
+#: Event keys read at a time: some 50 MB.
+_KEYS_AT_A_TIME = 500_000
 
 
 def skim_name(settings: ProduceSettings) -> str:
@@ -49,8 +57,8 @@ def skim_name(settings: ProduceSettings) -> str:
     return next(iter(settings.skim))
 
 
-def plan_files(settings: ProduceSettings) -> list[Task]:
-    """Check all input before any work, and make one task for each good file.
+def plan_mdst(settings: ProduceSettings) -> tuple[list[Task], dict[str, Any]]:
+    """Check all input before any work; make one task for each part of each good file.
 
     Parameters
     ----------
@@ -59,151 +67,181 @@ def plan_files(settings: ProduceSettings) -> list[Task]:
 
     Returns
     -------
-    list of Task
-        In the order of the input.
+    tuple of list of Task and dict
+        Tasks in the order of the input, and a report: files, left_out, events, duplicates, and with
+        skim files skim, listed, listed_again, passing, without_parent.
 
     Raises
     ------
     InputError
-        Naming every file that does not open or lacks a branch (``on_bad_file=fail``),
-        files of equal name, or passing events that stand in no file.
+        Naming every file that does not open or lacks a branch (skim files always; parents with
+        ``on_bad_file=fail``), files of equal name, or passing events that stand in no file.
     """
     source = settings.source
     assert isinstance(source, MdstSource)
-    paths = expand_inputs(settings.input)
-    problems = Problems()
-    good: list[tuple[Path, int]] = []
-    keys = []
-    for path in paths:
-        try:
-            next(iter(iterate_mdst(path, chunk_events=1)))
-            keys.append(read_passing_keys(path))
-            good.append((path, len(keys[-1])))
-        except UserError as error:
-            problems.add(error)
-    if source.on_bad_file == "skip" and good:
-        for text in problems.texts:
-            say(f"left out: {text}")
-    else:
-        problems.raise_if_any(
-            "input files cannot be used",
-            kind=InputError,
-            next_step="mend or leave them out, or add source.on_bad_file=skip",
-        )
-    names: dict[str, Path] = {}
-    for path, _ in good:
-        if path.stem in names:
-            raise InputError(
-                f"has the same name as {names[path.stem]}: their tables would have too",
-                where=path,
-                next_step="produce them into two folders",
+    labeller, listed = None, 0
+    if settings.skim_files:
+        passing = _read_lists(settings)
+        labeller, listed = Labeller({skim_name(settings): passing}), len(passing)
+    hashes: list[npt.NDArray[np.uint64]] = []
+
+    def check(path: Path) -> tuple[int, npt.NDArray[np.int64], Keys]:
+        next(iterate_mdst(path, chunk_events=1))
+        places, passing = [np.zeros(0, dtype=np.int64)], [np.zeros((0, 4), dtype=np.int64)]
+        here = []
+        n_events = 0
+        for keys in _keys_of(path):
+            here.append(key_hashes(keys))
+            if labeller is not None:
+                rows = np.flatnonzero(_label(labeller, keys))
+                places.append(rows + n_events)
+                passing.append(keys[rows])
+            n_events += len(keys)
+        hashes.extend(here)
+        return n_events, np.concatenate(places), np.concatenate(passing)
+
+    good, left_out = usable_files(settings.input, source.on_bad_file, check)
+    tasks = []
+    for number, (path, (n_events, places, keys)) in enumerate(good):
+        for part, start in enumerate(range(0, n_events, source.chunk_events)):
+            n = min(source.chunk_events, n_events - start)
+            mine = keys[(places >= start) & (places < start + n)]
+            tasks.append(
+                Task(
+                    name=part_name(path, part, settings.format),
+                    settings=settings,
+                    event_type=settings.event_types[0],
+                    chunk=number,
+                    n_events=n,
+                    input=str(path.absolute()),
+                    first_event=start,
+                    passing=None if labeller is None else mine,
+                )
             )
-        names[path.stem] = path
-    _check_keys(settings, np.concatenate(keys))
-    return [
-        Task(
-            name=path.stem + SUFFIXES[settings.format],
-            settings=settings,
-            event_type=settings.event_types[0],
-            chunk=i,
-            n_events=n,
-            input=str(path),
-        )
-        for i, (path, n) in enumerate(good)
-    ]
-
-
-def _check_keys(settings: ProduceSettings, keys: np.ndarray) -> None:
-    """Report duplicates, and passing events without a parent."""
-    source = settings.source
-    assert isinstance(source, MdstSource)
-    unique = np.unique(keys, axis=0)
-    if len(unique) < len(keys):
-        say(f"{len(keys) - len(unique)} events of {len(keys)} have the key of another event")
-    if not settings.skim_files:
-        say("no skim_files: the label of every event is unknown (-1)")
-        return
-    passing = passing_keys(settings)
-    wanted = np.unique(passing, axis=0)
-    both = np.concatenate([unique, wanted])
-    _, counts = np.unique(both, axis=0, return_counts=True)
-    matched = int((counts == 2).sum())
+    _refuse_equal_names(tasks)
+    n_all = sum(len(part) for part in hashes)
+    report: dict[str, Any] = {
+        "files": len(good),
+        "left_out": [path.name for path in left_out],
+        "events": n_all,
+        "duplicates": _count_repeated(hashes),
+    }
     say(
-        f"{skim_name(settings)}: {len(passing)} passing events listed "
-        f"({len(passing) - len(wanted)} twice), {matched} of them among {len(unique)} events"
+        f"{len(good)} files, {len(left_out)} left out, {n_all} events, "
+        f"{report['duplicates']} of them with the key of an earlier one"
     )
-    lost = len(wanted) - matched
-    if lost and not source.allow_unmatched:
+    if labeller is None:
+        say("no skim_files: the label of every event is unknown")
+        return tasks, report
+    (met,) = labeller.reports()
+    report |= {
+        "skim": met.skim,
+        "listed": listed,
+        "listed_again": met.n_repeated,
+        "passing": met.n_passing,
+        "without_parent": met.n_without_event,
+    }
+    say(f"{listed} passing events listed; {met.text()}")
+    if met.n_without_event and not source.allow_unmatched:
+        why = " (files were left out)" if left_out else ""
         raise InputError(
-            f"{lost} of {len(wanted)} passing events stand in none of the input files",
+            f"{met.n_without_event} of {met.n_keys} passing events stand in none of the input "
+            f"files{why}, as experiment, run, event, production = {met.examples_without_event[0]}",
             where=str(settings.skim_files),
             next_step="add their parent files to input=, or allow it: source.allow_unmatched=true",
         )
+    return tasks, report
 
 
-def passing_keys(settings: ProduceSettings) -> np.ndarray:
-    """Read all lists of passing events.
+def _keys_of(path: Path) -> Iterator[Keys]:
+    """Read the keys of a file's events piece by piece."""
+    with BasfTree(path, EVENT_META_DATA) as tree:
+        for start in range(0, tree.n_events, _KEYS_AT_A_TIME):
+            columns = read_event_keys(tree, start, min(start + _KEYS_AT_A_TIME, tree.n_events))
+            yield np.stack([columns[name] for name in KEY_COLUMNS], axis=1)
 
-    Parameters
-    ----------
-    settings : ProduceSettings
-        With ``skim_files``.
 
-    Returns
-    -------
-    numpy.ndarray [n, 4]
-        Event keys.
+def _count_repeated(parts: list[npt.NDArray[np.uint64]]) -> int:
+    """Count hashes that came before; the parts are used up, since there may be very many."""
+    together = np.concatenate(parts)
+    parts.clear()
+    together.sort()
+    return int(np.count_nonzero(together[1:] == together[:-1]))
+
+
+def _read_lists(settings: ProduceSettings) -> Keys:
+    """Read all lists of passing events; name every bad one at once.
+
+    A list that is left out would turn passing events into failing ones, so that
+    ``on_bad_file=skip`` is for parents only.
     """
-    files = expand_inputs(settings.skim_files, option="skim_files")
-    return np.concatenate([read_passing_keys(path) for path in files])
+    source = settings.source
+    assert isinstance(source, MdstSource)
+    fill = {str(part): value for part, value in (source.fill or {}).items()}
+    problems = Problems()
+    found = []
+    for path in expand_inputs(settings.skim_files, option="skim_files"):
+        try:
+            found.append(read_passing_keys(path, fill=fill))
+        except UserError as error:
+            problems.add(error)
+    problems.raise_if_any(
+        "skim files cannot be used",
+        kind=InputError,
+        next_step="a key part that is the same for all events can be given: "
+        "'source.fill={experiment: 0, run: 1, production: 0}'",
+    )
+    return np.concatenate(found)
 
 
-def convert_file(task: Task, directory: Path) -> Report:
-    """Turn one mDST file into training tables.
+def _label(labeller: Labeller, keys: Keys) -> npt.NDArray[np.bool_]:
+    """Tell which events passed [n], and count them in the labeller's report."""
+    n = len(keys)
+    table = EventTable(
+        particles={},
+        offsets=np.zeros(n + 1, dtype=np.int64),
+        keys={name: keys[:, i] for i, name in enumerate(KEY_COLUMNS)},
+        event_type=np.full(n, -1, dtype=np.int8),
+    )
+    (labels,) = labeller.label(table).labels.values()
+    return np.asarray(labels == 1)
+
+
+def _refuse_equal_names(tasks: list[Task]) -> None:
+    names: dict[str, str | None] = {}
+    for task in tasks:
+        if task.name in names:
+            raise InputError(
+                f"a part of it would be written to {task.name}, as one of {names[task.name]}",
+                where=task.input,
+                next_step="produce them into two folders, or raise source.chunk_events",
+            )
+        names[task.name] = task.input
+
+
+def convert_mdst(task: Task, directory: Path) -> Report:
+    """Turn one part of an mDST file into a training table.
 
     Parameters
     ----------
     task : Task
         With an input file.
     directory : pathlib.Path
-        Where to write. A file with more than ``source.chunk_events`` events becomes several tables,
-        ``NAME.h5``, ``NAME_00001.h5``, ..., which bounds the memory.
+        Where to write.
 
     Returns
     -------
     Report
-        The sums over all tables.
+        What was made.
     """
-    settings = task.settings
-    source = settings.source
-    assert isinstance(source, MdstSource)
     assert task.input is not None
-    passing = {skim_name(settings): passing_keys(settings)} if settings.skim_files else {}
-    kind = None if task.event_type == "unknown" else task.event_type
-    total: Report | None = None
-    first = Path(task.name)
-    for part, table in enumerate(
-        iterate_mdst(task.input, chunk_events=source.chunk_events, event_type=kind)
-    ):
-        if passing:
-            table = label_events(table, passing)
-        name = first.name if part == 0 else f"{first.stem}_{part:05d}{first.suffix}"
-        write_table(directory / name, table, settings.format)
-        report = report_of(task, [name], table)
-        total = report if total is None else _add(total, report)
-    assert total is not None
-    return total
-
-
-def _add(a: Report, b: Report) -> Report:
-    def summed(x: dict[str, int], y: dict[str, int]) -> dict[str, int]:
-        return {key: x.get(key, 0) + y.get(key, 0) for key in {**x, **y}}
-
-    return replace(
-        a,
-        files=a.files + b.files,
-        n_events=a.n_events + b.n_events,
-        n_particles=a.n_particles + b.n_particles,
-        passing=summed(a.passing, b.passing),
-        unknown_codes=summed(a.unknown_codes, b.unknown_codes),
+    (table,) = iterate_mdst(
+        task.input,
+        chunk_events=task.n_events,
+        event_type=None if task.event_type == "unknown" else task.event_type,
+        first_event=task.first_event,
+        n_events=task.n_events,
     )
+    if task.passing is not None:
+        table = label_events(table, {skim_name(task.settings): task.passing})
+    return write_part(task, directory, task.name, table)

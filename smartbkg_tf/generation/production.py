@@ -13,8 +13,9 @@ from multiprocessing import connection
 from pathlib import Path
 
 from smartbkg_tf.generation.chunks import Report, Task, run_task
+from smartbkg_tf.generation.input_files import SUFFIXES
 from smartbkg_tf.generation.manifest import NAME, Manifest, retention, retention_table
-from smartbkg_tf.generation.mdst_source import SUFFIXES, plan_files
+from smartbkg_tf.generation.observables_file import FOLDER, JOINED, join_observables
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.settings.errors import UserError
 from smartbkg_tf.settings.generation import ProduceSettings, PythiaSource
@@ -41,13 +42,21 @@ def produce(settings: ProduceSettings) -> list[Path]:
     UserError
         When a package is missing, input or output cannot be used, or processes keep dying.
     """
-    if isinstance(settings.source, PythiaSource):
-        _require_packages(settings.source)
+    _require_packages(settings)
+    found = None
+    if settings.source.name == "pythia":
         tasks = plan_chunks(settings)
+    elif settings.source.name == "mdst":
+        from smartbkg_tf.generation.mdst_source import plan_mdst
+
+        tasks, found = plan_mdst(settings)
     else:
-        tasks = plan_files(settings)
-    directory = Path(settings.output)
+        from smartbkg_tf.generation.hepmc_source import plan_hepmc
+
+        tasks, found = plan_hepmc(settings)
+    directory = Path(settings.output).absolute()
     manifest = Manifest(directory, settings)
+    manifest.input = found
     manifest.refuse_foreign(tasks, overwrite=settings.overwrite)
     todo = [task for task in tasks if not manifest.finished(task)]
     if len(todo) < len(tasks):
@@ -58,10 +67,13 @@ def produce(settings: ProduceSettings) -> list[Path]:
     label = f"produce {','.join(settings.event_types)}"
     if todo:
         with Progress(label, total=total) as progress:
-            for report in _run(todo, directory, settings.workers):
+            for report in _run(todo, directory, settings):
                 manifest.add(by_name[report.name], report)
                 progress.add(report.n_events)
     mine = [manifest.chunks[task.name] for task in tasks]
+    seen = [file for chunk in mine if chunk["side_files"] for file in chunk["files"]]
+    if seen and (todo or not (directory / FOLDER / JOINED).exists()):
+        join_observables(directory, seen)
     _tell(mine, manifest, tasks)
     return manifest.files(tasks)
 
@@ -83,14 +95,23 @@ def _tell(mine: list[dict[str, object]], manifest: Manifest, tasks: list[Task]) 
     say(f"{len(tasks)} tables in {manifest.directory} (see {NAME})")
 
 
-def _require_packages(source: PythiaSource) -> None:
-    wanted = ["pythia8mc"] + (["decaylanguage"] if source.decay_table == "belle2" else [])
+def _require_packages(settings: ProduceSettings) -> None:
+    source = settings.source
+    wanted = []
+    if isinstance(source, PythiaSource):
+        wanted = ["pythia8mc"] + (["decaylanguage"] if source.decay_table == "belle2" else [])
+    elif source.name == "hepmc":
+        wanted = ["pyhepmc"]
     missing = [name for name in wanted if find_spec(name) is None]
     if missing:
         raise UserError(
-            f"source=pythia needs {' and '.join(missing)}, not installed here",
+            f"source={source.name} needs {' and '.join(missing)}, not installed here",
             next_step="pip install 'smartbkg_tf[generate]'",
         )
+    if settings.cluster.name != "none":
+        from smartbkg_tf.generation.cluster import require_packages
+
+        require_packages(settings.cluster)
 
 
 def plan_chunks(settings: ProduceSettings) -> list[Task]:
@@ -120,9 +141,14 @@ def plan_chunks(settings: ProduceSettings) -> list[Task]:
     ]
 
 
-def _run(tasks: list[Task], directory: Path, workers: int) -> Iterator[Report]:
-    """Run tasks here or in processes; give reports as they come."""
-    workers = min(workers, len(tasks))
+def _run(tasks: list[Task], directory: Path, settings: ProduceSettings) -> Iterator[Report]:
+    """Run tasks here, in processes or on a cluster; give reports as they come."""
+    if settings.cluster.name != "none":
+        from smartbkg_tf.generation.cluster import run_on_cluster
+
+        yield from run_on_cluster(tasks, directory, settings.workers, settings.cluster)
+        return
+    workers = min(settings.workers, len(tasks))
     if workers == 1:
         for task in tasks:
             yield run_task(task, directory)

@@ -12,7 +12,7 @@ import keras
 
 from smartbkg_tf.models.checks import checked_model, constructor_arguments
 from smartbkg_tf.models.drawing import draw_model
-from smartbkg_tf.models.losses import SkimAUC, SkimCrossentropy
+from smartbkg_tf.models.losses import SkimAUC, make_loss
 from smartbkg_tf.models.optimisation import make_optimizer, watching_callbacks
 from smartbkg_tf.models.parts import DEFAULT_INPUTS, ModelParts
 from smartbkg_tf.models.saving import save_model
@@ -47,6 +47,8 @@ class NNBaseClass(ModelParts, abc.ABC):
         Longest particle list of the data: a hint. Lengths stay dynamic.
     max_tokens : int, optional
         Longest decay string of the data: a hint.
+    event_type : bool, default False
+        Read the type of the event as well: `make_inputs` then has ``event_type_input``.
 
     Raises
     ------
@@ -97,6 +99,7 @@ class NNBaseClass(ModelParts, abc.ABC):
         normalisation: Mapping[str, Mapping[str, Any]] | None = None,
         max_particles: int | None = None,
         max_tokens: int | None = None,
+        event_type: bool = False,
     ) -> None:
         if inputs not in DEFAULT_INPUTS:
             raise ConfigurationError(
@@ -118,6 +121,8 @@ class NNBaseClass(ModelParts, abc.ABC):
         }
         self.max_particles = max_particles
         self.max_tokens = max_tokens
+        self.event_type = bool(event_type)
+        self._shared: dict[str, tuple[Any, Any]] = {}
         self._model: keras.Model | None = None
 
     # -- what a subclass writes -----------------------------------------------------------
@@ -215,7 +220,10 @@ class NNBaseClass(ModelParts, abc.ABC):
         return cls(**config)
 
     def compile(
-        self, training: TrainingSettings | None = None, steps_per_epoch: int | None = None
+        self,
+        training: TrainingSettings | None = None,
+        steps_per_epoch: int | None = None,
+        retention: Sequence[float] | None = None,
     ) -> keras.Model:
         """Prepare for training.
 
@@ -224,7 +232,9 @@ class NNBaseClass(ModelParts, abc.ABC):
         training : TrainingSettings, optional
             Optimiser, loss and compiler; defaults without it.
         steps_per_epoch : int, optional
-            Batches of an epoch, for the cosine schedule.
+            Batches of a pass, for the cosine schedule.
+        retention : sequence of float, optional
+            Natural fraction of passing events of each skim, for the loss *speedup*.
 
         Returns
         -------
@@ -239,8 +249,8 @@ class NNBaseClass(ModelParts, abc.ABC):
                 for i, label in enumerate(self.label_names)
             ]
         self.model.compile(
-            optimizer=make_optimizer(training, steps_per_epoch),
-            loss=SkimCrossentropy(training.label_smoothing),
+            optimizer=make_optimizer(training, steps_per_epoch, self.model),
+            loss=make_loss(training, self.n_outputs, retention),
             # Weighted: Keras hands weights, which mark unknown labels, to these only.
             weighted_metrics=metrics,
             jit_compile=training.xla,

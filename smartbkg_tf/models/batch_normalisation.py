@@ -14,7 +14,7 @@ class MaskedBatchNormalization(keras.layers.Layer):
 
     Mean and variance of a batch are taken over unmasked rows; padding gets whatever comes
     out and is masked by the next layer. The result equals `keras.layers.BatchNormalization`
-    with a mask, whose moments cost a third of a training step on a CPU; here they are two
+    with a mask, whose moments take a large share of a training step on a CPU; here they are two
     products with the row of weights. The arithmetic is float32 under every precision.
 
     Parameters

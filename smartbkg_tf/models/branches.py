@@ -11,11 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import keras
-
-from smartbkg_tf.models.activations import activation_layer
 from smartbkg_tf.models.base import NNBaseClass
-from smartbkg_tf.models.layers import ConvolutionBlock, MaskedAveragePooling, ResidualBlock
 from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
 
 Kind = Literal["particles", "decay"]
@@ -36,18 +32,29 @@ class Branch:
         One line.
     build : callable
         Makes it.
+    reads : tuple of str
+        The arrays that it needs.
     """
 
     kind: Kind
     name: str
     description: str
     build: Builder
+    reads: tuple[str, ...]
 
 
 _BRANCHES: dict[tuple[str, str], Branch] = {}
 
+#: What a branch needs if it does not say otherwise.
+READS: dict[str, tuple[str, ...]] = {
+    "particles": ("particle_input", "pdg_input", "mother_pdg_input"),
+    "decay": ("decay_input",),
+}
 
-def register_branch(kind: Kind, name: str, description: str) -> Callable[[Builder], Builder]:
+
+def register_branch(
+    kind: Kind, name: str, description: str, reads: tuple[str, ...] | None = None
+) -> Callable[[Builder], Builder]:
     """Register a branch under a name.
 
     Parameters
@@ -58,6 +65,8 @@ def register_branch(kind: Kind, name: str, description: str) -> Callable[[Builde
         Its name in the configuration.
     description : str
         One line.
+    reads : tuple of str, optional
+        The arrays that it needs; `READS` by default.
 
     Returns
     -------
@@ -73,7 +82,7 @@ def register_branch(kind: Kind, name: str, description: str) -> Callable[[Builde
     def decorate(build: Builder) -> Builder:
         if (kind, name) in _BRANCHES:
             raise ValueError(f"there is a {kind} branch '{name}' already")
-        _BRANCHES[kind, name] = Branch(kind, name, description, build)
+        _BRANCHES[kind, name] = Branch(kind, name, description, build, reads or READS[kind])
         return build
 
     return decorate
@@ -93,6 +102,34 @@ def branches(kind: Kind) -> dict[str, Branch]:
         By name.
     """
     return {name: branch for (of, name), branch in _BRANCHES.items() if of == kind}
+
+
+def find_branch(kind: Kind, name: str) -> Branch:
+    """Find a branch by name.
+
+    Parameters
+    ----------
+    kind : {"particles", "decay"}
+        What it reads.
+    name : str
+        Its name in the configuration.
+
+    Returns
+    -------
+    Branch
+        The branch.
+
+    Raises
+    ------
+    ConfigurationError
+        When no branch has this name.
+    """
+    known = branches(kind)
+    if name not in known:
+        raise ConfigurationError(
+            f"model.{kind}.branch: there is no branch '{name}'; {did_you_mean(name, known)}"
+        )
+    return known[name]
 
 
 def build_branch(
@@ -121,85 +158,4 @@ def build_branch(
     ConfigurationError
         When no branch has this name.
     """
-    name = str(sizes["branch"])
-    known = branches(kind)
-    if name not in known:
-        raise ConfigurationError(
-            f"model.{kind}.branch: there is no branch '{name}'; {did_you_mean(name, known)}"
-        )
-    return known[name].build(network, inputs, sizes)
-
-
-@register_branch("particles", "resnet", "residual 1D convolutions over the particle list")
-def resnet_branch(network: NNBaseClass, inputs: Mapping[str, Any], sizes: Mapping[str, Any]) -> Any:
-    """Build the original's particle branch.
-
-    Parameters
-    ----------
-    network : NNBaseClass
-        The network.
-    inputs : mapping of str to KerasTensor
-        Its inputs.
-    sizes : mapping
-        As `smartbkg_tf.settings.models.ParticleBranchSettings`.
-
-    Returns
-    -------
-    KerasTensor [batch, filters]
-        The mean of the last block over the particles.
-    """
-    x, mask = network.particle_features(
-        inputs, embedding=sizes["embedding"], share_embedding=sizes["share_embedding"]
-    )
-    for number, kernel_size in enumerate(sizes["kernel_sizes"], 1):
-        x = ResidualBlock(
-            sizes["filters"],
-            kernel_size,
-            sizes["activation"],
-            sizes["batch_norm_momentum"],
-            name=f"residual_{number}",
-        )(x, mask=mask)
-    return MaskedAveragePooling(name="particle_average")(x, mask=mask)
-
-
-@register_branch("decay", "wide_cnn", "parallel 1D convolutions over the decay string")
-def wide_cnn_branch(
-    network: NNBaseClass, inputs: Mapping[str, Any], sizes: Mapping[str, Any]
-) -> Any:
-    """Build the original's decay branch.
-
-    Parameters
-    ----------
-    network : NNBaseClass
-        The network.
-    inputs : mapping of str to KerasTensor
-        Its inputs.
-    sizes : mapping
-        As `smartbkg_tf.settings.models.DecayBranchSettings`.
-
-    Returns
-    -------
-    KerasTensor [batch, out]
-        The second dense layer.
-    """
-    x, mask = network.token_features(inputs, embedding=sizes["embedding"])
-    columns = []
-    for number, kernel_size in enumerate(sizes["kernel_sizes"], 1):
-        column = ConvolutionBlock(
-            sizes["filters"],
-            kernel_size,
-            sizes["activation"],
-            sizes["batch_norm_momentum"],
-            name=f"convolution_{number}",
-        )(x, mask=mask)
-        columns.append(
-            MaskedAveragePooling(name=f"convolution_{number}_average")(column, mask=mask)
-        )
-    joined = columns[0]
-    if len(columns) > 1:
-        joined = keras.layers.Concatenate(name="decay_features")(columns)
-    x = keras.layers.Dense(sizes["units"], name="decay_dense")(joined)
-    x = activation_layer(sizes["activation"], name="decay_dense_activation")(x)
-    x = keras.layers.Dropout(sizes["dropout"], name="decay_dropout")(x)
-    x = keras.layers.Dense(sizes["out"], name="decay_out")(x)
-    return activation_layer(sizes["activation"], name="decay_out_activation")(x)
+    return find_branch(kind, str(sizes["branch"])).build(network, inputs, sizes)

@@ -39,7 +39,7 @@ def checked_model(name: str, model: Any, n_outputs: int) -> Any:
             f"{name}.build_model returns a {type(model).__name__}, not a keras.Model",
             next_step=step,
         )
-    if not isinstance(model, keras.src.models.Functional):
+    if not getattr(model, "inputs", None):
         raise ConfigurationError(
             f"{name}.build_model must return a functional model: "
             "keras.Model(inputs, self.output(x))",

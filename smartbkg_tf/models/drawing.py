@@ -17,6 +17,7 @@ from smartbkg_tf.runtime.files import whole_file
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN, _TITLE = 190, 46, 24, 30, 24, 30
 _SWEEPS = 8
+_PLACEMENTS = 100
 
 #: Fill colours by what a layer does.
 _COLOURS = (
@@ -170,7 +171,7 @@ def _place(rows: Sequence[Sequence[_Node]]) -> None:
         shift = -(x - _GAP_X) / 2
         for node in row:
             node.x += shift
-    for sweep in range(_SWEEPS):
+    for sweep in range(_PLACEMENTS):
         for row in rows if sweep % 2 == 0 else list(reversed(rows)):
             wanted = []
             for node in row:

@@ -7,20 +7,64 @@ before a convolution (a bias or a normalisation would have filled it) and left o
 
 from __future__ import annotations
 
-from smartbkg_tf.models.activations import activation_layer
+from smartbkg_tf.models.activations import Gelu, activation_layer
+from smartbkg_tf.models.attention import AdditiveSelfAttention, ClassAttention, TreeAttentionBlock
 from smartbkg_tf.models.batch_normalisation import MaskedBatchNormalization
+from smartbkg_tf.models.codes import CodeProperties
 from smartbkg_tf.models.convolutions import ConvolutionBlock, MaskedConv1D, ResidualBlock
+from smartbkg_tf.models.graphs import GraphAttention, GraphConvolution
 from smartbkg_tf.models.masks import MaskedAveragePooling, PaddingMask, apply_mask
 from smartbkg_tf.models.normalisation import ParticleNormalisation
+from smartbkg_tf.models.physics import PhysicalVariables, Summaries
+from smartbkg_tf.models.pooling import AttentionPooling, FixedLength, MaskedPairPooling, PairMask
+from smartbkg_tf.models.recurrent import MaskedLSTM
+from smartbkg_tf.models.residual import (
+    BottleneckBlock,
+    MaskedGroupedConv1D,
+    PreactivationBlock,
+    ResNeXtBlock,
+)
+from smartbkg_tf.models.tokens import EventToken, EventTypeOneHot, WithToken
+from smartbkg_tf.models.tree import MotherMatrix, NormalisedAdjacency, TreeRelations
+from smartbkg_tf.models.treenet import BothSides, Columns, GroupPooling, Sides, TreeLayer
 
 __all__ = [
+    "AdditiveSelfAttention",
+    "AttentionPooling",
+    "BothSides",
+    "BottleneckBlock",
+    "ClassAttention",
+    "CodeProperties",
+    "Columns",
     "ConvolutionBlock",
+    "EventToken",
+    "EventTypeOneHot",
+    "FixedLength",
+    "Gelu",
+    "GraphAttention",
+    "GraphConvolution",
+    "GroupPooling",
     "MaskedAveragePooling",
     "MaskedBatchNormalization",
     "MaskedConv1D",
+    "MaskedGroupedConv1D",
+    "MaskedLSTM",
+    "MaskedPairPooling",
+    "MotherMatrix",
+    "NormalisedAdjacency",
     "PaddingMask",
+    "PairMask",
     "ParticleNormalisation",
+    "PhysicalVariables",
+    "PreactivationBlock",
+    "ResNeXtBlock",
     "ResidualBlock",
+    "Sides",
+    "Summaries",
+    "TreeAttentionBlock",
+    "TreeLayer",
+    "TreeRelations",
+    "WithToken",
     "activation_layer",
     "apply_mask",
 ]

@@ -24,6 +24,7 @@ _DEFAULTS: dict[str, Any] = {
     "centre": 0.0,
     "spread": 1.0,
     "limit": 10.0,
+    "relative": False,
 }
 
 
@@ -32,7 +33,8 @@ class ParticleNormalisation(keras.layers.Layer):
     """Normalise physical values; the charge becomes a one-hot vector.
 
     A value v becomes ``clip((t(v / scale) - centre) / spread, -limit, limit)`` with t the
-    identity or asinh. The constants live in the model, so that an exported model reads
+    identity or asinh; with ``relative`` v is counted from the event's first particle. The
+    constants live in the model, so that an exported model reads
     GeV, cm and ns. The arithmetic is float32 under every precision policy: 10.58 GeV in
     float16 would be right to 5 MeV only. A charge beyond +-2 has no column and gives
     zeros. Padding gives zeros.
@@ -42,8 +44,8 @@ class ParticleNormalisation(keras.layers.Layer):
     feature_names : sequence of str
         The columns of the input.
     features : mapping of str to mapping
-        For each column but ``charge`` the constants transform, scale, centre, spread
-        and limit (`smartbkg_tf.settings.normalisation.FeatureScale`).
+        For each column but ``charge`` the constants transform, scale, centre, spread,
+        limit and relative (`smartbkg_tf.settings.normalisation.FeatureScale`).
     **kwargs
         As any Keras layer.
 
@@ -79,6 +81,7 @@ class ParticleNormalisation(keras.layers.Layer):
 
         self._scale, self._centre = constants("scale"), constants("centre")
         self._spread, self._limit = constants("spread"), constants("limit")
+        self._relative = constants("relative")
         self._asinh = np.array([one["transform"] == "asinh" for one in chosen])
 
     @property
@@ -105,7 +108,10 @@ class ParticleNormalisation(keras.layers.Layer):
         x = ops.cast(x, "float32")
         columns = []
         if self._columns:
-            values = ops.take(x, self._columns, axis=-1) / self._scale
+            values = ops.take(x, self._columns, axis=-1)
+            if self._relative.any():
+                values = values - values[:, :1, :] * self._relative
+            values = values / self._scale
             if self._asinh.all():
                 values = ops.arcsinh(values)
             elif self._asinh.any():

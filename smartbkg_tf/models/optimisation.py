@@ -12,7 +12,9 @@ from smartbkg_tf.settings.training import TrainingSettings
 _NOT_DECAYED = ["bias", "gamma", "beta", "embeddings"]
 
 
-def make_optimizer(training: TrainingSettings, steps_per_epoch: int | None = None) -> Any:
+def make_optimizer(
+    training: TrainingSettings, steps_per_epoch: int | None = None, model: Any = None
+) -> Any:
     """Make the optimiser with its learning rate.
 
     Parameters
@@ -20,7 +22,9 @@ def make_optimizer(training: TrainingSettings, steps_per_epoch: int | None = Non
     training : TrainingSettings
         Optimiser, rate, schedule, weight decay, clipping.
     steps_per_epoch : int, optional
-        Batches of an epoch; the cosine schedule needs it.
+        Batches of a pass; the cosine schedule needs it.
+    model : keras.Model, optional
+        Its layers get rates of their own when a backbone is fine-tuned layer by layer.
 
     Returns
     -------
@@ -50,16 +54,168 @@ def make_optimizer(training: TrainingSettings, steps_per_epoch: int | None = Non
         "learning_rate": rate,
         "global_clipnorm": training.gradient_clipping,
     }
+    if training.ema is not None:
+        options |= {"use_ema": True, "ema_momentum": training.ema}
     if training.optimizer == "adam":
-        return keras.optimizers.Adam(**options)
-    if training.optimizer == "sgd":
+        optimizer = keras.optimizers.Adam(**options)
+    elif training.optimizer == "sgd":
         optimizer = keras.optimizers.SGD(
             momentum=0.9, nesterov=True, weight_decay=training.weight_decay, **options
         )
     else:
         optimizer = keras.optimizers.AdamW(weight_decay=training.weight_decay, **options)
-    optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    if optimizer.weight_decay is not None:
+        optimizer.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    tuning = training.fine_tuning
+    if training.init_from is not None and tuning.backbone == "layerwise" and model is not None:
+        optimizer = with_rates(optimizer, layer_rates(model, tuning.first_layer_rate))
     return optimizer
+
+
+def layer_rates(model: Any, first: float) -> dict[str, float]:
+    """Give every weight a factor on the learning rate, less far from the output.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Functional: its layers stand in the order of the computation.
+    first : float
+        Factor of the first layer that learns; the output has 1, and the factors in between
+        form a geometric series.
+
+    Returns
+    -------
+    dict of str to float
+        Factor by the path of the weight.
+    """
+    layers = [layer for layer in model.layers if layer.trainable_weights]
+    last = max(len(layers) - 1, 1)
+    return {
+        weight.path: first ** ((last - position) / last)
+        for position, layer in enumerate(layers)
+        for weight in layer.trainable_weights
+    }
+
+
+class LayerRates:
+    """What is mixed into an optimiser so that every weight has its own learning rate."""
+
+    rates: dict[str, float]
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Move one weight.
+
+        Parameters
+        ----------
+        gradient : tensor
+            Its gradient.
+        variable : tf.Variable
+            The weight.
+        learning_rate : tensor []
+            The common rate.
+        """
+        index = self._get_variable_index(variable)  # type: ignore[attr-defined]
+        path = self._trainable_variables[index].path  # type: ignore[attr-defined]
+        rate = learning_rate * self.rates.get(path, 1.0)
+        super().update_step(gradient, variable, rate)  # type: ignore[misc]
+
+    def _apply_weight_decay(self, variables: Any) -> None:
+        decay = self.weight_decay
+        if decay is None:
+            return
+        for variable in variables:
+            # The decay of a step is a product with the rate.
+            self.weight_decay: Any = decay * self.rates.get(variable.path, 1.0)
+            super()._apply_weight_decay([variable])  # type: ignore[misc]
+        self.weight_decay = decay
+
+    def get_config(self) -> dict[str, Any]:
+        """Give the constructor's arguments, the factors too.
+
+        Returns
+        -------
+        dict
+            Plain values.
+        """
+        return {**super().get_config(), "rates": self.rates}  # type: ignore[misc]
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class LayerwiseAdam(LayerRates, keras.optimizers.Adam):
+    """Adam with a learning rate for every weight.
+
+    Parameters
+    ----------
+    rates : dict of str to float
+        Factor on the learning rate by the path of a weight; 1 for others.
+    **kwargs
+        As `keras.optimizers.Adam`.
+    """
+
+    def __init__(self, rates: dict[str, float], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rates = dict(rates)
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class LayerwiseAdamW(LayerRates, keras.optimizers.AdamW):
+    """AdamW with a learning rate for every weight.
+
+    Parameters
+    ----------
+    rates : dict of str to float
+        Factor on the learning rate by the path of a weight; 1 for others.
+    **kwargs
+        As `keras.optimizers.AdamW`.
+    """
+
+    def __init__(self, rates: dict[str, float], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rates = dict(rates)
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class LayerwiseSGD(LayerRates, keras.optimizers.SGD):
+    """SGD with a learning rate for every weight.
+
+    Parameters
+    ----------
+    rates : dict of str to float
+        Factor on the learning rate by the path of a weight; 1 for others.
+    **kwargs
+        As `keras.optimizers.SGD`.
+    """
+
+    def __init__(self, rates: dict[str, float], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rates = dict(rates)
+
+
+def with_rates(optimizer: Any, rates: dict[str, float]) -> Any:
+    """Make an optimiser like another one, with a learning rate for every weight.
+
+    Parameters
+    ----------
+    optimizer : keras.optimizers.Optimizer
+        Adam, AdamW or SGD.
+    rates : dict of str to float
+        Factor by the path of the weight.
+
+    Returns
+    -------
+    keras.optimizers.Optimizer
+        Not built.
+    """
+    classes: dict[str, Any] = {
+        "Adam": LayerwiseAdam,
+        "AdamW": LayerwiseAdamW,
+        "SGD": LayerwiseSGD,
+    }
+    config = optimizer.get_config()
+    made = classes[type(optimizer).__name__].from_config({**config, "rates": rates})
+    if made.weight_decay is not None:
+        made.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    return made
 
 
 def watching_callbacks(training: TrainingSettings) -> list[Any]:

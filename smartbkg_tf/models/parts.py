@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 
 from smartbkg_tf.encoding.pad import INPUTS_OF
+from smartbkg_tf.models.codes import CodeProperties, codes_of
 from smartbkg_tf.models.masks import PaddingMask
 from smartbkg_tf.models.normalisation import ParticleNormalisation
+from smartbkg_tf.models.tree import MotherMatrix
 from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
 
 #: Name, type and rank (with the batch) of every array that a network may read.
@@ -37,6 +39,9 @@ class ModelParts:
     label_names: list[str]
     feature_names: list[str]
     normalisation: dict[str, dict[str, Any]]
+    event_type: bool
+    #: Parts that several branches use, by name, each with the input that it was made from.
+    _shared: dict[str, tuple[Any, Any]]
 
     @property
     def n_outputs(self) -> int:
@@ -49,7 +54,8 @@ class ModelParts:
         Parameters
         ----------
         *names : str
-            Which of `INPUTS`; by default those of ``self.inputs`` (`DEFAULT_INPUTS`).
+            Which of `INPUTS`; by default those of ``self.inputs`` (`DEFAULT_INPUTS`), and
+            ``event_type_input`` if ``self.event_type``.
 
         Returns
         -------
@@ -63,8 +69,11 @@ class ModelParts:
         ConfigurationError
             For an unknown name.
         """
+        if not names:
+            names = DEFAULT_INPUTS[self.inputs]
+            names = (*names, "event_type_input") if self.event_type else names
         result: dict[str, Any] = {}
-        for name in names or DEFAULT_INPUTS[self.inputs]:
+        for name in names:
             if name not in INPUTS:
                 raise ConfigurationError(f"no input '{name}'; {did_you_mean(name, INPUTS)}")
             dtype, rank = INPUTS[name]
@@ -73,6 +82,76 @@ class ModelParts:
                 shape = (None, len(self.feature_names))
             result[name] = keras.Input(shape=shape, dtype=dtype, name=name)
         return result
+
+    def _once(self, name: str, source: Any, make: Callable[[], Any]) -> Any:
+        """Make a part once for an input, however many branches ask for it."""
+        made_from, part = self._shared.get(name, (None, None))
+        if made_from is not source:
+            part = make()
+            self._shared[name] = (source, part)
+        return part
+
+    def particle_mask(self, inputs: Mapping[str, Any]) -> Any:
+        """Tell particles from padding.
+
+        Parameters
+        ----------
+        inputs : mapping of str to KerasTensor
+            With ``pdg_input``.
+
+        Returns
+        -------
+        KerasTensor [batch, particle]
+            True where there is a particle.
+        """
+        tokens = inputs["pdg_input"]
+        return self._once(
+            "particle_mask", tokens, lambda: PaddingMask(name="particle_mask")(tokens)
+        )
+
+    def mother_matrix(self, inputs: Mapping[str, Any]) -> Any:
+        """Make the matrix of the decay tree.
+
+        Parameters
+        ----------
+        inputs : mapping of str to KerasTensor
+            With ``pdg_input`` and ``mother_index_input``.
+
+        Returns
+        -------
+        KerasTensor [batch, particle, particle]
+            1 at (particle, its mother), else 0: `smartbkg_tf.models.tree.MotherMatrix`.
+        """
+        mothers, mask = inputs["mother_index_input"], self.particle_mask(inputs)
+        return self._once(
+            "mother_matrix", mothers, lambda: MotherMatrix(name="mothers")(mothers, mask=mask)
+        )
+
+    def code_properties(self, inputs: Mapping[str, Any]) -> Any:
+        """Look up what the PDG codes tell: track, photon, neutrino, charm, ...
+
+        Parameters
+        ----------
+        inputs : mapping of str to KerasTensor
+            With ``pdg_input``.
+
+        Returns
+        -------
+        KerasTensor [batch, particle, property]
+            `smartbkg_tf.models.codes.CodeProperties`.
+
+        Raises
+        ------
+        ConfigurationError
+            When the vocabulary is not that of the package, and the network has no ``codes``.
+        """
+        tokens = inputs["pdg_input"]
+
+        def make() -> Any:
+            codes = codes_of(self.vocabulary_size, getattr(self, "codes", None))
+            return CodeProperties(codes, name="code_properties")(tokens)
+
+        return self._once("code_properties", tokens, make)
 
     def particle_features(
         self, inputs: Mapping[str, Any], *, embedding: int = 8, share_embedding: bool = True
@@ -96,7 +175,7 @@ class ModelParts:
         mask : KerasTensor [batch, particle]
             True where there is a particle.
         """
-        mask = PaddingMask(name="particle_mask")(inputs["pdg_input"])
+        mask = self.particle_mask(inputs)
         features = ParticleNormalisation(
             self.feature_names, self.normalisation, name="normalisation"
         )(inputs["particle_input"], mask=mask)

@@ -9,11 +9,14 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+# Every branch of the package must be registered.
+from smartbkg_tf.models import network as _branches  # noqa: F401
 from smartbkg_tf.models.base import NNBaseClass
+from smartbkg_tf.models.branches import Kind, find_branch
 from smartbkg_tf.models.checks import constructor_arguments
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
-from smartbkg_tf.settings.models import CustomModelSettings, ModelSettings, ResNetSettings
+from smartbkg_tf.settings.models import CustomModelSettings, ModelSettings
 from smartbkg_tf.settings.normalisation import NormalisationSettings
 
 #: What ``train`` gives to every network.
@@ -114,6 +117,51 @@ def model_name(model: ModelSettings) -> str:
     return str(getattr(model, "name", "model"))
 
 
+def check_model(model: ModelSettings) -> type[NNBaseClass]:
+    """Find everything that can be wrong with a network without looking at any data.
+
+    Parameters
+    ----------
+    model : ModelSettings
+        Class and sizes.
+
+    Returns
+    -------
+    type
+        The network's class.
+
+    Raises
+    ------
+    ConfigurationError
+        When the class cannot be used, an argument in ``model.parameters`` is none of its
+        constructor's, or a branch is not known.
+    """
+    found = import_class(model.target)
+    accepted = constructor_arguments(found)
+    where = f"model._target_={model.target}"
+    lacking = [name for name in COMMON if name not in accepted]
+    if lacking:
+        raise ConfigurationError(
+            f"the constructor of {found.__name__} does not take {', '.join(lacking)}",
+            where=where,
+            next_step="end its arguments with **common and call super().__init__(**common)",
+        )
+    for name in model.parameters:
+        if name in COMMON or name not in accepted:
+            own = [argument for argument in accepted if argument not in COMMON]
+            raise ConfigurationError(
+                f"model.parameters.{name}: {found.__name__} takes no such argument; "
+                + did_you_mean(name, own),
+                where=where,
+            )
+    kinds: tuple[tuple[Kind, str], ...] = (("particles", "decay"), ("decay", "particles"))
+    for kind, other in kinds:
+        sizes = getattr(model, kind, None)
+        if sizes is not None and kind in accepted and model.inputs != other:
+            find_branch(kind, sizes.branch)
+    return found
+
+
 def build(
     model: ModelSettings,
     information: Mapping[str, Any],
@@ -143,10 +191,9 @@ def build(
     Raises
     ------
     ConfigurationError
-        When the class cannot be used, or an argument in ``model.parameters`` is none of
-        its constructor's.
+        As `check_model`, and when the constructor refuses its arguments.
     """
-    found = import_class(model.target)
+    found = check_model(model)
     encoding = information.get("encoding", {})
     constants: Mapping[str, Any]
     if normalisation is None:
@@ -161,24 +208,9 @@ def build(
         "normalisation": constants,
         "max_particles": max_particles or encoding.get("max_particles"),
         "max_tokens": max_tokens or encoding.get("max_tokens"),
+        "event_type": model.event_type,
     }
     accepted = constructor_arguments(found)
-    where = f"model._target_={model.target}"
-    lacking = [name for name in COMMON if name not in accepted]
-    if lacking:
-        raise ConfigurationError(
-            f"the constructor of {found.__name__} does not take {', '.join(lacking)}",
-            where=where,
-            next_step="end its arguments with **common and call super().__init__(**common)",
-        )
-    for name in model.parameters:
-        if name in COMMON or name not in accepted:
-            own = [argument for argument in accepted if argument not in COMMON]
-            raise ConfigurationError(
-                f"model.parameters.{name}: {found.__name__} takes no such argument; "
-                + did_you_mean(name, own),
-                where=where,
-            )
     sizes = {
         key: value
         for key, value in dataclasses.asdict(model).items()
@@ -192,14 +224,10 @@ def build(
         return found(**{**arguments, **model.parameters, **common})
     except TypeError as error:
         raise ConfigurationError(
-            f"{found.__name__}: {error}", where=where, next_step=_STEP
+            f"{found.__name__}: {error}", where=f"model._target_={model.target}", next_step=_STEP
         ) from error
 
 
 def _default_target(model: ModelSettings) -> str:
     field = type(model).__dataclass_fields__["target"].default
     return str(getattr(field, "default", field))
-
-
-#: The settings class of each name, for tables and help.
-SETTINGS: dict[str, type[ModelSettings]] = {"resnet": ResNetSettings, "custom": CustomModelSettings}

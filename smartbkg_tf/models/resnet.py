@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import keras
-
-from smartbkg_tf.models.activations import activation_layer
-from smartbkg_tf.models.base import NNBaseClass
-from smartbkg_tf.models.branches import build_branch
-from smartbkg_tf.settings.models import (
-    DecayBranchSettings,
-    HeadSettings,
-    ParticleBranchSettings,
-)
+from smartbkg_tf.models.network import BranchedNetwork
 
 
-class ResNet(NNBaseClass):
+class ResNet(BranchedNetwork):
     """Residual convolutions over particles and parallel ones over the decay string.
 
     The network of the project kahn-jms/smartBKG (2018-2020):
@@ -45,13 +35,13 @@ class ResNet(NNBaseClass):
     Parameters
     ----------
     particles : mapping, optional
-        `smartbkg_tf.settings.models.ParticleBranchSettings` as plain values.
+        `smartbkg_tf.settings.branches.ParticleBranchSettings` as plain values.
     decay : mapping, optional
-        `smartbkg_tf.settings.models.DecayBranchSettings` as plain values.
+        `smartbkg_tf.settings.branches.DecayBranchSettings` as plain values.
     head : mapping, optional
         `smartbkg_tf.settings.models.HeadSettings` as plain values.
-    **common
-        As `NNBaseClass`.
+    **others
+        As `smartbkg_tf.models.network.BranchedNetwork`.
 
     Examples
     --------
@@ -67,31 +57,12 @@ class ResNet(NNBaseClass):
         particles: Mapping[str, Any] | None = None,
         decay: Mapping[str, Any] | None = None,
         head: Mapping[str, Any] | None = None,
-        **common: Any,
+        **others: Any,
     ) -> None:
-        super().__init__(**common)
-        self.particles = dataclasses.asdict(ParticleBranchSettings(**(particles or {})))
-        self.decay = dataclasses.asdict(DecayBranchSettings(**(decay or {})))
-        self.head = dataclasses.asdict(HeadSettings(**(head or {})))
+        super().__init__(particles or {}, decay or {}, head, **others)
 
-    def build_model(self) -> keras.Model:
-        """Build the network.
-
-        Returns
-        -------
-        keras.Model
-            From the inputs of ``self.inputs`` to ``y_output`` [batch, n_outputs].
-        """
-        inputs = self.make_inputs()
-        parts = []
-        if self.inputs != "decay":
-            parts.append(build_branch("particles", self, inputs, self.particles))
-        if self.inputs != "particles":
-            parts.append(build_branch("decay", self, inputs, self.decay))
-        x = parts[0] if len(parts) == 1 else keras.layers.Concatenate(name="event")(parts)
-        for number, units in enumerate(self.head["units"], 1):
-            x = keras.layers.Dense(units, name=f"head_{number}")(x)
-            x = activation_layer(self.head["activation"], name=f"head_{number}_activation")(x)
-            if number == 1:
-                x = keras.layers.Dropout(self.head["dropout"], name="head_dropout")(x)
-        return keras.Model(inputs, self.output(x), name=f"resnet_{self.inputs}")
+    @property
+    def name(self) -> str:
+        """Name of the class, while the branches are its own."""
+        own = (self.particles or {}).get("branch") == "resnet"
+        return type(self).__name__ if own else super().name

@@ -89,7 +89,7 @@ def compose(name: str, overrides: Sequence[str] = (), directory: str | None = No
         with initialize_config_dir(str(configuration_directory()), version_base="1.3"):
             config = hydra_compose(name, [*overrides, *extra])
     except (HydraException, OmegaConfBaseException) as error:
-        raise _translate(name, error) from error
+        raise _translate(name, error, overrides) from error
     assert isinstance(config, DictConfig)
     return config
 
@@ -264,7 +264,7 @@ def _end_cleanly_when_terminated() -> None:
     """Let SIGTERM (a batch system's eviction) unwind, so that half-written files are removed."""
 
     def end(number: int, _: object) -> None:
-        print("terminated; nothing half written was kept", file=sys.stderr, flush=True)
+        print("terminated", file=sys.stderr, flush=True)
         raise SystemExit(128 + number)
 
     if threading.current_thread() is threading.main_thread():
@@ -299,7 +299,7 @@ def guarded(work: Callable[[], Any], *, debug: bool) -> Any:
         print(f"error: {error}", file=sys.stderr, flush=True)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        print("stopped by the user; nothing half written was kept", file=sys.stderr, flush=True)
+        print("stopped by the user", file=sys.stderr, flush=True)
         raise SystemExit(130) from None
     except OSError as error:
         if error.errno != 28:  # ENOSPC
@@ -383,7 +383,7 @@ def _combinations(texts: Sequence[str], multirun: bool) -> Iterator[list[str]]:
         yield list(combination)
 
 
-def _translate(name: str, error: Exception) -> ConfigurationError:
+def _translate(name: str, error: Exception, overrides: Sequence[str]) -> ConfigurationError:
     """Say what Hydra or OmegaConf refused, with the nearest known name."""
     from hydra.errors import ConfigCompositionException, MissingConfigException
 
@@ -398,7 +398,9 @@ def _translate(name: str, error: Exception) -> ConfigurationError:
     cause = error.__cause__
     key = getattr(cause, "full_key", None)
     if isinstance(error, ConfigCompositionException) and key and "not in struct" in str(cause):
-        return ConfigurationError(f"{key}: there is no such key; {_nearest_key(name, str(key))}")
+        return ConfigurationError(
+            f"{key}: there is no such key; {_nearest_key(name, str(key), overrides)}"
+        )
     if "Could not find" in text or "No match in the defaults list" in text:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return ConfigurationError(" ".join(lines[:2]))
@@ -406,13 +408,18 @@ def _translate(name: str, error: Exception) -> ConfigurationError:
     return ConfigurationError(text.splitlines()[0] + detail)
 
 
-def _nearest_key(name: str, key: str) -> str:
-    """Look an unknown key's nearest neighbours up in the command's default configuration."""
+def _nearest_key(name: str, key: str, overrides: Sequence[str]) -> str:
+    """Look up an unknown key's nearest neighbours, with the groups that were chosen."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
 
     with initialize_config_dir(str(configuration_directory()), version_base="1.3"):
-        config = hydra_compose(name)
+        groups = [
+            text
+            for text in overrides
+            if (configuration_directory() / text.lstrip("+").partition("=")[0]).is_dir()
+        ]
+        config = hydra_compose(name, groups)
     parent, _, last = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     known = [str(k) for k in node] if isinstance(node, DictConfig) else []

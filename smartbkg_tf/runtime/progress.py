@@ -106,6 +106,19 @@ class Progress:
             text += f", {self.note}"
         print(text, file=self.stream, flush=True)
 
+    def close(self, finished: bool = True) -> None:
+        """End the counting.
+
+        Parameters
+        ----------
+        finished : bool, default True
+            Write the last line of a log; False writes none.
+        """
+        if self._bar is not None:
+            self._bar.close()
+        elif finished:
+            self._line(time.monotonic(), finished=True)
+
     def __enter__(self) -> Progress:
         """Start to count."""
         return self
@@ -116,8 +129,5 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the bar or write the last line."""
-        if self._bar is not None:
-            self._bar.close()
-        elif kind is None:
-            self._line(time.monotonic(), finished=True)
+        """Close the bar or write the last line; after a failure there is none."""
+        self.close(finished=kind is None)

@@ -48,6 +48,16 @@ class RunDirectory:
         return self.path / "last.keras"
 
     @property
+    def checkpoints(self) -> Path:
+        """Folder of the state of a run that is not finished; removed in the end."""
+        return self.path / "checkpoints"
+
+    @property
+    def bad_batch(self) -> Path:
+        """Keys of the events of the first batch that gave no number, CSV."""
+        return self.path / "bad_batch.csv"
+
+    @property
     def history(self) -> Path:
         """One row per epoch, CSV."""
         return self.path / "history.csv"

@@ -7,14 +7,17 @@ from typing import Annotated, Any, Literal
 from pydantic import field_validator
 
 from smartbkg_tf.settings.base import Field, settings
+from smartbkg_tf.settings.branches import (
+    Activation,
+    AnyDecayBranch,
+    AnyParticleBranch,
+    DecayBranchSettings,
+    ParticleBranchSettings,
+    PositiveInt,
+)
 
 #: Which parts of an event a network reads.
 Inputs = Literal["combined", "particles", "decay"]
-
-#: What stands between the layers.
-Activation = Literal["leaky_relu", "relu", "silu"]
-
-PositiveInt = Annotated[int, Field(gt=0)]
 
 
 @settings
@@ -27,12 +30,15 @@ class ModelSettings:
         Import path of the class, ``module.Class``; the key ``_target_`` in a configuration.
     inputs : {"combined", "particles", "decay"}
         Which branches there are: both, the particle list, or the decay string.
+    event_type : bool, default False
+        Tell the network the type of the event: mixed, charged, uubar, ...
     parameters : dict of str to object
         Further arguments of the constructor of a class of one's own.
     """
 
     target: str = Field(alias="_target_", min_length=1)
     inputs: Inputs = "combined"
+    event_type: bool = False
     parameters: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("target")
@@ -47,77 +53,6 @@ class ModelSettings:
 
 
 @settings
-class ParticleBranchSettings:
-    """The branch that reads the particle list, sizes as in the original.
-
-    Parameters
-    ----------
-    branch : str, default "resnet"
-        Name of a registered particle branch.
-    embedding : int, default 8
-        Dimensions of the embedding of a PDG code.
-    share_embedding : bool, default True
-        One embedding for a particle and its mother, or two.
-    filters : int, default 64
-        Filters of every convolution.
-    kernel_sizes : list of int, default [4, 3, 3, 3]
-        One residual block for each.
-    activation : {"leaky_relu", "relu", "silu"}
-        After every normalisation.
-    batch_norm_momentum : float, default 0.9
-        Share of the old moving average kept at each step. Keras' 0.99 lags behind at the
-        few hundred steps of an epoch, and the validation loss jumps.
-    """
-
-    branch: str = "resnet"
-    embedding: PositiveInt = 8
-    share_embedding: bool = True
-    filters: PositiveInt = 64
-    kernel_sizes: list[PositiveInt] = Field(default_factory=lambda: [4, 3, 3, 3], min_length=1)
-    activation: Activation = "leaky_relu"
-    batch_norm_momentum: float = Field(default=0.9, ge=0, lt=1)
-
-
-@settings
-class DecayBranchSettings:
-    """The branch that reads the decay string, sizes as in the original.
-
-    Parameters
-    ----------
-    branch : str, default "wide_cnn"
-        Name of a registered decay branch.
-    embedding : int, default 8
-        Dimensions of the embedding of a token.
-    filters : int, default 64
-        Filters of each of the parallel convolutions.
-    kernel_sizes : list of int, default [4, 5, 6, 7, 8, 9]
-        One parallel convolution for each.
-    units : int, default 128
-        Width of the first dense layer.
-    dropout : float, default 0.4
-        Share of its outputs dropped in training.
-    out : int, default 32
-        Width of the branch's output.
-    activation : {"leaky_relu", "relu", "silu"}
-        After every normalisation and dense layer.
-    batch_norm_momentum : float, default 0.9
-        See `ParticleBranchSettings`.
-    """
-
-    branch: str = "wide_cnn"
-    embedding: PositiveInt = 8
-    filters: PositiveInt = 64
-    kernel_sizes: list[PositiveInt] = Field(
-        default_factory=lambda: [4, 5, 6, 7, 8, 9], min_length=1
-    )
-    units: PositiveInt = 128
-    dropout: float = Field(default=0.4, ge=0, lt=1)
-    out: PositiveInt = 32
-    activation: Activation = "leaky_relu"
-    batch_norm_momentum: float = Field(default=0.9, ge=0, lt=1)
-
-
-@settings
 class HeadSettings:
     """What stands between the branches and the output, sizes as in the original.
 
@@ -127,7 +62,7 @@ class HeadSettings:
         Widths of the dense layers.
     dropout : float, default 0.4
         Share of the first layer's outputs dropped in training.
-    activation : {"leaky_relu", "relu", "silu"}
+    activation : {"leaky_relu", "relu", "silu", "gelu"}
         After every dense layer.
     """
 
@@ -137,25 +72,73 @@ class HeadSettings:
 
 
 @settings
+class BranchedSettings(ModelSettings):
+    """Branches for particles and decay string, and a head.
+
+    Parameters
+    ----------
+    name : str
+        The file in ``conf/model`` that these settings started from.
+    particles : settings of a particle branch, or None
+        None where there is none, for example in a network of the decay string.
+    decay : settings of a decay branch, or None
+        None where there is none.
+    summaries : bool, default False
+        Give sums and counts over the detectable particles to the head; the model computes
+        them.
+    head : HeadSettings
+        Sizes of the head.
+    """
+
+    name: Literal[
+        "resnet_preact",
+        "resnet34",
+        "resnet50",
+        "resnext",
+        "conv1x1",
+        "conv1x1_resnet",
+        "vanilla_cnn",
+        "attention",
+        "feed_forward",
+        "wide_cnn",
+        "cnn_lstm",
+        "gcn",
+        "gatgap",
+        "transformer",
+        "treenet",
+    ] = "treenet"
+    target: str = Field(
+        default="smartbkg_tf.models.network.BranchedNetwork", alias="_target_", min_length=1
+    )
+    particles: AnyParticleBranch | None = None
+    decay: AnyDecayBranch | None = None
+    summaries: bool = False
+    head: HeadSettings = Field(default_factory=HeadSettings)
+
+
+@settings
 class ResNetSettings(ModelSettings):
-    """The original's ResNet.
+    """The original's ResNet; any other branch may take the place of its own.
 
     Parameters
     ----------
     name : "resnet"
         Which settings class this is.
-    particles : ParticleBranchSettings
+    particles : settings of a particle branch, or None
         Sizes of the particle branch.
-    decay : DecayBranchSettings
+    decay : settings of a decay branch, or None
         Sizes of the decay branch.
+    summaries : bool, default False
+        As `BranchedSettings`.
     head : HeadSettings
         Sizes of the head.
     """
 
     name: Literal["resnet"] = "resnet"
     target: str = Field(default="smartbkg_tf.models.resnet.ResNet", alias="_target_", min_length=1)
-    particles: ParticleBranchSettings = Field(default_factory=ParticleBranchSettings)
-    decay: DecayBranchSettings = Field(default_factory=DecayBranchSettings)
+    particles: AnyParticleBranch | None = Field(default_factory=ParticleBranchSettings)
+    decay: AnyDecayBranch | None = Field(default_factory=DecayBranchSettings)
+    summaries: bool = False
     head: HeadSettings = Field(default_factory=HeadSettings)
 
 
@@ -173,4 +156,6 @@ class CustomModelSettings(ModelSettings):
 
 
 #: The settings of any network; ``name`` tells them apart.
-AnyModelSettings = Annotated[ResNetSettings | CustomModelSettings, Field(discriminator="name")]
+AnyModelSettings = Annotated[
+    ResNetSettings | BranchedSettings | CustomModelSettings, Field(discriminator="name")
+]

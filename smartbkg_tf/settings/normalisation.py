@@ -11,6 +11,10 @@ from smartbkg_tf.settings.base import Field, settings
 class FeatureScale:
     """How one feature becomes a number of order one.
 
+    With ``relative`` the value of the event's first particle is subtracted first: in Belle
+    II's files all times of an event share an offset of several bunch spacings, and vertices
+    that of the interaction point, which say nothing about the event.
+
     The normalised value is ``clip((t(value / scale) - centre) / spread, -limit, limit)``
     with t the identity or asinh. asinh is linear for small values and logarithmic for
     large ones, so that micrometres and metres are both resolved.
@@ -27,6 +31,8 @@ class FeatureScale:
         Standard deviation of the transformed values; must be positive.
     limit : float, default 10
         Largest absolute normalised value; must be positive.
+    relative : bool, default False
+        Count from the event's first particle.
     """
 
     transform: Literal["linear", "asinh"] = "linear"
@@ -34,6 +40,7 @@ class FeatureScale:
     centre: float = 0.0
     spread: float = Field(default=1.0, gt=0)
     limit: float = Field(default=10.0, gt=0)
+    relative: bool = False
 
 
 @settings

@@ -22,7 +22,7 @@ class DemoSettings:
     ----------
     event_types : list of str, default ["mixed"]
         What to generate with Pythia 8.
-    n_events : int, default 80000
+    n_events : int, default 100000
         Events of each type.
     seed : int, default 1
         Of generator and detector.
@@ -36,7 +36,7 @@ class DemoSettings:
     """
 
     event_types: list[EventType] = Field(default=["mixed"], min_length=1)
-    n_events: int = Field(default=80_000, gt=0)
+    n_events: int = Field(default=100_000, gt=0)
     seed: int = Field(default=1, ge=0)
     skim: str = Field(default="fei_hadronic_b0", min_length=1)
     workers: int = Field(default=0, ge=0)
@@ -124,6 +124,103 @@ class ClassWeights:
 
 
 @settings
+class EventTimes:
+    """What an event costs, in any unit of time; only the ratios matter.
+
+    Parameters
+    ----------
+    generation : float, default 0.01
+        Generating it.
+    network : float, default 0.001
+        Encoding and scoring it.
+    simulation : float, default 1
+        Detector simulation and reconstruction.
+    """
+
+    generation: float = Field(default=0.01, ge=0)
+    network: float = Field(default=0.001, ge=0)
+    simulation: float = Field(default=1.0, gt=0)
+
+
+@settings
+class LossSettings:
+    """What is minimised.
+
+    Parameters
+    ----------
+    name : {"crossentropy", "focal", "speedup"}
+        Binary cross-entropy; cross-entropy that counts well classified events less (Lin et
+        al., arXiv:1708.02002); time with the filter over time without it at equal effective
+        statistics, of a filter that keeps events with the sigmoid of their logit.
+    gamma : float, default 2
+        Cross-entropies are multiplied by |label - probability| to this power (focal).
+    times : EventTimes
+        What an event costs (speedup).
+    retention : float, optional
+        Natural fraction of passing events (speedup); null takes that of the training events,
+        for each skim.
+    maximum_weight : float, default 20
+        Sampling probabilities are at least 1 / maximum_weight (speedup).
+    """
+
+    name: Literal["crossentropy", "focal", "speedup"] = "crossentropy"
+    gamma: float = Field(default=2.0, ge=0)
+    times: EventTimes = Field(default_factory=EventTimes)
+    retention: float | None = Field(default=None, gt=0, lt=1)
+    maximum_weight: float = Field(default=20.0, gt=1)
+
+
+@settings
+class FineTuningSettings:
+    """What happens to the backbone, the layers before the output, of another run.
+
+    Parameters
+    ----------
+    backbone : {"layerwise", "frozen", "free"}
+        Learn more slowly the further a layer stands from the output; leave it as it is;
+        learn at the common rate.
+    first_layer_rate : float, default 0.1
+        Learning rate of the first layer over that of the output; in between the rates form
+        a geometric series (layerwise; Howard and Ruder, arXiv:1801.06146).
+    """
+
+    backbone: Literal["layerwise", "frozen", "free"] = "layerwise"
+    first_layer_rate: float = Field(default=0.1, gt=0, le=1)
+
+
+@settings
+class MLflowSettings:
+    """Where MLflow records runs.
+
+    Parameters
+    ----------
+    tracking_uri : str, optional
+        Server or folder; null leaves it to MLflow (``MLFLOW_TRACKING_URI``).
+    experiment : str, default "smartbkg_tf"
+        Name of the experiment.
+    """
+
+    tracking_uri: str | None = None
+    experiment: str = Field(default="smartbkg_tf", min_length=1)
+
+
+@settings
+class CheckpointSettings:
+    """How often the state of a run is saved; after every epoch it always is.
+
+    Parameters
+    ----------
+    seconds : float, optional
+        Time between two checkpoints inside an epoch; null saves none by time.
+    batches : int, optional
+        Batches between two checkpoints inside an epoch; null saves none by count.
+    """
+
+    seconds: float | None = Field(default=300.0, gt=0)
+    batches: int | None = Field(default=None, gt=0)
+
+
+@settings
 class TrainingSettings:
     """How the weights are found.
 
@@ -131,6 +228,9 @@ class TrainingSettings:
     ----------
     epochs : int, default 30
         At most so many passes over the training events.
+    sub_epochs : int, default 1
+        Parts of a pass. Each is treated as an epoch: it ends with validation, a look at the
+        schedule and a row of the history; patiences count them. For very long passes.
     batch_size : int, default 256
         Events in one step.
     seed : int, default 1
@@ -143,11 +243,16 @@ class TrainingSettings:
         Of kernels only; embeddings, biases and normalisation are left alone.
     gradient_clipping : float, optional
         Largest global norm of the gradient; null does not clip.
+    ema : float, optional
+        Momentum of an exponential moving average of the weights; validation and the saved
+        models then use the averages. null takes the weights themselves.
+    loss : LossSettings
+        What is minimised.
     label_smoothing : float, default 0
-        Labels 0 and 1 become s / 2 and 1 - s / 2.
-    class_weights : "balanced", ClassWeights or null
+        Labels 0 and 1 become s / 2 and 1 - s / 2 (cross-entropies).
+    class_weights : "balanced", ClassWeights, dict of str to ClassWeights, or null
         "balanced" gives passing and failing events the same total weight; null leaves
-        them as they are drawn.
+        them as they are drawn; weights for all skims, or by skim (1 for those not named).
     monitor : {"val_loss", "val_auc"}
         What decides about the best epoch, early stopping and the plateau schedule.
     early_stopping : int, optional
@@ -156,6 +261,8 @@ class TrainingSettings:
         The learning rate.
     mixed_precision : {"float16", "bfloat16"} or null
         Arithmetic of hidden layers; weights and output stay float32.
+    steps_per_execution : int, default 1
+        Batches in one call of the compiled step.
     xla : bool, default False
         Compile with XLA. On a CPU it slows the token branch and helps the others.
     device : {"auto", "cpu", "gpu"}
@@ -163,26 +270,42 @@ class TrainingSettings:
     deterministic : bool, default True
         Same seed, same history, on a GPU too (some operations are slower there). Without
         effect together with `xla`, which repeats itself on a CPU anyway.
+    checkpoint : CheckpointSettings
+        How often the state is saved, from which the same command continues.
+    init_from : str, optional
+        Run directory whose network gives the layers before the output (the backbone).
+    fine_tuning : FineTuningSettings
+        What happens to them.
+    mlflow : MLflowSettings, optional
+        Record the run with MLflow; null does not.
     progress : bool, default True
         Show progress inside an epoch.
     """
 
     epochs: int = Field(default=30, gt=0)
+    sub_epochs: int = Field(default=1, gt=0)
     batch_size: int = Field(default=256, gt=0)
     seed: int = Field(default=1, ge=0, lt=2**31)
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1e-4, ge=0)
     gradient_clipping: float | None = Field(default=1.0, gt=0)
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    loss: LossSettings = Field(default_factory=LossSettings)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    class_weights: Literal["balanced"] | ClassWeights | None = None
+    class_weights: Literal["balanced"] | ClassWeights | dict[str, ClassWeights] | None = None
     monitor: Literal["val_loss", "val_auc"] = "val_loss"
     early_stopping: Annotated[int, Field(gt=0)] | None = 6
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
     mixed_precision: Literal["float16", "bfloat16"] | None = None
+    steps_per_execution: int = Field(default=1, gt=0, le=64)
     xla: bool = False
     device: Literal["auto", "cpu", "gpu"] = "auto"
     deterministic: bool = True
+    checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
+    init_from: str | None = Field(default=None, min_length=1)
+    fine_tuning: FineTuningSettings = Field(default_factory=FineTuningSettings)
+    mlflow: MLflowSettings | None = None
     progress: bool = True
 
 

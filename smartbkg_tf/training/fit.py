@@ -10,20 +10,36 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import yaml
 
+from smartbkg_tf.dataset import stream
 from smartbkg_tf.dataset.order import balanced_counts
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.registry import build, model_name
 from smartbkg_tf.runtime.files import whole_file
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.settings.errors import InputError
+from smartbkg_tf.settings.errors import ConfigurationError, InputError, OutputError, UserError
 from smartbkg_tf.settings.training import TrainSettings
-from smartbkg_tf.training.callbacks import FollowEpochs, SaveBest, SaveLast, StopOnNaN
+from smartbkg_tf.training.bad_batch import write_bad_batch
+from smartbkg_tf.training.callbacks import SaveBest, SaveLast
+from smartbkg_tf.training.checkpoints import Checkpoint, Checkpoints
 from smartbkg_tf.training.devices import device_scope
+from smartbkg_tf.training.finetuning import Source, open_source, take_backbone
+from smartbkg_tf.training.loop import DivergenceError, Plan, TrainingLoop
 from smartbkg_tf.training.provenance import code_version, hardware, now, software
 from smartbkg_tf.training.report import EpochReport
-from smartbkg_tf.training.run_folder import make_run_directory, plain_settings, write_yaml
+from smartbkg_tf.training.run_folder import (
+    alone_in,
+    check_run_folder,
+    flat_settings,
+    make_run_directory,
+    note_unfinished,
+    plain_settings,
+    unfinished_run,
+    write_yaml,
+)
+from smartbkg_tf.training.tracking import MLflowLog, require_mlflow
 from smartbkg_tf.training.trimming import trimmed
 from smartbkg_tf.training.weights import (
     SkimWeights,
@@ -36,9 +52,12 @@ from smartbkg_tf.training.weights import (
 #: Fewer passing validation events than this are told about: their AUC decides little.
 _FEW = 100
 
+#: Software whose version may change the last bits.
+_DECIDING = ("tensorflow", "keras", "numpy")
+
 
 def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
-    """Train a network and write the run directory.
+    """Train a network and write the run directory, or continue one that was ended.
 
     Everything that can be wrong with settings and data is found before the folder is made.
     The folder is complete but for predictions and metrics when this returns.
@@ -62,46 +81,115 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
     ConfigurationError
         When the network's class or arguments cannot be used.
     OutputError
-        When the run directory exists and may not be replaced.
+        When the run directory exists and can be neither continued nor replaced.
     UserError
         When training diverges, or a GPU is asked for and there is none.
     """
     begin, started = time.monotonic(), now()
     training = settings.training
+    if training.mlflow is not None:
+        require_mlflow()
+    check_run_folder(settings)
     parts = _parts(settings, dataset)
+    plan = Plan(training.epochs, training.sub_epochs, math.ceil(parts.events / training.batch_size))
+    if plan.parts > plan.batches:
+        raise ConfigurationError(
+            f"training.sub_epochs={plan.parts}: a pass has only {plan.batches} batches",
+            next_step="use fewer sub_epochs, or a smaller training.batch_size",
+        )
+    information = dict(dataset.information)
+    source: Source | None = None
+    if training.init_from is not None:
+        source = open_source(training.init_from, information)
+        information["normalisation"] = source.normalisation
     with device_scope(training) as strategy:
         with strategy.scope():
             network = build(
                 settings.model,
-                dataset.information,
+                information,
                 settings.normalisation,
                 max_particles=settings.data.max_particles,
                 max_tokens=settings.data.max_tokens,
             )
-            steps = math.ceil(parts.events / training.batch_size)
-            network.compile(training, steps_per_epoch=steps)
-        run = make_run_directory(settings, model_name(settings.model))
-        record = _record(settings, dataset, network, parts, started)
-        _describe(run, settings, dataset, network, record)
-        say(
-            f"training {network.name} ({network.inputs}, {network.model.count_params():,} weights) "
-            f"on {parts.events} events an epoch, watching {len(parts.validation)} validation events"
-        )
-        report, best = _train(run, settings, dataset, network, parts)
-    record["result"] = {
-        "epochs": len(report.rows),
-        "best_epoch": best.best_epoch,
-        training.monitor: best.best,
-        "stopped_early": len(report.rows) < training.epochs,
-    }
-    record["timings"] |= {
-        "ended": now(),
-        "training_seconds": round(time.monotonic() - begin, 1),
-        "events_per_second": float(np.median([row["events_per_second"] for row in report.rows])),
-    }
-    write_yaml(run.metadata, record)
+            if source is not None:
+                take_backbone(source, network.model, training.fine_tuning)
+            network.compile(
+                training, steps_per_epoch=plan.batches, retention=parts.retention.tolist()
+            )
+        dataset.check_inputs(network.input_names)
+        dataset.lengths(settings.data.max_particles, settings.data.max_tokens)
+        run, checkpoint = _run_directory(settings, dataset, network)
+        with alone_in(run):
+            if checkpoint is None:
+                record = _record(settings, dataset, network, parts, started)
+                _describe(run, settings, dataset, network, record)
+            else:
+                record = yaml.safe_load(run.metadata.read_text(encoding="utf-8"))
+                record["timings"].setdefault("continued", []).append(started)
+            say(
+                f"training {network.name} ({network.inputs}, {network.model.count_params():,} "
+                f"weights) on {parts.events} events a pass, watching {len(parts.validation)} "
+                "validation events"
+            )
+            report, best = _train(run, settings, dataset, network, parts, plan, checkpoint)
+            rates = [row["events_per_second"] for row in report.rows]
+            record["result"] = {
+                "epochs": len(report.rows),
+                "best_epoch": best.best_epoch,
+                training.monitor: best.best,
+                "stopped_early": len(report.rows) < plan.epochs,
+            }
+            record["timings"] |= {
+                "ended": now(),
+                "training_seconds": round(sum(float(row["seconds"]) for row in report.rows), 1),
+                "command_seconds": round(time.monotonic() - begin, 1),
+                "events_per_second": float(np.median(rates)),
+            }
+            write_yaml(run.metadata, record)
     say(f"best epoch {best.best_epoch} of {len(report.rows)} ({training.monitor} {best.best:.4f})")
     return run
+
+
+def _run_directory(
+    settings: TrainSettings, dataset: Any, network: NNBaseClass
+) -> tuple[RunDirectory, Checkpoint | None]:
+    """Make the folder, or find the unfinished run in it and its newest checkpoint."""
+    run = unfinished_run(settings)
+    if run is None:
+        note_unfinished(settings)
+        return make_run_directory(settings, model_name(settings.model)), None
+    with alone_in(run):
+        checkpoint = Checkpoints(run.checkpoints).newest()
+        if checkpoint is None or not run.metadata.is_file():
+            say(
+                f"{run.path} holds a run that was ended before its first checkpoint: from the start"
+            )
+            return make_run_directory(settings, model_name(settings.model)), None
+        record = yaml.safe_load(run.metadata.read_text(encoding="utf-8"))
+        if record["dataset"]["digest"] != dataset.digest:
+            raise OutputError(
+                "holds an unfinished run on other data (data.path: "
+                f"digest {record['dataset']['digest']} -> {dataset.digest})",
+                where=run.path,
+                next_step="give the same data, choose another run_dir, or remove the folder",
+            )
+        changed = [
+            f"{name} {version} -> {software().get(name, 'missing')}"
+            for name, version in record["software"].items()
+            if name in _DECIDING and version != software().get(name)
+        ]
+        if record["code"] != code_version():
+            changed.append("this package's code")
+        if changed:
+            say(
+                f"warning: changed since {run.path} was begun: {', '.join(changed)}; the result "
+                "may differ from that of a run that was never ended"
+            )
+    say(
+        f"continuing {run.path} in epoch {checkpoint.epoch + 1}"
+        + (f" after {checkpoint.batch} batches" if checkpoint.batch else "")
+    )
+    return run, checkpoint
 
 
 @dataclass(frozen=True)
@@ -117,6 +205,8 @@ class _Parts:
     events: int
     weights: SkimWeights
     validation_weights: SkimWeights
+    #: Natural fraction of passing events of each skim.
+    retention: npt.NDArray[np.float64]
 
 
 def _parts(settings: TrainSettings, dataset: Any) -> _Parts:
@@ -155,7 +245,7 @@ def _parts(settings: TrainSettings, dataset: Any) -> _Parts:
             f"note: only {passing} validation events pass; the choice of the best epoch "
             f"is uncertain (AUC to about +-{0.3 / math.sqrt(passing):.2f})"
         )
-    weights = training_weights(drawn, settings.training.class_weights)
+    weights = training_weights(drawn, settings.training.class_weights, names)
     events = len(train)
     if balance is not None:
         events = sum(balanced_counts(int(every.passing[0]), int(every.failing[0]), balance))
@@ -167,21 +257,19 @@ def _parts(settings: TrainSettings, dataset: Any) -> _Parts:
         events=events,
         weights=weights,
         validation_weights=validation_weights(watched, drawn, weights),
+        retention=every.share,
     )
 
 
 def _train(
-    run: RunDirectory, settings: TrainSettings, dataset: Any, network: NNBaseClass, parts: _Parts
+    run: RunDirectory,
+    settings: TrainSettings,
+    dataset: Any,
+    network: NNBaseClass,
+    parts: _Parts,
+    plan: Plan,
+    checkpoint: Checkpoint | None,
 ) -> tuple[EpochReport, SaveBest]:
-    import tensorflow as tf
-
-    from smartbkg_tf.dataset.stream import (
-        EpochCounter,
-        evaluation_stream,
-        steps_per_epoch,
-        training_stream,
-    )
-
     training = settings.training
     options: dict[str, Any] = {
         "batch_size": training.batch_size,
@@ -190,8 +278,8 @@ def _train(
         "max_tokens": settings.data.max_tokens,
         "length_buckets": settings.data.length_buckets,
     }
-    counter = EpochCounter()
-    stream = training_stream(
+    counter = stream.EpochCounter(parts=True)
+    train = stream.training_stream(
         dataset,
         parts.train,
         seed=training.seed,
@@ -200,49 +288,79 @@ def _train(
         counter=counter,
         **options,
     )
-    # With a counter of ours the stream does not know its length.
-    steps = steps_per_epoch(
-        dataset, parts.train, batch_size=training.batch_size, balance=parts.balance
-    )
-    watched = evaluation_stream(
+    watched = stream.evaluation_stream(
         dataset,
         parts.validation,
         with_weights=True,
         class_weights=parts.validation_weights.table(dataset.label_names),
         **options,
     )
-    stream = stream.apply(tf.data.experimental.assert_cardinality(steps))
     # Buckets are few lengths already; XLA would compile every other one anew.
     if settings.data.length_buckets is None and not training.xla:
-        stream, watched = trimmed(stream), trimmed(watched)
+        train, watched = trimmed(train), trimmed(watched)
     best = SaveBest(run.model, training.monitor, "min" if training.monitor == "val_loss" else "max")
     report = EpochReport(
-        epochs=training.epochs,
+        plan=plan,
         events=parts.events,
         batch_size=training.batch_size,
         best=best,
         history=run.history,
         tensorboard=run.tensorboard,
+        label_names=dataset.label_names,
         progress=training.progress,
     )
-    callbacks = [
-        FollowEpochs(counter),
-        StopOnNaN(f"{run.model} holds the best epoch before, if there was one"),
-        *network.callbacks(training),
-        best,
-        SaveLast(run.last_model),
-        report,
-    ]
+    callbacks = [*network.callbacks(training), best, SaveLast(run.last_model), report]
+    if training.mlflow is not None:
+        parameters = flat_settings(plain_settings(settings))
+        callbacks.append(MLflowLog(training.mlflow, run.path.name, parameters))
+    loop = TrainingLoop(
+        network.model,
+        stream=train,
+        watched=watched,
+        counter=counter,
+        plan=plan,
+        callbacks=callbacks,
+        checkpoints=Checkpoints(run.checkpoints),
+        seconds=training.checkpoint.seconds,
+        batches=training.checkpoint.batches,
+        steps_per_execution=training.steps_per_execution,
+        ema=training.ema is not None,
+    )
     try:
-        network.fit(
-            stream,
-            validation_data=watched,
-            epochs=training.epochs,
-            callbacks=callbacks,
-        )
+        loop.run(checkpoint)
+    except DivergenceError as error:
+        if error.part == "training":
+            options |= {"seed": training.seed, "epoch": error.pass_number}
+            options |= {"balance": parts.balance}
+        events = parts.train if error.part == "training" else parts.validation
+        rows = stream.batch_events(dataset, events, error.batch, **options)
+        write_bad_batch(run.bad_batch, dataset, rows)
+        raise _explained(error, run) from error
     finally:
         report.close()
     return report, best
+
+
+def _explained(error: DivergenceError, run: RunDirectory) -> UserError:
+    name = "loss" if error.part == "training" else "val_loss"
+    kept = [
+        f"{path.name} ({what})"
+        for path, what in (
+            (run.model, "the best epoch before"),
+            (run.last_model, "the last epoch before"),
+            (run.checkpoints, "the last good state"),
+        )
+        if path.exists()
+    ]
+    return UserError(
+        f"training diverged: {name} is {error.loss:.4g} in epoch {error.epoch + 1}; the first "
+        f"batch that gives no number is {error.part} batch {error.batch + 1}, whose events are "
+        f"listed in {run.bad_batch}; kept: {', '.join(kept) or 'nothing, it was the first epoch'}",
+        where=run.path,
+        next_step="lower training.learning_rate, set training.gradient_clipping=1, train in "
+        "float32 (training.mixed_precision=null), or look at these events; then choose another "
+        "run_dir or add overwrite=true",
+    )
 
 
 def _record(
@@ -268,6 +386,7 @@ def _record(
             "weights": int(network.model.count_params()),
             "inputs": list(network.input_names),
         },
+        "init_from": settings.training.init_from,
         "max_particles": settings.data.max_particles or encoding["max_particles"],
         "max_tokens": settings.data.max_tokens or encoding["max_tokens"],
         "seeds": {

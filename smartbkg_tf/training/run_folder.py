@@ -1,23 +1,41 @@
-"""Which folder a run is written to, and that nothing of another run stays in it."""
+"""Which folder a run is written to, whether it goes on with one, and that nothing else stays."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
+import os
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import TypeAdapter
 
-from smartbkg_tf.runtime.files import refuse_existing, whole_file
+from smartbkg_tf.runtime.files import PARTIAL, read_json, refuse_existing, whole_file
+from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.errors import OutputError
 from smartbkg_tf.settings.training import TrainSettings
 
 #: Parent of runs that were given no folder.
 DEFAULT_PARENT = "runs"
+
+#: Settings that change nothing in the weights: a run goes on whatever they are. What the data
+#: are is compared by their digest.
+WITHOUT_EFFECT = (
+    "debug",
+    "overwrite",
+    "run_dir",
+    "data.path",
+    "data.demo.cache",
+    "data.demo.workers",
+    "training.checkpoint",
+    "training.mlflow",
+    "training.progress",
+)
 
 
 def with_sweep_folder(settings: TrainSettings) -> TrainSettings:
@@ -41,8 +59,155 @@ def with_sweep_folder(settings: TrainSettings) -> TrainSettings:
     return dataclasses.replace(settings, run_dir=str(HydraConfig.get().runtime.output_dir))
 
 
+def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Name the settings that differ between two configurations and matter.
+
+    Parameters
+    ----------
+    old, new : mapping
+        Nested plain values.
+
+    Returns
+    -------
+    list of str
+        ``key.path: old -> new``, without those of `WITHOUT_EFFECT`.
+    """
+    before, after = flat_settings(old), flat_settings(new)
+    return [
+        f"{key}: {before.get(key, 'not there')} -> {after.get(key, 'not there')}"
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key, _MISSING) != after.get(key, _MISSING)
+        and not any(key == name or key.startswith(f"{name}.") for name in WITHOUT_EFFECT)
+    ]
+
+
+_MISSING = object()
+
+
+def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Write nested settings as one level.
+
+    Parameters
+    ----------
+    values : mapping
+        Nested plain values.
+    prefix : str
+        In front of every key.
+
+    Returns
+    -------
+    dict of str to object
+        By ``key.path``.
+    """
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            result |= flat_settings(value, f"{prefix}{key}.")
+        else:
+            result[f"{prefix}{key}"] = value
+    return result
+
+
+def unfinished_run(settings: TrainSettings) -> RunDirectory | None:
+    """Find the run that these settings go on with, or refuse the folder; before any work.
+
+    A run is unfinished when its folder holds ``config.yaml`` and no ``done.json``. It is
+    continued when its configuration is the same; ``overwrite=true`` with the same
+    configuration continues it too (it is the same command), and replaces a finished run or
+    one of another configuration.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+        With ``run_dir`` and ``overwrite``.
+
+    Returns
+    -------
+    RunDirectory or None
+        None: the folder is free, or may be replaced.
+
+    Raises
+    ------
+    OutputError
+        When the folder holds a finished run, a run of another configuration (the keys are
+        named), or something else, and ``overwrite`` is false.
+    """
+    if settings.run_dir is None:
+        return None
+    run = RunDirectory(Path(settings.run_dir))
+    if not run.config.is_file() or run.done.exists():
+        if _only_pieces(run.path):
+            return None
+        if run.done.exists() and not settings.overwrite:
+            raise OutputError(
+                "holds a finished run, which is not overwritten",
+                where=run.path,
+                next_step="choose another run_dir or add overwrite=true",
+            )
+        refuse_existing(run.path, overwrite=settings.overwrite)
+        return None
+    try:
+        old = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        old = None
+    if isinstance(old, Mapping):
+        changed = changed_keys(old, plain_settings(settings))
+        if not changed:
+            return run
+        reason = "holds an unfinished run of another configuration (" + "; ".join(changed) + ")"
+    else:
+        reason = "holds an unfinished run whose config.yaml cannot be read"
+    if settings.overwrite:
+        return None
+    raise OutputError(
+        reason,
+        where=run.path,
+        next_step="give the same settings to continue it, choose another run_dir, or replace it "
+        "with overwrite=true",
+    )
+
+
+def finished_job(settings: TrainSettings) -> float | None:
+    """Find the result of a job of a sweep that is finished already.
+
+    A sweep that was ended and is started again by the same command does only what is left.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+        Of the job.
+
+    Returns
+    -------
+    float or None
+        AUC of the finished run of the same settings; None outside a sweep, and when there is
+        none.
+    """
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+    if not in_sweep or settings.overwrite or settings.run_dir is None:
+        return None
+    run = RunDirectory(Path(settings.run_dir))
+    if not run.done.is_file() or not run.config.is_file():
+        return None
+    old = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+    if changed_keys(old, plain_settings(settings)):
+        return None
+    say(f"{run.path} is finished already")
+    return float(read_json(run.done)["auc"])
+
+
+def _only_pieces(path: Path) -> bool:
+    """Whether a folder holds nothing but files that a killed process left half written."""
+    if not path.is_dir():
+        return False
+    return all(PARTIAL in item.name for item in path.iterdir())
+
+
 def check_run_folder(settings: TrainSettings) -> None:
-    """Refuse a folder that holds something, before any work.
+    """Refuse a folder that can neither be used nor continued, before any work.
 
     Parameters
     ----------
@@ -52,10 +217,70 @@ def check_run_folder(settings: TrainSettings) -> None:
     Raises
     ------
     OutputError
-        When the folder holds something and ``overwrite`` is false.
+        As `unfinished_run`.
     """
-    if settings.run_dir is not None:
-        refuse_existing(settings.run_dir, overwrite=settings.overwrite)
+    unfinished_run(settings)
+
+
+@contextlib.contextmanager
+def alone_in(run: RunDirectory) -> Iterator[None]:
+    """Let one process at a time work on a run; the lock ends with its process.
+
+    Parameters
+    ----------
+    run : RunDirectory
+        An existing folder.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    OutputError
+        When another process trains in this folder.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Not a POSIX system.
+        yield
+        return
+    descriptor = os.open(run.path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(
+                "another process is training in this folder",
+                where=run.path,
+                next_step="wait for it, or choose another run_dir",
+            ) from error
+        except OSError:
+            pass  # A file system without locks.
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def note_unfinished(settings: TrainSettings) -> None:
+    """Tell about unfinished runs of the same settings in the default folder.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+        Without ``run_dir``, which gives every run a folder of its own.
+    """
+    parent = Path(DEFAULT_PARENT)
+    if settings.run_dir is not None or not parent.is_dir():
+        return
+    for path in sorted(parent.iterdir()):
+        if (path / "config.yaml").is_file():
+            with contextlib.suppress(OutputError):
+                if unfinished_run(dataclasses.replace(settings, run_dir=str(path))) is not None:
+                    say(
+                        f"note: {path} is an unfinished run of these settings; run_dir={path} "
+                        "continues it"
+                    )
 
 
 def make_run_directory(settings: TrainSettings, name: str) -> RunDirectory:
@@ -71,9 +296,10 @@ def make_run_directory(settings: TrainSettings, name: str) -> RunDirectory:
     Returns
     -------
     RunDirectory
-        An existing folder without files of another run. Without ``run_dir`` its name,
-        ``runs/<date>_<time>_<model>-<inputs>``, is new even if several runs start in the
-        same second.
+        An existing folder without files of another run; an unfinished one of the same
+        settings is cleared too (`unfinished_run` tells that it is one). Without
+        ``run_dir`` its name, ``runs/<date>_<time>_<model>-<inputs>``, is new even if
+        several runs start in the same second.
 
     Raises
     ------
@@ -83,7 +309,8 @@ def make_run_directory(settings: TrainSettings, name: str) -> RunDirectory:
     try:
         if settings.run_dir is not None:
             run = RunDirectory(Path(settings.run_dir))
-            refuse_existing(run.path, overwrite=settings.overwrite)
+            if unfinished_run(settings) is None and not _only_pieces(run.path):
+                refuse_existing(run.path, overwrite=settings.overwrite)
             run.path.mkdir(parents=True, exist_ok=True)
             _clear(run)
             return run
@@ -112,6 +339,9 @@ def make_run_directory(settings: TrainSettings, name: str) -> RunDirectory:
 
 def _clear(run: RunDirectory) -> None:
     """Remove the files of an earlier run; other files of the folder stay."""
+    for piece in run.path.iterdir():
+        if PARTIAL in piece.name and piece.is_file():
+            piece.unlink()
     for name, value in vars(RunDirectory).items():
         if not isinstance(value, property):
             continue

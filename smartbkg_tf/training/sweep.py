@@ -9,14 +9,41 @@ from typing import Any
 
 import yaml
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from smartbkg_tf.runtime.files import read_json, whole_file
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.errors import UserError
 
+#: Longest name of a run's folder in a sweep, behind its number; file systems allow 255.
+_LONGEST = 200
+
 _COLUMNS = ("run", "model", "inputs", "seed", "epochs", "auc", "auc_error", "seconds", "state")
+
+
+def folder_name(overrides: Any) -> str:
+    """Make a folder's name of the overrides of a job.
+
+    Parameters
+    ----------
+    overrides : object
+        Hydra's ``override_dirname``: ``key=value`` with commas between.
+
+    Returns
+    -------
+    str
+        Without path separators, and shortened; the number in front of it keeps it unique.
+    """
+    text = str(overrides).replace("/", "_").replace("\\", "_")
+    encoded = text.encode()
+    if len(encoded) <= _LONGEST:
+        return text
+    return encoded[: _LONGEST - 3].decode(errors="ignore") + "..."
+
+
+# Hydra imports this module for the callback, in the processes of other launchers too.
+OmegaConf.register_new_resolver("smartbkg_tf.folder_name", folder_name, replace=True)
 
 
 class SweepTable(Callback):

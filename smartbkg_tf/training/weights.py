@@ -10,14 +10,14 @@ estimate the same quantity. The AUC of a skim does not depend on such weights.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.dataset.order import balanced_counts
-from smartbkg_tf.settings.errors import InputError, Problems
+from smartbkg_tf.settings.errors import ConfigurationError, InputError, Problems, did_you_mean
 from smartbkg_tf.settings.training import ClassWeights
 
 
@@ -61,8 +61,8 @@ def count_labels(labels: npt.NDArray[np.int8], balance: float | None = None) -> 
     drawn = np.ones(len(labels))
     if balance is not None:
         first = labels[:, 0]
-        passing, failing = np.count_nonzero(first == 1), np.count_nonzero(first == 0)
-        kept = balanced_counts(int(passing), int(failing), balance)
+        passing, failing = int((first == 1).sum()), int((first == 0).sum())
+        kept = balanced_counts(passing, failing, balance)
         drawn = np.where(first == 1, kept[0] / max(passing, 1), kept[1] / max(failing, 1))
         # Without a label of the first skim an event belongs to neither class.
         drawn[first < 0] = 0.0
@@ -104,7 +104,7 @@ def require_both_classes(
                 f"({passing} passing, {failing} failing)"
             )
     problems.raise_if_any(
-        "a network cannot learn from one class",
+        "every part of the data needs passing and failing events",
         kind=InputError,
         where=where,
         next_step="use more events, check the labels that were given to produce, "
@@ -144,26 +144,48 @@ class SkimWeights:
         return dict(zip(label_names, pairs, strict=True))
 
 
-def training_weights(counts: LabelCounts, class_weights: str | ClassWeights | None) -> SkimWeights:
+def training_weights(
+    counts: LabelCounts,
+    class_weights: str | ClassWeights | Mapping[str, ClassWeights] | None,
+    label_names: Sequence[str] = (),
+) -> SkimWeights:
     """Weights of training events.
 
     Parameters
     ----------
     counts : LabelCounts
         Of training events, as drawn.
-    class_weights : "balanced", ClassWeights or None
-        The setting. "balanced" keeps the mean weight 1.
+    class_weights : "balanced", ClassWeights, mapping of str to ClassWeights, or None
+        The setting. "balanced" keeps the mean weight 1; a mapping gives those of some skims,
+        and 1 to the others.
+    label_names : sequence of str
+        The skims, for a mapping.
 
     Returns
     -------
     SkimWeights
         By skim and label.
+
+    Raises
+    ------
+    ConfigurationError
+        When a skim is not known.
     """
     ones = np.ones_like(counts.passing)
     if class_weights is None:
         passing, failing = ones, ones
     elif isinstance(class_weights, ClassWeights):
         passing, failing = ones * class_weights.passing, ones * class_weights.failing
+    elif isinstance(class_weights, Mapping):
+        passing, failing = ones.copy(), ones.copy()
+        for name, pair in class_weights.items():
+            if name not in label_names:
+                raise ConfigurationError(
+                    f"training.class_weights.{name}: there is no such skim; "
+                    f"{did_you_mean(name, label_names)}"
+                )
+            place = list(label_names).index(name)
+            passing[place], failing[place] = pair.passing, pair.failing
     else:
         passing, failing = 0.5 / counts.share, 0.5 / (1.0 - counts.share)
     return SkimWeights(passing.astype(np.float32), failing.astype(np.float32))

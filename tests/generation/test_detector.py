@@ -197,6 +197,8 @@ def test_clusters_of_charged_particles(quiet):
         ((50, 0, 0), (0, 0, 3), (50, 0, 196)),
         ((50, 0, 0), (0, 0, -3), (50, 0, -102)),
         ((0, 75, 0), (1, 0, 0), (100, 75, 0)),
+        ((0, 130, 10), (0, 1, 0), (0, 130, 10)),  # born in the crystals of the barrel ...
+        ((20, 0, 200), (0, 1, 1), (20, 0, 200)),  # ... and of the forward end cap
     ],
 )
 def test_photons_hit_the_calorimeter_where_geometry_says(place, momentum, expected):

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from smartbkg_tf.events.readers import iterate_events
@@ -19,6 +20,7 @@ from smartbkg_tf.generation import production
 from smartbkg_tf.generation.manifest import retention, retention_table
 from smartbkg_tf.generation.production import produce
 from smartbkg_tf.runtime.command import compose_settings
+from smartbkg_tf.runtime.files import sha256
 from smartbkg_tf.settings.errors import InputError, OutputError, UserError
 from smartbkg_tf.settings.generation import ProduceSettings
 
@@ -37,6 +39,12 @@ def chosen(output, *overrides):
 def read(path):
     ((_, table),) = list(iterate_events([path]))
     return table
+
+
+def hashes(folder):
+    """Hash every file of an output folder but the record, which tells when and how."""
+    files = [p for p in folder.rglob("*") if p.is_file() and p.name != "production.json"]
+    return {str(p.relative_to(folder)): sha256(p) for p in files}
 
 
 def same(a, b):
@@ -94,9 +102,36 @@ def test_files_keys_labels_and_record(one_worker):
 
 def test_two_workers_make_the_same_tables(one_worker, tmp_path):
     two = produce(chosen(tmp_path / "two", "event_type=[charged,mixed]", "workers=2"))
-    for a, b in zip(one_worker[1], two, strict=True):
-        assert a.name == b.name
-        same(read(a), read(b))
+    assert [f.name for f in two] == [f.name for f in one_worker[1]]
+    one = hashes(one_worker[0])
+    assert len(one) == 13  # six tables, their observables, and these joined
+    assert hashes(tmp_path / "two") == one
+
+
+def test_observables_are_written_by_event_key(one_worker):
+    folder, files = one_worker
+    parts = [pd.read_parquet(folder / "observables" / f"{file.stem}.parquet") for file in files]
+    joined = pd.read_parquet(folder / "observables" / "all.parquet")
+    pd.testing.assert_frame_equal(joined, pd.concat(parts, ignore_index=True))
+    for file, part in zip(files, parts, strict=True):
+        table = read(file)
+        expected = {**table.keys, **table.observables}
+        assert set(part.columns) == {*expected, "event_type"}
+        assert set(part["event_type"]) == {file.name.split("_")[0]}
+        for name, values in expected.items():
+            np.testing.assert_array_equal(part[name].to_numpy(), values, err_msg=name)
+    assert {"Mbc_fei_hadronic_b0", "deltaE_fei_hadronic_b0", "R2", "thrust", "nTracks"} <= set(
+        joined
+    )
+
+
+def test_observables_that_are_lost_are_made_again(copy):
+    lost, joined = (copy / "observables" / f"{n}.parquet" for n in ("mixed_00001", "all"))
+    before = hashes(copy)
+    lost.unlink()
+    joined.unlink()
+    produce(chosen(copy, "event_type=[mixed,charged]"))
+    assert hashes(copy) == before
 
 
 def test_a_second_run_makes_nothing_new(copy, capsys):
@@ -113,11 +148,19 @@ def test_missing_damaged_and_half_written_tables_are_redone(copy, one_worker):
         stream.truncate(1000)
     left_over = copy / ".mixed_00001.partial-0123abcd.h5"
     left_over.write_bytes(b"half")
+    old_record, new_record = (
+        copy / f".production.partial-{n}.json" for n in ("01234567", "89abcdef")
+    )
+    for record in (old_record, new_record):
+        record.write_text("{")
+    os.utime(old_record, (1, 1))
     files = produce(chosen(copy, "event_type=[mixed,charged]"))
     after = made(copy)
     changed = {name for name in after if after[name] != before[name]}
     assert changed == {"mixed_00001.h5", "charged_00000.h5"}
     assert not left_over.exists()
+    assert not old_record.exists()
+    assert new_record.exists()  # perhaps another run writes it just now
     for a, b in zip(one_worker[1], files, strict=True):
         same(read(a), read(b))
 
@@ -136,7 +179,7 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch, one_worker):
     monkeypatch.setattr(production, "run_task", dying)
     with pytest.raises(KeyboardInterrupt):
         produce(chosen(folder))
-    assert sorted(p.name for p in folder.iterdir()) == ["mixed_00000.h5", "production.json"]
+    assert sorted(hashes(folder)) == ["mixed_00000.h5", "observables/mixed_00000.parquet"]
     monkeypatch.setattr(production, "run_task", lambda t, d: calls.append(t.name) or real(t, d))
     files = produce(chosen(folder))
     assert calls == [f"mixed_0000{i}.h5" for i in (0, 1, 1, 2)]
@@ -261,7 +304,7 @@ def test_a_killed_process_loses_nothing(tmp_path, killer, capsys):
     assert "a process died" in capsys.readouterr().out
     assert [len(read(f)) for f in files] == [10] * 3
     assert sorted(p.name for p in (tmp_path / "tables").iterdir()) == sorted(
-        [*(f.name for f in files), "production.json"]
+        [*(f.name for f in files), "observables", "production.json"]
     )
 
 
@@ -271,8 +314,8 @@ def test_workers_of_a_killed_run_end_and_the_next_run_goes_on(tmp_path):
         sys.executable,
         "-m",
         "smartbkg_tf.produce",
-        "n_events=6000",
-        "chunk_size=300",
+        "n_events=3000",
+        "chunk_size=250",
         "workers=2",
         "output=tables",
     ]
@@ -297,10 +340,10 @@ def test_workers_of_a_killed_run_end_and_the_next_run_goes_on(tmp_path):
     assert _alive(run.pid) == []
     done = made(tmp_path / "tables")
     recorded = json.loads(record.read_text())["chunks"]
-    assert 0 < len(recorded) < 20
+    assert 0 < len(recorded) < 12
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     after = made(tmp_path / "tables")
-    assert len(after) == 20
+    assert len(after) == 12
     assert {name for name in recorded if after[name] != done[name]} == set()
     assert not list((tmp_path / "tables").glob(".*"))
 
@@ -342,7 +385,11 @@ def test_retention_has_the_binomial_error():
         "retention": 0.04,
         "error": pytest.approx(np.sqrt(0.04 * 0.96 / 400)),
     }
-    assert "4.00 +- 0.98 %" in retention_table(values)
+    assert retention_table(values).splitlines() == [
+        "retention, %            mixed        taupair",
+        "(events)                  400             50",
+        "a                4.00 +- 0.98        < 6.000",
+    ]
 
 
 # --- mDST ------------------------------------------------------------------------------
@@ -376,55 +423,6 @@ def test_mdst_labels_come_from_the_list_of_passing_events(tmp_path):
     assert set(read(file).labels) == {"fei_hadronic_b0"}
     with pytest.raises(UserError, match=r"stands for one skim.*\n.*source.skim_name"):
         produce(from_mdst(tmp_path / "c", flags, "skim=all"))
-
-
-@needs_mdst
-def test_a_changed_list_of_passing_events_makes_new_labels(tmp_path):
-    keys = np.array([[0, 0, number, 0] for number in (1, 2, 3)])
-    flags = [f"skim_files={tmp_path}/pass.npy"]
-    for chosen_keys in (keys, keys[:2]):
-        np.save(tmp_path / "pass.npy", chosen_keys)
-        (file,) = produce(from_mdst(tmp_path / "tables", *flags))
-        assert read(file).labels["fei_hadronic_b0"].sum() == len(chosen_keys)
-
-
-@needs_mdst
-def test_mdst_in_parts(tmp_path):
-    files = produce(from_mdst(tmp_path / "tables", "source.chunk_events=4"))
-    assert [f.name for f in files] == [
-        f"mdst-v06-00-00{part}.h5" for part in ("", "_00001", "_00002")
-    ]
-    assert [len(read(f)) for f in files] == [4, 4, 2]
-
-
-@needs_mdst
-def test_passing_events_without_parent_are_an_error_unless_allowed(tmp_path):
-    np.save(tmp_path / "pass.npy", np.array([[0, 0, 1, 0], [9, 9, 9, 9]]))
-    flags = f"skim_files={tmp_path}/pass.npy"
-    with pytest.raises(InputError, match="1 of 2 passing events stand in none"):
-        produce(from_mdst(tmp_path / "tables", flags))
-    assert not (tmp_path / "tables").exists()
-    produce(from_mdst(tmp_path / "tables", flags, "source.allow_unmatched=true"))
-
-
-@needs_mdst
-def test_bad_files_are_all_named_before_any_work_or_left_out(tmp_path, capsys):
-    for name in ("first.root", "second.root"):
-        (tmp_path / name).write_bytes(b"no ROOT file at all")
-    shutil.copy(MDST, tmp_path / "third.root")
-    files = f"input={tmp_path}/*.root"
-    with pytest.raises(InputError, match="2 problems") as caught:
-        produce(from_mdst(tmp_path / "tables", files))
-    assert "first.root" in str(caught.value)
-    assert "second.root" in str(caught.value)
-    assert not (tmp_path / "tables").exists()
-    made_files = produce(from_mdst(tmp_path / "tables", files, "source.on_bad_file=skip"))
-    assert [f.name for f in made_files] == ["third.h5"]
-    assert "left out" in capsys.readouterr().out
-    os.utime(tmp_path / "third.root", ns=(1, 1))
-    before = made(tmp_path / "tables")
-    produce(from_mdst(tmp_path / "tables", files, "source.on_bad_file=skip"))
-    assert made(tmp_path / "tables") != before  # another input, another table
 
 
 @needs_mdst

@@ -13,6 +13,7 @@ from smartbkg_tf.generation.pythia import Failures, PythiaEngine
 from smartbkg_tf.generation.record import read_batch
 from smartbkg_tf.settings.errors import UserError
 from smartbkg_tf.settings.generation import EVENT_TYPE_NAMES, BeamSettings, PythiaSource
+from tests.generation.conftest import N_MIXED
 
 B_LIFETIME_MM = 0.4587  # c tau of the B0 in Pythia's table
 
@@ -170,26 +171,53 @@ def test_long_lived_particles_decay_as_at_belle_ii(mixed):
         assert np.mean(n[pdg == code] > 0) > 0.97, code
 
 
-def test_particle_numbers_and_spreads_are_near_the_published_sample(mixed):
-    """Means and spreads of the original's Belle II sample (issue 3, point 2)."""
-    published = {
-        "energy": (1.263, 2.006),
-        "prodTime": (0.0589, 0.727),
-        "x": (0.044, 5.88),
-        "y": (-0.003, 5.90),
-        "z": (0.374, 7.29),
-        "px": (0.0525, 0.430),
-        "py": (0.000, 0.422),
-        "pz": (0.345, 0.684),
-    }
-    print(f"\n{'':>9} {'mean':>9} {'published':>9} {'spread':>9} {'published':>9}")
-    for name, (mean, spread) in published.items():
+#: Means and spreads of the original's Belle II sample (issue 3, point 2): GeV, ns, cm.
+PUBLISHED = {
+    "energy": (1.263, 2.006),
+    "prodTime": (0.0589, 0.727),
+    "x": (0.044, 5.88),
+    "y": (-0.003, 5.90),
+    "z": (0.374, 7.29),
+    "px": (0.0525, 0.430),
+    "py": (0.000, 0.422),
+    "pz": (0.345, 0.684),
+}
+
+
+def test_closeness_to_the_published_sample(mixed):
+    """Prints ours beside theirs (pytest -s); docs/production.md has the table of more events.
+
+    The errors come from ten parts of the sample: the few K_L that decay make the spreads of
+    vertices and times fluctuate.
+    """
+    print(f"\n{'':>9}{'mean':>19}{'published':>11}{'spread':>19}{'published':>11}{'ratio':>7}")
+    for name, (mean, spread) in PUBLISHED.items():
         values = mixed.particles[name]
-        print(f"{name:>9} {values.mean():9.4f} {mean:9.4f} {values.std():9.4f} {spread:9.4f}")
-        # Vertices and times hang on the few K_L that decay: 40 % is what they fluctuate by.
-        tolerance = 0.4 if name in ("prodTime", "x", "y", "z") else 0.1
-        assert values.std() == pytest.approx(spread, rel=tolerance), name
-    assert np.diff(mixed.offsets).mean() == pytest.approx(41.0, abs=1.5)
+        parts = [mixed.take(rows).particles[name] for rows in np.array_split(range(N_MIXED), 10)]
+        errors = [np.std([f(p) for p in parts]) / 3 for f in (np.mean, np.std)]
+        print(
+            f"{name:>9}{values.mean():9.4f} +-{errors[0]:7.4f}{mean:11.4f}"
+            f"{values.std():9.4f} +-{errors[1]:7.4f}{spread:11.4f}{values.std() / spread:7.2f}"
+        )
+        # The issue's limit for a difference without explanation, beside the fluctuation.
+        assert abs(values.std() / spread - 1) < 0.2 + 2 * errors[1] / spread, name
+        scale = max(abs(mean), 0.02 * spread)
+        assert abs(values.mean() - mean) < 0.2 * scale + 4 * errors[0], name
+    assert np.diff(mixed.offsets).mean() == pytest.approx(41.3, abs=0.6)
+
+
+def test_without_k_long_decays_vertices_and_times_are_too_narrow(mixed):
+    """The reason of the default of ``k_long``: 0.9 cm and 0.07 ns are left."""
+    parent = parents(mixed)
+    below = mixed.particles["motherPDG"] == 130
+    while True:
+        more = below | ((parent >= 0) & below[np.maximum(parent, 0)])
+        if np.array_equal(more, below):
+            break
+        below = more
+    assert 0.005 < below.mean() < 0.015
+    for name in ("prodTime", "x", "y", "z"):
+        assert mixed.particles[name][~below].std() < 0.25 * PUBLISHED[name][1]
 
 
 def test_hardly_any_event_fails(mixed_failures, mixed):

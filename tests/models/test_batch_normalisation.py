@@ -32,8 +32,8 @@ def test_training_uses_the_moments_of_what_is_there() -> None:
 
 @pytest.mark.parametrize("with_mask", [True, False])
 def test_equals_keras_values_averages_and_gradients(with_mask: bool) -> None:
-    x, mask = batch(channels=4)
-    mask = mask if with_mask else None
+    x, every = batch(channels=4)
+    mask = every if with_mask else None
     ours = MaskedBatchNormalization(momentum=0.9)
     theirs = keras.layers.BatchNormalization(momentum=0.9)
     target = np.random.default_rng(0).normal(size=x.shape).astype(np.float32)

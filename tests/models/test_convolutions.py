@@ -59,10 +59,8 @@ def by_hand(
     width = len(kernel)
     left = (width - 1) // 2
     padded = np.pad(x.astype(np.float64), [(left, width - 1 - left), (0, 0)])
-    return (
-        np.stack([np.einsum("kc,kco->o", padded[i : i + width], kernel) for i in range(len(x))])
-        + bias
-    )
+    rows = [np.einsum("kc,kco->o", padded[i : i + width], kernel) for i in range(len(x))]
+    return np.asarray(np.stack(rows) + bias, dtype=np.float64)
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 9])

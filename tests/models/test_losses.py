@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score
 
-from smartbkg_tf.models.losses import SkimAUC, SkimCrossentropy
+from smartbkg_tf.filtering.costs import CostModel
+from smartbkg_tf.models.losses import (
+    SkimAUC,
+    SkimCrossentropy,
+    SkimFocal,
+    SkimSpeedup,
+    make_loss,
+)
+from smartbkg_tf.settings.base import validate
+from smartbkg_tf.settings.training import TrainingSettings
 
 
 def sample(n: int = 500, skims: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -101,7 +113,7 @@ def test_ties_count_half(values: list[int], seed: int) -> None:
     metric.update_state(labels[:, None].astype(np.float32), np.array(values, np.float32)[:, None])
     # Integers from -8 to 8 fall into bins of their own (the outermost ones share the last).
     logits = np.clip(values, -8, 8)
-    binned = np.floor(4096 / (1 + np.exp(-logits.astype(np.float32))))
+    binned = np.floor(16384 / (1 + np.exp(-logits.astype(np.float32))))
     expected = roc_auc_score(labels, binned)
     assert float(metric.result()) == pytest.approx(expected, abs=1e-6)
 
@@ -116,5 +128,121 @@ def test_reset_forgets() -> None:
 
 
 def test_config_round_trip() -> None:
-    for thing in (SkimCrossentropy(0.1), SkimAUC(3, skim=1, bins=128)):
+    for thing in (
+        SkimCrossentropy(0.1),
+        SkimAUC(3, skim=1, bins=128),
+        SkimFocal(1.5, 0.1),
+        SkimSpeedup([0.1, 0.2], 0.02, 0.003, 50.0),
+    ):
         assert type(thing).from_config(thing.get_config()).get_config() == thing.get_config()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_focal_by_the_formula_of_its_paper(gamma: float) -> None:
+    labels, logits = sample()
+    labels[3, 1] = -1
+    p = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    p_true = np.where(labels == 1, p, 1 - p)
+    expected = np.where(labels < 0, 0.0, -((1 - p_true) ** gamma) * np.log(p_true))
+    got = np.asarray(SkimFocal(gamma).call(labels, logits))
+    np.testing.assert_allclose(got, expected, rtol=2e-4, atol=1e-5)
+    if gamma == 0:
+        np.testing.assert_array_equal(got, np.asarray(SkimCrossentropy().call(labels, logits)))
+
+
+def test_gradients_of_the_focal_loss_stay_finite() -> None:
+    logits = tf.constant([[80.0], [-80.0], [0.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        value = SkimFocal(0.5)(np.array([[1.0], [0.0], [1.0]], np.float32), logits)
+    assert np.isfinite(tape.gradient(value, logits)).all()
+
+
+def test_speedup_is_that_of_the_filter_on_a_natural_mixture() -> None:
+    random = np.random.default_rng(3)
+    labels = (random.random((4000, 1)) < 0.07).astype(np.float32)
+    logits = (2 * labels - 1.5 + random.normal(size=labels.shape)).astype(np.float32)
+    p = 0.05 + 0.95 / (1 + np.exp(-logits.astype(np.float64)))
+    speedup = CostModel(0.01, 0.001).speedup(p.mean(), (1 / p[labels == 1]).mean())
+    loss = SkimSpeedup([labels.mean()])
+    assert float(loss(labels, logits)) == pytest.approx(1 / speedup, rel=1e-4)
+    # Balanced draws, weights of classes and unknown labels do not change it.
+    chosen = np.concatenate([np.flatnonzero(labels)] * 5 + [np.flatnonzero(labels == 0)])
+    weight = np.where(labels == 1, 3.0, 0.2).astype(np.float32)
+    more = np.append(weight[chosen][:, 0], np.zeros(9, np.float32))
+    got = loss(
+        np.append(labels[chosen], np.zeros((9, 1), np.float32), axis=0),
+        np.append(logits[chosen], np.full((9, 1), 4, np.float32), axis=0),
+        sample_weight=more,
+    )
+    assert float(got) == pytest.approx(1 / speedup, rel=1e-4)
+
+
+def test_keeping_everything_costs_what_no_filter_costs_and_the_network() -> None:
+    labels, logits = sample()
+    got = float(SkimSpeedup([0.3, 0.1])(labels, np.full_like(logits, 50)))
+    assert got == pytest.approx((0.01 + 0.001 + 1) / 1.01, rel=1e-6)
+
+
+def test_a_skim_of_one_class_does_not_contribute() -> None:
+    labels, logits = sample()
+    alone = float(SkimSpeedup([0.3])(labels[:, :1], logits[:, :1]))
+    for other in (0, 1, -1):
+        labels[:, 1] = other
+        assert float(SkimSpeedup([0.3, 0.1])(labels, logits)) == pytest.approx(alone, rel=1e-6)
+    labels[:, 0] = 0
+    assert float(SkimSpeedup([0.3, 0.1])(labels, logits)) == 0
+
+
+def test_the_speedup_loss_finds_the_square_root_of_the_posterior() -> None:
+    """The best probabilities of two kinds of events are as the roots of their purities."""
+    # Kind A: 4 of 1000 pass; kind B: 64 of 1000. Nothing else is known about an event.
+    kind = np.repeat([0, 1], 1000)
+    labels = np.zeros((2000, 1), np.float32)
+    labels[:4] = labels[1000:1064] = 1
+    loss = SkimSpeedup([labels.mean()], generation=0.05, network=0.05, maximum_weight=1000.0)
+    logits = tf.Variable([-1.0, -1.0])
+    optimizer = keras.optimizers.Adam(0.05)
+
+    @tf.function
+    def step() -> None:
+        with tf.GradientTape() as tape:
+            value = loss(labels, tf.gather(logits, kind)[:, None])
+        optimizer.apply([tape.gradient(value, logits)], [logits])
+
+    optimizer.build([logits])
+    for _ in range(600):
+        step()
+    a, b = 1 / (1 + np.exp(-logits.numpy()))
+    # B is kept whole (p = 1 is its limit); A so that its derivative vanishes, by scipy.
+    q = np.array([0.004, 0.064])
+
+    def cost(p: np.ndarray) -> float:
+        return float((0.1 + p.mean()) * (q / p).mean())
+
+    best = minimize(cost, [0.3, 0.9], bounds=[(1e-3, 1.0)] * 2).x
+    assert a == pytest.approx(best[0], rel=0.02)
+    assert b == pytest.approx(best[1], rel=0.02)
+    assert best[1] == 1.0
+    assert 0.2 < best[0] < 0.3
+
+
+def test_losses_of_the_settings() -> None:
+    def made(skims: int = 1, found: list[float] | None = None, **loss: object) -> object:
+        settings = validate(TrainingSettings, {"loss": loss, "label_smoothing": 0.1})
+        return make_loss(settings, skims, found)
+
+    assert isinstance(made(), SkimCrossentropy)
+    focal = made(name="focal", gamma=3.0)
+    assert isinstance(focal, SkimFocal)
+    assert (focal.gamma, focal.label_smoothing) == (3.0, 0.1)
+    times = {"generation": 10, "network": 5, "simulation": 2000}
+    speedup = made(2, [0.1, 0.2], name="speedup", times=times)
+    assert isinstance(speedup, SkimSpeedup)
+    assert (speedup.generation, speedup.network) == (0.005, 0.0025)
+    assert speedup.retention == [0.1, 0.2]
+    given = made(2, [0.1, 0.2], name="speedup", retention=0.03)
+    assert isinstance(given, SkimSpeedup)
+    assert given.retention == [0.03, 0.03]
+    with pytest.raises(ValueError, match="retention"):
+        made(name="speedup")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from smartbkg_tf.models.optimisation import make_optimizer, watching_callbacks
+from smartbkg_tf.models.optimisation import layer_rates, make_optimizer, watching_callbacks
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.errors import ConfigurationError
 from smartbkg_tf.settings.training import TrainingSettings
@@ -79,3 +79,62 @@ def test_nothing_watches_when_nothing_is_asked_for() -> None:
 def test_training_quantities_cannot_be_watched(key: str) -> None:
     with pytest.raises(ConfigurationError, match="no choice"):
         training(monitor=key)
+
+
+def test_averages_of_weights_when_asked_for() -> None:
+    for name in ("adamw", "adam", "sgd"):
+        optimizer = make_optimizer(training(optimizer=name, ema=0.9))
+        assert optimizer.use_ema
+        assert optimizer.ema_momentum == 0.9
+        assert not make_optimizer(training(optimizer=name)).use_ema
+
+
+def three_layers() -> Any:
+    inputs = keras.Input((2,))
+    x = keras.layers.Dense(3, name="first")(inputs)
+    x = keras.layers.Activation("tanh")(x)
+    x = keras.layers.Dense(3, name="second")(x)
+    return keras.Model(inputs, keras.layers.Dense(1, name="y_output")(x))
+
+
+def test_rates_rise_towards_the_output() -> None:
+    model = three_layers()
+    rates = layer_rates(model, 0.04)
+    assert rates.keys() == {weight.path for weight in model.trainable_weights}
+    assert rates["first/kernel"] == rates["first/bias"] == pytest.approx(0.04)
+    assert rates["second/kernel"] == pytest.approx(0.2)
+    assert rates["y_output/kernel"] == 1.0
+    model.get_layer("first").trainable = False
+    assert layer_rates(model, 0.04).keys() == {weight.path for weight in model.trainable_weights}
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
+def test_every_layer_moves_at_its_own_rate(name: str) -> None:
+    model = three_layers()
+    settings = training(
+        optimizer=name,
+        learning_rate=0.1,
+        weight_decay=0.5,
+        gradient_clipping=None,
+        init_from="run",
+        fine_tuning={"first_layer_rate": 0.01},
+    )
+    before = {weight.path: weight.numpy().copy() for weight in model.weights}
+    reference = {}
+    for layerwise in (False, True):
+        for weight in model.weights:
+            weight.assign(before[weight.path])
+        optimizer = make_optimizer(settings, model=model if layerwise else None)
+        optimizer.build(model.trainable_variables)
+        optimizer.apply([tf.ones(weight.shape) for weight in model.trainable_variables])
+        moved = {weight.path: weight.numpy() - before[weight.path] for weight in model.weights}
+        if not layerwise:
+            reference = moved
+    for layer, rate in (("first", 0.01), ("second", 0.1), ("y_output", 1.0)):
+        for part in ("kernel", "bias"):
+            path = f"{layer}/{part}"
+            # The decay of kernels follows the rate too; up to the product of both.
+            expected = rate * reference[path]
+            np.testing.assert_allclose(moved[path], expected, rtol=0.06, atol=1e-5, err_msg=path)
+    again = type(optimizer).from_config(optimizer.get_config())
+    assert again.rates == optimizer.rates

@@ -94,6 +94,9 @@ def test_resnet_from_its_settings() -> None:
         },
         "decay": network.decay,
         "head": {"units": [256, 128], "dropout": 0.4, "activation": "leaky_relu"},
+        "event_type": False,
+        "summaries": False,
+        "codes": None,
     }
 
 
@@ -120,7 +123,7 @@ def test_own_class_on_top_of_resnet_names_what_it_ignores(
     write(folder, GOOD)
     settings = validate(ResNetSettings, {"name": "resnet", "_target_": "my_module.MyNet"})
     assert type(build(settings, INFORMATION)).__name__ == "MyNet"
-    assert "MyNet takes no decay, head, particles: these settings are ignored" in (
+    assert "MyNet takes no decay, head, particles, summaries: these settings are ignored" in (
         capsys.readouterr().out
     )
     assert model_name(settings) == "MyNet"
@@ -214,6 +217,7 @@ def test_argument_that_is_not_kept_is_named(folder: Path) -> None:
     [
         (("keras.Model(inputs, self.output(x))", "x"), "not a keras.Model"),
         (("keras.Model(inputs, self.output(x))", "keras.Sequential()"), "functional model"),
+        (("keras.Model(inputs, self.output(x))", "type('M', (keras.Model,), {})()"), "functional"),
         (("self.output(x))", "keras.layers.Dense(1)(x))"), r"one output 'y_output'"),
         (("self.output(x))", "keras.layers.Dense(2, name='y_output')(x))"), r"batch, 1"),
         (("self.make_inputs()", "{**self.make_inputs('pdg')}"), "no input 'pdg'; did you mean"),

@@ -28,18 +28,24 @@ class TestCombined(ModelTestCase):
     network_class: ClassVar[type[NNBaseClass]] = ResNet
     inputs = "combined"
     arguments: ClassVar[dict[str, Any]] = SMALL
+    # Learning by heart is many such steps.
+    slow = ("test_one_compiled_fit_step",)
 
 
 class TestParticles(ModelTestCase):
     network_class: ClassVar[type[NNBaseClass]] = ResNet
     inputs = "particles"
     arguments: ClassVar[dict[str, Any]] = SMALL
+    # Learning by heart is many such steps.
+    slow = ("test_one_compiled_fit_step",)
 
 
 class TestDecay(ModelTestCase):
     network_class: ClassVar[type[NNBaseClass]] = ResNet
     inputs = "decay"
     arguments: ClassVar[dict[str, Any]] = SMALL
+    # Learning by heart is many such steps.
+    slow = ("test_one_compiled_fit_step",)
 
 
 def count_by_hand(inputs: str) -> int:

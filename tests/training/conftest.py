@@ -1,4 +1,4 @@
-"""One small dataset for all tests of training."""
+"""One small dataset and one trained network for all tests of training."""
 
 from __future__ import annotations
 
@@ -6,10 +6,29 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.samples import small_dataset
+from smartbkg_tf.dataset.dataset import open_dataset
+from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.training import checkpoints
+from smartbkg_tf.training.fit import fit
+from tests.training.samples import SHARED_RUN, small_dataset, tiny_settings
 
 
 @pytest.fixture(scope="session")
 def dataset_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a dataset directory of 600 random events, 30 % of which pass."""
     return small_dataset(tmp_path_factory.mktemp("training"))
+
+
+@pytest.fixture(scope="session")
+def run(dataset_path: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """Train one network without a break; all its checkpoints are kept, one after each batch."""
+    settings = tiny_settings(
+        dataset_path,
+        tmp_path_factory.mktemp("run") / "run",
+        *SHARED_RUN,
+        "training.checkpoint.batches=1",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoints, "KEPT", 1000)
+        patch.syspath_prepend(str(Path(__file__).resolve().parents[2]))
+        return fit(settings, open_dataset(dataset_path))

@@ -23,6 +23,15 @@ TINY = (
     "training.progress=false",
 )
 
+#: What the one shared run adds: everything that has a state of its own.
+SHARED_RUN = (
+    "training.epochs=4",
+    "training.ema=0.8",
+    "training.schedule.patience=0",
+    "training.early_stopping=3",
+    "data.balance=1.5",
+)
+
 
 def tiny_settings(dataset: Path, run_dir: Path | None, *overrides: str) -> TrainSettings:
     """Compose the settings of `train` for a tiny network."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +17,24 @@ import pytest
 import yaml
 from sklearn.metrics import roc_auc_score
 
+from smartbkg_tf.dataset import stream
 from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.models.loading import load_model
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.errors import InputError, OutputError, UserError
-from smartbkg_tf.settings.training import TrainSettings
+from smartbkg_tf.settings.training import TrainingSettings, TrainSettings
+from smartbkg_tf.training.devices import device_scope
 from smartbkg_tf.training.fit import fit
-from smartbkg_tf.training.weights import count_labels, training_weights, validation_weights
 from tests.datasets import write_dataset
 from tests.samples import make_events
-from tests.training.samples import tiny_settings
+from tests.training.samples import SHARED_RUN, tiny_settings
 
 #: Keras 3.15 calls np.array on its variables in a way that NumPy 2 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+_TIMES = ("seconds", "events_per_second", "waiting_share")
 
 
 def history(run: RunDirectory) -> list[dict[str, float]]:
@@ -36,20 +43,13 @@ def history(run: RunDirectory) -> list[dict[str, float]]:
 
 
 def without_times(rows: list[dict[str, float]]) -> list[dict[str, float]]:
-    return [{k: v for k, v in r.items() if k not in ("seconds", "events_per_second")} for r in rows]
-
-
-@pytest.fixture(scope="module")
-def run(dataset_path: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """One trained network."""
-    folder = tmp_path_factory.mktemp("run") / "run"
-    settings = tiny_settings(dataset_path, folder, "training.epochs=4", "data.balance=1.5")
-    return fit(settings, open_dataset(dataset_path))
+    return [{k: v for k, v in r.items() if k not in _TIMES} for r in rows]
 
 
 def test_everything_is_in_the_run_directory(run: RunDirectory, dataset_path: Path) -> None:
     assert open_run(run.path) == run
     assert {path.name for path in run.path.iterdir()} == {
+        "checkpoints",
         "config.yaml",
         "metadata.yaml",
         "dataset.json",
@@ -97,11 +97,9 @@ def test_history_holds_validation_events_weighted_as_in_training(
     model = load_model(run.model)
     labels = dataset.labels[split["validation"], 0]
     logits = np.asarray(model(dataset.batch(split["validation"], "particles")))[:, 0]
-    drawn = count_labels(dataset.labels[split["train"]], 1.5)
-    weights = validation_weights(
-        count_labels(dataset.labels[split["validation"]]), drawn, training_weights(drawn, None)
-    )
-    weight = np.where(labels == 1, weights.passing, weights.failing)
+    # One passing event to 1.5 failing ones, as in training, instead of the natural mixture.
+    passing = (labels == 1).mean()
+    weight = np.where(labels == 1, 0.4 / passing, 0.6 / (1 - passing))
     losses = np.logaddexp(0, np.where(labels == 1, -logits, logits))
     assert best["val_loss"] == pytest.approx((losses * weight).mean(), rel=1e-4)
     assert best["val_auc"] == pytest.approx(roc_auc_score(labels, logits), abs=2e-3)
@@ -113,30 +111,83 @@ def test_last_model_is_ready_to_go_on(run: RunDirectory) -> None:
     assert int(last.optimizer.iterations) == 4 * steps
 
 
-def test_same_seed_same_history_another_seed_another(dataset_path: Path, tmp_path: Path) -> None:
-    dataset = open_dataset(dataset_path)
-    results = {}
-    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
-        options = (f"training.seed={seed}", "data.balance=1")
-        results[name] = fit(tiny_settings(dataset_path, tmp_path / name, *options), dataset)
-    rows = {name: without_times(history(run)) for name, run in results.items()}
-    assert rows["a"] == rows["b"]
-    assert rows["a"] != rows["c"]
-    weights = [load_model(results[name].last_model).get_weights() for name in "ab"]
-    for first, second in zip(*weights, strict=True):
-        np.testing.assert_array_equal(first, second)
+@pytest.mark.parametrize("seed", [pytest.param(1, marks=pytest.mark.slow), 4])
+def test_same_seed_same_history_another_seed_another(
+    run: RunDirectory, dataset_path: Path, tmp_path: Path, seed: int
+) -> None:
+    options = (*SHARED_RUN, f"training.seed={seed}", "training.epochs=1")
+    again = fit(tiny_settings(dataset_path, tmp_path / "run", *options), open_dataset(dataset_path))
+    first, other = (without_times(history(r))[0] for r in (run, again))
+    assert (first == other) is (seed == 1)
 
 
-def test_xla_without_trimming_gives_the_same_first_epoch(
-    dataset_path: Path, tmp_path: Path
+def test_training_and_validation_events_differ_and_follow_the_seed(
+    dataset_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = open_dataset(dataset_path)
-    rows = []
-    for xla in ("false", "true"):
-        options = ("training.epochs=1", f"training.xla={xla}", "model.head.dropout=0")
-        run = fit(tiny_settings(dataset_path, tmp_path / xla, *options), dataset)
-        rows.append(without_times(history(run))[0])
-    assert rows[0] == pytest.approx(rows[1], rel=2e-3)
+    seen: dict[str, Any] = {}
+
+    def watch(name: str) -> Any:
+        real = getattr(stream, name)
+
+        def wrapped(data: Any, indices: Any, **options: Any) -> Any:
+            seen[name] = (set(np.asarray(indices).tolist()), options)
+            return real(data, indices, **options)
+
+        return wrapped
+
+    class EnoughError(Exception):
+        pass
+
+    def no_training(*_: Any, **__: Any) -> None:
+        raise EnoughError
+
+    for name in ("training_stream", "evaluation_stream"):
+        monkeypatch.setattr(stream, name, watch(name))
+    monkeypatch.setattr("smartbkg_tf.training.fit.TrainingLoop", no_training)
+    options = ("training.epochs=1", "training.seed=17", "data.max_particles=20")
+    with pytest.raises(EnoughError):
+        fit(tiny_settings(dataset_path, tmp_path / "run", *options), dataset)
+    (trained, how), (watched, how_watched) = seen["training_stream"], seen["evaluation_stream"]
+    tested = set(dataset.split()["test"].tolist())
+    assert not trained & watched
+    assert not (trained | watched) & tested
+    assert len(trained | watched | tested) == len(dataset)
+    assert how["seed"] == 17
+    assert how["max_particles"] == how_watched["max_particles"] == 20
+    metadata = yaml.safe_load((tmp_path / "run" / "metadata.yaml").read_text())
+    assert metadata["max_particles"] == 20
+
+
+def test_a_network_that_the_data_cannot_feed_leaves_nothing_behind(tmp_path: Path) -> None:
+    strings = make_events(300, seed=2)
+    path = write_dataset(tmp_path / "data", strings, key="decay_strings")
+    with pytest.raises(UserError, match="particle"):
+        fit(tiny_settings(path, tmp_path / "run"), open_dataset(path))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_xla_trains_the_same_network(dataset_path: Path, tmp_path: Path) -> None:
+    # Warnings are errors here: Keras would warn if it fell back to uncompiled steps.
+    dataset = open_dataset(dataset_path)
+    options = (
+        "training.epochs=1",
+        "training.xla=true",
+        "data.length_buckets=1",
+        "training.batch_size=500",
+        "model.inputs=decay",
+        "model.decay.filters=4",
+        "model.decay.kernel_sizes=[4]",
+    )
+    run = fit(tiny_settings(dataset_path, tmp_path / "run", *options), dataset)
+    validation = dataset.split()["validation"]
+    logits = np.asarray(load_model(run.model)(dataset.batch(validation, "decay")))[:, 0]
+    labels = dataset.labels[validation, 0]
+    passing, trained = (labels == 1).mean(), dataset.labels[dataset.split()["train"], 0].mean()
+    weight = np.where(labels == 1, trained / passing, (1 - trained) / (1 - passing))
+    losses = np.logaddexp(0, np.where(labels == 1, -logits, logits))
+    assert history(run)[0]["val_loss"] == pytest.approx((losses * weight).mean(), rel=1e-4)
 
 
 def test_a_network_learns_and_stops_early(dataset_path: Path, tmp_path: Path) -> None:
@@ -165,13 +216,23 @@ def test_a_network_learns_and_stops_early(dataset_path: Path, tmp_path: Path) ->
         assert row["learning_rate"] == pytest.approx(max(rate, 1e-6), rel=1e-4)
 
 
-def test_several_skims_with_unknown_labels(tmp_path: Path) -> None:
+def test_several_skims_with_unknown_labels_and_weights_of_their_own(tmp_path: Path) -> None:
     events = make_events(500, seed=2, skims=("one", "two"))
+    # The same labels, two thirds of them known: only the weights make a difference.
+    events.labels["two"][:] = events.labels["one"]
     events.labels["two"][::3] = -1
     path = write_dataset(tmp_path / "data", events, max_particles=40)
-    run = fit(tiny_settings(path, tmp_path / "run"), open_dataset(path))
+    dataset = open_dataset(path)
+    options = (
+        "+training.class_weights={one: {passing: 20.0}, two: {failing: 20.0}}",
+        "training.learning_rate=0.005",
+    )
+    run = fit(tiny_settings(path, tmp_path / "run", *options), dataset)
     assert {"auc_one", "auc_two", "val_auc_two"} <= set(history(run)[0])
-    assert load_model(run.model).output_shape == (None, 2)
+    model = load_model(run.model)
+    assert model.output_shape == (None, 2)
+    scores = np.asarray(model(dataset.batch(dataset.split()["test"], "particles")))
+    assert scores[:, 0].mean() > scores[:, 1].mean() + 0.5
 
 
 def test_one_class_is_refused_before_anything_is_written(
@@ -198,7 +259,8 @@ def test_an_existing_run_is_refused_and_stays(
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
 
 
-def test_divergence_stops_with_a_clear_message(dataset_path: Path, tmp_path: Path) -> None:
+def test_divergence_stops_at_once_and_names_the_events(dataset_path: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(dataset_path)
     settings = tiny_settings(
         dataset_path,
         tmp_path / "run",
@@ -206,9 +268,30 @@ def test_divergence_stops_with_a_clear_message(dataset_path: Path, tmp_path: Pat
         "training.learning_rate=1e30",
         "training.gradient_clipping=null",
     )
-    with pytest.raises(UserError, match=r"training diverged[\s\S]*training.learning_rate"):
-        fit(settings, open_dataset(dataset_path))
+    words = r"diverged: loss is \S+ in epoch 1; [\s\S]* training batch (\d)[\s\S]*learning_rate"
+    with pytest.raises(UserError, match=words) as caught:
+        fit(settings, dataset)
     assert not (tmp_path / "run" / "done.json").exists()
+    found = re.search(words, str(caught.value))
+    assert found is not None
+    bad = list(csv.DictReader((tmp_path / "run" / "bad_batch.csv").read_text().splitlines()))
+    # The batch as the stream gives it.
+    train = stream.training_stream(
+        dataset,
+        dataset.split()["train"],
+        batch_size=64,
+        inputs="particles",
+        seed=1,
+        balance=None,
+        length_buckets=settings.data.length_buckets,
+    )
+    labels = [batch[1].numpy()[:, 0] for batch in train][int(found[1]) - 1]
+    skim = dataset.label_names[0]
+    assert [float(row[f"label_{skim}"]) for row in bad] == labels.tolist()
+    for row in bad:
+        position = int(row["position"])
+        assert int(row["event"]) == dataset.keys["event"][position]
+        assert int(row["run"]) == dataset.keys["run"][position]
 
 
 def test_a_gpu_that_is_not_there_is_missed_before_the_data_are_read(tmp_path: Path) -> None:
@@ -223,21 +306,51 @@ def test_a_gpu_that_is_not_there_is_missed_before_the_data_are_read(tmp_path: Pa
         train(settings)
 
 
-def test_precision_of_one_run_does_not_reach_the_next(dataset_path: Path, tmp_path: Path) -> None:
-    options = ("training.epochs=1", "training.mixed_precision=bfloat16")
-    run = fit(tiny_settings(dataset_path, tmp_path / "run", *options), open_dataset(dataset_path))
+def test_precision_of_one_run_does_not_reach_the_next() -> None:
+    training = validate(TrainingSettings, {"mixed_precision": "bfloat16"})
+    with pytest.raises(UserError), device_scope(training):
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+        raise UserError("ended by something")
     assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_trains(dataset_path: Path, tmp_path: Path, precision: str) -> None:
+    options = ("training.epochs=1", f"training.mixed_precision={precision}")
+    run = fit(tiny_settings(dataset_path, tmp_path / "run", *options), open_dataset(dataset_path))
     model = load_model(run.model)
-    assert "bfloat16" in {layer.compute_dtype for layer in model.layers}
+    assert precision in {layer.compute_dtype for layer in model.layers}
     assert math.isfinite(history(run)[0]["val_loss"])
 
 
-def test_weights_of_classes_move_the_scores(dataset_path: Path, tmp_path: Path) -> None:
-    dataset = open_dataset(dataset_path)
-    means: list[Any] = []
-    for i, weights in enumerate(("{passing: 20.0}", "{failing: 20.0}")):
-        options = (f"training.class_weights={weights}", "training.epochs=3")
-        run = fit(tiny_settings(dataset_path, tmp_path / str(i), *options), dataset)
-        batch = dataset.batch(dataset.split()["test"], "particles")
-        means.append(np.asarray(load_model(run.model)(batch)).mean())
-    assert means[0] > means[1] + 0.5
+_TWO_DEVICES = """
+import contextlib, sys
+from pathlib import Path
+import tensorflow as tf
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from smartbkg_tf.dataset.dataset import open_dataset
+from smartbkg_tf.training import fit as module
+from tests.training.samples import tiny_settings
+one = module.device_scope
+
+@contextlib.contextmanager
+def two(training):
+    with one(training):
+        yield tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+module.device_scope = two
+dataset, run = map(Path, sys.argv[1:])
+module.fit(tiny_settings(dataset, run), open_dataset(dataset))
+"""
+
+
+@pytest.mark.slow
+def test_several_devices_share_the_batches(dataset_path: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _TWO_DEVICES, str(dataset_path), str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    rows = history(open_run(tmp_path / "run"))
+    assert len(rows) == 2
+    assert rows[1]["loss"] < rows[0]["loss"]

@@ -16,7 +16,9 @@ from smartbkg_tf.settings.training import TrainSettings
 from smartbkg_tf.training.run_folder import (
     check_run_folder,
     make_run_directory,
+    note_unfinished,
     plain_settings,
+    unfinished_run,
     write_yaml,
 )
 
@@ -76,3 +78,78 @@ def test_written_configuration_is_one_that_can_be_read(tmp_path: Path) -> None:
     assert validate(TrainSettings, values) == settings
     changed = dataclasses.replace(settings, run_dir="elsewhere")
     assert validate(TrainSettings, values) != changed
+
+
+def unfinished(folder: Path, *overrides: str) -> TrainSettings:
+    settings = composed(f"run_dir={folder}", *overrides)
+    run = make_run_directory(settings, "resnet")
+    write_yaml(run.config, plain_settings(settings))
+    return settings
+
+
+def test_an_unfinished_run_of_the_same_settings_is_continued(tmp_path: Path) -> None:
+    settings = unfinished(tmp_path / "run", "training.epochs=3")
+    for same in (
+        settings,
+        dataclasses.replace(settings, overwrite=True, debug=True),
+        composed(
+            f"run_dir={tmp_path / 'run'}",
+            "training.epochs=3",
+            "training.progress=false",
+            "training.checkpoint.batches=7",
+            "data.path=moved",
+        ),
+    ):
+        check_run_folder(same)
+        assert unfinished_run(same) is not None
+    (tmp_path / "run").rename(tmp_path / "moved")
+    moved = unfinished_run(dataclasses.replace(settings, run_dir=str(tmp_path / "moved")))
+    assert moved is not None
+
+
+def test_another_configuration_names_its_keys_or_replaces(tmp_path: Path) -> None:
+    unfinished(tmp_path / "run", "training.epochs=3")
+    other = composed(f"run_dir={tmp_path / 'run'}", "training.epochs=4", "training.seed=2")
+    with pytest.raises(OutputError) as caught:
+        check_run_folder(other)
+    assert "(training.epochs: 3 -> 4; training.seed: 1 -> 2)" in str(caught.value)
+    replaced = dataclasses.replace(other, overwrite=True)
+    assert unfinished_run(replaced) is None
+    assert list(make_run_directory(replaced, "resnet").path.iterdir()) == []
+
+
+def test_a_finished_run_is_refused_unless_overwritten(tmp_path: Path) -> None:
+    settings = unfinished(tmp_path / "run")
+    (tmp_path / "run" / "done.json").write_text("{}")
+    with pytest.raises(OutputError, match=r"finished run[\s\S]*overwrite=true"):
+        check_run_folder(settings)
+    assert unfinished_run(dataclasses.replace(settings, overwrite=True)) is None
+
+
+def test_pieces_of_a_killed_beginning_are_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".config.partial-0123abcd.yaml").touch()
+    settings = composed(f"run_dir={tmp_path / 'run'}")
+    check_run_folder(settings)
+    assert list(make_run_directory(settings, "resnet").path.iterdir()) == []
+
+
+def test_a_damaged_configuration_is_not_continued(tmp_path: Path) -> None:
+    settings = unfinished(tmp_path / "run")
+    (tmp_path / "run" / "config.yaml").write_text("a: [")
+    with pytest.raises(OutputError, match="cannot be read"):
+        check_run_folder(settings)
+
+
+def test_unfinished_runs_with_default_names_are_pointed_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = composed("training.epochs=3")
+    run = make_run_directory(settings, "resnet")
+    write_yaml(run.config, plain_settings(settings))
+    make_run_directory(settings, "resnet")
+    note_unfinished(settings)
+    assert f"run_dir={run.path} continues it" in capsys.readouterr().out
+    note_unfinished(composed("training.epochs=4"))
+    assert capsys.readouterr().out == ""

@@ -7,9 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from smartbkg_tf.runtime.files import write_json
 from smartbkg_tf.training.run_folder import write_yaml
-from smartbkg_tf.training.sweep import sweep_rows, table_csv, table_text
+from smartbkg_tf.training.sweep import folder_name, sweep_rows, table_csv, table_text
 
 
 def make_run(folder: Path, name: str, auc: float | None, inputs: str = "combined") -> None:
@@ -47,6 +49,19 @@ def test_text_marks_the_best_and_says_what_is_missing(tmp_path: Path) -> None:
     assert "0.8000 +- 0.0100 *" in lines[2]
     assert "not finished" in lines[3]
     assert sum(line.count("*") for line in lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        ("model.inputs=decay,seed=1", "model.inputs=decay,seed=1"),
+        ("a=x/y/z", "a=x_y_z"),
+        ("k=" + "v" * 400, "k=" + "v" * 195 + "..."),
+    ],
+)
+def test_names_of_folders(overrides: str, name: str) -> None:
+    assert folder_name(overrides) == name
+    assert len(folder_name("\u00e9" * 300).encode()) <= 200
 
 
 def test_csv_can_be_read_back(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -49,12 +50,13 @@ def test_one_run(command, dataset_path: Path, tmp_path: Path) -> None:  # type: 
     assert run.done.is_file()
     assert run.predictions.is_file()
     assert run.metrics.is_file()
+    assert not run.checkpoints.exists()
     assert {p.name for p in tmp_path.iterdir()} == {"runs"}, "Hydra has left something"
 
 
 def test_sweep(command, dataset_path: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     overrides = [t for t in TINY if not t.startswith(("model.inputs", "training.epochs"))]
-    lines = command(
+    arguments = [
         "--multirun",
         *overrides,
         "training.epochs=1",
@@ -62,7 +64,8 @@ def test_sweep(command, dataset_path: Path, tmp_path: Path) -> None:  # type: ig
         "model.inputs=particles,decay",
         f"data.path={dataset_path}",
         "run_dir=my_sweep",
-    )
+    ]
+    lines = command(*arguments)
     folder = tmp_path / "my_sweep"
     runs = sorted(p.name for p in folder.iterdir() if p.is_dir())
     assert [name.split("_")[0] for name in runs] == ["0", "1"]
@@ -75,6 +78,32 @@ def test_sweep(command, dataset_path: Path, tmp_path: Path) -> None:  # type: ig
     for name in runs:
         config = yaml.safe_load((folder / name / "config.yaml").read_text())
         assert Path(config["run_dir"]) == folder / name
+    # Started again, a sweep does only what is left.
+    table, before = (folder / "table.csv").read_text(), (folder / runs[0] / "done.json").stat()
+    lines = command(*arguments)
+    assert [line for line in lines if "finished already" in line] == [
+        f"{folder / name} is finished already" for name in runs
+    ]
+    assert (folder / "table.csv").read_text() == table
+    assert (folder / runs[0] / "done.json").stat().st_mtime_ns == before.st_mtime_ns
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("model.particles.branch=resnt", "no branch 'resnt'; did you mean 'resnet'"),
+        ("model._target_=no_such_module.Net", "no module 'no_such_module'"),
+        ("+model.parameters.units=3", "ResNet takes no such argument"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_refused_before_data_are_made(  # type: ignore[no-untyped-def]
+    command, override: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command(override, f"data.demo.cache={tmp_path / 'cache'}")
+    assert caught.value.code == 1
+    assert words in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_default_folder_of_a_sweep() -> None:
@@ -116,7 +145,7 @@ def test_defaults_in_files_are_those_of_the_settings(path: Path) -> None:
     if path.stem == "custom":
         options.append("model._target_=my_module.MyNet")
     settings = compose_settings("train", TrainSettings, options)
-    given = {"_target_": "my_module.MyNet"} if path.stem == "custom" else {}
+    given: dict[str, Any] = {"_target_": "my_module.MyNet"} if path.stem == "custom" else {}
     plain = type(settings.model)(**given)
     assert settings.model == plain
     assert settings.training == TrainSettings(model=plain).training

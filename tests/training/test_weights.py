@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartbkg_tf.settings.errors import InputError
+from smartbkg_tf.settings.errors import ConfigurationError, InputError
 from smartbkg_tf.settings.training import ClassWeights
 from smartbkg_tf.training.weights import (
     LabelCounts,
@@ -87,3 +87,12 @@ def test_one_class_is_refused_with_counts_and_all_at_once() -> None:
     assert "training events have no passing event of 'fei' (0 passing, 7 failing)" in text
     assert "validation events have no failing event of 'fei' (3 passing, 0 failing)" in text
     assert "test" not in text.replace("events", "")
+
+
+def test_weights_by_skim() -> None:
+    counts = LabelCounts(np.array([25.0, 10.0]), np.array([75.0, 10.0]))
+    given = {"two": ClassWeights(passing=5.0, failing=0.5)}
+    table = training_weights(counts, given, ["one", "two"]).table(["one", "two"])
+    assert table == {"one": (1.0, 1.0), "two": (0.5, 5.0)}
+    with pytest.raises(ConfigurationError, match=r"class_weights.tow: .*did you mean 'two'"):
+        training_weights(counts, {"tow": ClassWeights()}, ["one", "two"])

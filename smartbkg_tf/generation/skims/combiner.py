@@ -22,8 +22,8 @@ MOST_TRACKS, MOST_CLUSTERS = 32, 32
 MOST_DAUGHTERS = 6
 
 #: How a reaction's candidates are judged: mass; mass minus the first daughter's mass; beam
-#: constraint.
-BY_MASS, BY_DIFFERENCE, BY_BEAM = 0, 1, 2
+#: constraint; angle to the B of a semileptonic decay.
+BY_MASS, BY_DIFFERENCE, BY_BEAM, BY_ANGLE = 0, 1, 2, 3
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
@@ -81,7 +81,11 @@ def combine(
     minimum_mbc: float,
     maximum_delta_e: float,
 ) -> tuple[Floats, Floats, Floats, Integers, Integers]:
-    """Find the best beam-constrained candidate of every event.
+    """Find the best B candidate of every event.
+
+    A semileptonic candidate Y lacks a massless neutrino. If it comes from a B, the angle between
+    the two is given by cos(theta_BY) = (2 E_B E_Y - m_B^2 - m_Y^2) / (2 |p_B| |p_Y|) in the CMS
+    (conservation of energy and momentum; basf2: ``cosThetaBetweenParticleAndNominalB``).
 
     Parameters
     ----------
@@ -100,9 +104,10 @@ def combine(
     daughters : numpy.ndarray [n_reactions, MOST_DAUGHTERS]
         int64; equal species stand side by side.
     low, high : numpy.ndarray [n_reactions]
-        Window of mass or mass difference, GeV.
+        Window of mass or mass difference, GeV; of cos(theta_BY) for `BY_ANGLE`.
     centre, width : numpy.ndarray [n_reactions]
-        The weight falls by ``((m - centre) / width)**2 / 2``.
+        The weight falls by ``((m - centre) / width)**2 / 2``; for `BY_ANGLE` `centre` is the
+        mass of the B, and the weight does not fall.
     prior : numpy.ndarray [n_reactions]
         Weight (natural logarithm) of the mode.
     floor : numpy.ndarray [n_reactions]
@@ -120,7 +125,8 @@ def combine(
     -------
     tuple of numpy.ndarray [n_events]
         weight (-inf: no candidate), Mbc and deltaE of the candidate of largest weight (NaN:
-        none), its reaction (-1: none), and the number of candidates.
+        none; for `BY_ANGLE` cos(theta_BY) stands in the place of Mbc), its reaction (-1: none),
+        and the number of candidates.
     """
     n_events = len(offsets) - 1
     n_reactions = len(mothers)
@@ -214,6 +220,23 @@ def combine(
                         best_reaction[event] = reaction
                     continue
                 mass = np.sqrt(max(energy * energy - momentum_squared, 0.0))
+                if kinds[reaction] == BY_ANGLE:
+                    nominal = centre[reaction]
+                    cosine = (2.0 * beam_energy * energy - nominal * nominal - mass * mass) / (
+                        2.0
+                        * np.sqrt(beam_energy * beam_energy - nominal * nominal)
+                        * np.sqrt(momentum_squared)
+                    )
+                    if cosine < low[reaction] or cosine > high[reaction]:
+                        continue
+                    if weight < floor[reaction]:
+                        continue
+                    n_candidates[event] += 1
+                    if weight > best_weight[event]:
+                        best_weight[event] = weight
+                        best_mbc[event] = cosine
+                        best_reaction[event] = reaction
+                    continue
                 value = mass
                 if kinds[reaction] == BY_DIFFERENCE:
                     value -= masses[daughters[reaction, 0], index[0] - (1 if n == 1 else 0)]

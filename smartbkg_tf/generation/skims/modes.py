@@ -22,10 +22,14 @@ MASSES = {
     "D+": 1.86966,
     "D*+": 2.01026,
     "D*0": 2.00685,
+    "B0": 5.27972,
+    "B+": 5.27941,
 }
 
 #: What the combiner begins with. ``pi+far`` are pions whose track misses the beams.
-BASE = ("pi+", "pi-", "K+", "K-", "gamma", "pi+far", "pi-far")
+BASE = ("pi+", "pi-", "K+", "K-", "gamma", "pi+far", "pi-far", "e+", "e-", "mu+", "mu-")
+
+_LEPTONS = ("e+", "e-", "mu+", "mu-")
 
 #: A width so large that deltaE has no say (GeV): only its window counts, as at Belle II.
 _NO_PULL = 1e3
@@ -37,6 +41,8 @@ _CONJUGATE = {
     "pi+": "pi-",
     "K+": "K-",
     "pi+far": "pi-far",
+    "e+": "e-",
+    "mu+": "mu-",
     "D0": "anti-D0",
     "D+": "D-",
     "D*+": "D*-",
@@ -63,7 +69,7 @@ class Mode:
         Largest distance of the mass (of the mass difference for D*) from its nominal value, GeV.
         B mesons have no window of their own.
     resolution : float
-        Width of the signal in the same quantity (deltaE for B mesons), GeV.
+        Width of the signal in the same quantity (deltaE for hadronic B mesons), GeV.
     """
 
     mother: str
@@ -74,9 +80,9 @@ class Mode:
 
     @property
     def kind(self) -> str:
-        """How candidates are judged: ``mass``, ``difference`` or ``beam``."""
+        """How candidates are judged: ``mass``, ``difference``, ``beam`` or ``angle``."""
         if self.mother.startswith("B"):
-            return "beam"
+            return "angle" if set(self.products.split()) & set(_LEPTONS) else "beam"
         return "difference" if self.mother.startswith("D*") else "mass"
 
 
@@ -135,6 +141,20 @@ B_MODES = {
         Mode("B+", "D- pi+ pi+", 0.08, 0.0, _NO_PULL),
         Mode("B+", "D*- pi+ pi+", 0.12, 0.0, _NO_PULL),
     ),
+}
+
+
+#: Semileptonic modes of the B (the neutrino is not seen).
+SEMILEPTONIC_MODES = {
+    mother: tuple(
+        Mode(mother, f"{charmed} {lepton}", probability, 0.0, _NO_PULL)
+        for charmed, probability in charms
+        for lepton in ("e+", "mu+")
+    )
+    for mother, charms in {
+        "B0": (("D-", 0.15), ("D*-", 0.50)),
+        "B+": (("anti-D0", 0.20), ("anti-D*0", 0.25)),
+    }.items()
 }
 
 
@@ -214,10 +234,13 @@ def compile_modes(modes: tuple[Mode, ...], most_daughters: int) -> Reactions:
         if mode.kind == "beam":
             continue
         centre[i] = MASSES[mode.mother]
+        if mode.kind == "angle":
+            low[i], high[i] = -1.0, 1.0
+            continue
         if mode.kind == "difference":
             centre[i] -= MASSES[mode.products.split()[0]]
         low[i], high[i] = centre[i] - mode.half_window, centre[i] + mode.half_window
-    kinds = ("mass", "difference", "beam")
+    kinds = ("mass", "difference", "beam", "angle")
     return Reactions(
         species=tuple(known),
         mothers=np.array([numbers[mother] for _, mother, _ in rows], dtype=np.int64),

@@ -35,7 +35,9 @@ def everything(own_cache):
 
 def labelled(table, everything, seed, kind=0):
     random = seeds.generator(seed, kind, 0, "detector")
-    return label_events(table, everything.source, everything.detector, everything.skim, random)
+    return label_events(
+        table, everything.source.beams, everything.detector, everything.skim, random
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,183 @@
+"""What the B tags share: event cuts, and the particles that they are built from."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from smartbkg_tf.generation.observables import Cleaning, EventView, Summary
+from smartbkg_tf.generation.reconstruction import Floats, Integers, offsets_of
+from smartbkg_tf.generation.skims.modes import BASE
+from smartbkg_tf.settings.base import Field, settings
+
+_ELECTRON, _MUON, _PION, _KAON = 0, 1, 2, 3
+
+
+@settings
+class TagSettings:
+    """Cuts of every B tag.
+
+    Parameters
+    ----------
+    minimum_tracks, minimum_clusters : int
+        Cleaned tracks and clusters, defaults 4 and 3.
+    minimum_visible_energy : float
+        Of the event in the CMS, GeV, default 4.
+    minimum_ecl_energy, maximum_ecl_energy : float
+        Energy in the calorimeter, matched clusters included, GeV, defaults 2 and 7.
+    maximum_r2 : float
+        Largest Fox-Wolfram R2, default 0.4.
+    minimum_track_pt, maximum_d0, maximum_z0, minimum_cluster_energy : float
+        What counts as cleaned, GeV and cm, defaults 0.1, 0.5, 2, 0.1.
+    minimum_photon_energy : float
+        Of the photons of a pi0 or D*0, GeV, default 0.05.
+    displacement : float
+        Pions of K_S candidates miss the beams by at least so much (|d0|), cm, default 0.02.
+    capacity : int
+        So many candidates of each particle are kept, default 40.
+    """
+
+    minimum_tracks: int = Field(default=4, ge=0)
+    minimum_clusters: int = Field(default=3, ge=0)
+    minimum_visible_energy: float = Field(default=4.0, ge=0)
+    minimum_ecl_energy: float = Field(default=2.0, ge=0)
+    maximum_ecl_energy: float = Field(default=7.0, ge=0)
+    maximum_r2: float = Field(default=0.4, ge=0, le=1)
+    minimum_track_pt: float = Field(default=0.1, ge=0)
+    maximum_d0: float = Field(default=0.5, gt=0)
+    maximum_z0: float = Field(default=2.0, gt=0)
+    minimum_cluster_energy: float = Field(default=0.1, ge=0)
+    minimum_photon_energy: float = Field(default=0.05, ge=0)
+    displacement: float = Field(default=0.02, ge=0)
+    capacity: int = Field(default=40, ge=32, le=1000)
+
+
+def cleaned(events: EventView, cuts: TagSettings) -> Summary:
+    """Sum up the cleaned tracks and clusters of events.
+
+    Parameters
+    ----------
+    events : EventView
+        Tracks and clusters.
+    cuts : TagSettings
+        What counts as cleaned.
+
+    Returns
+    -------
+    Summary
+        Event-level quantities.
+    """
+    return events.summary(
+        Cleaning(
+            minimum_track_pt=cuts.minimum_track_pt,
+            maximum_d0=cuts.maximum_d0,
+            maximum_z0=cuts.maximum_z0,
+            minimum_cluster_energy=cuts.minimum_cluster_energy,
+        )
+    )
+
+
+def preselection(summary: Summary, cuts: TagSettings) -> npt.NDArray[np.bool_]:
+    """Apply the event cuts of the Belle II FEI skims.
+
+    Parameters
+    ----------
+    summary : Summary
+        Event-level quantities.
+    cuts : TagSettings
+        The cuts.
+
+    Returns
+    -------
+    numpy.ndarray [n_events]
+        bool.
+    """
+    result: npt.NDArray[np.bool_] = (
+        (summary.n_tracks >= cuts.minimum_tracks)
+        & (summary.n_clusters >= cuts.minimum_clusters)
+        & (summary.visible_energy > cuts.minimum_visible_energy)
+        & (summary.cluster_energy > cuts.minimum_ecl_energy)
+        & (summary.cluster_energy < cuts.maximum_ecl_energy)
+        & (np.nan_to_num(summary.r2, nan=1.0) < cuts.maximum_r2)
+    )
+    return result
+
+
+def base_particles(
+    events: EventView, cuts: TagSettings, minimum_lepton_momentum: float | None = None
+) -> tuple[Floats, Integers, Integers, Integers]:
+    """Choose the particles that the combiner begins with, sorted by event.
+
+    Parameters
+    ----------
+    events : EventView
+        Tracks and clusters.
+    cuts : TagSettings
+        The cuts.
+    minimum_lepton_momentum : float, optional
+        Add electrons and muons of at least this momentum in the CMS, GeV.
+
+    Returns
+    -------
+    tuple of numpy.ndarray
+        Vectors [n, 4] in the CMS, GeV; positions in `BASE` [n]; bits [n]; offsets
+        [n_events + 1], as `combine` wants them.
+    """
+    from smartbkg_tf.generation.skims.combiner import MOST_CLUSTERS, MOST_TRACKS
+
+    tracks, clusters = events.reconstruction.tracks, events.reconstruction.clusters
+    numbers = {name: i for i, name in enumerate(BASE)}
+    positive = tracks.charge > 0
+    near = (np.abs(tracks.d0) < cuts.maximum_d0) & (np.abs(tracks.z0) < cuts.maximum_z0)
+    far = np.abs(tracks.d0) > cuts.displacement
+    track_bit = _rank(tracks.event, np.linalg.norm(tracks.momentum, axis=1), len(events))
+    visible = track_bit < MOST_TRACKS
+    parts: list[tuple[Integers, Floats, Integers, Integers]] = []
+
+    def add(chosen: npt.NDArray[np.bool_], names: tuple[str, str], species: int) -> None:
+        rows = np.flatnonzero(chosen & visible & (tracks.species == species))
+        kinds = np.where(positive[rows], numbers[names[0]], numbers[names[1]])
+        inside = events.collision.to_centre_of_mass(tracks.vectors(species)[rows])
+        parts.append((tracks.event[rows], inside, kinds, track_bit[rows]))
+
+    add(near, ("pi+", "pi-"), _PION)
+    add(near, ("K+", "K-"), _KAON)
+    add(far, ("pi+far", "pi-far"), _PION)
+    if minimum_lepton_momentum is not None:
+        for names, species in ((("e+", "e-"), _ELECTRON), (("mu+", "mu-"), _MUON)):
+            inside = events.collision.to_centre_of_mass(tracks.vectors(species))
+            add(
+                near & (np.linalg.norm(inside[:, :3], axis=1) > minimum_lepton_momentum),
+                names,
+                species,
+            )
+    cluster_bit = _rank(clusters.event, clusters.energy, len(events))
+    rows = np.flatnonzero(
+        (clusters.energy > cuts.minimum_photon_energy) & (cluster_bit < MOST_CLUSTERS)
+    )
+    parts.append(
+        (
+            clusters.event[rows],
+            events.collision.to_centre_of_mass(clusters.vectors()[rows]),
+            np.full(len(rows), numbers["gamma"]),
+            cluster_bit[rows] + MOST_TRACKS,
+        )
+    )
+    columns = zip(*parts, strict=True)
+    event, vectors, kinds, bits = (np.concatenate(column) for column in columns)
+    order = np.argsort(event, kind="stable")
+    return (
+        np.ascontiguousarray(vectors[order]),
+        kinds[order].astype(np.int64),
+        bits[order].astype(np.int64),
+        offsets_of(event[order], len(events)),
+    )
+
+
+def _rank(event: Integers, size: Floats, n_events: int) -> Integers:
+    """Rank within the event, the largest first [n]."""
+    order = np.lexsort((-size, event))
+    starts = offsets_of(event, n_events)[:-1]
+    rank = np.empty(len(event), dtype=np.int64)
+    rank[order] = np.arange(len(event)) - starts[event[order]]
+    return rank

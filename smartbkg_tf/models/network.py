@@ -1,0 +1,184 @@
+"""A network of branches and a head: every architecture but one's own is made of these."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from pydantic import TypeAdapter, ValidationError
+
+from smartbkg_tf.models import decay_branches, particle_branches, tree_branches  # noqa: F401
+from smartbkg_tf.models.activations import activation_layer
+from smartbkg_tf.models.base import NNBaseClass
+from smartbkg_tf.models.branches import Kind, build_branch, find_branch
+from smartbkg_tf.models.physics import Summaries
+from smartbkg_tf.models.tokens import event_type_features
+from smartbkg_tf.settings.branches import AnyDecayBranch, AnyParticleBranch
+from smartbkg_tf.settings.errors import ConfigurationError
+from smartbkg_tf.settings.models import HeadSettings
+
+_ADAPTERS: dict[str, TypeAdapter[Any]] = {
+    "particles": TypeAdapter(AnyParticleBranch),
+    "decay": TypeAdapter(AnyDecayBranch),
+}
+
+#: Dimensions of the embedding of the event type that goes to the head.
+EVENT_TYPE_UNITS = 8
+
+
+def branch_sizes(kind: Kind, values: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Fill in the published sizes of a branch.
+
+    Parameters
+    ----------
+    kind : {"particles", "decay"}
+        What it reads.
+    values : mapping, optional
+        Its name under ``branch``, and sizes that differ.
+
+    Returns
+    -------
+    dict or None
+        All sizes as plain values; None without a branch.
+
+    Raises
+    ------
+    ConfigurationError
+        When a value cannot be used.
+    """
+    if values is None:
+        return None
+    try:
+        return dataclasses.asdict(_ADAPTERS[kind].validate_python(dict(values)))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join([kind, *(str(part) for part in first["loc"][1:])])
+        raise ConfigurationError(f"model.{place}: {first['msg']}") from error
+
+
+class BranchedNetwork(NNBaseClass):
+    """A branch for the particles, one for the decay string, and a head.
+
+    ``inputs`` chooses both branches or one of them. The head joins what the branches give,
+    the embedded event type and the summaries, if they are asked for; then dense layers
+    with dropout behind the first, and one logit for each skim.
+
+    Parameters
+    ----------
+    particles : mapping, optional
+        Settings of the particle branch as plain values, see `smartbkg_tf.settings.branches`.
+    decay : mapping, optional
+        Settings of the decay branch.
+    head : mapping, optional
+        `smartbkg_tf.settings.models.HeadSettings` as plain values.
+    summaries : bool, default False
+        Give sums and counts over the detectable particles
+        (`smartbkg_tf.models.physics.Summaries`) to the head.
+    codes : sequence of int, optional
+        PDG code of each token; those of the package's vocabulary by default.
+    **common
+        As `NNBaseClass`.
+
+    Raises
+    ------
+    ConfigurationError
+        When `inputs` asks for a branch that there is none of, or for something that the
+        inputs cannot give.
+
+    Examples
+    --------
+    >>> from smartbkg_tf.models.network import BranchedNetwork
+    >>> network = BranchedNetwork(
+    ...     vocabulary_size=100, inputs="decay", decay={"branch": "cnn_lstm"}
+    ... )
+    >>> network.model.output_shape
+    (None, 1)
+    """
+
+    description = "branches for particles and decay string, and a head"
+
+    def __init__(
+        self,
+        particles: Mapping[str, Any] | None = None,
+        decay: Mapping[str, Any] | None = None,
+        head: Mapping[str, Any] | None = None,
+        summaries: bool = False,
+        codes: Sequence[int] | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        self.particles = branch_sizes("particles", particles)
+        self.decay = branch_sizes("decay", decay)
+        self.head = dataclasses.asdict(HeadSettings(**(head or {})))
+        self.summaries = bool(summaries)
+        self.codes = None if codes is None else [int(code) for code in codes]
+        for kind, other in (("particles", "decay"), ("decay", "particles")):
+            if self.inputs != other and getattr(self, kind) is None:
+                raise ConfigurationError(
+                    f"model.inputs={self.inputs} needs a {kind} branch, but this network has none "
+                    f"(model.{kind} is null)",
+                    next_step=f"use model.inputs={other}, or choose a branch: "
+                    f"'model.{kind}={{branch: NAME}}'",
+                )
+        if self.summaries and self.inputs == "decay":
+            raise ConfigurationError(
+                "model.summaries=true adds up particles, which model.inputs=decay does not read",
+                next_step="use model.inputs=particles or combined, or model.summaries=false",
+            )
+
+    @property
+    def name(self) -> str:
+        """Names of the branches."""
+        chosen = [sizes["branch"] for _, sizes in self._branches()]
+        return " + ".join(chosen)
+
+    def _branches(self) -> list[tuple[Kind, dict[str, Any]]]:
+        """Give kind and sizes of each branch that there is."""
+        kinds: tuple[tuple[Kind, str], ...] = (("particles", "decay"), ("decay", "particles"))
+        found = [(kind, getattr(self, kind)) for kind, other in kinds if self.inputs != other]
+        return [(kind, sizes) for kind, sizes in found if sizes is not None]
+
+    def _input_names(self) -> list[str]:
+        names: dict[str, None] = {}
+        for kind, sizes in self._branches():
+            names |= dict.fromkeys(find_branch(kind, str(sizes["branch"])).reads)
+        if self.summaries:
+            names |= dict.fromkeys(("particle_input", "pdg_input", "mother_index_input"))
+        if self.event_type:
+            names["event_type_input"] = None
+        return list(names)
+
+    def build_model(self) -> keras.Model:
+        """Build the network.
+
+        Returns
+        -------
+        keras.Model
+            From what the branches read to ``y_output`` [batch, n_outputs].
+        """
+        inputs = self.make_inputs(*self._input_names())
+        self._shared.clear()
+        parts = [build_branch(kind, self, inputs, sizes) for kind, sizes in self._branches()]
+        if self.summaries:
+            parts.append(self._event_summaries(inputs))
+        if self.event_type:
+            parts.append(event_type_features(inputs, EVENT_TYPE_UNITS))
+        x = parts[0] if len(parts) == 1 else keras.layers.Concatenate(name="event")(parts)
+        for number, units in enumerate(self.head["units"], 1):
+            x = keras.layers.Dense(units, name=f"head_{number}")(x)
+            x = activation_layer(self.head["activation"], name=f"head_{number}_activation")(x)
+            if number == 1:
+                x = keras.layers.Dropout(self.head["dropout"], name="head_dropout")(x)
+        name = "_".join(sizes["branch"] for _, sizes in self._branches())
+        return keras.Model(inputs, self.output(x), name=f"{name}_{self.inputs}")
+
+    def _event_summaries(self, inputs: Mapping[str, Any]) -> Any:
+        summaries = Summaries(self.feature_names, name="event_summaries")(
+            inputs["particle_input"],
+            self.code_properties(inputs),
+            self.mother_matrix(inputs),
+            mask=self.particle_mask(inputs),
+        )
+        return keras.layers.Flatten(name="event_summaries_flat")(summaries)

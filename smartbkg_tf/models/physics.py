@@ -1,0 +1,355 @@
+"""Physical variables of particles, and sums over the particles that a detector can see.
+
+Everything is float32 under every precision. Energies and momenta in GeV, lengths in cm,
+times in ns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from smartbkg_tf.models.codes import CODE_COLUMNS
+from smartbkg_tf.models.plain import PlainLayer
+from smartbkg_tf.models.tree import tree_shape
+from smartbkg_tf.settings.errors import ConfigurationError
+
+#: Total px, py, pz, E of the beams in GeV: electrons of 7.004 GeV and positrons of 4.002 GeV,
+#: each at 41.5 mrad to the z axis, as in `smartbkg_tf.settings.generation.BeamSettings`.
+BEAMS = (11.006 * math.sin(0.0415), 0.0, 3.002 * math.cos(0.0415), 11.006)
+
+#: Polar angles that drift chamber and calorimeter cover, degrees (the same report).
+ACCEPTANCE = (17.0, 150.0)
+
+#: Columns that must be there.
+NEEDED = ("energy", "prodTime", "x", "y", "z", "px", "py", "pz")
+
+_TINY = 1e-4
+
+
+def _needed(feature_names: Sequence[str]) -> dict[str, int]:
+    places = {name: place for place, name in enumerate(feature_names)}
+    missing = [name for name in NEEDED if name not in places]
+    if missing:
+        raise ConfigurationError(
+            f"physical variables need the columns {', '.join(missing)}, which the data lack",
+            next_step="preprocess with features=original or features=smartbackground",
+        )
+    return places
+
+
+def to_centre_of_mass(energy: Any, momentum: Any) -> tuple[Any, Any]:
+    """Boost from the laboratory to the centre-of-mass system of the beams.
+
+    Parameters
+    ----------
+    energy : tensor [..., 1]
+        GeV.
+    momentum : tensor [..., 3]
+        GeV.
+
+    Returns
+    -------
+    energy : tensor [..., 1]
+        GeV, in the centre-of-mass system.
+    momentum : tensor [..., 3]
+        GeV, in the centre-of-mass system.
+    """
+    mass = math.sqrt(BEAMS[3] ** 2 - sum(p * p for p in BEAMS[:3]))
+    total = ops.convert_to_tensor(BEAMS[:3], dtype="float32")
+    along = ops.sum(momentum * total, axis=-1, keepdims=True)
+    boosted = (BEAMS[3] * energy - along) / mass
+    return boosted, momentum + total * ((along / (BEAMS[3] + mass) - energy) / mass)
+
+
+def _length(vector: Any) -> Any:
+    return ops.sqrt(ops.sum(ops.square(vector), axis=-1, keepdims=True))
+
+
+def _log(value: Any) -> Any:
+    return ops.log(ops.maximum(value, _TINY))
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class PhysicalVariables(PlainLayer):
+    """What a detector would measure of each particle, and its place in the decay tree.
+
+    Input: ``particle_input`` [batch, n, feature], ``properties`` (`CodeProperties`), ``matrix``
+    (`smartbkg_tf.models.tree.MotherMatrix`) and ``mask``. Output: float32 [batch, n, column]:
+    log E, log pT, cosine of the polar angle and direction of pT in the laboratory; log p and
+    cosine in the centre-of-mass system; within the acceptance; transverse and longitudinal
+    displacement and time (asinh); the code's properties; depth and number of daughters;
+    stable (no daughters); detectable (stable, a track or photon, within the acceptance).
+    Zero in padding.
+
+    Parameters
+    ----------
+    feature_names : sequence of str
+        Columns of ``particle_input``.
+    **kwargs
+        As any Keras layer.
+
+    Raises
+    ------
+    ConfigurationError
+        When a column of `NEEDED` is missing.
+    """
+
+    def __init__(self, feature_names: Sequence[str], **kwargs: Any) -> None:
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        self.feature_names = [str(name) for name in feature_names]
+        self._places = _needed(self.feature_names)
+
+    @property
+    def n_columns(self) -> int:
+        """Number of output columns."""
+        return 12 + len(CODE_COLUMNS) + 4
+
+    def call(self, x: Any, properties: Any, matrix: Any, mask: Any = None) -> Any:
+        """Compute the variables.
+
+        Parameters
+        ----------
+        x : tensor [batch, n, feature]
+            Physical values.
+        properties : tensor [batch, n, property]
+            From `CodeProperties`.
+        matrix : tensor [batch, n, n]
+            From `smartbkg_tf.models.tree.MotherMatrix`.
+        mask : tensor [batch, n]
+            True where there is a particle.
+
+        Returns
+        -------
+        tensor [batch, n, column]
+            Numbers of order one.
+        """
+        filled = ops.expand_dims(mask, -1)
+        x = ops.where(filled, ops.cast(x, "float32"), 0.0)
+        column = {name: x[..., i : i + 1] for name, i in self._places.items()}
+        momentum = ops.concatenate([column["px"], column["py"], column["pz"]], axis=-1)
+        energy_cms, momentum_cms = to_centre_of_mass(column["energy"], momentum)
+        transverse, total = _length(momentum[..., :2]), _length(momentum)
+        total_cms = _length(momentum_cms)
+        accepted = within_acceptance(momentum)
+        radius = ops.sqrt(ops.square(column["x"]) + ops.square(column["y"]))
+        depth, daughters = tree_shape(ops.cast(matrix, "float32"))
+        stable = ops.cast(ops.equal(ops.expand_dims(daughters, -1), 0), "float32")
+        seen = properties[..., :1] + properties[..., 1:2]
+        columns = [
+            0.6 * _log(column["energy"]) + 0.5,
+            0.6 * _log(transverse) + 0.8,
+            column["pz"] / ops.maximum(total, _TINY),
+            column["px"] / ops.maximum(transverse, _TINY),
+            column["py"] / ops.maximum(transverse, _TINY),
+            0.6 * _log(energy_cms) + 0.5,
+            0.6 * _log(total_cms) + 0.7,
+            momentum_cms[..., 2:] / ops.maximum(total_cms, _TINY),
+            accepted,
+            0.4 * ops.arcsinh(radius / 0.003) - 0.8,
+            0.3 * ops.arcsinh(column["z"] / 0.01),
+            0.4 * ops.arcsinh(column["prodTime"] / 0.001) - 0.6,
+            properties,
+            0.3 * ops.expand_dims(depth, -1) - 1.0,
+            0.5 * ops.expand_dims(daughters, -1),
+            stable,
+            stable * seen * accepted,
+        ]
+        result = ops.clip(ops.concatenate(columns, axis=-1), -10.0, 10.0)
+        return ops.where(filled, result, 0.0)
+
+    def compute_output_spec(self, x: Any, *_: Any, **__: Any) -> keras.KerasTensor:
+        """Describe the output.
+
+        Parameters
+        ----------
+        x : KerasTensor
+            The particles.
+        *_, **__ : KerasTensor
+            The other inputs.
+
+        Returns
+        -------
+        KerasTensor
+            float32.
+        """
+        return keras.KerasTensor((*x.shape[:2], self.n_columns), dtype="float32")
+
+
+def within_acceptance(momentum: Any) -> Any:
+    """Say which directions the detector covers.
+
+    Parameters
+    ----------
+    momentum : tensor [..., 3]
+        In the laboratory.
+
+    Returns
+    -------
+    tensor [..., 1]
+        float32, 0 or 1.
+    """
+    cosine = momentum[..., 2:] / ops.maximum(_length(momentum), _TINY)
+    lowest, highest = (math.cos(math.radians(angle)) for angle in reversed(ACCEPTANCE))
+    return ops.cast(ops.logical_and(cosine > lowest, cosine < highest), "float32")
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class Summaries(PlainLayer):
+    """Sums and counts over the detectable particles of groups of particles.
+
+    For each group: numbers of tracks and photons; visible and photon energy; total visible
+    energy, momentum and mass in the centre-of-mass system; what is missing to the beams;
+    charge of the tracks; electrons and muons, kaons, protons; stable neutrinos and K_L or
+    neutrons; charmed hadrons, neutral pions and K_S; particles that no detector covers;
+    Fox-Wolfram R2 (from the tensor ``sum p p^T / |p|``: R2 = (3 tr T^2 / (tr T)^2 - 1) / 2);
+    largest momentum, smallest pT of a track. Input: as `PhysicalVariables`, and ``groups``
+    [batch, n, group]. Output: float32 [batch, group, `N_SUMMARIES`].
+
+    Parameters
+    ----------
+    feature_names : sequence of str
+        Columns of ``particle_input``.
+    **kwargs
+        As any Keras layer.
+
+    Raises
+    ------
+    ConfigurationError
+        When a column of `NEEDED` is missing.
+    """
+
+    def __init__(self, feature_names: Sequence[str], **kwargs: Any) -> None:
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        self.feature_names = [str(name) for name in feature_names]
+        self._places = _needed(self.feature_names)
+
+    def call(
+        self, x: Any, properties: Any, matrix: Any, groups: Any = None, mask: Any = None
+    ) -> Any:
+        """Add up.
+
+        Parameters
+        ----------
+        x : tensor [batch, n, feature]
+            Physical values.
+        properties : tensor [batch, n, property]
+            From `CodeProperties`.
+        matrix : tensor [batch, n, n]
+            From `smartbkg_tf.models.tree.MotherMatrix`.
+        groups : tensor [batch, n, group], optional
+            1 where a particle belongs to a group, else 0; one group of all by default.
+        mask : tensor [batch, n]
+            True where there is a particle.
+
+        Returns
+        -------
+        tensor [batch, group, N_SUMMARIES]
+            Numbers of order one.
+        """
+        filled = ops.cast(ops.expand_dims(mask, -1), "float32")
+        x = ops.where(ops.expand_dims(mask, -1), ops.cast(x, "float32"), 0.0)
+        column = {name: x[..., i : i + 1] for name, i in self._places.items()}
+        kind = {name: properties[..., i : i + 1] for i, name in enumerate(CODE_COLUMNS)}
+        momentum = ops.concatenate([column["px"], column["py"], column["pz"]], axis=-1)
+        energy_cms, momentum_cms = to_centre_of_mass(column["energy"], momentum)
+        _, daughters = tree_shape(ops.cast(matrix, "float32"), steps=0)
+        stable = filled * ops.cast(ops.equal(ops.expand_dims(daughters, -1), 0), "float32")
+        accepted = stable * within_acceptance(momentum)
+        transverse = _length(momentum[..., :2])
+        track = accepted * kind["track"] * ops.cast(transverse > 0.1, "float32")
+        photon = accepted * kind["photon"] * ops.cast(column["energy"] > 0.05, "float32")
+        seen = track + photon
+        length = _length(momentum_cms)
+        # sum p p^T / |p|: its six different entries.
+        pairs = [(i, j) for i in range(3) for j in range(i, 3)]
+        tensor = [
+            momentum_cms[..., i : i + 1] * momentum_cms[..., j : j + 1] / (length + _TINY)
+            for i, j in pairs
+        ]
+        hidden = stable * (kind["track"] + kind["photon"]) - seen
+        # Without the column (smartbackground) the sum of charges is left at zero.
+        charge = column.get("charge", ops.zeros_like(track))
+        added = ops.concatenate(
+            [
+                track,
+                photon,
+                track * kind["lepton"],
+                track * kind["kaon"],
+                track * kind["proton"],
+                stable * kind["neutrino"],
+                stable * kind["long_lived_neutral"],
+                filled * kind["charm"],
+                filled * kind["neutral_pion"],
+                filled * kind["short_kaon"],
+                hidden,
+                track * charge,
+                hidden * column["energy"],
+                seen * energy_cms,
+                photon * column["energy"],
+                *(seen * entry for entry in tensor),
+                seen * momentum_cms,
+            ],
+            axis=-1,
+        )
+        groups = filled if groups is None else ops.cast(groups, "float32")
+        sums = ops.matmul(ops.transpose(groups, (0, 2, 1)), added)
+        counts, rest = sums[..., :12], sums[..., 12:]
+        energy, shape, visible = rest[..., :3], rest[..., 3:9], rest[..., 9:]
+        norm = ops.sum(ops.square(visible), axis=-1, keepdims=True)
+        visible_energy = energy[..., 1:2]
+        mass = ops.sqrt(ops.maximum(ops.square(visible_energy) - norm, 0.0) + _TINY)
+        trace = sum(shape[..., k : k + 1] for k, (i, j) in enumerate(pairs) if i == j)
+        squares = sum(
+            (1.0 if i == j else 2.0) * ops.square(shape[..., k : k + 1])
+            for k, (i, j) in enumerate(pairs)
+        )
+        r2 = 1.5 * squares / (ops.square(trace) + _TINY) - 0.5
+        beam = math.sqrt(BEAMS[3] ** 2 - sum(p * p for p in BEAMS[:3]))
+        missing = ops.square(beam - visible_energy) - norm
+        inside = ops.expand_dims(ops.transpose(groups, (0, 2, 1)), -1)
+        largest = ops.max(inside * ops.expand_dims(seen * length, 1), axis=2)
+        slow = ops.expand_dims(track * ops.maximum(2.0 - transverse, 0.0), 1)
+        slowest = ops.max(inside * slow, axis=2)
+        result = ops.concatenate(
+            [
+                0.2 * counts,
+                0.5 * energy,
+                0.5 * mass,
+                0.5 * ops.sqrt(norm + _TINY),
+                r2,
+                0.3 * ops.arcsinh(missing),
+                largest,
+                slowest,
+            ],
+            axis=-1,
+        )
+        return ops.clip(result, -10.0, 10.0)
+
+    def compute_output_spec(
+        self, x: Any, properties: Any, matrix: Any, groups: Any = None, mask: Any = None
+    ) -> keras.KerasTensor:
+        """Describe the output.
+
+        Parameters
+        ----------
+        x, properties, matrix, groups, mask : KerasTensor
+            The inputs.
+
+        Returns
+        -------
+        KerasTensor
+            float32.
+        """
+        n_groups = 1 if groups is None else groups.shape[-1]
+        return keras.KerasTensor((x.shape[0], n_groups, N_SUMMARIES), dtype="float32")
+
+
+#: Columns of `Summaries`.
+N_SUMMARIES = 21

@@ -1,0 +1,286 @@
+"""Shorter rows and single vectors out of rows of particles, padding left out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from smartbkg_tf.models.masks import apply_mask
+from smartbkg_tf.models.plain import PlainLayer
+
+#: Stands for minus infinity in masked maxima and softmaxes; always in float32.
+MINUS = -1e9
+
+
+def _pairs(x: Any) -> tuple[Any, Any]:
+    """Split rows into first and second of each pair; an odd row gets an empty partner."""
+    rest = [[0, 0]] * (len(x.shape) - 2)
+    return x[:, 0::2], ops.pad(x, [[0, 0], [0, 1], *rest])[:, 1::2]
+
+
+def _half(length: int | None) -> int | None:
+    return None if length is None else (length + 1) // 2
+
+
+def masked_softmax(logits: Any, mask: Any, axis: int) -> Any:
+    """Softmax over what there is; zero where there is nothing at all.
+
+    Parameters
+    ----------
+    logits : tensor
+        Any precision.
+    mask : tensor
+        bool, broadcast to the logits.
+    axis : int
+        Where the weights add up to one.
+
+    Returns
+    -------
+    tensor
+        float32 weights.
+    """
+    logits = ops.where(mask, ops.cast(logits, "float32"), MINUS)
+    largest = ops.stop_gradient(ops.max(logits, axis=axis, keepdims=True))
+    # Written out: Keras' own warns about rows of one particle, and keeps empty rows.
+    weights = ops.exp(logits - largest) * ops.cast(mask, "float32")
+    return weights / ops.maximum(ops.sum(weights, axis=axis, keepdims=True), 1e-9)
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class PairMask(PlainLayer):
+    """Say which pairs of neighbours hold anything.
+
+    Input: bool [batch, length]. Output: bool [batch, (length + 1) // 2].
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+
+    def call(self, filled: Any) -> Any:
+        """Join neighbours.
+
+        Parameters
+        ----------
+        filled : tensor [batch, length]
+            True where there is something.
+
+        Returns
+        -------
+        tensor [batch, (length + 1) // 2]
+            bool.
+        """
+        first, second = _pairs(ops.cast(filled, "int32"))
+        return ops.not_equal(first + second, 0)
+
+    def compute_output_spec(self, filled: Any) -> keras.KerasTensor:
+        """Describe the output.
+
+        Parameters
+        ----------
+        filled : KerasTensor
+            The input.
+
+        Returns
+        -------
+        KerasTensor
+            bool.
+        """
+        return keras.KerasTensor((filled.shape[0], _half(filled.shape[1])), dtype="bool")
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class MaskedPairPooling(PlainLayer):
+    """Mean or maximum of each pair of neighbours, over what there is.
+
+    Input: [batch, length, channels] and ``mask``. Output: [batch, (length + 1) // 2,
+    channels]. A pair of which one half is padding gives the other half.
+
+    Parameters
+    ----------
+    mode : {"average", "max"}
+        What to take.
+    **kwargs
+        As any Keras layer.
+
+    Raises
+    ------
+    ValueError
+        For another mode.
+    """
+
+    def __init__(self, mode: str = "average", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if mode not in ("average", "max"):
+            raise ValueError(f"mode is 'average' or 'max', not {mode!r}")
+        self.mode = mode
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        """Join neighbours.
+
+        Parameters
+        ----------
+        x : tensor [batch, length, channels]
+            Values.
+        mask : tensor [batch, length], optional
+            True where there is something.
+
+        Returns
+        -------
+        tensor [batch, (length + 1) // 2, channels]
+            Values; zero where there is nothing.
+        """
+        if mask is None:
+            mask = ops.ones_like(x[..., 0], dtype="bool")
+        first, second = _pairs(apply_mask(x, mask))
+        one, two = (ops.expand_dims(m, -1) for m in _pairs(ops.cast(mask, x.dtype)))
+        if self.mode == "average":
+            return (first + second) / ops.maximum(one + two, 1)
+        # A missing partner is as small as the other: it never wins.
+        larger = ops.maximum(ops.where(one > 0, first, second), ops.where(two > 0, second, first))
+        return larger
+
+    def compute_output_shape(self, x_shape: Any) -> Any:
+        """Give the shape of the output.
+
+        Parameters
+        ----------
+        x_shape : tuple
+            Of `x`.
+
+        Returns
+        -------
+        tuple
+            Half the length.
+        """
+        return (x_shape[0], _half(x_shape[1]), x_shape[2])
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class FixedLength(PlainLayer):
+    """Cut rows to a length, or fill them with zeros; padding becomes zero.
+
+    Input: [batch, length, channels] and ``mask``. Output: [batch, `length`, channels].
+
+    Parameters
+    ----------
+    length : int
+        The length of every row of the output.
+    **kwargs
+        As any Keras layer.
+    """
+
+    def __init__(self, length: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.length = length
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        """Cut or fill.
+
+        Parameters
+        ----------
+        x : tensor [batch, length, channels]
+            Values.
+        mask : tensor [batch, length], optional
+            True where there is something.
+
+        Returns
+        -------
+        tensor [batch, self.length, channels]
+            Values.
+        """
+        filled = ops.pad(apply_mask(x, mask), [[0, 0], [0, self.length], [0, 0]])
+        return ops.reshape(filled[:, : self.length], (-1, self.length, x.shape[-1]))
+
+    def compute_output_shape(self, x_shape: Any) -> Any:
+        """Give the shape of the output.
+
+        Parameters
+        ----------
+        x_shape : tuple
+            Of `x`.
+
+        Returns
+        -------
+        tuple
+            With the fixed length.
+        """
+        return (x_shape[0], self.length, x_shape[2])
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class AttentionPooling(PlainLayer):
+    """Mean over particles with learned weights (global attention pooling).
+
+    Each head weighs the particles by a softmax of a linear function of them and averages
+    its share of the channels: Li et al., arXiv:1511.05493, section 3.3, without the second
+    gate. Zero for an event without particles.
+
+    Parameters
+    ----------
+    heads : int, default 1
+        Sets of weights; divides the number of channels.
+    **kwargs
+        As any Keras layer.
+    """
+
+    def __init__(self, heads: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.heads = heads
+        # A bias would shift all logits alike and change nothing.
+        self.gate = keras.layers.Dense(heads, use_bias=False, dtype=self.dtype_policy, name="gate")
+
+    def build(self, x_shape: Any) -> None:
+        """Make the weights.
+
+        Parameters
+        ----------
+        x_shape : tuple
+            Of `x`.
+        """
+        if x_shape[-1] % self.heads:
+            raise ValueError(f"{self.heads} heads do not divide {x_shape[-1]} channels")
+        self.gate.build(x_shape)
+        self.built = True
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        """Average.
+
+        Parameters
+        ----------
+        x : tensor [batch, length, channels]
+            Values.
+        mask : tensor [batch, length], optional
+            True where there is something.
+
+        Returns
+        -------
+        tensor [batch, channels]
+            Weighted means.
+        """
+        logits = self.gate(x)
+        if mask is None:
+            mask = ops.ones_like(x[..., 0], dtype="bool")
+        weights = masked_softmax(logits, ops.expand_dims(mask, -1), axis=1)
+        values = ops.cast(apply_mask(x, mask), "float32")
+        share = x.shape[-1] // self.heads
+        values = ops.reshape(values, (-1, ops.shape(x)[1], self.heads, share))
+        pooled = ops.sum(values * ops.expand_dims(weights, -1), axis=1)
+        return ops.cast(ops.reshape(pooled, (-1, x.shape[-1])), self.compute_dtype)
+
+    def compute_output_shape(self, x_shape: Any) -> Any:
+        """Give the shape of the output.
+
+        Parameters
+        ----------
+        x_shape : tuple
+            Of `x`.
+
+        Returns
+        -------
+        tuple
+            Without the length.
+        """
+        return (x_shape[0], x_shape[-1])

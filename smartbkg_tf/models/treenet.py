@@ -1,0 +1,395 @@
+"""TreeNet: messages along the decay tree, one vector for each B, the better one counts.
+
+The design, and why:
+
+* A tag skim asks whether *one* B can be reconstructed completely, and whether the event as a
+  whole passes a few cuts. So the two B are kept apart: each particle belongs to side 1,
+  side 2 or neither, found in the model from the mother indices, and each side gets a
+  vector of its own by the same weights. What the head sees of the sides is their sum and
+  their maximum, so that nothing depends on which B is called the first. In events
+  without a B, two taus or two charmed hadrons take their place.
+* Whether a decay can be reconstructed is a property of the tree: a D can if its daughters
+  can. Messages go along it, from daughters (a sum: nothing may be missing), from the
+  mother, among siblings, and from the side as a whole.
+* What a detector can see is in the inputs: logarithms of energies, angles in both systems,
+  acceptance, stability, displacement, and what the PDG code tells.
+* The event as a whole (energies, event shape, missing momentum) goes to the head.
+
+About 0.2 million weights.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from smartbkg_tf.models.activations import activation_layer
+from smartbkg_tf.models.codes import CODE_COLUMNS
+from smartbkg_tf.models.masks import apply_mask
+from smartbkg_tf.models.plain import PlainLayer
+from smartbkg_tf.models.pooling import MINUS, masked_softmax
+from smartbkg_tf.models.tree import under_a_head
+
+_BOTTOM, _CHARM, _TAU = (CODE_COLUMNS.index(name) for name in ("bottom", "charm", "tau"))
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class Sides(PlainLayer):
+    """Find the two sides of an event.
+
+    Heads are hadrons with a bottom quark, taus and charmed hadrons that descend from no other
+    such particle. The two of largest energy lead the sides; in an event of two B mesons
+    these are the B. Input: ``energy`` [batch, n, 1], ``properties``, ``matrix``, ``mask``.
+    Output: float32 [batch, n, 4]: head of side 1 and of side 2, member of side 1 and of
+    side 2, the head included.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+
+    def call(self, energy: Any, properties: Any, matrix: Any, mask: Any = None) -> Any:
+        """Find heads, then all that descends from them.
+
+        Parameters
+        ----------
+        energy : tensor [batch, n, 1]
+            GeV.
+        properties : tensor [batch, n, property]
+            From `smartbkg_tf.models.codes.CodeProperties`.
+        matrix : tensor [batch, n, n]
+            From `smartbkg_tf.models.tree.MotherMatrix`.
+        mask : tensor [batch, n]
+            True where there is a particle.
+
+        Returns
+        -------
+        tensor [batch, n, 4]
+            0 or 1.
+        """
+        matrix = ops.cast(matrix, "float32")
+        able = ops.maximum(
+            properties[..., _BOTTOM], ops.maximum(properties[..., _TAU], properties[..., _CHARM])
+        )
+        able = ops.expand_dims(able * ops.cast(mask, "float32"), -1)
+        below = ops.matmul(matrix, under_a_head(matrix, able))
+        free = (able * (1.0 - ops.minimum(below, 1.0)))[..., 0]
+        energy = ops.cast(energy[..., 0], "float32")
+        heads = []
+        for _ in range(2):
+            # No argmax: Keras' own compares bits, for which ONNX has no operation.
+            left = ops.where(free > 0, energy, MINUS)
+            largest = ops.max(left, axis=1, keepdims=True)
+            head = ops.cast(ops.equal(left, largest), "float32") * free
+            heads.append(head)
+            free = free - head
+        both = ops.stack(heads, axis=-1)
+        return ops.concatenate([both, under_a_head(matrix, both)], axis=-1)
+
+    def compute_output_spec(self, energy: Any, *_: Any, **__: Any) -> keras.KerasTensor:
+        """Describe the output.
+
+        Parameters
+        ----------
+        energy : KerasTensor
+            The energies.
+        *_, **__ : KerasTensor
+            The other inputs.
+
+        Returns
+        -------
+        KerasTensor
+            float32.
+        """
+        return keras.KerasTensor((*energy.shape[:2], 4), dtype="float32")
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class Columns(PlainLayer):
+    """Some neighbouring columns of its input.
+
+    Parameters
+    ----------
+    first, count : int
+        Which.
+    **kwargs
+        As any Keras layer.
+    """
+
+    def __init__(self, first: int, count: int, **kwargs: Any) -> None:
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        self.first = first
+        self.count = count
+
+    def call(self, x: Any) -> Any:
+        """Choose.
+
+        Parameters
+        ----------
+        x : tensor [..., column]
+            Everything.
+
+        Returns
+        -------
+        tensor [..., count]
+            The chosen columns.
+        """
+        return x[..., self.first : self.first + self.count]
+
+    def compute_output_shape(self, x_shape: Any) -> Any:
+        """Give the shape of the output.
+
+        Parameters
+        ----------
+        x_shape : tuple
+            Of `x`.
+
+        Returns
+        -------
+        tuple
+            With `count` columns.
+        """
+        return (*x_shape[:-1], self.count)
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class TreeLayer(PlainLayer):
+    """One round of messages along the decay tree.
+
+    ``x + dense(drop(activation(dense([y, daughters, mother, siblings, side]))))`` with
+    ``y = norm(x)``: the sum of y over the daughters, y of the mother, the sum over all
+    daughters of the mother, and the mean over the particle's side.
+
+    Parameters
+    ----------
+    hidden : int
+        Width of the inner layer.
+    dropout : float, default 0
+        Share of its values dropped in training.
+    activation : str, default "silu"
+        Its activation.
+    **kwargs
+        As any Keras layer.
+    """
+
+    def __init__(
+        self, hidden: int, dropout: float = 0.0, activation: str = "silu", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.hidden = hidden
+        self.dropout = dropout
+        self.activation = activation
+        policy = self.dtype_policy
+        self.norm = keras.layers.LayerNormalization(epsilon=1e-5, dtype=policy, name="norm")
+        self.inner = keras.layers.Dense(hidden, dtype=policy, name="inner")
+        self.activate = activation_layer(activation, policy)
+        self.drop = keras.layers.Dropout(dropout, dtype=policy)
+
+    def build(self, x_shape: Any, matrix_shape: Any = None, sides_shape: Any = None) -> None:
+        """Make the weights.
+
+        Parameters
+        ----------
+        x_shape, matrix_shape, sides_shape : tuple
+            Of the inputs.
+        """
+        channels = x_shape[-1]
+        self.norm.build((None, None, channels))
+        self.inner.build((None, None, 5 * channels))
+        self.outer = keras.layers.Dense(channels, dtype=self.dtype_policy, name="outer")
+        self.outer.build((None, None, self.hidden))
+        self.built = True
+
+    def call(
+        self, x: Any, matrix: Any, sides: Any, mask: Any = None, training: bool | None = None
+    ) -> Any:
+        """Send and take messages.
+
+        Parameters
+        ----------
+        x : tensor [batch, n, channels]
+            Particles.
+        matrix : tensor [batch, n, n]
+            From `smartbkg_tf.models.tree.MotherMatrix`.
+        sides : tensor [batch, n, 4]
+            From `Sides`.
+        mask : tensor [batch, n]
+            True where there is a particle.
+        training : bool, optional
+            Drop values.
+
+        Returns
+        -------
+        tensor [batch, n, channels]
+            Particles.
+        """
+        y = apply_mask(self.norm(x), mask)
+        matrix = ops.cast(matrix, y.dtype)
+        daughters = ops.matmul(ops.transpose(matrix, (0, 2, 1)), y)
+        # The mean in float32: a side may have more particles than float16 can add up.
+        members = ops.cast(sides[..., 2:], "float32")
+        total = ops.matmul(ops.transpose(members, (0, 2, 1)), ops.cast(y, "float32"))
+        count = ops.maximum(ops.sum(members, axis=1), 1.0)
+        mean = ops.cast(total / ops.expand_dims(count, -1), y.dtype)
+        messages = [
+            y,
+            daughters,
+            ops.matmul(matrix, y),
+            ops.matmul(matrix, daughters),
+            ops.matmul(ops.cast(members, y.dtype), mean),
+        ]
+        inside = self.activate(self.inner(ops.concatenate(messages, axis=-1)))
+        return x + self.outer(self.drop(inside, training=training))
+
+    def compute_output_shape(
+        self, x_shape: Any, matrix_shape: Any = None, sides_shape: Any = None
+    ) -> Any:
+        """Give the shape of the output.
+
+        Parameters
+        ----------
+        x_shape, matrix_shape, sides_shape : tuple
+            Of the inputs.
+
+        Returns
+        -------
+        tuple
+            Of `x`.
+        """
+        return x_shape
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class GroupPooling(PlainLayer):
+    """One vector for each group of particles.
+
+    Side by side: weighted means (each head weighs by a softmax within the group), a tenth
+    of the sum, and the head particle of the group, where it has one. Input: ``x``
+    [batch, n, channels], ``groups`` [batch, n, group], ``heads`` [batch, n, group].
+    Output: [batch, group, 3 channels]; zero for an empty group.
+
+    Parameters
+    ----------
+    heads : int, default 4
+        Sets of weights; divides the channels.
+    **kwargs
+        As any Keras layer.
+    """
+
+    def __init__(self, heads: int = 4, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.heads = heads
+        self.gate = keras.layers.Dense(heads, use_bias=False, dtype=self.dtype_policy, name="gate")
+
+    def build(self, x_shape: Any, groups_shape: Any = None, leaders_shape: Any = None) -> None:
+        """Make the weights.
+
+        Parameters
+        ----------
+        x_shape, groups_shape, leaders_shape : tuple
+            Of the inputs.
+        """
+        if x_shape[-1] % self.heads:
+            raise ValueError(f"{self.heads} heads do not divide {x_shape[-1]} channels")
+        self.gate.build((None, None, x_shape[-1]))
+        self.built = True
+
+    def call(self, x: Any, groups: Any, leaders: Any) -> Any:
+        """Pool.
+
+        Parameters
+        ----------
+        x : tensor [batch, n, channels]
+            Particles.
+        groups : tensor [batch, n, group]
+            1 for members, else 0.
+        leaders : tensor [batch, n, group]
+            1 for the head particle, else 0.
+
+        Returns
+        -------
+        tensor [batch, group, 3 channels]
+            A vector for each group.
+        """
+        channels = x.shape[-1]
+        share = channels // self.heads
+        logits = self.gate(x)
+        wide, groups, leaders = (ops.cast(one, "float32") for one in (x, groups, leaders))
+        # Padding holds whatever the layers made of it; no product with it may count.
+        anyone = ops.max(groups, axis=-1, keepdims=True)
+        wide = ops.where(anyone > 0, wide, 0.0)
+        vectors = []
+        for group in range(groups.shape[-1]):
+            members = groups[..., group : group + 1]
+            weights = masked_softmax(logits, members > 0, axis=1)
+            values = ops.reshape(wide, (-1, ops.shape(x)[1], self.heads, share))
+            means = ops.sum(values * ops.expand_dims(weights, -1), axis=1)
+            vectors.append(
+                ops.concatenate(
+                    [
+                        ops.reshape(means, (-1, channels)),
+                        0.1 * ops.sum(wide * members, axis=1),
+                        ops.sum(wide * leaders[..., group : group + 1], axis=1),
+                    ],
+                    axis=-1,
+                )
+            )
+        return ops.cast(ops.stack(vectors, axis=1), self.compute_dtype)
+
+    def compute_output_shape(
+        self, x_shape: Any, groups_shape: Any, leaders_shape: Any = None
+    ) -> Any:
+        """Give the shape of the output.
+
+        Parameters
+        ----------
+        x_shape, groups_shape, leaders_shape : tuple
+            Of the inputs.
+
+        Returns
+        -------
+        tuple
+            One row for each group.
+        """
+        return (x_shape[0], groups_shape[-1], 3 * x_shape[-1])
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class BothSides(PlainLayer):
+    """Sum and maximum of the two sides, so that their order does not matter.
+
+    Input: [batch, 2, channels]. Output: [batch, 2 channels].
+    """
+
+    def call(self, x: Any) -> Any:
+        """Join.
+
+        Parameters
+        ----------
+        x : tensor [batch, 2, channels]
+            One vector for each side.
+
+        Returns
+        -------
+        tensor [batch, 2 channels]
+            Both.
+        """
+        return ops.concatenate([x[:, 0] + x[:, 1], ops.maximum(x[:, 0], x[:, 1])], axis=-1)
+
+    def compute_output_shape(self, x_shape: Any) -> Any:
+        """Give the shape of the output.
+
+        Parameters
+        ----------
+        x_shape : tuple
+            Of `x`.
+
+        Returns
+        -------
+        tuple
+            One vector.
+        """
+        return (x_shape[0], 2 * x_shape[-1])

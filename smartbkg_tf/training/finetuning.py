@@ -1,0 +1,153 @@
+"""Begin with the backbone of another run: all layers before the output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from smartbkg_tf.models.loading import load_model
+from smartbkg_tf.models.parts import OUTPUT
+from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
+from smartbkg_tf.settings.errors import InputError
+from smartbkg_tf.settings.training import FineTuningSettings
+
+
+@dataclass(frozen=True)
+class Source:
+    """The run that gives the backbone.
+
+    Parameters
+    ----------
+    run : RunDirectory
+        The run.
+    config : mapping
+        Its configuration.
+    information : mapping
+        ``dataset.json`` of its data.
+    """
+
+    run: RunDirectory
+    config: Mapping[str, Any]
+    information: Mapping[str, Any]
+
+    @property
+    def normalisation(self) -> dict[str, Any]:
+        """The constants that its network was trained with, as in ``dataset.json``."""
+        given = self.config.get("normalisation")
+        values: dict[str, Any] = dict(given or self.information["normalisation"])
+        return values
+
+
+def open_source(path: str, information: Mapping[str, Any]) -> Source:
+    """Open the run that gives the backbone, and check that its inputs mean the same.
+
+    Parameters
+    ----------
+    path : str
+        A run directory.
+    information : mapping
+        ``dataset.json`` of the data to train on.
+
+    Returns
+    -------
+    Source
+        The run.
+
+    Raises
+    ------
+    InputError
+        When it is no run directory, or its vocabulary or features are others.
+    """
+    run = open_run(path)
+    try:
+        config = yaml.safe_load(run.config.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError("is no YAML", where=run.config) from error
+    if not isinstance(config, Mapping):
+        raise InputError("holds no configuration", where=run.config)
+    source = Source(run, config, run.dataset_information())
+    for name, ours, theirs in (
+        (
+            "vocabulary",
+            information["vocabulary"].get("digest"),
+            source.information["vocabulary"].get("digest"),
+        ),
+        (
+            "features",
+            list(information["encoding"].get("feature_names", ())),
+            list(source.information["encoding"].get("feature_names", ())),
+        ),
+    ):
+        if ours != theirs:
+            raise InputError(
+                f"training.init_from: its data have another {name} ({theirs}) than those to "
+                f"train on ({ours}): its weights would not fit",
+                where=path,
+                next_step="preprocess the data as those of that run",
+            )
+    return source
+
+
+def take_backbone(source: Source, model: Any, tuning: FineTuningSettings) -> None:
+    """Copy all weights before the output, and freeze them if so asked; before ``compile``.
+
+    The output of the new network keeps its new weights: its skims are others.
+
+    Parameters
+    ----------
+    source : Source
+        The other run; its best model is taken.
+    model : keras.Model
+        Of the same settings but for the skims.
+    tuning : FineTuningSettings
+        Whether the backbone learns.
+
+    Raises
+    ------
+    InputError
+        When the networks differ before the output; the first difference is named.
+    """
+    target = source.config.get("model", {}).get("_target_")
+    other = load_model(source.run.model, target)
+    theirs = _backbone(other)
+    ours = _backbone(model)
+    for path in [*ours, *theirs]:
+        a, b = (tuple(w[path].shape) if path in w else "missing" for w in (ours, theirs))
+        if a != b:
+            raise InputError(
+                f"training.init_from: its network is another one before the output ({path}: {b} "
+                f"there, {a} here)",
+                where=source.run.path,
+                next_step=f"give the model settings of {source.run.config}",
+            )
+    for layer in model.layers:
+        if layer.name != OUTPUT:
+            _same_constants(layer, other.get_layer(layer.name), source)
+            if tuning.backbone == "frozen":
+                layer.trainable = False
+    for path, weight in ours.items():
+        weight.assign(theirs[path].numpy())
+
+
+def _backbone(model: Any) -> dict[str, Any]:
+    return {
+        weight.path: weight
+        for layer in model.layers
+        if layer.name != OUTPUT
+        for weight in layer.weights
+    }
+
+
+def _same_constants(layer: Any, other: Any, source: Source) -> None:
+    """Refuse another normalisation: the weights behind it were learned with that one."""
+    from smartbkg_tf.models.normalisation import ParticleNormalisation
+
+    if isinstance(layer, ParticleNormalisation) and layer.get_config() != other.get_config():
+        raise InputError(
+            "training.init_from: its network was trained with another normalisation",
+            where=source.run.path,
+            next_step="leave normalisation out (normalisation=null): that of the run is taken",
+        )

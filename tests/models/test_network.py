@@ -1,0 +1,429 @@
+"""Every branch in the frame of `BranchedNetwork`, in small sizes."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from smartbkg_tf.models.base import NNBaseClass
+from smartbkg_tf.models.branches import branches
+from smartbkg_tf.models.network import BranchedNetwork
+from smartbkg_tf.settings.base import validate
+from smartbkg_tf.settings.errors import ConfigurationError
+from smartbkg_tf.settings.models import BranchedSettings
+from tests.models.model_test_case import (
+    CODES,
+    ModelTestCase,
+    common_arguments,
+    random_events,
+)
+
+HEAD: dict[str, Any] = {"units": [12], "dropout": 0.0}
+
+#: What costs seconds for each class.
+LONG = (
+    "test_fit_learns_64_events_by_heart",
+    "test_xla",
+    "test_drawing_shows_every_layer",
+    "test_onnx_gives_the_same_scores",
+)
+
+#: Left to `make test-slow` for branches whose layers are tested one by one elsewhere, and
+#: which differ from their neighbours in sizes only.
+LONGER = (
+    *LONG,
+    "test_one_compiled_fit_step",
+    "test_mixed_precision",
+    "test_save_and_load",
+    "test_training_on_nothing_but_empty_events_stays_finite",
+    "test_summary_counts_the_weights",
+)
+
+
+class BranchCase(ModelTestCase):
+    network_class: ClassVar[type[NNBaseClass]] = BranchedNetwork
+    inputs = "particles"
+    slow = LONG
+
+
+class TestPreactivation(BranchCase):
+    slow = LONGER
+    arguments: ClassVar[dict[str, Any]] = {
+        "particles": {"branch": "resnet_preact", "filters": 8, "blocks": 2},
+        "head": HEAD,
+    }
+
+
+class TestResNet34(BranchCase):
+    slow = LONGER
+    arguments: ClassVar[dict[str, Any]] = {
+        "particles": {
+            "branch": "resnet34",
+            "first_filters": 8,
+            "stages": [
+                {"blocks": 1, "filters": 6, "pool": True},
+                {"blocks": 1, "filters": 12, "pool": False},
+            ],
+        },
+        "head": HEAD,
+    }
+
+
+class TestResNet50(BranchCase):
+    slow = LONGER
+    arguments: ClassVar[dict[str, Any]] = {
+        "particles": {
+            "branch": "resnet50",
+            "first_filters": 8,
+            "stages": [{"blocks": 2, "filters": 6, "kernel_sizes": [1, 3, 1], "pool": True}],
+        },
+        "head": HEAD,
+    }
+
+
+class TestConv1x1ResNet(BranchCase):
+    slow = LONGER
+    arguments: ClassVar[dict[str, Any]] = {
+        "particles": {
+            "branch": "conv1x1_resnet",
+            "stages": [
+                {"blocks": 1, "filters": 8, "kernel_sizes": [1, 1]},
+                {"blocks": 1, "filters": 8, "kernel_sizes": [3, 3]},
+            ],
+        },
+        "head": HEAD,
+    }
+
+
+class TestResNeXt(BranchCase):
+    slow = ("test_one_compiled_fit_step", *LONG[:-1])
+    arguments: ClassVar[dict[str, Any]] = {
+        "particles": {"branch": "resnext", "filters": 8, "cardinality": 4, "group_filters": 2},
+        "head": HEAD,
+    }
+
+
+class TestConv1x1(BranchCase):
+    slow = LONGER
+    arguments: ClassVar[dict[str, Any]] = {
+        "particles": {"branch": "conv1x1", "filters": [6, 8], "kernel_sizes": [1, 3]},
+        "head": HEAD,
+    }
+
+
+class TestVanilla(BranchCase):
+    slow = LONGER
+    arguments: ClassVar[dict[str, Any]] = {
+        "particles": {"branch": "vanilla_cnn", "filters": [8, 8], "kernel_sizes": [3, 3]},
+        "head": HEAD,
+    }
+
+
+class TestAttention(BranchCase):
+    slow = ("test_one_compiled_fit_step", *LONG)
+    order_matters = False
+    arguments: ClassVar[dict[str, Any]] = {
+        "particles": {"branch": "attention", "units": 6, "layers": 2},
+        "head": HEAD,
+    }
+
+
+class TestFeedForward(BranchCase):
+    slow = LONGER
+    arguments: ClassVar[dict[str, Any]] = {
+        "particles": {"branch": "feed_forward", "units": [16, 8]},
+        "head": {"units": []},
+    }
+
+
+class TestCnnLstm(BranchCase):
+    inputs = "decay"
+    slow = ("test_one_compiled_fit_step", *LONG[:-1])
+    arguments: ClassVar[dict[str, Any]] = {
+        "decay": {"branch": "cnn_lstm", "filters": 8, "units": 6, "dense": [8], "dropout": 0.0},
+        "head": {"units": []},
+    }
+
+
+class TestDecayFeedForward(BranchCase):
+    slow = LONGER
+    inputs = "decay"
+    arguments: ClassVar[dict[str, Any]] = {
+        "decay": {"branch": "feed_forward", "units": [16, 8]},
+        "head": {"units": []},
+    }
+
+
+class TestGcn(BranchCase):
+    order_matters = False
+    slow = LONG[:2]
+    arguments: ClassVar[dict[str, Any]] = {
+        "particles": {"branch": "gcn", "units": 12, "dense_layers": 1, "graph_layers": 2},
+        "head": {"units": []},
+    }
+
+
+class TestGatGap(BranchCase):
+    order_matters = False
+    slow = ("test_one_compiled_fit_step", *LONG[:-1])
+    arguments: ClassVar[dict[str, Any]] = {
+        "particles": {"branch": "gatgap", "units": 6, "heads": 2, "layers": 2},
+        "head": {"units": []},
+    }
+
+
+class TestTransformer(BranchCase):
+    order_matters = False
+    slow = LONG[:1]
+    arguments: ClassVar[dict[str, Any]] = {
+        "particles": {
+            "branch": "transformer",
+            "units": 8,
+            "heads": 2,
+            "layers": 1,
+            "dropout": 0.0,
+            "embedding": 4,
+        },
+        "codes": CODES,
+        "event_type": True,
+        "head": HEAD,
+    }
+
+
+class TestTransformerWithAttentionPooling(BranchCase):
+    order_matters = False
+    arguments: ClassVar[dict[str, Any]] = {
+        "particles": {**TestTransformer.arguments["particles"], "pooling": "attention"},
+        "codes": CODES,
+        "head": HEAD,
+    }
+    slow = LONGER
+
+
+class TestTreeNet(BranchCase):
+    order_matters = False
+    slow = ("test_one_compiled_fit_step",)
+    arguments: ClassVar[dict[str, Any]] = {
+        "particles": {
+            "branch": "treenet",
+            "units": 8,
+            "hidden": 12,
+            "layers": 2,
+            "heads": 2,
+            "side_units": 8,
+            "dropout": 0.0,
+            "embedding": 4,
+        },
+        "codes": CODES,
+        "event_type": True,
+        "summaries": True,
+        "head": HEAD,
+    }
+
+
+class TestTreeNetWithDecayString(BranchCase):
+    inputs = "combined"
+    # The decay string keeps its order; that of the particles does not matter.
+    order_matters = False
+    arguments: ClassVar[dict[str, Any]] = {
+        **TestTreeNet.arguments,
+        "decay": {"branch": "wide_cnn", "filters": 4, "kernel_sizes": [4], "dropout": 0.0},
+    }
+    slow = LONGER
+
+
+def sizes(kind: str, name: str) -> dict[str, Any]:
+    """Give a network with one branch of the published sizes."""
+    return {kind: {"branch": name}, "head": {"units": []}, "codes": CODES}
+
+
+def weights(kind: str, name: str, **branch: Any) -> int:
+    arguments = sizes(kind, name)
+    arguments[kind] |= branch
+    return int(BranchedNetwork(**common_arguments(kind), **arguments).model.count_params())
+
+
+COLUMNS = 8 + 5 + 2 * 8  # features, charge one-hot, two embeddings
+EMBEDDING = 40 * 8
+
+
+def convolution(width: int, inside: int, outside: int) -> int:
+    """Count the weights of a convolution with batch normalisation."""
+    return width * inside * outside + 4 * outside
+
+
+def test_published_sizes_by_hand() -> None:
+    def logits(channels: int) -> int:
+        return channels * 2 + 2
+
+    staged = EMBEDDING + convolution(7, COLUMNS, 64) + logits(64)
+    by_stage = ((3, 64), (4, 128), (6, 256), (3, 512))
+    assert weights("particles", "resnet34") == staged + sum(
+        blocks * (convolution(3, 64, filters) + convolution(3, filters, 64))
+        for blocks, filters in by_stage
+    )
+    assert weights("particles", "resnet50") == staged + sum(
+        blocks
+        * (
+            convolution(1, 64, filters)
+            + convolution(3, filters, filters)
+            + convolution(1, filters, 64)
+        )
+        for blocks, filters in by_stage
+    )
+    group = sum(width * 4 * 4 * 16 + 4 * 64 for width in (1, 3, 1))
+    assert weights("particles", "resnext") == (
+        EMBEDDING + convolution(3, COLUMNS, 64) + 2 * group + logits(64)
+    )
+    assert weights("particles", "conv1x1") == (
+        EMBEDDING
+        + convolution(1, COLUMNS, 32)
+        + convolution(1, 32, 32)
+        + convolution(3, 32, 64)
+        + convolution(3, 64, 64)
+        + logits(64)
+    )
+    assert weights("particles", "vanilla_cnn") == (
+        EMBEDDING + convolution(3, COLUMNS, 64) + 2 * convolution(3, 64, 64) + logits(64)
+    )
+    assert weights("particles", "resnet_preact", blocks=3) == (
+        EMBEDDING + 3 * COLUMNS * 64 + 3 * 2 * convolution(3, 64, 64) + 4 * 64 + logits(64)
+    )
+    attention = 2 * COLUMNS * 32 + 32 + 32 + 4 * COLUMNS
+    assert weights("particles", "attention") == EMBEDDING + 13 * attention + logits(COLUMNS)
+    dense = (12 * COLUMNS, 2056, 2056, 2056, 512)
+    assert weights("particles", "feed_forward") == EMBEDDING + logits(512) + sum(
+        convolution(1, a, b) for a, b in itertools.pairwise(dense)
+    )
+    gcn = (COLUMNS, 128, 128, 128, 128, 128, 128)
+    assert weights("particles", "gcn") == EMBEDDING + logits(128) + sum(
+        a * b + b for a, b in itertools.pairwise(gcn)
+    )
+    lstm = 4 * (64 * (64 + 64) + 64)
+    assert weights("decay", "cnn_lstm") == (
+        EMBEDDING + convolution(3, 8, 64) + lstm + 65 * 256 + 257 * 64 + logits(64) - 0
+    )
+    assert weights("decay", "feed_forward") == (
+        EMBEDDING + (20 * 8 + 1) * 1024 + 1025 * 1024 + 1025 * 512 + logits(512)
+    )
+
+
+@pytest.mark.parametrize("name", ["transformer", "treenet"])
+def test_our_networks_are_small(name: str) -> None:
+    assert 150_000 < weights("particles", name) < 280_000
+
+
+def test_every_branch_is_tested_here_or_with_the_resnet() -> None:
+    cases = [case for case in globals().values() if isinstance(case, type)]
+    for kind in ("particles", "decay"):
+        tested = {
+            case.arguments.get(kind, {}).get("branch")
+            for case in cases
+            if issubclass(case, BranchCase)
+        }
+        own = {name for name, b in branches(kind).items() if b.build.__module__[:5] == "smart"}
+        assert own - tested <= {"resnet"}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "arguments", "words"),
+    [
+        (
+            "combined",
+            {"particles": {"branch": "gcn"}},
+            r"needs a decay branch.*model.decay is null",
+        ),
+        ("decay", {"particles": {"branch": "gcn"}}, "needs a decay branch"),
+        ("particles", {"decay": {"branch": "cnn_lstm"}}, "needs a particles branch"),
+        ("decay", {"decay": {}, "summaries": True}, "summaries=true adds up particles"),
+        ("particles", {"particles": {"branch": "gcn", "unit": 3}}, "model.particles.unit"),
+        ("particles", {"particles": {"branch": "gcn", "units": 0}}, "model.particles.units"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_reason(
+    inputs: str, arguments: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        BranchedNetwork(**common_arguments(inputs), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("branch", "changes", "words"),
+    [
+        ({"branch": "resnext", "filters": 10}, {}, "cardinality=16 does not divide"),
+        ({"branch": "transformer", "heads": 5}, {"codes": CODES}, "5 heads do not divide 64"),
+        ({"branch": "treenet", "heads": 5}, {"codes": CODES}, "5 heads do not divide 64"),
+        ({"branch": "treenet"}, {}, r"the vocabulary has 40 tokens"),
+        ({"branch": "conv1x1", "filters": [3]}, {}, r"1 filters, but 4 kernel_sizes"),
+        ({"branch": "feed_forward"}, {"max_particles": None}, "needs max_particles"),
+        ({"branch": "gcnn"}, {}, r"no branch 'gcnn'; did you mean 'gcn'"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(
+    branch: dict[str, Any], changes: dict[str, Any], words: str
+) -> None:
+    network = BranchedNetwork(**{**common_arguments("particles"), "particles": branch, **changes})
+    with pytest.raises(ConfigurationError, match=words):
+        _ = network.model
+
+
+def test_missing_columns_are_named() -> None:
+    arguments = common_arguments("particles") | {"feature_names": ("energy", "px", "charge")}
+    network = BranchedNetwork(**arguments, particles={"branch": "treenet"}, codes=CODES)
+    with pytest.raises(ConfigurationError, match="prodTime, x, y, z, py, pz"):
+        _ = network.model
+
+
+def test_smartbackground_features_are_enough_for_every_tree_network() -> None:
+    # Other order, no charge.
+    names = ("prodTime", "x", "y", "z", "energy", "px", "py", "pz")
+    arguments = common_arguments("particles") | {"feature_names": names}
+    events = random_events(4)
+    events["particle_input"] = events["particle_input"][..., :8]
+    for branch in ("gcn", "gatgap", "transformer", "treenet"):
+        network = BranchedNetwork(
+            **arguments, particles={"branch": branch}, codes=CODES, summaries=True
+        )
+        assert np.isfinite(network.model(events)).all()
+
+
+def test_event_type_changes_scores_and_an_unknown_one_is_none_of_them() -> None:
+    network = BranchedNetwork(
+        **common_arguments("decay"), decay={"branch": "wide_cnn"}, event_type=True
+    )
+    assert network.input_names == ("decay_input", "event_type_input")
+    events = random_events(1)
+    kinds = np.arange(-1, 8, dtype=np.int32)
+    many = {name: np.repeat(values, 9, axis=0) for name, values in events.items()}
+    scores = np.asarray(network.model({**many, "event_type_input": kinds}))[:, 0]
+    assert len(np.unique(np.round(scores[1:8], 6))) == 7
+    assert scores[0] == scores[8]
+    plain = BranchedNetwork(**common_arguments("decay"), decay={"branch": "wide_cnn"})
+    assert "event_type_input" not in plain.input_names
+
+
+def test_network_is_named_after_its_branches() -> None:
+    network = BranchedNetwork(
+        **common_arguments("combined"), particles={"branch": "gcn"}, decay={"branch": "wide_cnn"}
+    )
+    assert network.name == "gcn + wide_cnn"
+    assert network.input_names == (
+        "particle_input",
+        "pdg_input",
+        "mother_pdg_input",
+        "mother_index_input",
+        "decay_input",
+    )
+
+
+def test_a_branch_of_ones_own_takes_its_keys_as_parameters() -> None:
+    branch = {"branch": "mine", "parameters": {"a": 1}, "filters": 3}
+    settings = validate(BranchedSettings, {"name": "resnext", "particles": branch})
+    assert dataclasses.asdict(settings.particles) == {  # type: ignore[arg-type]
+        "branch": "mine",
+        "parameters": {"a": 1, "filters": 3},
+    }

@@ -1,0 +1,185 @@
+"""Pooling, fixed lengths, attention and recurrence, against numbers that NumPy makes."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from smartbkg_tf.models.activations import Gelu
+from smartbkg_tf.models.attention import AdditiveSelfAttention
+from smartbkg_tf.models.pooling import (
+    AttentionPooling,
+    FixedLength,
+    MaskedPairPooling,
+    PairMask,
+    masked_softmax,
+)
+from smartbkg_tf.models.recurrent import MaskedLSTM
+from smartbkg_tf.models.residual import (
+    BottleneckBlock,
+    MaskedGroupedConv1D,
+    PreactivationBlock,
+    ResNeXtBlock,
+)
+from tests.models.layer_test_case import LENGTHS, LayerTestCase, batch
+
+
+class TestBottleneck(LayerTestCase):
+    layer_class: ClassVar[type[Any]] = BottleneckBlock
+    arguments: ClassVar[dict[str, Any]] = {"filters": 5, "kernel_sizes": [1, 3, 1]}
+    output_shape = (None, None, 3)
+    takes_training = True
+
+
+class TestPreactivation(LayerTestCase):
+    layer_class: ClassVar[type[Any]] = PreactivationBlock
+    output_shape = (None, None, 3)
+    takes_training = True
+
+
+class TestGroupedConvolution(LayerTestCase):
+    layer_class: ClassVar[type[Any]] = MaskedGroupedConv1D
+    arguments: ClassVar[dict[str, Any]] = {"filters": 6, "kernel_size": 3, "groups": 2}
+    channels = 4
+    output_shape = (None, None, 6)
+
+
+class TestResNeXtBlock(LayerTestCase):
+    layer_class: ClassVar[type[Any]] = ResNeXtBlock
+    arguments: ClassVar[dict[str, Any]] = {"cardinality": 2, "group_filters": 3}
+    channels = 4
+    output_shape = (None, None, 4)
+    takes_training = True
+
+
+class TestAdditiveAttention(LayerTestCase):
+    layer_class: ClassVar[type[Any]] = AdditiveSelfAttention
+    arguments: ClassVar[dict[str, Any]] = {"units": 4}
+    output_shape = (None, None, 3)
+
+
+class TestAttentionPooling(LayerTestCase):
+    layer_class: ClassVar[type[Any]] = AttentionPooling
+    arguments: ClassVar[dict[str, Any]] = {"heads": 2}
+    channels = 4
+    output_shape = (None, 4)
+    per_particle = False
+
+
+class TestLSTM(LayerTestCase):
+    layer_class: ClassVar[type[Any]] = MaskedLSTM
+    arguments: ClassVar[dict[str, Any]] = {"units": 2}
+    output_shape = (None, 2)
+    per_particle = False
+
+
+class TestFixedLength(LayerTestCase):
+    layer_class: ClassVar[type[Any]] = FixedLength
+    arguments: ClassVar[dict[str, Any]] = {"length": 9}
+    output_shape = (None, 9, 3)
+    per_particle = False
+
+
+@pytest.mark.parametrize("mode", ["average", "max"])
+@pytest.mark.parametrize("length", [1, 2, 7, 8])
+def test_pairs(mode: str, length: int) -> None:
+    x, mask = batch(length=length)
+    mask = mask[:, :length]
+    found = np.asarray(MaskedPairPooling(mode)(x, mask=mask))
+    found_mask = np.asarray(PairMask()(mask))
+    assert found.shape[1] == found_mask.shape[1] == (length + 1) // 2
+    reduce: Any = np.mean if mode == "average" else np.max
+    for event in range(5):
+        for pair in range(found.shape[1]):
+            rows = x[event, 2 * pair : 2 * pair + 2][mask[event, 2 * pair : 2 * pair + 2]]
+            assert found_mask[event, pair] == (len(rows) > 0)
+            expected = reduce(rows, axis=0) if len(rows) else np.zeros(3)
+            np.testing.assert_allclose(found[event, pair], expected, rtol=1e-6)
+
+
+def test_pairs_of_another_kind_are_refused() -> None:
+    with pytest.raises(ValueError, match="'average' or 'max', not 'sum'"):
+        MaskedPairPooling("sum")
+
+
+def test_softmax_over_nothing_is_zero_and_large_logits_stay_finite() -> None:
+    logits = np.array([[1e4, 0.0, 5.0], [1.0, 2.0, 3.0], [0.0, 1.0, 99.0]], np.float32)
+    mask = np.array([[True, True, True], [False, False, False], [True, True, False]])
+    found = np.asarray(masked_softmax(logits, mask, axis=-1))
+    np.testing.assert_allclose(found[0], [1, 0, 0])
+    np.testing.assert_allclose(found[1], 0)
+    np.testing.assert_allclose(found[2], [1 / (1 + np.e), np.e / (1 + np.e), 0], rtol=1e-6)
+
+
+def test_pooling_attends_by_its_gate() -> None:
+    x, mask = batch(4)
+    layer = AttentionPooling(heads=2)
+    found = np.asarray(layer(x, mask=mask))
+    logits = x @ np.asarray(layer.gate.kernel)
+    for event, n in enumerate(LENGTHS):
+        expected = np.zeros(4)
+        if n:
+            weights = np.exp(logits[event, :n] - logits[event, :n].max(axis=0))
+            weights /= weights.sum(axis=0)
+            expected = (np.repeat(weights, 2, axis=1) * x[event, :n]).sum(axis=0)
+        np.testing.assert_allclose(found[event], expected, atol=1e-5)
+
+
+def test_additive_attention_by_hand() -> None:
+    x, mask = batch()
+    layer = AdditiveSelfAttention(4)
+    found = np.asarray(layer(x, mask=mask))
+    receive = x @ np.asarray(layer.receiver.kernel) + np.asarray(layer.receiver.bias)
+    send = x @ np.asarray(layer.sender.kernel)
+    for event, n in enumerate(LENGTHS):
+        for i in range(n):
+            hidden = np.tanh(receive[event, i] + send[event, :n])
+            weights = np.exp(hidden @ np.asarray(layer.score.kernel)[:, 0])
+            expected = weights @ x[event, :n] / weights.sum()
+            np.testing.assert_allclose(found[event, i], expected, atol=1e-5)
+
+
+def test_lstm_equals_keras_on_each_event_alone() -> None:
+    keras.utils.set_random_seed(3)
+    x, mask = batch()
+    layer = MaskedLSTM(4)
+    found = np.asarray(layer(x, mask=mask))
+    alone = keras.layers.LSTM(4)
+    alone.build((None, None, 3))
+    alone.set_weights(layer.lstm.get_weights())
+    for event, n in enumerate(LENGTHS):
+        expected = np.asarray(alone(x[event : event + 1, :n]))[0] if n else np.zeros(4)
+        np.testing.assert_allclose(found[event], expected, atol=1e-6)
+
+
+def test_grouped_convolution_is_one_convolution_for_each_group() -> None:
+    keras.utils.set_random_seed(3)
+    x, mask = batch(4)
+    layer = MaskedGroupedConv1D(6, 3, 2)
+    found = np.asarray(layer(x, mask=mask))
+    kernel = np.asarray(layer.kernel)
+    zeroed: npt.NDArray[Any] = x * mask[..., None]
+    for group in range(2):
+        one = keras.layers.Conv1D(3, 3, padding="same", use_bias=False)
+        one.build((None, None, 2))
+        one.set_weights([kernel[:, :, group]])
+        expected = np.asarray(one(zeroed[..., 2 * group : 2 * group + 2]))
+        np.testing.assert_allclose(found[..., 3 * group : 3 * group + 3], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layer", "channels"),
+    [(MaskedGroupedConv1D(6, 3, 4), 4), (ResNeXtBlock(3), 4), (AttentionPooling(3), 4)],
+)
+def test_groups_that_do_not_divide_the_channels_are_refused(layer: Any, channels: int) -> None:
+    with pytest.raises(ValueError, match="do not divide"):
+        layer.build((None, None, channels))
+
+
+def test_gelu_is_that_of_keras() -> None:
+    x = np.linspace(-4, 4, 41).astype(np.float32)
+    np.testing.assert_allclose(Gelu()(x), keras.ops.gelu(x, approximate=False), atol=1e-6)
