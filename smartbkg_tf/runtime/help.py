@@ -46,11 +46,13 @@ def help_text(name: str, description: str, overrides: Sequence[str], directory: 
         groups.append(f"  {group}=NAME")
         for path in sorted((directory / group).glob("*.yaml")):
             groups.append(f"    {path.stem:<16} {_first_comment(path)}")
-    experiments = sorted((directory / "experiment").glob("*.yaml"))
-    experiments = [path for path in experiments if _fits(path, name)]
+    folder = directory / "experiment"
+    experiments = [path for path in sorted(folder.rglob("*.yaml")) if _fits(path, name)]
     if experiments:
         groups.append("  +experiment=NAME")
-        groups.extend(f"    {path.stem:<16} {_first_comment(path)}" for path in experiments)
+        for path in experiments:
+            choice = path.relative_to(folder).with_suffix("").as_posix()
+            groups.append(f"    {choice:<16} {_first_comment(path)}")
     if groups:
         parts.append("Groups of settings:\n" + "\n".join(groups))
     parts.append(
