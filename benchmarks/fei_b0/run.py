@@ -1,0 +1,199 @@
+"""Train one network of ``experiments/fei_b0_benchmark`` and measure what it costs.
+
+Writes the run directory ``RUNS/NAME/seed_N``, the scores of the validation events, and ``row.json``
+with the CPU-minutes of the training (user and system time of the process, its threads and
+children). More than `BUDGET` CPU-minutes are marked in the table. A run that was stopped goes on;
+its CPU-minutes add up.
+
+Run: ``python -m benchmarks.fei_b0.run NAME --dataset DIRECTORY --runs RUNS --seeds 1 2 3 [KEY=VALUE ...]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from benchmarks.fei_b0.rows import VALIDATION, Row, folder_of, read_scores, write_row
+from smartbkg_tf.evaluation.metrics import auc
+from smartbkg_tf.runtime.command import compose
+from smartbkg_tf.runtime.files import read_json, write_json
+from smartbkg_tf.settings.errors import UserError
+
+#: CPU-minutes of a training.
+BUDGET = 40.0
+
+
+def measured(command: list[str]) -> tuple[int, float]:
+    """Run a command and measure it.
+
+    Parameters
+    ----------
+    command : list of str
+        Program and arguments.
+
+    Returns
+    -------
+    code : int
+        Exit code; negative for a signal.
+    minutes : float
+        User and system time of the process and of its children, in minutes.
+    """
+    process = subprocess.Popen(command)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, (usage.ru_utime + usage.ru_stime) / 60.0
+
+
+def train(name: str, dataset: Path, folder: Path, seed: int, overrides: list[str]) -> float:
+    """Train, or go on.
+
+    Parameters
+    ----------
+    name : str
+        The experiment.
+    dataset : pathlib.Path
+        The dataset directory.
+    folder : pathlib.Path
+        The run directory.
+    seed : int
+        Of the training.
+    overrides : list of str
+        Further settings.
+
+    Returns
+    -------
+    float
+        CPU-minutes, earlier parts of a stopped run included.
+
+    Raises
+    ------
+    UserError
+        When the training fails.
+    """
+    cost = folder.parent / f"{folder.name}.cpu.json"
+    earlier = float(read_json(cost)["cpu_minutes"]) if cost.is_file() else 0.0
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    command = [
+        *(sys.executable, "-m", "smartbkg_tf.train", f"+experiment=fei_b0_benchmark/{name}"),
+        *(f"data.path={dataset}", f"training.seed={seed}", f"run_dir={folder}", *overrides),
+    ]
+    code, minutes = measured(command)
+    write_json(cost, {"cpu_minutes": earlier + minutes})
+    if code:
+        raise UserError(
+            f"the training of {name} ended with code {code}",
+            where=folder,
+            next_step="see its message above; the same command goes on",
+        )
+    return earlier + minutes
+
+
+def score_validation(folder: Path, dataset: Path) -> None:
+    """Write the scores of the validation events.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The run directory.
+    dataset : pathlib.Path
+        The dataset directory.
+
+    Raises
+    ------
+    UserError
+        When `apply` fails.
+    """
+    command = [
+        *(sys.executable, "-m", "smartbkg_tf.apply", f"model={folder}", f"input={dataset}"),
+        *("split=validation", "method=score", f"output={folder / VALIDATION}", "overwrite=true"),
+    ]
+    if subprocess.run(command, check=False).returncode:
+        raise UserError("the validation events could not be scored", where=folder)
+
+
+def describe(name: str, folder: Path, seed: int, minutes: float | None, overrides: list[str]) -> Row:
+    """Describe a finished run.
+
+    Parameters
+    ----------
+    name : str
+        The experiment.
+    folder : pathlib.Path
+        The run directory.
+    seed : int
+        Of the training.
+    minutes : float or None
+        CPU-minutes.
+    overrides : list of str
+        Settings beyond the experiment's.
+
+    Returns
+    -------
+    Row
+        The description.
+    """
+    metadata = yaml.safe_load((folder / "metadata.yaml").read_text(encoding="utf-8"))
+    history = pd.read_csv(folder / "history.csv")
+    validation = read_scores(folder / VALIDATION)
+    inputs = {"combined": "particles, decay string", "decay": "decay string"}
+    composed = compose("train", [f"+experiment=fei_b0_benchmark/{name}", *overrides])
+    summaries = bool(composed.model.get("summaries")) or bool(
+        (composed.model.particles or {}).get("side_summaries")
+    )
+    read = inputs.get(composed.model.inputs, "particles")
+    return Row(
+        name=name,
+        seed=seed,
+        kind="network",
+        inputs=read + (", sums over them" if summaries else ""),
+        knows_skim=False,
+        parameters=int(metadata["model"]["weights"]),
+        events_per_second=float(history["events_per_second"].median()),
+        cpu_minutes=minutes,
+        passes=len(history),
+        validation_auc=auc(validation.score, validation.label),
+        details={
+            "experiment": f"fei_b0_benchmark/{name}",
+            "overrides": overrides,
+            "best_epoch": metadata["result"]["best_epoch"],
+            "commit": metadata["code"]["commit"],
+            "dataset": metadata["dataset"]["digest"],
+        },
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", help="a file of experiments/fei_b0_benchmark")
+    parser.add_argument("overrides", nargs="*", help="further settings, KEY=VALUE")
+    parser.add_argument("--dataset", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument(
+        "--cpu-minutes", type=float, help="the run is finished already and took so many; describe it"
+    )
+    options = parser.parse_intermixed_args()
+    for seed in options.seeds:
+        folder = folder_of(options.runs, options.name, seed)
+        minutes = options.cpu_minutes
+        if minutes is None:
+            minutes = train(options.name, options.dataset, folder, seed, options.overrides)
+        if not (folder / VALIDATION).is_file():
+            score_validation(folder, options.dataset)
+        row = describe(options.name, folder, seed, minutes, options.overrides)
+        write_row(folder, row)
+        over = "" if minutes <= BUDGET else f", MORE than the {BUDGET:g} that there are"
+        print(
+            f"{options.name}, seed {seed}: {minutes:.1f} CPU-minutes{over}; {row.passes} epochs, "
+            f"validation AUC {row.validation_auc:.4f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
