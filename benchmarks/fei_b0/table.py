@@ -1,0 +1,426 @@
+"""The benchmark's table: every finished model, scored once on the test events.
+
+The sampling rule of each model is fitted on its validation scores, the threshold is the one that
+keeps `EFFICIENCY` of the passing validation events. All errors come from the same bootstrap resamples of
+the test events, so that differences between rows are paired. Rows with several seeds show means
+over seeds; ``seeds`` in the JSON files tells each one's AUC and their spread.
+
+Run: ``python -m benchmarks.fei_b0.table --runs RUNS --reruns FILE --output DIRECTORY``
+writes ``NAME.json`` for each row, ``ceiling.json``, ``differences.json`` and ``table.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.fei_b0.ceiling import Ceiling, ceiling
+from benchmarks.fei_b0.rows import ROW, TEST, VALIDATION, Floats, Row, Scores, read_row, read_scores
+from benchmarks.fei_b0.run import BUDGET
+from smartbkg_tf.evaluation.metrics import Estimate
+from smartbkg_tf.evaluation.resampling import SortedScores, area_under_roc, resamples
+from smartbkg_tf.evaluation.working_points import working_points
+from smartbkg_tf.filtering.costs import CostModel
+from smartbkg_tf.filtering.fitting import fit_sampling_rule
+from smartbkg_tf.filtering.rules import SamplingRule
+from smartbkg_tf.runtime.files import whole_file, write_json
+from smartbkg_tf.settings.errors import InputError
+
+#: Of the threshold, on validation events.
+EFFICIENCY = 0.95
+#: What is measured of each model, in this order.
+FIGURES = ("auc", "sampling_speedup", "threshold_speedup")
+
+
+@dataclass(frozen=True)
+class Working:
+    """How a model decides: fixed before the test events are looked at.
+
+    Parameters
+    ----------
+    rule : SamplingRule
+        Fitted on validation events.
+    threshold : float
+        On the logit.
+    """
+
+    rule: SamplingRule
+    threshold: float
+
+
+def decide_on(validation: Scores) -> Working:
+    """Fix rule and threshold on validation events.
+
+    Parameters
+    ----------
+    validation : Scores
+        At their natural mixture.
+
+    Returns
+    -------
+    Working
+        Rule and threshold.
+    """
+    fitted = fit_sampling_rule(validation.score, validation.label, bootstrap=0)
+    (point,) = working_points(validation.score, validation.label, [EFFICIENCY])
+    return Working(fitted.rule, point.threshold)
+
+
+class Measured:
+    """Figures of one model on test events, for any numbers of copies of them.
+
+    Parameters
+    ----------
+    test : Scores
+        The test events.
+    working : Working
+        How the model decides.
+    """
+
+    def __init__(self, test: Scores, working: Working) -> None:
+        self._cost = CostModel()
+        self._passes = test.label == 1
+        self._sorted = SortedScores(test.score, test.label)
+        self._kept = working.rule.probability(test.score)
+        self._inverse = np.where(self._passes, 1.0 / self._kept, 0.0)
+        self._above = (test.score >= working.threshold).astype(np.float64)
+
+    def figures(self, copies: Floats) -> Floats:
+        """Measure.
+
+        Parameters
+        ----------
+        copies : numpy.ndarray [n]
+            Of each event; 1 for the events as they are.
+
+        Returns
+        -------
+        numpy.ndarray [3]
+            In the order of `FIGURES`.
+        """
+        total, passing = copies.sum(), copies[self._passes].sum()
+        efficiency = float(copies[self._passes] @ self._above[self._passes] / passing)
+        return np.array(
+            [
+                area_under_roc(*self._sorted.cumulative(copies)),
+                self._cost.speedup(
+                    float(copies @ self._kept / total), float(copies @ self._inverse / passing)
+                ),
+                self._cost.threshold_speedup(float(copies @ self._above / total), efficiency),
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class Model:
+    """A finished model with its scores.
+
+    Parameters
+    ----------
+    row : Row
+        What it is.
+    validation, test : Scores
+        Its scores.
+    """
+
+    row: Row
+    validation: Scores
+    test: Scores
+
+
+def find_models(runs: Path) -> dict[str, list[Model]]:
+    """Read all finished models below a folder.
+
+    Parameters
+    ----------
+    runs : pathlib.Path
+        With ``NAME/seed_N``.
+
+    Returns
+    -------
+    dict of str to list of Model
+        By row and seed.
+
+    Raises
+    ------
+    InputError
+        When there is none, or models were scored on different events.
+    """
+    found: dict[str, list[Model]] = {}
+    first: Model | None = None
+    for path in sorted(runs.glob(f"*/*/{ROW}")):
+        folder = path.parent
+        model = Model(
+            read_row(folder), read_scores(folder / VALIDATION), read_scores(folder / TEST)
+        )
+        first = first or model
+        for part in ("validation", "test"):
+            if not getattr(model, part).same_events(getattr(first, part)):
+                raise InputError(
+                    f"was scored on other {part} events than {first.row.name}",
+                    where=folder,
+                    next_step="train all models on one dataset directory",
+                )
+        found.setdefault(model.row.name, []).append(model)
+    if not found:
+        raise InputError(
+            f"holds no NAME/seed_N/{ROW}",
+            where=runs,
+            next_step="python -m benchmarks.fei_b0.run or trees",
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row of the table.
+
+    Parameters
+    ----------
+    rows : list of Row
+        One for each seed.
+    values : numpy.ndarray [seeds, 3]
+        `FIGURES` of each seed.
+    replicas : numpy.ndarray [resamples, 3]
+        Their means over seeds, for each resample of the test events.
+    """
+
+    rows: list[Row]
+    values: Floats
+    replicas: Floats
+
+    @property
+    def estimates(self) -> dict[str, Estimate]:
+        """Means over seeds, errors by resampling."""
+        errors = self.replicas.std(axis=0, ddof=1)
+        means = self.values.mean(axis=0)
+        return {
+            name: Estimate(float(means[i]), float(errors[i])) for i, name in enumerate(FIGURES)
+        }
+
+
+def measure(models: dict[str, list[Model]], *, number: int = 1000, seed: int = 0) -> dict[str, Result]:
+    """Measure all models with the same resamples.
+
+    Parameters
+    ----------
+    models : dict of str to list of Model
+        From `find_models`.
+    number : int, default 1000
+        Bootstrap resamples.
+    seed : int, default 0
+        Of the resamples.
+
+    Returns
+    -------
+    dict of str to Result
+        By row, the largest AUC first.
+    """
+    label = next(iter(models.values()))[0].test.label
+    measures = {
+        name: [Measured(m.test, decide_on(m.validation)) for m in members]
+        for name, members in models.items()
+    }
+    values = {
+        name: np.stack([m.figures(np.ones(len(label))) for m in members])
+        for name, members in measures.items()
+    }
+    replicas: dict[str, list[Floats]] = {name: [] for name in models}
+    for copies in resamples(label, number, seed):
+        for name, members in measures.items():
+            replicas[name].append(np.mean([m.figures(copies) for m in members], axis=0))
+    results = {
+        name: Result([m.row for m in members], values[name], np.stack(replicas[name]))
+        for name, members in models.items()
+    }
+    return dict(sorted(results.items(), key=lambda item: -item[1].values[:, 0].mean()))
+
+
+def reference_of(results: dict[str, Result]) -> str | None:
+    """Find the tree row that the others are compared with.
+
+    Parameters
+    ----------
+    results : dict of str to Result
+        All rows.
+
+    Returns
+    -------
+    str or None
+        The row of trees with the largest AUC among those that do not know the skim.
+    """
+    trees = {
+        name: result.values[:, 0].mean()
+        for name, result in results.items()
+        if result.rows[0].kind == "trees" and not result.rows[0].knows_skim
+    }
+    return max(trees, key=lambda name: trees[name]) if trees else None
+
+
+def difference(result: Result, other: Result) -> dict[str, Estimate]:
+    """Compare two rows on the same events.
+
+    Parameters
+    ----------
+    result, other : Result
+        The rows.
+
+    Returns
+    -------
+    dict of str to Estimate
+        result - other, with the error of the difference.
+    """
+    values = result.values.mean(axis=0) - other.values.mean(axis=0)
+    errors = (result.replicas - other.replicas).std(axis=0, ddof=1)
+    return {name: Estimate(float(values[i]), float(errors[i])) for i, name in enumerate(FIGURES)}
+
+
+def _plain(estimates: dict[str, Estimate]) -> dict[str, Any]:
+    return {name: asdict(estimate) for name, estimate in estimates.items()}
+
+
+def as_json(name: str, result: Result, best: tuple[str, Result] | None) -> dict[str, Any]:
+    """Describe a row as plain values.
+
+    Parameters
+    ----------
+    name : str
+        The row.
+    result : Result
+        Its figures.
+    best : tuple of str and Result, optional
+        The tree row to compare with.
+
+    Returns
+    -------
+    dict
+        What ``NAME.json`` holds.
+    """
+    values: dict[str, Any] = {"name": name, **_plain(result.estimates)}
+    if len(result.rows) > 1:
+        values["seed_spread"] = {
+            figure: float(spread)
+            for figure, spread in zip(FIGURES, result.values.std(axis=0, ddof=1), strict=True)
+        }
+    if best is not None and best[0] != name:
+        values["difference"] = {"to": best[0], **_plain(difference(result, best[1]))}
+    values["seeds"] = [
+        {**asdict(row), **dict(zip(FIGURES, map(float, figures), strict=True))}
+        for row, figures in zip(result.rows, result.values, strict=True)
+    ]
+    return values
+
+
+def _cell(estimate: Estimate, decimals: int) -> str:
+    return f"{estimate.value:.{decimals}f} ± {estimate.error:.{decimals}f}"
+
+
+def _mean(values: Sequence[float | None], form: str) -> str:
+    known = [value for value in values if value is not None]
+    return format(float(np.mean(known)), form) if known else "–"
+
+
+def markdown(results: dict[str, Result], limit: Ceiling | None) -> str:
+    """Write the table.
+
+    Parameters
+    ----------
+    results : dict of str to Result
+        All rows, in their order.
+    limit : Ceiling, optional
+        What no predictor can exceed.
+
+    Returns
+    -------
+    str
+        Markdown.
+    """
+    reference = reference_of(results)
+    lines = [
+        "| row | inputs | knows the skim | AUC | AUC − best trees | speedup, sampling | "
+        f"speedup, threshold at {EFFICIENCY:g} | parameters | events/s | CPU-min | passes | seeds |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    if limit is not None:
+        lines.append(
+            f"| *ceiling* | the probability to pass, from detector reruns | | "
+            f"{_cell(limit.auc, 4)} | | {_cell(limit.speedup, 2)} | | | | | | |"
+        )
+    for name, result in results.items():
+        row, estimates = result.rows[0], result.estimates
+        paired = "reference"
+        if reference is None:
+            paired = ""
+        elif name != reference:
+            gap = difference(result, results[reference])["auc"]
+            paired = f"{gap.value:+.4f} ± {gap.error:.4f}"
+        area = _cell(estimates["auc"], 4)
+        if len(result.rows) > 1:
+            area += f" (spread {result.values[:, 0].std(ddof=1):.4f})"
+        minutes = [r.cpu_minutes for r in result.rows]
+        over = any(m is not None and m > BUDGET for m in minutes) and row.kind != "average"
+        lines.append(
+            f"| `{name}` | {row.inputs} | {'yes' if row.knows_skim else 'no'} | {area} | {paired} | "
+            f"{_cell(estimates['sampling_speedup'], 2)} | {_cell(estimates['threshold_speedup'], 2)} | "
+            f"{row.parameters:,} | {_mean([r.events_per_second for r in result.rows], ',.0f')} | "
+            f"{_mean(minutes, '.1f')}{' **over budget**' if over else ''} | "
+            f"{_mean([float(r.passes) for r in result.rows], '.0f')} | {len(result.rows)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def write_table(
+    results: dict[str, Result], limit: Ceiling | None, output: Path
+) -> str:
+    """Write all results.
+
+    Parameters
+    ----------
+    results : dict of str to Result
+        All rows.
+    limit : Ceiling, optional
+        The ceiling.
+    output : pathlib.Path
+        The folder.
+
+    Returns
+    -------
+    str
+        The table as markdown.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    reference = reference_of(results)
+    best = None if reference is None else (reference, results[reference])
+    for name, result in results.items():
+        write_json(output / f"{name}.json", as_json(name, result, best))
+    if limit is not None:
+        write_json(output / "ceiling.json", asdict(limit))
+    text = markdown(results, limit)
+    with whole_file(output / "table.md") as partial:
+        partial.write_text(text, encoding="utf-8")
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--reruns", type=Path, help="of the test events, from `reruns`")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--resamples", type=int, default=1000)
+    parser.add_argument("--only", nargs="+", help="rows of the table; left out: all")
+    options = parser.parse_args()
+    models = find_models(options.runs)
+    if options.only:
+        models = {name: models[name] for name in options.only}
+    limit = None if options.reruns is None else ceiling(options.reruns)
+    print(write_table(measure(models, number=options.resamples), limit, options.output))
+
+
+if __name__ == "__main__":
+    main()
