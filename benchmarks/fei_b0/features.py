@@ -4,7 +4,8 @@
 - ``visible``: these, and what a detector may see: tracks, photons, missing momentum, event shapes.
 - ``decay``: these, and a block for each B: what is lost of it, its decay chain down to pions,
   kaons, photons and leptons, charmed daughters, visible four-momentum, slowest track. The B that loses
-  less comes first; the smaller, the larger and the sum of both sides follow.
+  less comes first (the smaller, the larger and the sum of both sides beside it gained nothing on
+  validation events).
 
 No set knows a cut, a decay mode or a purity of the skim. GeV, cm, degrees; NaN where a quantity does
 not exist.
@@ -16,12 +17,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.fei_b0.reading import INVISIBLE, TRACKS, Floats, Groups, Reading
+from benchmarks.fei_b0.reading import ACCEPTANCE, INVISIBLE, TRACKS, Floats, Groups, Reading
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.generation.kernels import thrust
 from smartbkg_tf.generation.observables import fox_wolfram_r2, sphericity_aplanarity
 
 Columns = dict[str, Floats]
+
+#: Momenta and energies that are easily lost, GeV, and angles to the edge of the acceptance, degrees.
+SLOW, SHALLOW = 0.05, 8.0
+#: Charmed hadrons that decay weakly: D+, D0, D_s, Lambda_c, Xi_c, Omega_c.
+GROUND = (411, 421, 431, 4122, 4132, 4232, 4332)
 
 
 def event_features(reading: Reading) -> Columns:
@@ -192,6 +198,11 @@ def _chain(reading: Reading, sides: Groups) -> Columns:
     own, charm = pair.count(lost).reshape(-1, 2).T
     columns["own_lost"], columns["charm_lost"] = own, charm
     columns["lost_under_pi0"] = sides.count(lost & under_pi0)
+    ground = r.below(r.charm & np.isin(r.size, GROUND))
+    for name in ("pion", "kaon", "pi0", "short"):
+        columns[f"ground_{name}"] = sides.count(ground & final[name])
+    columns["ground_lost"] = sides.count(ground & lost)
+    columns["ground_slowest_track"] = sides.ranked(ground & r.track, r.pt, 1)[:, 0]
     columns["softest_pi0"] = sides.ranked(pi0, r.laboratory[:, 3], 1)[:, 0]
     columns["own_momentum_pi0"] = -sides.ranked(pi0 & ~below_charm, -r.momentum, 1)[:, 0]
     own_track = r.track & ~below_charm & ~under_short
@@ -249,8 +260,12 @@ def side_features(reading: Reading) -> Columns:
     columns["fastest_track"] = -sides.ranked(track, -r.momentum, 1)[:, 0]
     for i, values in enumerate(sides.ranked(photon, r.laboratory[:, 3], 2).T):
         columns[f"softest_photon_{i}"] = values
-    edge = np.minimum(r.theta - 17.0, 150.0 - r.theta)
+    edge = np.minimum(r.theta - ACCEPTANCE[0], ACCEPTANCE[1] - r.theta)
     columns["nearest_to_edge"] = sides.ranked(track, edge, 1)[:, 0]
+    # Slow tracks, soft photons and shallow angles are easily lost.
+    columns["slowness"] = sides.sum(track, np.exp(-r.pt / SLOW))
+    columns["softness"] = sides.sum(photon, np.exp(-r.laboratory[:, 3] / SLOW))
+    columns["shallowness"] = sides.sum(track, np.exp(-np.abs(edge) / SHALLOW))
     kaon = track & (r.size == 321)
     columns["slowest_kaon"] = sides.ranked(kaon, r.momentum, 1)[:, 0]
     columns["fastest_kaon"] = -sides.ranked(kaon, -r.momentum, 1)[:, 0]
@@ -274,7 +289,7 @@ def decay_features(reading: Reading) -> Columns:
     Returns
     -------
     dict of str to numpy.ndarray [n_events]
-        ``first_NAME``, ``second_NAME``, ``least_NAME``, ``most_NAME``, ``both_NAME``.
+        ``first_NAME`` and ``second_NAME``.
     """
     sides = side_features(reading)
     # Invisible particles weigh more than single lost photons; then pi0, then tracks.
@@ -289,9 +304,6 @@ def decay_features(reading: Reading) -> Columns:
         pair = values.reshape(-1, 2)
         columns[f"first_{name}"] = np.where(swap, pair[:, 1], pair[:, 0])
         columns[f"second_{name}"] = np.where(swap, pair[:, 0], pair[:, 1])
-        columns[f"least_{name}"] = np.fmin(pair[:, 0], pair[:, 1])
-        columns[f"most_{name}"] = np.fmax(pair[:, 0], pair[:, 1])
-        columns[f"both_{name}"] = pair.sum(axis=1)
     return columns
 
 
