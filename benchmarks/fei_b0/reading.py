@@ -94,10 +94,12 @@ class Reading:
         self.pt = np.hypot(self.laboratory[:, 0], self.laboratory[:, 1])
         #: Polar angle in the laboratory, degrees.
         self.theta = np.degrees(np.arctan2(self.pt, self.laboratory[:, 2]))
-        #: Transverse distance of the production vertex, cm.
-        self.radius = np.hypot(
-            np.asarray(columns["x"], dtype=np.float64), np.asarray(columns["y"], dtype=np.float64)
+        #: Production vertex, cm.
+        self.place = np.stack(
+            [np.asarray(columns[name], dtype=np.float64) for name in ("x", "y", "z")], axis=1
         )
+        #: Its transverse distance, cm.
+        self.radius = np.hypot(self.place[:, 0], self.place[:, 1])
         self.charge = np.asarray(columns["charge"], dtype=np.float64)
 
     @cached_property
