@@ -9,8 +9,8 @@ pass. With infinitely many reruns p_i itself would be the best score. Two ways t
   the labels' own chance averaged out:
   AUC = sum_pq g(p) g(q) p (1 - q) [p > q, half for p = q] / (mean p (1 - mean p)),
   speedup as in `smartbkg_tf.models.costs` with the sampling probability min(1, max(1/20, c sqrt p)).
-- **Estimated scores.** The AUC of k_i against the benchmark's own labels for growing n. It
-  rises towards the ceiling from below, as the mixture predicts for the same n: the check.
+- **Estimated scores.** The AUC of k_i against the benchmark's own labels for growing n, averaged
+  over all choices of the n reruns. It rises towards the ceiling from below, as the mixture predicts for the same n: the check.
 
 Only the second uses the labels that the models are scored with.
 """
@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.evaluation.metrics import Estimate, auc
+from smartbkg_tf.evaluation.metrics import Estimate
 from smartbkg_tf.filtering.costs import CostModel
 from smartbkg_tf.settings.errors import InputError
 
@@ -139,6 +139,36 @@ def fit_mixture(counts: npt.NDArray[np.int64], number: int, *, steps: int = 2000
     return Mixture(_GRID, weight / weight.sum())
 
 
+def auc_of_subsets(passes: npt.NDArray[np.bool_], labels: npt.NDArray[np.int8], number: int) -> float:
+    """Mean AUC of the counts of some of the reruns, over all choices of them.
+
+    Parameters
+    ----------
+    passes : numpy.ndarray [n, reruns]
+        bool.
+    labels : numpy.ndarray [n]
+        0 or 1.
+    number : int
+        Reruns that are counted; the counts of an event are hypergeometric.
+
+    Returns
+    -------
+    float
+        AUC; equal counts count one half.
+    """
+    from scipy.stats import hypergeom
+
+    n = passes.shape[1]
+    k = np.arange(n + 1)
+    chances = hypergeom.pmf(np.arange(number + 1)[:, None], n, k[None, :], number)
+    counts = passes.sum(axis=1)
+    passing, failing = (
+        chances @ np.bincount(counts[labels == value], minlength=n + 1) for value in (1, 0)
+    )
+    below = np.cumsum(failing) - 0.5 * failing
+    return float(passing @ below / (passing.sum() * failing.sum()))
+
+
 @dataclass(frozen=True)
 class Ceiling:
     """What no predictor can exceed on average.
@@ -207,7 +237,7 @@ def ceiling(path: Path, *, number: int = 100, seed: int = 0) -> Ceiling:
         reruns=[
             {
                 "number": m,
-                "auc": auc(passes[:, :m].sum(axis=1), labels),
+                "auc": auc_of_subsets(passes, labels, m),
                 "expected": found.auc_of_counts(m),
             }
             for m in steps
