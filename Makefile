@@ -7,12 +7,13 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format wheel clean
+.PHONY: help install demo test test-slow check format wheel clean benchmark-quality
 
 help:
 	@echo "make demo     from nothing to a trained network and its ROC curve (about 10 minutes on 2 cores)"
 	@echo "make test     style, types and tests"
 	@echo "make install  only the environment ($(VENV))"
+	@echo "make benchmark-quality  networks against boosted trees on fei_hadronic_b0 (hours; docs/models.md)"
 	@echo "make wheel    build the wheel and the source archive into dist/"
 	@echo "make format   put the code into its canonical form"
 	@echo "make clean    remove the environment and everything that was built"
@@ -46,6 +47,20 @@ check: $(STAMP)
 format: $(STAMP)
 	$(BIN)/python -m ruff check --fix .
 	$(BIN)/python -m ruff format .
+
+# Every step keeps what stands there, so that a stopped run goes on.
+QUALITY := data/fei_b0_benchmark
+NETWORKS := resnet gcn transformer treenet treenet_without_sums
+TREES := event visible decay skim
+SEEDS := 1
+benchmark-quality: $(STAMP)
+	$(BIN)/python -m smartbkg_tf.produce event_type=mixed n_events=780000 seed=1 workers=$(JOBS) output=$(QUALITY)/tables
+	test -d $(QUALITY)/sample || $(BIN)/python -m benchmarks.fei_b0.sample --tables '$(QUALITY)/tables/*.h5' --output $(QUALITY)/sample
+	test -d $(QUALITY)/dataset || $(BIN)/python -m smartbkg_tf.preprocess input='$(QUALITY)/sample/*.h5' output=$(QUALITY)/dataset
+	test -f $(QUALITY)/reruns.npz || $(BIN)/python -m benchmarks.fei_b0.reruns --sample $(QUALITY)/sample --workers $(JOBS) --output $(QUALITY)/reruns.npz
+	for name in $(TREES); do $(BIN)/python -m benchmarks.fei_b0.trees $$name --sample $(QUALITY)/sample --runs $(QUALITY)/runs --seeds $(SEEDS) || exit 1; done
+	for name in $(NETWORKS); do $(BIN)/python -m benchmarks.fei_b0.run $$name --dataset $(QUALITY)/dataset --runs $(QUALITY)/runs --seeds $(SEEDS) || exit 1; done
+	$(BIN)/python -m benchmarks.fei_b0.table --runs $(QUALITY)/runs --reruns $(QUALITY)/reruns.npz --output $(QUALITY)/results
 
 wheel: $(STAMP)
 	rm -rf dist

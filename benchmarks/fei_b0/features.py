@@ -7,8 +7,10 @@
   less comes first (the smaller, the larger and the sum of both sides beside it gained nothing on
   validation events).
 
-No set knows a cut, a decay mode or a purity of the skim. GeV, cm, degrees; NaN where a quantity does
-not exist.
+- ``skim``: these, and the skim's candidate combinatorics replayed on generated particles
+  (`benchmarks.fei_b0.replay`). The other sets know no cut, decay mode or purity of the skim.
+
+GeV, cm, degrees; NaN where a quantity does not exist.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.fei_b0.reading import ACCEPTANCE, INVISIBLE, TRACKS, Floats, Groups, Reading
+from benchmarks.fei_b0.replay import replay_features
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.generation.kernels import thrust
 from smartbkg_tf.generation.observables import fox_wolfram_r2, sphericity_aplanarity
@@ -307,11 +310,14 @@ def decay_features(reading: Reading) -> Columns:
     return columns
 
 
+#: Sets that know the skim.
+KNOW_SKIM = ("skim",)
 #: Feature sets, and the functions whose columns they put together.
 SETS: dict[str, tuple[Callable[[Reading], Columns], ...]] = {
     "event": (event_features,),
     "visible": (event_features, visible_features),
     "decay": (event_features, visible_features, decay_features),
+    "skim": (event_features, visible_features, decay_features, replay_features),
 }
 
 

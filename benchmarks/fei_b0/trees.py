@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.fei_b0.features import SETS, features
+from benchmarks.fei_b0.features import KNOW_SKIM, SETS, features
 from benchmarks.fei_b0.rows import TEST, VALIDATION, Floats, Row, folder_of, write_row, write_scores
 from benchmarks.fei_b0.sample import SKIM
 from smartbkg_tf.evaluation.metrics import auc
@@ -38,6 +38,7 @@ INPUTS = {
     "event": "multiplicities and energies of the event",
     "visible": "these, visible particles, event shapes, missing momentum",
     "decay": "these, and a block for each B's subtree",
+    "skim": "these, and the skim's candidates replayed on generated particles",
 }
 
 
@@ -164,7 +165,7 @@ def main() -> None:
             seed=seed,
             kind="trees",
             inputs=INPUTS[options.name],
-            knows_skim=False,
+            knows_skim=options.name in KNOW_SKIM,
             parameters=n_leaves(model, n_trees),
             events_per_second=None,
             cpu_minutes=minutes,
