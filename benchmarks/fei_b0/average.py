@@ -1,9 +1,9 @@
 """Average the scores of finished models: a further row.
 
-Scores of different models have different scales: each is calibrated on validation events (Platt), and
-the mean of the calibrated logits is the score.
+Scores of different models have different scales: each is calibrated on validation events (Platt),
+and the mean of the calibrated logits is the score.
 
-Run: ``python -m benchmarks.fei_b0.average NAME --runs RUNS --members treenet/seed_1 trees_decay/seed_1``
+Run: ``python -m benchmarks.fei_b0.average NAME --runs RUNS --members treenet/seed_1 ...``
 """
 
 from __future__ import annotations

@@ -8,9 +8,10 @@ pass. With infinitely many reruns p_i itself would be the best score. Two ways t
   by expectation maximisation) gives the AUC and the speedup of the score p in closed form, with
   the labels' own chance averaged out:
   AUC = sum_pq g(p) g(q) p (1 - q) [p > q, half for p = q] / (mean p (1 - mean p)),
-  speedup as in `smartbkg_tf.models.costs` with the sampling probability min(1, max(1/20, c sqrt p)).
+  speedup as in `smartbkg_tf.models.costs` with sampling probability min(1, max(1/20, c sqrt p)).
 - **Estimated scores.** The AUC of k_i against the benchmark's own labels for growing n, averaged
-  over all choices of the n reruns. It rises towards the ceiling from below, as the mixture predicts for the same n: the check.
+  over all choices of the n reruns. It rises towards the ceiling from below, as the mixture
+  predicts for the same n: the check.
 
 Only the second uses the labels that the models are scored with.
 """
@@ -88,7 +89,7 @@ class Mixture:
         return best
 
     def auc_of_counts(self, number: int) -> float:
-        """Expected AUC of k of `number` reruns as score, against independent labels.
+        """Give the expected AUC of k of `number` reruns as score, against independent labels.
 
         Parameters
         ----------
@@ -139,8 +140,10 @@ def fit_mixture(counts: npt.NDArray[np.int64], number: int, *, steps: int = 2000
     return Mixture(_GRID, weight / weight.sum())
 
 
-def auc_of_subsets(passes: npt.NDArray[np.bool_], labels: npt.NDArray[np.int8], number: int) -> float:
-    """Mean AUC of the counts of some of the reruns, over all choices of them.
+def auc_of_subsets(
+    passes: npt.NDArray[np.bool_], labels: npt.NDArray[np.int8], number: int
+) -> float:
+    """Give the mean AUC of the counts of some of the reruns, over all choices of them.
 
     Parameters
     ----------

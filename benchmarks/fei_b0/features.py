@@ -3,9 +3,9 @@
 - ``event``: multiplicities and energies of the event's generated particles.
 - ``visible``: these, and what a detector may see: tracks, photons, missing momentum, event shapes.
 - ``decay``: these, and a block for each B: what is lost of it, its decay chain down to pions,
-  kaons, photons and leptons, charmed daughters, visible four-momentum, slowest track. The B that loses
-  less comes first (the smaller, the larger and the sum of both sides beside it gained nothing on
-  validation events).
+  kaons, photons and leptons, charmed daughters, visible four-momentum, slowest track. The B that
+  loses less comes first (the smaller, the larger and the sum of both sides beside it gained
+  nothing on validation events).
 
 - ``skim``: these, and the skim's candidate combinatorics replayed on generated particles
   (`benchmarks.fei_b0.replay`). The other sets know no cut, decay mode or purity of the skim.
@@ -27,7 +27,7 @@ from smartbkg_tf.generation.observables import fox_wolfram_r2, sphericity_aplana
 
 Columns = dict[str, Floats]
 
-#: Momenta and energies that are easily lost, GeV, and angles to the edge of the acceptance, degrees.
+#: Momenta and energies that are easily lost, GeV, and angles to the acceptance's edge, degrees.
 SLOW, SHALLOW = 0.05, 8.0
 #: Charmed hadrons that decay weakly: D+, D0, D_s, Lambda_c, Xi_c, Omega_c.
 GROUND = (411, 421, 431, 4122, 4132, 4232, 4332)
@@ -135,7 +135,7 @@ def visible_features(reading: Reading) -> Columns:
 
 
 def _species(reading: Reading, sides: Groups) -> Columns:
-    """Counts of decaying hadrons of each side."""
+    """Count decaying hadrons of each side."""
     r = reading
     ground = {"d0": (421,), "d_plus": (411,), "d_s": (431,)}
     excited = {"d_star_plus": (413,), "d_star_0": (423,), "d_s_star": (433,)}
@@ -161,7 +161,7 @@ def _species(reading: Reading, sides: Groups) -> Columns:
 
 
 def _chain(reading: Reading, sides: Groups) -> Columns:
-    """The decay chain down to pi0, K_S and stable particles, the B's own part and the charm's."""
+    """Follow the chain down to pi0, K_S and stable particles, of the B itself and of charm."""
     r = reading
     pi0, short = r.code == 111, r.code == 310
     inner = r.below(pi0 | short)

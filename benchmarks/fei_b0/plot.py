@@ -1,7 +1,7 @@
 """Draw the benchmark: ROC curves of chosen rows, and AUC and speedups of all of them.
 
-Run: ``python -m benchmarks.fei_b0.plot --runs RUNS --results DIRECTORY --curves NAME ... --output PNG``
-after `benchmarks.fei_b0.table`, which wrote the results.
+Run, after `benchmarks.fei_b0.table`:
+``python -m benchmarks.fei_b0.plot --runs RUNS --results DIRECTORY --curves NAME ... --output PNG``
 """
 
 from __future__ import annotations

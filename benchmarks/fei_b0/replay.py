@@ -3,8 +3,8 @@
 The skim's own combiner runs on the particles that a detector may see, with their generated momenta
 and kinds and no random numbers: what would pass if nothing were lost, misnamed or smeared.
 Variations leave out what is easily lost and tighten the cut on the candidate's probability, so
-that counts of candidates tell how much an event can afford to lose. Cuts, decay modes and purities are
-those of the skim; the variations were chosen without looking at test events.
+that counts of candidates tell how much an event can afford to lose. Cuts, decay modes and purities
+are those of the skim; the variations were chosen without looking at test events.
 """
 
 from __future__ import annotations
@@ -125,9 +125,7 @@ def replay(reading: Reading, variation: Variation) -> dict[str, Floats]:
     inside = (r.theta > 17.0 + variation.margin) & (r.theta < 150.0 - variation.margin)
     tracks = r.seen_track & inside & (r.pt > variation.track_pt)
     photons = r.seen_photon & inside & (r.laboratory[:, 3] > variation.photon_energy)
-    view = EventView(
-        _reconstruction(r, tracks, photons), nominal_collision(BeamSettings())
-    )
+    view = EventView(_reconstruction(r, tracks, photons), nominal_collision(BeamSettings()))
     reactions = compile_modes(
         LIGHT_MODES + D_MODES + D_STAR_MODES + B_MODES[cuts.tag], MOST_DAUGHTERS
     )

@@ -1,7 +1,7 @@
 """What stands in the folder of one finished model of the benchmark.
 
-``row.json`` describes the model, ``validation.parquet`` and ``predictions.parquet`` hold its scores of
-validation and test events in the layout of `smartbkg_tf.apply`. Folders are called
+``row.json`` describes the model, ``validation.parquet`` and ``predictions.parquet`` hold its scores
+of validation and test events in the layout of `smartbkg_tf.apply`. Folders are called
 ``RUNS/NAME/seed_N``; a name is a row of the table.
 """
 

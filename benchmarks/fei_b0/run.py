@@ -5,7 +5,7 @@ with the CPU-minutes of the training (user and system time of the process, its t
 children). More than `BUDGET` CPU-minutes are marked in the table. A run that was stopped goes on;
 its CPU-minutes add up.
 
-Run: ``python -m benchmarks.fei_b0.run NAME --dataset DIRECTORY --runs RUNS --seeds 1 2 3 [KEY=VALUE ...]``
+Run: ``python -m benchmarks.fei_b0.run NAME [KEY=VALUE ...] --dataset DIRECTORY --runs RUNS --seeds 1``
 """
 
 from __future__ import annotations
@@ -117,7 +117,9 @@ def score_validation(folder: Path, dataset: Path) -> None:
         raise UserError("the validation events could not be scored", where=folder)
 
 
-def describe(name: str, folder: Path, seed: int, minutes: float | None, overrides: list[str]) -> Row:
+def describe(
+    name: str, folder: Path, seed: int, minutes: float | None, overrides: list[str]
+) -> Row:
     """Describe a finished run.
 
     Parameters
@@ -176,7 +178,9 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument(
-        "--cpu-minutes", type=float, help="the run is finished already and took so many; describe it"
+        "--cpu-minutes",
+        type=float,
+        help="the run is finished and took so many: describe it",
     )
     options = parser.parse_intermixed_args()
     for seed in options.seeds:

@@ -1,4 +1,4 @@
-"""Choose the benchmark's events out of natural ones: balanced training, natural validation and test.
+"""Choose the benchmark's events: balanced for training, natural for validation and test.
 
 The package's own split decides by the hash of an event's key which part an event belongs to, with
 the fractions of `FRACTIONS`. Of the training part `N_EACH` passing and `N_EACH` failing

@@ -1,12 +1,12 @@
 """The benchmark's table: every finished model, scored once on the test events.
 
 The sampling rule of each model is fitted on its validation scores, the threshold is the one that
-keeps `EFFICIENCY` of the passing validation events. All errors come from the same bootstrap resamples of
-the test events, so that differences between rows are paired. Rows with several seeds show means
+keeps `EFFICIENCY` of the passing validation events. All errors come from the same bootstrap
+resamples of the test events, so that differences between rows are paired. Rows with several seeds show means
 over seeds; ``seeds`` in the JSON files tells each one's AUC and their spread.
 
 Run: ``python -m benchmarks.fei_b0.table --runs RUNS --reruns FILE --output DIRECTORY``
-writes ``NAME.json`` for each row, ``ceiling.json``, ``differences.json`` and ``table.md``.
+writes ``NAME.json`` for each row, ``ceiling.json`` and ``table.md``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from benchmarks.fei_b0.ceiling import Ceiling, ceiling
 from benchmarks.fei_b0.rows import ROW, TEST, VALIDATION, Floats, Row, Scores, read_row, read_scores
@@ -34,6 +33,8 @@ from smartbkg_tf.settings.errors import InputError
 
 #: Of the threshold, on validation events.
 EFFICIENCY = 0.95
+#: Where the table stands in a document.
+MARKERS = ("<!-- quality table -->", "<!-- end of quality table -->")
 #: What is measured of each model, in this order.
 FIGURES = ("auc", "sampling_speedup", "threshold_speedup")
 
@@ -200,12 +201,12 @@ class Result:
         """Means over seeds, errors by resampling."""
         errors = self.replicas.std(axis=0, ddof=1)
         means = self.values.mean(axis=0)
-        return {
-            name: Estimate(float(means[i]), float(errors[i])) for i, name in enumerate(FIGURES)
-        }
+        return {name: Estimate(float(means[i]), float(errors[i])) for i, name in enumerate(FIGURES)}
 
 
-def measure(models: dict[str, list[Model]], *, number: int = 1000, seed: int = 0) -> dict[str, Result]:
+def measure(
+    models: dict[str, list[Model]], *, number: int = 1000, seed: int = 0
+) -> dict[str, Result]:
     """Measure all models with the same resamples.
 
     Parameters
@@ -323,7 +324,11 @@ def _cell(estimate: Estimate, decimals: int) -> str:
 
 def _mean(values: Sequence[float | None], form: str) -> str:
     known = [value for value in values if value is not None]
-    return format(float(np.mean(known)), form) if known else "–"
+    return format(float(np.mean(known)), form) if known else ""
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def markdown(results: dict[str, Result], limit: Ceiling | None) -> str:
@@ -342,16 +347,16 @@ def markdown(results: dict[str, Result], limit: Ceiling | None) -> str:
         Markdown.
     """
     reference = reference_of(results)
-    lines = [
-        "| row | inputs | knows the skim | AUC | AUC − best trees | speedup, sampling | "
-        f"speedup, threshold at {EFFICIENCY:g} | parameters | events/s | CPU-min | passes | seeds |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    head = (
+        *("row", "inputs", "knows the skim", "AUC", "AUC - best trees", "speedup, sampling"),
+        f"speedup, threshold at {EFFICIENCY:g}",
+        *("parameters", "events/s", "CPU-min", "passes", "seeds"),
+    )
+    lines = [_line(head), _line(["---"] * len(head))]
     if limit is not None:
-        lines.append(
-            f"| *ceiling* | the probability to pass, from detector reruns | | "
-            f"{_cell(limit.auc, 4)} | | {_cell(limit.speedup, 2)} | | | | | | |"
-        )
+        text = "the probability to pass, from detector reruns"
+        figures = (_cell(limit.auc, 4), "", _cell(limit.speedup, 2))
+        lines.append(_line(["*ceiling*", text, "", *figures, *[""] * 6]))
     for name, result in results.items():
         row, estimates = result.rows[0], result.estimates
         paired = "reference"
@@ -365,19 +370,25 @@ def markdown(results: dict[str, Result], limit: Ceiling | None) -> str:
             area += f" (spread {result.values[:, 0].std(ddof=1):.4f})"
         minutes = [r.cpu_minutes for r in result.rows]
         over = any(m is not None and m > BUDGET for m in minutes) and row.kind != "average"
-        lines.append(
-            f"| `{name}` | {row.inputs} | {'yes' if row.knows_skim else 'no'} | {area} | {paired} | "
-            f"{_cell(estimates['sampling_speedup'], 2)} | {_cell(estimates['threshold_speedup'], 2)} | "
-            f"{row.parameters:,} | {_mean([r.events_per_second for r in result.rows], ',.0f')} | "
-            f"{_mean(minutes, '.1f')}{' **over budget**' if over else ''} | "
-            f"{_mean([float(r.passes) for r in result.rows], '.0f')} | {len(result.rows)} |"
+        cells = (
+            f"`{name}`",
+            row.inputs,
+            "yes" if row.knows_skim else "no",
+            area,
+            paired,
+            _cell(estimates["sampling_speedup"], 2),
+            _cell(estimates["threshold_speedup"], 2),
+            f"{row.parameters:,}",
+            _mean([r.events_per_second for r in result.rows], ",.0f"),
+            _mean(minutes, ".1f") + (" **over budget**" if over else ""),
+            _mean([float(r.passes) for r in result.rows], ".0f"),
+            str(len(result.rows)),
         )
+        lines.append(_line(cells))
     return "\n".join(lines) + "\n"
 
 
-def write_table(
-    results: dict[str, Result], limit: Ceiling | None, output: Path
-) -> str:
+def write_table(results: dict[str, Result], limit: Ceiling | None, output: Path) -> str:
     """Write all results.
 
     Parameters
@@ -407,19 +418,53 @@ def write_table(
     return text
 
 
+def put_into(document: Path, text: str) -> None:
+    """Replace the table in a document, between the two comments of `MARKERS`.
+
+    Parameters
+    ----------
+    document : pathlib.Path
+        Markdown.
+    text : str
+        The table.
+
+    Raises
+    ------
+    InputError
+        When the comments are missing.
+    """
+    old = document.read_text(encoding="utf-8")
+    before, first, rest = old.partition(MARKERS[0])
+    _, second, after = rest.partition(MARKERS[1])
+    if not (first and second):
+        raise InputError(f"lacks the lines {MARKERS[0]} and {MARKERS[1]}", where=document)
+    with whole_file(document) as partial:
+        partial.write_text(f"{before}{first}\n{text}{second}{after}", encoding="utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--reruns", type=Path, help="of the test events, from `reruns`")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--resamples", type=int, default=1000)
+    parser.add_argument("--document", type=Path, help="markdown to put the table into")
     parser.add_argument("--only", nargs="+", help="rows of the table; left out: all")
     options = parser.parse_args()
     models = find_models(options.runs)
+    missing = set(options.only or ()) - set(models)
+    if missing:
+        raise InputError(
+            f"no row {', '.join(sorted(missing))}; there are: {', '.join(models)}",
+            where=options.runs,
+        )
     if options.only:
         models = {name: models[name] for name in options.only}
     limit = None if options.reruns is None else ceiling(options.reruns)
-    print(write_table(measure(models, number=options.resamples), limit, options.output))
+    text = write_table(measure(models, number=options.resamples), limit, options.output)
+    print(text)
+    if options.document is not None:
+        put_into(options.document, text)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Train the tree baselines: gradient-boosted trees on the feature sets of `benchmarks.fei_b0.features`.
+"""Train the tree baselines on the feature sets of `benchmarks.fei_b0.features`.
 
-scikit-learn's ``HistGradientBoostingClassifier``. Hyper-parameters were chosen on validation
+Gradient-boosted trees: scikit-learn's ``HistGradientBoostingClassifier``. Hyper-parameters were chosen on validation
 events (`SETTINGS`), and so is the number of trees of every model. The test events are scored, but
 no number about them is printed.
 

@@ -12,7 +12,9 @@ from tests.samples import make_events
 _PION, _KAON, _D, _B = 0.13957039, 0.493677, 1.86966, 5.27972
 
 
-def _two_body(mother: np.ndarray, first: float, second: float, axis: np.ndarray) -> list[np.ndarray]:
+def _two_body(
+    mother: np.ndarray, first: float, second: float, axis: np.ndarray
+) -> list[np.ndarray]:
     """Let a particle decay along an axis of its own frame."""
     mass = np.sqrt(mother[3] ** 2 - mother[:3] @ mother[:3])
     energy = (mass**2 + first**2 - second**2) / (2 * mass)

@@ -54,9 +54,7 @@ def test_subsets_are_averaged_exactly() -> None:
     high, low = again[label == 1].mean(axis=1), again[label == 0].mean(axis=1)
     p, q = high[:, None], low[None, :]
     assert found == pytest.approx(np.mean(p * (1 - q) + 0.5 * (p * q + (1 - p) * (1 - q))))
-    assert auc_of_subsets(again, label, 6) == pytest.approx(
-        roc_auc_score(label, again.sum(axis=1))
-    )
+    assert auc_of_subsets(again, label, 6) == pytest.approx(roc_auc_score(label, again.sum(axis=1)))
 
 
 def test_a_file_of_reruns(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from benchmarks.fei_b0.table import (
     find_models,
     markdown,
     measure,
+    put_into,
     reference_of,
     write_table,
 )
@@ -136,7 +137,7 @@ def test_the_bootstrap_is_paired(runs: Path) -> None:
 
 def test_the_reference_is_the_best_row_of_trees_that_does_not_know_the_skim(runs: Path) -> None:
     results = measure(find_models(runs), number=5)
-    assert list(results)[0] == "oracle"
+    assert next(iter(results)) == "oracle"
     assert reference_of(results) == "trees_a"
 
 
@@ -161,6 +162,19 @@ def test_models_of_other_events_are_refused(runs: Path) -> None:
     add_model(runs, "foreign", 1, 1.0, shift=5)
     with pytest.raises(InputError, match="other test events"):
         find_models(runs)
+
+
+def test_the_table_is_put_into_a_document(tmp_path: Path) -> None:
+    document = tmp_path / "models.md"
+    document.write_text("a\n<!-- quality table -->\nold\n<!-- end of quality table -->\nb\n")
+    for text in ("| new |\n", "| newer |\n"):
+        put_into(document, text)
+    assert document.read_text() == (
+        "a\n<!-- quality table -->\n| newer |\n<!-- end of quality table -->\nb\n"
+    )
+    document.write_text("nothing")
+    with pytest.raises(InputError, match="lacks the lines"):
+        put_into(document, "| new |\n")
 
 
 def test_an_empty_folder_is_told(tmp_path: Path) -> None:
