@@ -5,7 +5,7 @@ with the CPU-minutes of the training (user and system time of the process, its t
 children). More than `BUDGET` CPU-minutes are marked in the table. A run that was stopped goes on;
 its CPU-minutes add up.
 
-Run: ``python -m benchmarks.fei_b0.run NAME [KEY=VALUE ...] --dataset DIRECTORY --runs RUNS --seeds 1``
+Run: ``python -m benchmarks.fei_b0.run NAME [KEY=VALUE ...] --dataset DIR --runs RUNS --seeds 1``
 """
 
 from __future__ import annotations

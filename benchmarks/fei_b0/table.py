@@ -2,8 +2,8 @@
 
 The sampling rule of each model is fitted on its validation scores, the threshold is the one that
 keeps `EFFICIENCY` of the passing validation events. All errors come from the same bootstrap
-resamples of the test events, so that differences between rows are paired. Rows with several seeds show means
-over seeds; ``seeds`` in the JSON files tells each one's AUC and their spread.
+resamples of the test events, so that differences between rows are paired. Rows with several seeds
+show means over seeds; ``seeds`` in the JSON files tells each one's AUC and their spread.
 
 Run: ``python -m benchmarks.fei_b0.table --runs RUNS --reruns FILE --output DIRECTORY``
 writes ``NAME.json`` for each row, ``ceiling.json`` and ``table.md``.

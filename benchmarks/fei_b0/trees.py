@@ -1,8 +1,8 @@
 """Train the tree baselines on the feature sets of `benchmarks.fei_b0.features`.
 
-Gradient-boosted trees: scikit-learn's ``HistGradientBoostingClassifier``. Hyper-parameters were chosen on validation
-events (`SETTINGS`), and so is the number of trees of every model. The test events are scored, but
-no number about them is printed.
+Gradient-boosted trees: scikit-learn's ``HistGradientBoostingClassifier``. Hyper-parameters were
+chosen on validation events (`SETTINGS`), and so is the number of trees of every model. The test
+events are scored, but no number about them is printed.
 
 Run: ``python -m benchmarks.fei_b0.trees NAME --sample DIRECTORY --runs RUNS --seeds 1 2 3``
 """
