@@ -51,7 +51,7 @@ format: $(STAMP)
 # Every step keeps what stands there, so that a stopped run goes on.
 QUALITY := data/fei_b0_benchmark
 NETWORKS := resnet gcn transformer treenet treenet_without_sums
-TREES := event visible decay skim
+TREES := event visible decay two_stage skim
 SEEDS := 1
 benchmark-quality: $(STAMP)
 	$(BIN)/python -m smartbkg_tf.produce event_type=mixed n_events=780000 seed=1 workers=$(JOBS) output=$(QUALITY)/tables

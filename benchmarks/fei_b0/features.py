@@ -15,7 +15,7 @@ GeV, cm, degrees; NaN where a quantity does not exist.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -343,3 +343,21 @@ def features(table: EventTable, name: str) -> tuple[list[str], Floats]:
     for function in SETS[name]:
         columns |= function(reading)
     return list(columns), np.stack(list(columns.values()), axis=1)
+
+
+def drop_empty(parts: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Leave out columns that exist for no training event, which trees refuse.
+
+    Parameters
+    ----------
+    parts : mapping of str to numpy.ndarray [n, ..., columns]
+        ``train`` and other parts.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray [n, ..., fewer columns]
+        All parts.
+    """
+    train = parts["train"]
+    kept = ~np.isnan(train.reshape(-1, train.shape[-1])).all(axis=0)
+    return {part: values[..., kept] for part, values in parts.items()}

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.fei_b0.features import KNOW_SKIM, SETS, features
+from benchmarks.fei_b0.features import KNOW_SKIM, drop_empty, features
 from benchmarks.fei_b0.rows import TEST, VALIDATION, Floats, Row, folder_of, write_row, write_scores
 from benchmarks.fei_b0.sample import SKIM
+from benchmarks.fei_b0.two_stage import TwoStage
 from smartbkg_tf.evaluation.metrics import auc
 from smartbkg_tf.events.readers import iterate_events
 from smartbkg_tf.events.table import EventTable, concatenate
@@ -38,7 +39,8 @@ INPUTS = {
     "event": "multiplicities and energies of the event",
     "visible": "these, visible particles, event shapes, missing momentum",
     "decay": "these, and a block for each B's subtree",
-    "skim": "these, and the skim's candidates replayed on generated particles",
+    "two_stage": "the same, in two stages: trees for one B first",
+    "skim": "as decay, and the skim's candidates replayed on generated particles",
 }
 
 
@@ -132,25 +134,63 @@ def n_leaves(model: Any, n_trees: int) -> int:
     return sum(trees[0].get_n_leaf_nodes() for trees in model._predictors[:n_trees])
 
 
+class Prepared:
+    """Features of all parts.
+
+    Parameters
+    ----------
+    name : str
+        A key of `INPUTS`.
+    tables : dict of str to EventTable
+        By part.
+    """
+
+    def __init__(self, name: str, tables: dict[str, EventTable]) -> None:
+        self._labels = tables["train"].labels[SKIM]
+        self._two_stage = TwoStage(tables) if name == "two_stage" else None
+        self._fixed: dict[str, Floats] = {}
+        if self._two_stage is None:
+            self._fixed = drop_empty({part: features(t, name)[1] for part, t in tables.items()})
+
+    def features(self, seed: int) -> tuple[dict[str, Floats], int]:
+        """Give the features.
+
+        Parameters
+        ----------
+        seed : int
+            Of the first of two stages.
+
+        Returns
+        -------
+        features : dict of str to numpy.ndarray [n, columns]
+            By part.
+        n_leaves : int
+            Leaves of trees that made them.
+        """
+        if self._two_stage is None:
+            return self._fixed, 0
+        return self._two_stage.features(self._labels, seed)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=tuple(SETS), help="the feature set")
+    parser.add_argument("name", choices=tuple(INPUTS), help="the feature set")
     parser.add_argument("--sample", type=Path, required=True)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     options = parser.parse_args()
     begin = time.process_time()
     tables = {part: read_part(options.sample, part) for part in ("train", "validation", "test")}
-    read, names = {}, []
-    for part, table in tables.items():
-        names, read[part] = features(table, options.name)
+    prepared = Prepared(options.name, tables)
     labels = {part: table.labels[SKIM] for part, table in tables.items()}
     preparing = time.process_time() - begin
     for seed in options.seeds:
         begin = time.process_time()
+        read, leaves = prepared.features(seed)
         model, n_trees = boost(
             read["train"], labels["train"], read["validation"], labels["validation"], seed
         )
+        n_features = read["train"].shape[1]
         minutes = (preparing + time.process_time() - begin) / 60.0
         folder = folder_of(options.runs, f"trees_{options.name}", seed)
         folder.mkdir(parents=True, exist_ok=True)
@@ -166,16 +206,16 @@ def main() -> None:
             kind="trees",
             inputs=INPUTS[options.name],
             knows_skim=options.name in KNOW_SKIM,
-            parameters=n_leaves(model, n_trees),
+            parameters=leaves + n_leaves(model, n_trees),
             events_per_second=None,
             cpu_minutes=minutes,
             passes=n_trees,
             validation_auc=area,
-            details={"features": len(names), **SETTINGS},
+            details={"features": n_features, **SETTINGS},
         )
         write_row(folder, row)
         print(
-            f"{row.name}, seed {seed}: {len(names)} features, {n_trees} trees, {minutes:.1f} "
+            f"{row.name}, seed {seed}: {n_features} features, {n_trees} trees, {minutes:.1f} "
             f"CPU-minutes; validation AUC {area:.4f}",
             flush=True,
         )
