@@ -45,12 +45,13 @@ FAILING = 3
 #: Share of the files that pre-training takes.
 SHARE_OF_FILES = 0.42
 #: Passing events: (seeds, most epochs, batch size). About as many steps for each size.
-SIZES = {200: (3, 40, 32), 1000: (3, 20, 64), 5000: (2, 10, 128)}
+SIZES = {200: (3, 40, 32), 1000: (3, 20, 64), 5000: (2, 6, 128)}
 #: What differs between the arms.
 ARMS: dict[str, tuple[str, ...]] = {
     "scratch": (),
     "layerwise": ("training.fine_tuning.backbone=layerwise",),
     "frozen": ("training.fine_tuning.backbone=frozen",),
+    "frozen_branches": ("training.fine_tuning.backbone=frozen_branches",),
     "free": ("training.fine_tuning.backbone=free",),
 }
 #: What all networks share.
@@ -245,7 +246,7 @@ def main() -> None:
         help="those of the backbone, the commonest last",
     )
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="passing events")
-    parser.add_argument("--arms", default="scratch,layerwise,frozen")
+    parser.add_argument("--arms", default="scratch,layerwise,frozen_branches,frozen")
     parser.add_argument("--pretraining-events", type=int, default=55_000)
     parser.add_argument("--pretraining-epochs", type=int, default=4)
     parser.add_argument("--test-events", type=int, default=30_000)

@@ -195,15 +195,16 @@ class FineTuningSettings:
 
     Parameters
     ----------
-    backbone : {"layerwise", "frozen", "free"}
-        Learn more slowly the further a layer stands from the output; leave it as it is;
-        learn at the common rate.
+    backbone : {"layerwise", "frozen", "frozen_branches", "free"}
+        Learn more slowly the further a layer stands from the output; leave all as it is, so
+        that only the output learns; leave the branches as they are, so that head and output
+        learn; learn at the common rate.
     first_layer_rate : float, default 0.1
         Learning rate of the first layer over that of the output; in between the rates form
         a geometric series (layerwise; Howard and Ruder, arXiv:1801.06146).
     """
 
-    backbone: Literal["layerwise", "frozen", "free"] = "layerwise"
+    backbone: Literal["layerwise", "frozen", "frozen_branches", "free"] = "layerwise"
     first_layer_rate: float = Field(default=0.1, gt=0, le=1)
 
 
