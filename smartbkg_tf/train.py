@@ -55,7 +55,7 @@ def run(settings: TrainSettings) -> float:
     from smartbkg_tf.filtering.apply import predict_split
     from smartbkg_tf.training.fit import fit
 
-    dataset = open_dataset(path)
+    dataset = open_dataset(path, settings.data.skims)
     run = fit(settings, dataset)
     say("predicting the test events")
     predict_split(run, dataset, split="test")

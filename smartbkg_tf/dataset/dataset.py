@@ -24,7 +24,12 @@ from smartbkg_tf.encoding.pad import INPUTS_OF, inputs_of, pad, without_lost_mot
 from smartbkg_tf.events.table import KEY_COLUMNS
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.settings.encoding import EncodingSettings
-from smartbkg_tf.settings.errors import InputError
+from smartbkg_tf.settings.errors import (
+    ConfigurationError,
+    InputError,
+    Problems,
+    did_you_mean,
+)
 from smartbkg_tf.settings.normalisation import NormalisationSettings
 from smartbkg_tf.settings.preprocessing import SplitFractions
 
@@ -43,21 +48,38 @@ class Dataset:
         Its ``dataset.json``.
     maps : dict of str to numpy.ndarray
         Its maps.
+    skims : sequence of str, optional
+        The labels to show, in this order; None shows all.
 
     Attributes
     ----------
     path : pathlib.Path
         The dataset directory.
     information : dict
-        What stands in ``dataset.json``.
+        What stands in ``dataset.json``; names and counts of labels are those of the chosen
+        skims.
+
+    Raises
+    ------
+    ConfigurationError
+        When a skim is none of the dataset's, is named twice, or none is named.
     """
 
     def __init__(
-        self, path: Path, information: dict[str, Any], maps: Mapping[str, npt.NDArray[Any]]
+        self,
+        path: Path,
+        information: dict[str, Any],
+        maps: Mapping[str, npt.NDArray[Any]],
+        skims: Sequence[str] | None = None,
     ) -> None:
         self.path = path
         self.information = information
         self._maps = maps
+        self._columns: list[int] | None = None
+        self._labels: npt.NDArray[np.int8] | None = None
+        if skims is not None:
+            self._columns = _columns(tuple(information["label_names"]), skims, path)
+            self.information = _with_skims(information, skims)
         self._encoding = encoding_of(information)
         self._encoded: EncodedEvents | None = None
         keys = self._maps["keys"]
@@ -73,7 +95,7 @@ class Dataset:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Send the path, not the data."""
-        return (open_dataset, (self.path,))
+        return (open_dataset, (self.path, None if self._columns is None else self.label_names))
 
     @property
     def storage(self) -> str:
@@ -113,7 +135,14 @@ class Dataset:
     @property
     def labels(self) -> npt.NDArray[np.int8]:
         """int8 [n_events, n_skims]: 1 passes, 0 does not, -1 unknown; read-only."""
-        return self._maps["labels"]
+        if self._columns is None:
+            return self._maps["labels"]
+        if self._labels is None:
+            # A byte for each event and skim, in memory: streams ask for it in every batch.
+            labels = np.ascontiguousarray(self._maps["labels"][:, self._columns])
+            labels.flags.writeable = False
+            self._labels = labels
+        return self._labels
 
     @property
     def keys(self) -> dict[str, npt.NDArray[np.int64]]:
@@ -140,6 +169,29 @@ class Dataset:
     def n_tokens(self) -> npt.NDArray[np.int32]:
         """Decay tokens of every event before cutting: int32 [n_events]; read-only."""
         return self._maps["n_tokens"]
+
+    def with_skims(self, skims: Sequence[str] | None) -> Dataset:
+        """Show other labels of the same events.
+
+        Parameters
+        ----------
+        skims : sequence of str, optional
+            Some of `label_names`, in the wanted order; None changes nothing.
+
+        Returns
+        -------
+        Dataset
+            The same maps.
+
+        Raises
+        ------
+        ConfigurationError
+            When a skim is none of `label_names`, is named twice, or none is named.
+        """
+        if skims is None or tuple(skims) == self.label_names:
+            return self
+        _columns(self.label_names, skims, self.path)
+        return open_dataset(self.path, skims)
 
     def split(
         self, fractions: SplitFractions | Mapping[str, Any] | None = None
@@ -348,13 +400,44 @@ class Dataset:
         return batch
 
 
-def open_dataset(path: str | Path) -> Dataset:
+def _columns(names: tuple[str, ...], skims: Sequence[str], path: Path) -> list[int]:
+    """Find the columns of labels, or say everything that is wrong with the choice."""
+    problems = Problems()
+    if not skims:
+        problems.add(f"no skim is named (there are: {', '.join(names) or 'none'})")
+    for name in dict.fromkeys(skims):
+        if name not in names:
+            problems.add(f"the dataset has no label '{name}'; {did_you_mean(name, names)}")
+        if list(skims).count(name) > 1:
+            problems.add(f"'{name}' is named more than once")
+    problems.raise_if_any("data.skims", kind=ConfigurationError, where=path)
+    return [names.index(name) for name in skims]
+
+
+def _with_skims(information: dict[str, Any], skims: Sequence[str]) -> dict[str, Any]:
+    """Describe the dataset as if it held these labels only."""
+    counts = dict(information["counts"])
+
+    def chosen(by_label: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: by_label[name] for name in skims}
+
+    counts["labels"] = chosen(counts["labels"])
+    counts["labels_by_event_type"] = {
+        name: chosen(by_label) for name, by_label in counts["labels_by_event_type"].items()
+    }
+    return {**information, "label_names": list(skims), "counts": counts}
+
+
+def open_dataset(path: str | Path, skims: Sequence[str] | None = None) -> Dataset:
     """Open a dataset directory.
 
     Parameters
     ----------
     path : str or pathlib.Path
         What `preprocess` wrote.
+    skims : sequence of str, optional
+        The labels to show, in this order; None shows all. Events, their order and the split
+        do not depend on the choice.
 
     Returns
     -------
@@ -368,10 +451,12 @@ def open_dataset(path: str | Path) -> Dataset:
         When the directory is missing or no dataset directory, its layout is of another
         version, it was made with another vocabulary, or a map is missing, truncated,
         swapped or damaged. The message names the map.
+    ConfigurationError
+        When a skim is none of the dataset's, is named twice, or none is named.
     """
     path = Path(path)
     information = read_information(path)
     check_vocabulary(information, default_vocabulary(), where=path)
     for name, entry in information["maps"].items():
         check_map(path, name, entry)
-    return Dataset(path, information, LazyMaps(path, information["maps"]))
+    return Dataset(path, information, LazyMaps(path, information["maps"]), skims)

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from smartbkg_tf.models.replicas import over_replicas, replicas
 from smartbkg_tf.settings.training import TrainingSettings
 
 #: Variables that weight decay leaves alone: it would pull them towards a meaningless zero.
@@ -69,7 +70,31 @@ def make_optimizer(
     tuning = training.fine_tuning
     if training.init_from is not None and tuning.backbone == "layerwise" and model is not None:
         optimizer = with_rates(optimizer, layer_rates(model, tuning.first_layer_rate))
+    if training.gradient_clipping is not None:
+        _clip_whole_batch(optimizer)
     return optimizer
+
+
+def _clip_whole_batch(optimizer: Any) -> None:
+    """Let the norm be that of the whole batch's gradient.
+
+    Where several devices share a batch, Keras clips the gradient of each and adds up what is
+    left. In the gradient of an embedding it squares the look-ups of a row one by one instead of
+    their sum.
+    """
+    import tensorflow as tf
+
+    clip = optimizer._clip_gradients
+
+    def clip_sum(gradients: list[Any]) -> list[Any]:
+        n = replicas()
+        dense = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        if n == 1:
+            return clip(dense)  # type: ignore[no-any-return]
+        # Keras adds up over the devices later: each gives its share of the clipped sum.
+        return [gradient / n for gradient in clip(over_replicas(dense))]
+
+    optimizer._clip_gradients = clip_sum
 
 
 def layer_rates(model: Any, first: float) -> dict[str, float]:

@@ -30,6 +30,9 @@ DEFAULT_INPUTS = INPUTS_OF
 #: Name of the output layer of every network.
 OUTPUT = "y_output"
 
+#: How the names of the dense layers between branches and output begin.
+HEAD = "head_"
+
 
 class ModelParts:
     """The parts that `NNBaseClass.build_model` puts together."""

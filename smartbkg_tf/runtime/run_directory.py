@@ -34,7 +34,7 @@ class RunDirectory:
 
     @property
     def dataset(self) -> Path:
-        """A copy of the dataset's ``dataset.json``: how new events must be encoded."""
+        """A copy of the dataset's ``dataset.json``: how to encode; skims learned."""
         return self.path / "dataset.json"
 
     @property

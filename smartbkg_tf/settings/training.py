@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import field_validator
 
@@ -53,12 +53,16 @@ class DataSettings:
         A dataset directory (made by ``preprocess``), the public Belle data set (npz), or a
         folder with arrays of the original project; without it a small sample is produced
         first.
+    skims : list of str, optional
+        The labels to learn, in this order: the outputs of the network. null learns all that
+        the dataset holds. A text with commas counts as a list.
     fractions : SplitFractions
         Shares of training, validation and test; a hash of the event's key decides, so no
         event ever moves.
     balance : float, optional
-        Failing events for each passing one in a training epoch, drawn anew every epoch;
-        null takes all. Validation and test keep the natural mixture.
+        Failing events for each passing one in a training epoch, drawn anew every epoch; with
+        several skims the first one decides. null takes all. Validation and test keep the
+        natural mixture.
     max_particles : int, optional
         Particles of an event that are read; null reads all that the dataset holds.
     max_tokens : int, optional
@@ -73,12 +77,27 @@ class DataSettings:
     """
 
     path: str | None = None
+    skims: list[str] | None = None
     fractions: SplitFractions = Field(default_factory=SplitFractions)
     balance: float | None = Field(default=None, gt=0)
     max_particles: int | None = Field(default=None, gt=0)
     max_tokens: int | None = Field(default=None, gt=0)
     length_buckets: int | None = Field(default=None, gt=0, le=64)
     demo: DemoSettings = Field(default_factory=DemoSettings)
+
+    @field_validator("skims", mode="before")
+    @classmethod
+    def _names(cls, skims: Any) -> Any:
+        names = skims.split(",") if isinstance(skims, str) else skims
+        if not isinstance(names, list):
+            return names
+        names = [name.strip() if isinstance(name, str) else name for name in names]
+        if not names or "" in names:
+            raise ValueError("names of skims are needed, such as [a, b]; null takes all")
+        twice = [name for i, name in enumerate(names) if name in names[:i]]
+        if twice:
+            raise ValueError(f"'{twice[0]}' is named more than once")
+        return names
 
 
 @settings
@@ -176,15 +195,16 @@ class FineTuningSettings:
 
     Parameters
     ----------
-    backbone : {"layerwise", "frozen", "free"}
-        Learn more slowly the further a layer stands from the output; leave it as it is;
-        learn at the common rate.
+    backbone : {"layerwise", "frozen", "frozen_branches", "free"}
+        Learn more slowly the further a layer stands from the output; leave all as it is, so
+        that only the output learns; leave the branches as they are, so that head and output
+        learn; learn at the common rate.
     first_layer_rate : float, default 0.1
         Learning rate of the first layer over that of the output; in between the rates form
         a geometric series (layerwise; Howard and Ruder, arXiv:1801.06146).
     """
 
-    backbone: Literal["layerwise", "frozen", "free"] = "layerwise"
+    backbone: Literal["layerwise", "frozen", "frozen_branches", "free"] = "layerwise"
     first_layer_rate: float = Field(default=0.1, gt=0, le=1)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from smartbkg_tf.models.loading import load_model
-from smartbkg_tf.models.parts import OUTPUT
+from smartbkg_tf.models.parts import HEAD, OUTPUT
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
 from smartbkg_tf.settings.errors import InputError
 from smartbkg_tf.settings.training import FineTuningSettings
@@ -126,7 +126,8 @@ def take_backbone(source: Source, model: Any, tuning: FineTuningSettings) -> Non
     for layer in model.layers:
         if layer.name != OUTPUT:
             _same_constants(layer, other.get_layer(layer.name), source)
-            if tuning.backbone == "frozen":
+            of_head = layer.name.startswith(HEAD)
+            if tuning.backbone == "frozen" or (tuning.backbone == "frozen_branches" and not of_head):
                 layer.trainable = False
     for path, weight in ours.items():
         weight.assign(theirs[path].numpy())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from smartbkg_tf.dataset import stream
 from smartbkg_tf.dataset.order import balanced_counts
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.registry import build, model_name
-from smartbkg_tf.runtime.files import whole_file
+from smartbkg_tf.runtime.files import whole_file, write_json
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.errors import ConfigurationError, InputError, OutputError, UserError
@@ -67,7 +66,7 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
     settings : TrainSettings
         Network, data, optimisation, folder.
     dataset : smartbkg_tf.dataset.dataset.Dataset
-        The events.
+        The events; of its labels those of ``data.skims`` are learned.
 
     Returns
     -------
@@ -79,7 +78,8 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
     InputError
         When a part of the data has only one class, or the model needs what the data lack.
     ConfigurationError
-        When the network's class or arguments cannot be used.
+        When the network's class or arguments cannot be used, or a skim of ``data.skims`` is
+        none of the dataset's.
     OutputError
         When the run directory exists and can be neither continued nor replaced.
     UserError
@@ -90,6 +90,7 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
     if training.mlflow is not None:
         require_mlflow()
     check_run_folder(settings)
+    dataset = dataset.with_skims(settings.data.skims)
     parts = _parts(settings, dataset)
     plan = Plan(training.epochs, training.sub_epochs, math.ceil(parts.events / training.batch_size))
     if plan.parts > plan.batches:
@@ -407,8 +408,8 @@ def _describe(
     """Write everything that is known before the first step."""
     write_yaml(run.config, plain_settings(settings))
     write_yaml(run.metadata, record)
-    with whole_file(run.dataset) as partial:
-        shutil.copyfile(dataset.path / "dataset.json", partial)
+    # Not the file itself: of its labels some may have been chosen.
+    write_json(run.dataset, dataset.information)
     with whole_file(run.summary) as partial:
         partial.write_text(network.summary(), encoding="utf-8")
     network.draw(run.drawing)

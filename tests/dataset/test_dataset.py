@@ -269,3 +269,47 @@ def test_verify_finds_what_opening_cannot_and_tells_all(
         "'keys' is missing",
     ):
         assert text in str(caught.value)
+
+
+def test_chosen_skims_are_the_labels_in_their_order(dataset: Dataset) -> None:
+    chosen = dataset.with_skims([SKIMS[1], SKIMS[0]])
+    np.testing.assert_array_equal(chosen.labels, dataset.labels[:, ::-1])
+    assert not np.array_equal(chosen.labels, dataset.labels)
+    assert chosen.label_names == SKIMS[::-1]
+    assert not chosen.labels.flags.writeable
+    one = open_dataset(dataset.path, [SKIMS[1]])
+    assert one.labels.shape == (len(dataset), 1)
+    counts = one.information["counts"]
+    passing = int(np.count_nonzero(dataset.labels[:, 1] == 1))
+    assert counts["labels"][SKIMS[1]]["passing"] == passing
+    assert all(list(by_label) == [SKIMS[1]] for by_label in counts["labels_by_event_type"].values())
+    assert dataset.label_names == SKIMS, "the dataset itself is as it was"
+    for key, part in dataset.split().items():
+        np.testing.assert_array_equal(one.split()[key], part)
+    assert dataset.with_skims(None) is dataset
+    assert one.with_skims([SKIMS[1]]) is one
+
+
+def test_chosen_skims_reach_other_processes(dataset: Dataset) -> None:
+    chosen = open_dataset(dataset.path, [SKIMS[1]])
+    copy = pickle.loads(pickle.dumps(chosen))
+    assert copy.label_names == (SKIMS[1],)
+    np.testing.assert_array_equal(copy.labels, chosen.labels)
+
+
+@pytest.mark.parametrize(
+    ("skims", "message"),
+    [
+        (["othre"], "no label 'othre'; did you mean 'other'"),
+        (["other", "other"], "'other' is named more than once"),
+        ([], "no skim is named"),
+    ],
+)
+def test_a_wrong_choice_of_skims_is_refused(
+    dataset: Dataset, skims: list[str], message: str
+) -> None:
+    for choose in (dataset.with_skims, lambda names: open_dataset(dataset.path, names)):
+        with pytest.raises(ConfigurationError, match=message):
+            choose(skims)
+    with pytest.raises(ConfigurationError, match="no label"):
+        open_dataset(dataset.path, [SKIMS[1]]).with_skims([SKIMS[0]])

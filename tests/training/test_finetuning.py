@@ -39,7 +39,7 @@ def weights(path: Path) -> dict[str, np.ndarray]:
     return {weight.path: weight.numpy() for weight in load_model(path).weights}
 
 
-@pytest.mark.parametrize("backbone", ["frozen", "layerwise"])
+@pytest.mark.parametrize("backbone", ["frozen", "frozen_branches", "layerwise"])
 def test_a_run_begins_with_the_backbone_of_another(
     run: RunDirectory, new_skims: Path, tmp_path: Path, backbone: str
 ) -> None:
@@ -62,9 +62,11 @@ def test_a_run_begins_with_the_backbone_of_another(
         paths = [p for p in after if word in p and "moving" not in p]
         return max(float(np.abs(after[p] - before[p]).max()) for p in paths)
 
-    if backbone == "frozen":
+    learning = {"frozen": ("y_output",), "frozen_branches": ("y_output", "head_")}.get(backbone)
+    if learning:
+        assert all(moved(name) > 0 for name in learning)
         for path in after:
-            if not path.startswith("y_output"):
+            if not path.startswith(learning):
                 np.testing.assert_array_equal(after[path], before[path], err_msg=path)
     else:
         assert 0 < moved("pdg_embedding") < 1e-5
