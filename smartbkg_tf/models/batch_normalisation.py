@@ -71,28 +71,21 @@ class MaskedBatchNormalization(keras.layers.Layer):
             Values.
         """
         x = ops.cast(x, "float32")
-        mean, variance = self.moving_mean, self.moving_variance
         if training and self.trainable:
-            mean, variance = self._moments(x, mask)
+            rows = ops.reshape(x, (-1, x.shape[-1]))
+            weights = ops.ones_like(rows[:, :1])
+            if mask is not None:
+                weights = ops.reshape(ops.cast(mask, "float32"), (-1, 1))
+            y, mean, variance = _normalised(rows, weights, self.gamma, self.beta, self.epsilon)
             for average, value in (
                 (self.moving_mean, mean),
                 (self.moving_variance, variance),
             ):
                 average.assign(average * self.momentum + value * (1.0 - self.momentum))
-        scale = self.gamma * ops.rsqrt(variance + self.epsilon)
-        return ops.cast(x * scale + (self.beta - mean * scale), self.compute_dtype)
-
-    def _moments(self, x: Any, mask: Any) -> tuple[Any, Any]:
-        rows = ops.reshape(x, (-1, x.shape[-1]))
-        if mask is None:
-            weights = ops.ones_like(rows[:, :1])
-        else:
-            weights = ops.reshape(ops.cast(mask, "float32"), (-1, 1))
-        weights = ops.transpose(weights)
-        # A batch of events without particles has no moments: zero mean, zero variance.
-        count = ops.maximum(ops.sum(weights), 1.0)
-        mean = ops.matmul(weights, rows)[0] / count
-        return mean, ops.matmul(weights, ops.square(rows - mean))[0] / count
+            return ops.cast(ops.reshape(y, ops.shape(x)), self.compute_dtype)
+        scale = self.gamma * ops.rsqrt(self.moving_variance + self.epsilon)
+        y = x * scale + (self.beta - self.moving_mean * scale)
+        return ops.cast(y, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Give the shape of the output.
@@ -118,3 +111,38 @@ class MaskedBatchNormalization(keras.layers.Layer):
             Plain values.
         """
         return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
+
+
+def _normalised(
+    rows: Any, weights: Any, gamma: Any, beta: Any, epsilon: float
+) -> tuple[Any, Any, Any]:
+    """Normalise rows by their own weighted moments.
+
+    The gradient is written out: what TensorFlow derives from these lines passes over the
+    rows twice as often, and on a CPU such passes take a third of a training step.
+    """
+
+    @ops.custom_gradient
+    def normalise(rows: Any, weights: Any, gamma: Any, beta: Any) -> Any:
+        across = ops.transpose(weights)
+        # A batch of events without particles has no moments: zero mean, zero variance.
+        count = ops.maximum(ops.sum(weights), 1.0)
+        mean = ops.matmul(across, rows)[0] / count
+        centred = rows - mean
+        variance = ops.matmul(across, ops.square(centred))[0] / count
+        inverse = ops.rsqrt(variance + epsilon)
+        scale = gamma * inverse
+
+        def gradient(upstream: Any, *_: Any) -> tuple[Any, Any, Any, Any]:
+            ones = ops.ones_like(across)
+            of_beta = ops.matmul(ones, upstream)[0]
+            of_gamma = ops.matmul(ones, upstream * centred)[0] * inverse
+            by_moments = centred * (of_gamma * inverse * scale / count) + of_beta * scale / count
+            of_rows = upstream * scale - by_moments * weights
+            return of_rows, ops.zeros_like(weights), of_gamma, of_beta
+
+        return (centred * scale + beta, mean, variance), gradient
+
+    return normalise(  # type: ignore[no-any-return]
+        rows, weights, ops.convert_to_tensor(gamma), ops.convert_to_tensor(beta)
+    )

@@ -19,6 +19,7 @@ from smartbkg_tf.models.batch_normalisation import MaskedBatchNormalization
 from smartbkg_tf.models.branches import register_branch
 from smartbkg_tf.models.convolutions import ConvolutionBlock, MaskedConv1D, ResidualBlock
 from smartbkg_tf.models.masks import MaskedAveragePooling
+from smartbkg_tf.models.packing import PackedAveragePooling, gap_of
 from smartbkg_tf.models.pooling import FixedLength, MaskedPairPooling, PairMask
 from smartbkg_tf.models.residual import BottleneckBlock, PreactivationBlock, ResNeXtBlock
 from smartbkg_tf.settings.errors import ConfigurationError
@@ -35,6 +36,25 @@ def _particles(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> tuple[Any,
 
 def _average(x: Any, mask: Any) -> Any:
     return MaskedAveragePooling(name="particle_average")(x, mask=mask)
+
+
+def _packed(
+    network: NNBaseClass, inputs: Inputs, sizes: Sizes, gap: int, align: int = 1
+) -> tuple[Any, Any, Any]:
+    return network.packed_particle_features(
+        inputs,
+        gap=gap,
+        align=align,
+        embedding=sizes["embedding"],
+        share_embedding=sizes["share_embedding"],
+    )
+
+
+def _packed_average(
+    x: Any, mask: Any, segments: Any, inputs: Inputs, stride: int = 1
+) -> Any:
+    average = PackedAveragePooling(stride, name="particle_average")
+    return average(x, mask, segments, inputs["pdg_input"])
 
 
 def _block_options(sizes: Sizes) -> dict[str, Any]:
@@ -64,7 +84,7 @@ def resnet_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
     KerasTensor [batch, filters]
         The mean of the last block over the particles.
     """
-    x, mask = _particles(network, inputs, sizes)
+    x, mask, segments = _packed(network, inputs, sizes, gap_of(sizes["kernel_sizes"]))
     for number, kernel_size in enumerate(sizes["kernel_sizes"], 1):
         x = ResidualBlock(
             sizes["filters"],
@@ -73,7 +93,7 @@ def resnet_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
             sizes["batch_norm_momentum"],
             name=f"residual_{number}",
         )(x, mask=mask)
-    return _average(x, mask)
+    return _packed_average(x, mask, segments, inputs)
 
 
 @register_branch("particles", "resnet_preact", "100 residual blocks, normalisation in front")
