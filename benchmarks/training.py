@@ -35,6 +35,7 @@ import keras  # noqa: E402
 
 from smartbkg_tf.dataset import stream  # noqa: E402
 from smartbkg_tf.models.normalisation import ParticleNormalisation  # noqa: E402
+from smartbkg_tf.models.packing import set_packing  # noqa: E402
 from smartbkg_tf.models.registry import build  # noqa: E402
 from smartbkg_tf.runtime.command import compose_settings  # noqa: E402
 from smartbkg_tf.settings.training import TrainSettings  # noqa: E402
@@ -149,9 +150,7 @@ class Ours:
             )
             network.compile(training, steps_per_epoch=self.events // BATCH)
             if not packed:
-                for layer in network.model.layers:
-                    if hasattr(layer, "active"):
-                        layer.active = False
+                set_packing(network.model, False)
             counter = stream.EpochCounter(parts=True)
             options: dict[str, Any] = {
                 "batch_size": BATCH,
@@ -161,9 +160,7 @@ class Ours:
                 "length_buckets": self.settings.data.length_buckets,
             }
             train = stream.training_stream(dataset, rows, seed=1, counter=counter, **options)
-            watched = stream.evaluation_stream(
-                dataset, rows[:BATCH], with_weights=True, **options
-            )
+            watched = stream.evaluation_stream(dataset, rows[:BATCH], with_weights=True, **options)
             if trim and options["length_buckets"] is None and not network.model.jit_compile:
                 train, watched = trimmed(train), trimmed(watched)
             self.watch = Watch()
@@ -220,7 +217,7 @@ def port(folder: Path, dataset: Dataset, rows: np.ndarray, options: argparse.Nam
 
 
 def parts(folder: Path, dataset: Dataset, rows: np.ndarray, options: argparse.Namespace) -> None:
-    """What each ingredient gives."""
+    """Take the ingredients away one by one."""
     made = {
         "masked, padded to 100 and 150": Ours(
             folder / "a", dataset, rows, ["model=resnet"], packed=False, trim=False

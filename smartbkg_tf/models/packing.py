@@ -37,11 +37,63 @@ def gap_of(kernel_sizes: Sequence[int], halvings: int = 0) -> int:
     int
         A convolution of width k sees k // 2 positions to its right.
     """
-    return max(kernel_sizes) // 2 * 2**halvings
+    return int(max(kernel_sizes) // 2 * 2**halvings)
+
+
+class _Packing(PlainLayer):
+    """A layer that treats a batch in training differently from inference.
+
+    Attributes
+    ----------
+    active : bool
+        False leaves events as they are in training as well: XLA compiles fixed shapes only.
+    """
+
+    active = True
+
+    @property
+    def supports_jit(self) -> bool:
+        """Tell Keras, which compiles with XLA by default, whether it may."""
+        return not self.active
+
+    @supports_jit.setter
+    def supports_jit(self, value: bool) -> None:
+        """Ignore what Keras's constructor sets."""
+
+
+def set_packing(model: keras.Model, active: bool) -> None:
+    """Let a network pack events in training, or not.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With or without layers of this module.
+    active : bool
+        Not together with XLA, which compiles fixed shapes only.
+    """
+    for layer in model._flatten_layers():
+        if isinstance(layer, _Packing):
+            layer.active = active
+
+
+def packs(model: keras.Model) -> bool:
+    """Tell whether a network packs events in training.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Any.
+
+    Returns
+    -------
+    bool
+        True when a layer of this module is in it, and active.
+    """
+    return any(isinstance(layer, _Packing) and layer.active for layer in model._flatten_layers())
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class PackedRows(PlainLayer):
+class PackedRows(_Packing):
     """Put the events of a batch end to end; without ``training`` leave them as they are.
 
     Input: a dictionary of arrays [batch, length, ...]. Output: the same arrays [1, n, ...],
@@ -58,11 +110,6 @@ class PackedRows(PlainLayer):
         Events begin at multiples of this.
     **kwargs
         As any Keras layer.
-
-    Attributes
-    ----------
-    active : bool
-        False leaves events as they are in training as well: XLA compiles fixed shapes only.
     """
 
     def __init__(self, leader: str, gap: int, align: int = 1, **kwargs: Any) -> None:
@@ -71,7 +118,6 @@ class PackedRows(PlainLayer):
         self.leader = leader
         self.gap = gap
         self.align = align
-        self.active = True
 
     def call(self, arrays: Mapping[str, Any], training: bool | None = None) -> dict[str, Any]:
         """Pack.
@@ -139,12 +185,12 @@ class PackedRows(PlainLayer):
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class PackedAveragePooling(PlainLayer):
+class PackedAveragePooling(_Packing):
     """Mean of each event over what there is, of events that `PackedRows` has packed.
 
     Input: values [1, n, channels], ``mask`` and ``segments`` [1, n], ``tokens`` [batch,
-    length] as before packing. Output: [batch, channels]; zero for an event without anything. Without
-    ``training``: of padded events, values [batch, length, channels].
+    length] as before packing. Output: [batch, channels]; zero for an event without anything.
+    Without ``training``: of padded events, values [batch, length, channels].
 
     Parameters
     ----------
@@ -152,17 +198,11 @@ class PackedAveragePooling(PlainLayer):
         Positions of ``segments`` for each of the values: pairs of neighbours were joined.
     **kwargs
         As any Keras layer.
-
-    Attributes
-    ----------
-    active : bool
-        As that of `PackedRows`.
     """
 
     def __init__(self, stride: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.stride = stride
-        self.active = True
 
     def call(
         self, x: Any, mask: Any, segments: Any, tokens: Any, training: bool | None = None

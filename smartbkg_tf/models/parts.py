@@ -10,8 +10,8 @@ import keras
 from smartbkg_tf.encoding.pad import INPUTS_OF
 from smartbkg_tf.models.codes import CodeProperties, codes_of
 from smartbkg_tf.models.masks import PaddingMask
-from smartbkg_tf.models.packing import PackedRows
 from smartbkg_tf.models.normalisation import ParticleNormalisation
+from smartbkg_tf.models.packing import PackedRows
 from smartbkg_tf.models.tree import MotherMatrix
 from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
 
