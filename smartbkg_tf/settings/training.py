@@ -66,8 +66,9 @@ class DataSettings:
     length_buckets : int, optional
         Training and validation events are sorted by length, some thousand shuffled ones at
         a time, and each batch is padded to the smallest of so many widths that holds its
-        longest event. An event's score does not depend on it; batches of equal lengths are
-        less alike, which training may feel. null pads all batches alike.
+        longest event. An event's score does not depend on it, but training on batches of
+        equal lengths costs AUC (docs/performance.md). Convolutional networks need none:
+        they train on events that are put end to end. null: fully random batches.
     demo : DemoSettings
         The sample to produce when there is no path.
     """
@@ -263,8 +264,9 @@ class TrainingSettings:
         Arithmetic of hidden layers; weights and output stay float32.
     steps_per_execution : int, default 1
         Batches in one call of the compiled step.
-    xla : bool, default False
-        Compile with XLA. On a CPU it slows the token branch and helps the others.
+    xla : bool or "auto", default "auto"
+        Compile with XLA; "auto" does where it has been measured to be faster
+        (docs/performance.md): on a CPU, for some networks. Each length is compiled anew.
     device : {"auto", "cpu", "gpu"}
         "auto" uses all GPUs there are; "gpu" fails early when there is none.
     deterministic : bool, default True
@@ -299,7 +301,7 @@ class TrainingSettings:
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
     mixed_precision: Literal["float16", "bfloat16"] | None = None
     steps_per_execution: int = Field(default=1, gt=0, le=64)
-    xla: bool = False
+    xla: bool | Literal["auto"] = "auto"
     device: Literal["auto", "cpu", "gpu"] = "auto"
     deterministic: bool = True
     checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)

@@ -20,10 +20,11 @@ from smartbkg_tf.runtime.files import whole_file
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.errors import ConfigurationError, InputError, OutputError, UserError
-from smartbkg_tf.settings.training import TrainSettings
+from smartbkg_tf.settings.training import TrainingSettings, TrainSettings
 from smartbkg_tf.training.bad_batch import write_bad_batch
 from smartbkg_tf.training.callbacks import SaveBest, SaveLast
 from smartbkg_tf.training.checkpoints import Checkpoint, Checkpoints
+from smartbkg_tf.training.compiler import resolve_xla
 from smartbkg_tf.training.devices import device_scope
 from smartbkg_tf.training.finetuning import Source, open_source, take_backbone
 from smartbkg_tf.training.loop import DivergenceError, Plan, TrainingLoop
@@ -51,6 +52,9 @@ from smartbkg_tf.training.weights import (
 
 #: Fewer passing validation events than this are told about: their AUC decides little.
 _FEW = 100
+
+#: Widths of validation batches.
+BUCKETS = 8
 
 #: Software whose version may change the last bits.
 _DECIDING = ("tensorflow", "keras", "numpy")
@@ -86,7 +90,7 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
         When training diverges, or a GPU is asked for and there is none.
     """
     begin, started = time.monotonic(), now()
-    training = settings.training
+    training = resolve_xla(settings.training, settings.model)
     if training.mlflow is not None:
         require_mlflow()
     check_run_folder(settings)
@@ -131,7 +135,9 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
                 f"weights) on {parts.events} events a pass, watching {len(parts.validation)} "
                 "validation events"
             )
-            report, best = _train(run, settings, dataset, network, parts, plan, checkpoint)
+            report, best = _train(
+                run, settings, training, dataset, network, parts, plan, checkpoint
+            )
             rates = [row["events_per_second"] for row in report.rows]
             record["result"] = {
                 "epochs": len(report.rows),
@@ -264,20 +270,23 @@ def _parts(settings: TrainSettings, dataset: Any) -> _Parts:
 def _train(
     run: RunDirectory,
     settings: TrainSettings,
+    training: TrainingSettings,
     dataset: Any,
     network: NNBaseClass,
     parts: _Parts,
     plan: Plan,
     checkpoint: Checkpoint | None,
 ) -> tuple[EpochReport, SaveBest]:
-    training = settings.training
     options: dict[str, Any] = {
         "batch_size": training.batch_size,
         "inputs": network.input_names,
         "max_particles": settings.data.max_particles,
         "max_tokens": settings.data.max_tokens,
-        "length_buckets": settings.data.length_buckets,
     }
+    buckets = settings.data.length_buckets
+    # The order of validation events decides nothing, so that they can be sorted by length. XLA
+    # would compile every length anew.
+    buckets_watched = buckets if buckets is not None or training.xla else BUCKETS
     counter = stream.EpochCounter(parts=True)
     train = stream.training_stream(
         dataset,
@@ -286,6 +295,7 @@ def _train(
         balance=parts.balance,
         class_weights=parts.weights.table(dataset.label_names),
         counter=counter,
+        length_buckets=buckets,
         **options,
     )
     watched = stream.evaluation_stream(
@@ -293,11 +303,11 @@ def _train(
         parts.validation,
         with_weights=True,
         class_weights=parts.validation_weights.table(dataset.label_names),
+        length_buckets=buckets_watched,
         **options,
     )
-    # Buckets are few lengths already; XLA would compile every other one anew.
-    if settings.data.length_buckets is None and not training.xla:
-        train, watched = trimmed(train), trimmed(watched)
+    if buckets is None and not training.xla:
+        train = trimmed(train)
     best = SaveBest(run.model, training.monitor, "min" if training.monitor == "val_loss" else "max")
     report = EpochReport(
         plan=plan,
@@ -331,7 +341,9 @@ def _train(
     except DivergenceError as error:
         if error.part == "training":
             options |= {"seed": training.seed, "epoch": error.pass_number}
-            options |= {"balance": parts.balance}
+            options |= {"balance": parts.balance, "length_buckets": buckets}
+        else:
+            options["length_buckets"] = buckets_watched
         events = parts.train if error.part == "training" else parts.validation
         rows = stream.batch_events(dataset, events, error.batch, **options)
         write_bad_batch(run.bad_batch, dataset, rows)
