@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import sample
+from common import report, sample
 
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
 from smartbkg_tf.runtime.quiet import load_tensorflow
@@ -108,23 +108,27 @@ class Port:
                 x = {name: np.array(self.maps[name][part]) for name in self.names}
                 yield x, np.array(self.maps["y"][part])
 
-    def epoch(self) -> float:
-        """Events per second of one epoch, from its begin to its last step."""
+    def epoch(self) -> tuple[float, float]:
+        """Events per second, and per second of a processor, of one epoch."""
         clock = Watch()
         self.model.fit(
             self.batches(), steps_per_epoch=self.steps, epochs=1, verbose=0, callbacks=[clock]
         )
-        return self.steps * BATCH / clock.seconds
+        return clock.rates(self.steps * BATCH)
 
 
 class Watch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Seconds from the begin of an epoch to the end of its last step."""
+    """Seconds from the begin of an epoch to the end of its last step; of processors, too."""
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._begin = time.perf_counter()
+        self._begin, self._begin_cpu = time.perf_counter(), time.process_time()
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self.seconds = time.perf_counter() - self._begin
+        self.cpu_seconds = time.process_time() - self._begin_cpu
+
+    def rates(self, events: int) -> tuple[float, float]:
+        return events / self.seconds, events / self.cpu_seconds
 
 
 class Ours:
@@ -176,32 +180,41 @@ class Ours:
             )
         self.number = 0
 
-    def epoch(self) -> float:
-        """Events per second of one epoch, from its begin to its last step."""
+    def epoch(self) -> tuple[float, float]:
+        """Events per second, and per second of a processor, of one epoch."""
         listed = keras.callbacks.CallbackList([self.watch], model=self.loop.model, verbose=0)
         self.loop._epoch(self.number, 0, listed)
         self.number += 1
-        return self.events / self.watch.seconds
+        return self.watch.rates(self.events)
 
 
-def in_turns(rounds: int, sides: dict[str, Callable[[], float]]) -> dict[str, list[float]]:
+Rates = dict[str, list[tuple[float, float]]]
+
+
+def in_turns(rounds: int, sides: dict[str, Callable[[], tuple[float, float]]]) -> Rates:
     for side in sides.values():
         side()
-    found: dict[str, list[float]] = {name: [] for name in sides}
+    found: Rates = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():
             found[name].append(side())
     return found
 
 
-def show(found: dict[str, list[float]], reference: str) -> None:
+def ratios(found: Rates, name: str, reference: str, clock: int) -> list[float]:
+    pairs = zip(found[name], found[reference], strict=True)
+    return [ours[clock] / other[clock] for ours, other in pairs]
+
+
+def show(found: Rates, reference: str) -> None:
+    """Print rates, and ratios by the clock and by the time of the processors."""
     for name, rates in found.items():
-        ratios = [a / b for a, b in zip(rates, found[reference], strict=True)]
-        print(
-            f"  {name:34s} {statistics.median(rates):7.0f} events/s   "
-            f"{statistics.median(ratios):5.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
-            flush=True,
-        )
+        text = f"  {name:32s} {statistics.median(wall for wall, _ in rates):6.0f} events/s"
+        for clock, what in enumerate(("ratio", "processors")):
+            values = ratios(found, name, reference, clock)
+            middle = statistics.median(values)
+            text += f"   {what} {middle:.2f} ({min(values):.2f} to {max(values):.2f})"
+        print(text, flush=True)
 
 
 def port(folder: Path, dataset: Dataset, rows: np.ndarray, options: argparse.Namespace) -> None:
@@ -210,35 +223,31 @@ def port(folder: Path, dataset: Dataset, rows: np.ndarray, options: argparse.Nam
     ours = Ours(folder / "ours", dataset, rows, ["model=resnet"])
     found = in_turns(options.rounds, {"port of the original": theirs.epoch, "ours": ours.epoch})
     show(found, "port of the original")
-    ratios = [a / b for a, b in zip(found["ours"], found["port of the original"], strict=True)]
-    value = statistics.median(ratios)
-    verdict = "met" if value >= 2 else "NOT MET"
-    print(f"training, ours / port of the original: {value:.2f}   target 2   {verdict}")
+    value = statistics.median(ratios(found, "ours", "port of the original", 0))
+    report("training, ours / port of the original", value, 2)
 
 
 def parts(folder: Path, dataset: Dataset, rows: np.ndarray, options: argparse.Namespace) -> None:
     """Take the ingredients away one by one."""
-    made = {
-        "masked, padded to 100 and 150": Ours(
-            folder / "a", dataset, rows, ["model=resnet"], packed=False, trim=False
-        ),
-        "trimmed to the longest": Ours(folder / "b", dataset, rows, ["model=resnet"], packed=False),
-        "length buckets": Ours(
-            folder / "c", dataset, rows, ["model=resnet", "data.length_buckets=8"], packed=False
-        ),
-        "packed (default)": Ours(folder / "d", dataset, rows, ["model=resnet"]),
-        "packed, 8 steps_per_execution": Ours(
-            folder / "e", dataset, rows, ["model=resnet", "training.steps_per_execution=8"]
-        ),
+    every: dict[str, tuple[list[str], dict[str, bool]]] = {
+        "masked, padded to 100 and 150": ([], {"packed": False, "trim": False}),
+        "trimmed to the longest": ([], {"packed": False}),
+        "length buckets": (["data.length_buckets=8"], {"packed": False}),
+        "packed (default)": ([], {}),
+        "packed, 8 steps_per_execution": (["training.steps_per_execution=8"], {}),
     }
-    found = in_turns(options.rounds, {name: side.epoch for name, side in made.items()})
-    show(found, "masked, padded to 100 and 150")
+    sides = {
+        name: Ours(folder / str(i), dataset, rows, ["model=resnet", *overrides], **choices).epoch
+        for i, (name, (overrides, choices)) in enumerate(every.items())
+    }
+    show(in_turns(options.rounds, sides), "masked, padded to 100 and 150")
 
 
 def models(folder: Path, dataset: Dataset, rows: np.ndarray, options: argparse.Namespace) -> None:
     """Every network with and without XLA."""
     for name in options.models.split(","):
-        sides, seconds = {}, 0.0
+        sides: dict[str, Callable[[], tuple[float, float]]] = {}
+        seconds = 0.0
         for xla in ("false", "true"):
             overrides = [f"model={name}", f"training.xla={xla}"]
             side = Ours(folder / f"{name}-{xla}", dataset, rows, overrides)

@@ -249,13 +249,13 @@ class NNBaseClass(ModelParts, abc.ABC):
                 SkimAUC(self.n_outputs, skim=i, name=f"auc_{label}")
                 for i, label in enumerate(self.label_names)
             ]
-        set_packing(self.model, training.xla is not True)
+        set_packing(self.model, not training.xla)
         self.model.compile(
             optimizer=make_optimizer(training, steps_per_epoch, self.model),
             loss=make_loss(training, self.n_outputs, retention),
             # Weighted: Keras hands weights, which mark unknown labels, to these only.
             weighted_metrics=metrics,
-            jit_compile=training.xla is True,
+            jit_compile=training.xla,
         )
         return self.model
 

@@ -264,9 +264,10 @@ class TrainingSettings:
         Arithmetic of hidden layers; weights and output stay float32.
     steps_per_execution : int, default 1
         Batches in one call of the compiled step.
-    xla : bool or "auto", default "auto"
-        Compile with XLA; "auto" does where it has been measured to be faster
-        (docs/performance.md): on a CPU, for some networks. Each length is compiled anew.
+    xla : bool, default False
+        Compile with XLA. All batches are then padded to one length, because every length is
+        compiled anew; on a CPU no network that was measured gains by it
+        (docs/performance.md).
     device : {"auto", "cpu", "gpu"}
         "auto" uses all GPUs there are; "gpu" fails early when there is none.
     deterministic : bool, default True
@@ -301,7 +302,7 @@ class TrainingSettings:
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
     mixed_precision: Literal["float16", "bfloat16"] | None = None
     steps_per_execution: int = Field(default=1, gt=0, le=64)
-    xla: bool | Literal["auto"] = "auto"
+    xla: bool = False
     device: Literal["auto", "cpu", "gpu"] = "auto"
     deterministic: bool = True
     checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)

@@ -68,7 +68,7 @@ def _set_determinism(training: TrainingSettings) -> None:
     """
     from tensorflow.python.framework import config
 
-    if training.deterministic and training.xla is not True:
+    if training.deterministic and not training.xla:
         config.enable_op_determinism()
     else:
         # An earlier run of the same process, in a sweep, may have switched it on.

@@ -20,11 +20,10 @@ from smartbkg_tf.runtime.files import whole_file
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.errors import ConfigurationError, InputError, OutputError, UserError
-from smartbkg_tf.settings.training import TrainingSettings, TrainSettings
+from smartbkg_tf.settings.training import TrainSettings
 from smartbkg_tf.training.bad_batch import write_bad_batch
 from smartbkg_tf.training.callbacks import SaveBest, SaveLast
 from smartbkg_tf.training.checkpoints import Checkpoint, Checkpoints
-from smartbkg_tf.training.compiler import resolve_xla
 from smartbkg_tf.training.devices import device_scope
 from smartbkg_tf.training.finetuning import Source, open_source, take_backbone
 from smartbkg_tf.training.loop import DivergenceError, Plan, TrainingLoop
@@ -90,7 +89,7 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
         When training diverges, or a GPU is asked for and there is none.
     """
     begin, started = time.monotonic(), now()
-    training = resolve_xla(settings.training, settings.model)
+    training = settings.training
     if training.mlflow is not None:
         require_mlflow()
     check_run_folder(settings)
@@ -135,9 +134,7 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
                 f"weights) on {parts.events} events a pass, watching {len(parts.validation)} "
                 "validation events"
             )
-            report, best = _train(
-                run, settings, training, dataset, network, parts, plan, checkpoint
-            )
+            report, best = _train(run, settings, dataset, network, parts, plan, checkpoint)
             rates = [row["events_per_second"] for row in report.rows]
             record["result"] = {
                 "epochs": len(report.rows),
@@ -270,13 +267,13 @@ def _parts(settings: TrainSettings, dataset: Any) -> _Parts:
 def _train(
     run: RunDirectory,
     settings: TrainSettings,
-    training: TrainingSettings,
     dataset: Any,
     network: NNBaseClass,
     parts: _Parts,
     plan: Plan,
     checkpoint: Checkpoint | None,
 ) -> tuple[EpochReport, SaveBest]:
+    training = settings.training
     options: dict[str, Any] = {
         "batch_size": training.batch_size,
         "inputs": network.input_names,
