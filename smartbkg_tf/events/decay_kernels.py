@@ -9,8 +9,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.events.memory import trailing_zeros, uint64_at
 from smartbkg_tf.events.vocabulary import CLOSER, OPENER, UNKNOWN
-from smartbkg_tf.events.word_table import LONGEST, MULTIPLIER, eight_letters, trailing_zeros
+from smartbkg_tf.events.word_table import LONGEST, MULTIPLIER
 
 Array = npt.NDArray[Any]
 
@@ -253,7 +254,7 @@ def translate(
         while True:
             while place < end and text[place] <= 32:
                 # Texts of a fixed width end in zeros.
-                while text[place] == 0 and place < in_reach and eight_letters(text, place) == 0:
+                while text[place] == 0 and place < in_reach and uint64_at(text, place) == 0:
                     place += 8
                 place += 1
             if place >= end:
@@ -261,7 +262,7 @@ def translate(
             start = place
             found = none
             if place < in_reach:
-                letters = eight_letters(text, place)
+                letters = uint64_at(text, place)
                 # The lowest byte up to 32 ends the word: of x - 33 its high bit is set first.
                 marks = (letters - lows * np.uint64(33)) & ~letters & highs
                 length = min(trailing_zeros(marks) >> 3, end - place)

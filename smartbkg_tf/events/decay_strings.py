@@ -34,6 +34,7 @@ from smartbkg_tf.events.decay_kernels import (
     walk,
     write,
 )
+from smartbkg_tf.events.memory import flat_bytes
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import CLOSER, OPENER, Vocabulary
 from smartbkg_tf.events.word_table import word_table
@@ -212,25 +213,12 @@ def _as_bytes(strings: Sequence[str] | Array) -> tuple[Array, Array, Array]:
     return np.frombuffer(data, dtype=np.uint8), borders[:-1], borders[1:]
 
 
-class _Letters:
-    """Bytes of a column that stands in rows with other columns, without a copy."""
-
-    def __init__(self, values: Array, n_bytes: int) -> None:
-        self._values = values  # keeps the memory alive
-        self.__array_interface__ = {
-            "data": values.__array_interface__["data"],
-            "shape": (n_bytes,),
-            "typestr": "|u1",
-            "version": 3,
-        }
-
-
 def _bytes_of(values: Array) -> tuple[Array, int]:
     """Give the bytes of all texts, and how far apart the texts begin."""
     width, step = values.dtype.itemsize, values.strides[0] if values.ndim == 1 else -1
     if len(values) == 0 or step < width:
         return np.ascontiguousarray(values).view(np.uint8).reshape(-1), width
-    return np.asarray(_Letters(values, (len(values) - 1) * step + width)), step
+    return flat_bytes(values, (len(values) - 1) * step + width), step
 
 
 def tokenise(

@@ -7,13 +7,9 @@ it is found in a table with one multiplication, and none of its digits is looked
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from smartbkg_tf.events.vocabulary import CLOSER, OPENER, Vocabulary
 
@@ -62,27 +58,3 @@ def word_table(
 def _tokens(vocabulary: Vocabulary) -> list[tuple[int, int]]:
     codes = vocabulary.codes
     return list(zip(codes.tolist(), vocabulary.tokens(codes).tolist(), strict=True))
-
-
-@intrinsic
-def eight_letters(context: Any, text: Any, place: Any) -> Any:
-    """Read the eight bytes of an array that begin anywhere as one number."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        pointer = builder.gep(array.data, [arguments[1]])
-        word = builder.load(builder.bitcast(pointer, ir.IntType(64).as_pointer()))
-        word.align = 1
-        return word
-
-    return types.uint64(text, types.int64), generate
-
-
-@intrinsic
-def trailing_zeros(context: Any, value: Any) -> Any:
-    """Count the zero bits below the lowest one; 64 for the number 0."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.int64(types.uint64), generate
