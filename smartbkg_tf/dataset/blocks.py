@@ -23,7 +23,8 @@ class EventBlock:
     hash : numpy.ndarray [n_events]
         uint64; decides the place in the data set.
     content : numpy.ndarray [n_events]
-        uint64 digest of the encoded event and its labels.
+        uint64 digest of the encoded event and its labels (`content_of`), where another
+        event may have the same key; 0 in blocks that come out of one file.
     keys : numpy.ndarray [n_events, 4]
         int64 experiment, run, event, production.
     labels : numpy.ndarray [n_events, n_skims]

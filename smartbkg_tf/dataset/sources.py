@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from smartbkg_tf.dataset.blocks import EventBlock, content_of, order_of
+from smartbkg_tf.dataset.blocks import EventBlock, order_of
 from smartbkg_tf.dataset.hashing import XXH64, hash_file
 from smartbkg_tf.dataset.keys import hash_keys
 from smartbkg_tf.dataset.legacy import is_legacy, open_legacy, read_legacy
@@ -250,7 +250,7 @@ def block_of(
     keys = np.stack([np.asarray(table.keys[name], np.int64) for name in KEY_COLUMNS], axis=1)
     return EventBlock(
         hash=hash_keys(table.keys, shuffle_salt(settings.seed)),
-        content=content_of(encoded, labels, names),
+        content=np.zeros(len(table), dtype=np.uint64),
         keys=keys,
         labels=labels,
         observables=observables,
