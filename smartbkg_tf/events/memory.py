@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 from numba import types
+from numba.core.cgutils import raw_memcpy
 from numba.extending import intrinsic
 
 
@@ -28,6 +29,23 @@ class _Bytes:
             "typestr": "|u1",
             "version": 3,
         }
+
+
+def bytes_of_array(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """See an array as bytes.
+
+    Parameters
+    ----------
+    values : numpy.ndarray [...]
+        Copied unless it is C-contiguous.
+
+    Returns
+    -------
+    numpy.ndarray [n_bytes]
+        uint8; to be written to only if the array is.
+    """
+    packed = np.ascontiguousarray(values)
+    return flat_bytes(packed, packed.nbytes)
 
 
 def flat_bytes(
@@ -82,6 +100,25 @@ def float64_at(context: Any, data: Any, place: Any) -> Any:
 def int32_at(context: Any, data: Any, place: Any) -> Any:
     """Read the four bytes from `place` on as int32."""
     return _reader(ir.IntType(32), types.int32)(context, data, place)
+
+
+@intrinsic
+def copy_bytes(context: Any, out: Any, out_place: Any, data: Any, place: Any, n: Any) -> Any:
+    """Copy `n` bytes from one array of bytes to another one."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        target = context.make_array(signature.args[0])(context, builder, arguments[0])
+        source = context.make_array(signature.args[2])(context, builder, arguments[2])
+        raw_memcpy(
+            builder,
+            builder.gep(target.data, [arguments[1]]),
+            builder.gep(source.data, [arguments[3]]),
+            arguments[4],
+            1,
+        )
+        return context.get_dummy_value()
+
+    return types.void(out, types.int64, data, types.int64, types.int64), generate
 
 
 @intrinsic
