@@ -46,7 +46,7 @@ from smartbkg_tf.settings.preprocessing import PreprocessSettings
 MERGE_BYTES = 32 << 20
 
 #: Events that are put together, described and written while they are in the processor's caches.
-_EVENTS_AT_A_TIME = 1000
+_EVENTS_AT_A_TIME = 4000
 
 _MADE_BY = "python -m smartbkg_tf.produce source=pythia|mdst output=DIR"
 
@@ -96,6 +96,8 @@ class Merger:
         self.n_ranges = max(1, -(-sum(run.n_bytes for run in self.runs) // merge_bytes))
         #: Whether any event has any label: then those without are of no use.
         self.labelled = False
+        #: Ranges of events that are all in memory: put into order once.
+        self._kept: list[tuple[Range, Findings]] | None = None
 
     def ranges(self, *, with_events: bool) -> Iterator[tuple[Range, Findings]]:
         """Give the events in the order of the data set.
@@ -112,10 +114,20 @@ class Merger:
         findings : Findings
             What was dropped from it.
         """
+        if self._kept is not None:
+            yield from self._kept
+            return
+        in_memory = all(isinstance(run, MemoryRun) for run in self.runs)
+        kept = []
         for i in range(self.n_ranges):
-            found = self._range(i, with_events)
+            found = self._range(i, with_events or in_memory)
             if found is not None:
                 yield found
+                kept.append(found)
+            if not in_memory:
+                kept.clear()
+        if in_memory:
+            self._kept = kept
 
     def blocks(self) -> Iterator[tuple[EventBlock, bool]]:
         """Give the encoded events in the order of the data set.
@@ -139,14 +151,17 @@ class Merger:
     def _blocks_ahead(self) -> Iterator[tuple[EventBlock, bool]]:
         """Put ranges together ahead, in threads, while the ones before are written."""
 
+        kept = self._kept
+        n_ranges = self.n_ranges if kept is None else len(kept)
+
         def make(i: int) -> EventBlock | None:
-            found = self._range(i, with_events=True)
+            found = self._range(i, with_events=True) if kept is None else kept[i]
             return None if found is None else found[0].gather(0, len(found[0]))
 
         with ThreadPoolExecutor(self._workers, thread_name_prefix="merge") as pool:
             waiting: deque[Future[EventBlock | None]] = deque()
-            for i in range(self.n_ranges + self._workers):
-                if i < self.n_ranges:
+            for i in range(n_ranges + self._workers):
+                if i < n_ranges:
                     waiting.append(pool.submit(make, i))
                 if i >= self._workers:
                     block = waiting.popleft().result()

@@ -252,7 +252,7 @@ class MemoryRun:
         events : numpy.ndarray [n]
             Their positions in ``block.encoded``.
         """
-        part = self._sorted.take(np.arange(begin, end, dtype=np.int64))
+        part = self._sorted.slice(begin, end)
         block = replace(
             part,
             labels=_align(part.labels, self.label_names, label_names, -1),
@@ -419,7 +419,7 @@ class Range:
         ]
         borders = offsets_of([last - first for _, first, last in slices])
         hashes = np.concatenate([block.hash for block, _ in parts] or [np.empty(0, np.uint64)])
-        order = np.argsort(hashes, kind="stable")
+        order = np.argsort(hashes)
         ordered = hashes[order]
         again = np.zeros(len(order), dtype=np.bool_)
         again[1:] = ordered[1:] == ordered[:-1]
@@ -491,7 +491,7 @@ class Range:
         EventBlock
             With encoded events.
         """
-        block = self.block.take(np.arange(begin, end, dtype=np.int64))
+        block = self.block.slice(begin, end)
         like = self._parts[0][0]
         assert like is not None
         gatherer = EventGatherer(like, offsets_of(block.n_particles), offsets_of(block.n_tokens))

@@ -193,6 +193,11 @@ def _one_pass(
     for event in range(len(offsets) - 1):
         begin = offsets[event]
         n = offsets[event + 1] - begin
+        # Positions in a slice are never negative, which spares a test for each of them.
+        own_continuous = continuous[begin : begin + n]
+        own_charge, own_thirds = charge[begin : begin + n], thirds[begin : begin + n]
+        own_pdg, own_mother_pdg = pdg[begin : begin + n], mother_pdg[begin : begin + n]
+        own_mother_index = mother_index[begin : begin + n]
         fault = 0
         for i in range(n):
             row = begin + i
@@ -201,57 +206,57 @@ def _one_pass(
             sound = 0
             for k in range(8):
                 value = float64_at(rows, place + 8 * k)
-                continuous[row, k] = np.float32(value)
+                own_continuous[i, k] = np.float32(value)
                 sound += abs(value) <= largest
-            value = charge[row] * 3.0
-            if sound < 8 or not abs(charge[row]) <= largest:
+            value = own_charge[i] * 3.0
+            if sound < 8 or not abs(own_charge[i]) <= largest:
                 fault |= NOT_FINITE
                 for k in range(8):
                     if not abs(float64_at(rows, place + 8 * k)) <= largest:
                         columns |= 1 << k
-                if not abs(charge[row]) <= largest:
+                if not abs(own_charge[i]) <= largest:
                     columns |= 1 << 8
             rounded = np.rint(value)
             if abs(value) <= 127.4 and abs(value - rounded) <= 1e-3:
-                thirds[row] = np.int8(rounded)
+                own_thirds[i] = np.int8(rounded)
             else:
                 if abs(value) <= 3.0 * largest and (
                     abs(value - rounded) > 1e-3 or abs(value) > 127.5
                 ):
                     fault |= CHARGE
                 if np.isfinite(value):
-                    thirds[row] = np.int8(min(max(rounded, -127.0), 127.0))
+                    own_thirds[i] = np.int8(min(max(rounded, -127.0), 127.0))
                 else:
-                    thirds[row] = 0
+                    own_thirds[i] = 0
             if float64_at(rows, place) < 0.0:
                 fault |= NEGATIVE_ENERGY
 
             place = row * codes_step
             code = int32_at(codes, place + pdg_place)
             if code == 0:
-                pdg[row] = nothing
+                own_pdg[i] = nothing
                 unknown_pdg += nothing == 1
             else:
                 slot = _slot(code, slots)
                 if slot_codes[slot] == code:
-                    pdg[row] = slot_tokens[slot]
+                    own_pdg[i] = slot_tokens[slot]
                 else:
-                    pdg[row] = 1
+                    own_pdg[i] = 1
                     unknown_pdg += 1
             code = int32_at(codes, place + mother_pdg_place)
             if code == 0:
-                mother_pdg[row] = 0
+                own_mother_pdg[i] = 0
             else:
                 slot = _slot(code, slots)
                 if slot_codes[slot] == code:
-                    mother_pdg[row] = slot_tokens[slot]
+                    own_mother_pdg[i] = slot_tokens[slot]
                 else:
-                    mother_pdg[row] = 1
+                    own_mother_pdg[i] = 1
                     unknown_mothers += 1
 
             m = int32_at(codes, place + mother_place)
             # Beyond what 16 bits hold counts as none; no event of physics is that long.
-            mother_index[row] = m if 0 <= m < n and m != i and m <= 32767 else -1
+            own_mother_index[i] = m if 0 <= m < n and m != i and m <= 32767 else -1
             if m < -1 or m >= n:
                 fault |= MOTHER_INDEX
             elif m >= i:

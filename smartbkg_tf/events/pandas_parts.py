@@ -249,12 +249,21 @@ def first_other_code(
     """
     found = -1
     for event in range(len(offsets) - 1):
-        for row in range(offsets[event], offsets[event + 1]):
-            code = codes[row]
+        rows = codes[offsets[event] : offsets[event + 1]]
+        if len(rows) == 0:
+            continue
+        first = rows[0]
+        equal = 0
+        for i in range(len(rows)):
+            equal += rows[i] == first
+        if equal == len(rows) and 0 <= first < len(levels) and levels[first] == expected[event]:
+            continue
+        for i in range(len(rows)):
+            code = rows[i]
             if code < 0 or code >= len(levels):
                 return NO_VALUE
             if found < 0 and levels[code] != expected[event]:
-                found = row
+                found = offsets[event] + i
     return found
 
 
