@@ -150,7 +150,6 @@ class Merger:
 
     def _blocks_ahead(self) -> Iterator[tuple[EventBlock, bool]]:
         """Put ranges together ahead, in threads, while the ones before are written."""
-
         kept = self._kept
         n_ranges = self.n_ranges if kept is None else len(kept)
 

@@ -7,10 +7,9 @@ takes a third of the time of the whole preprocessing on one core.
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 from typing import Any
-
-import mmap
 
 import numba
 import numpy as np
@@ -121,7 +120,9 @@ def hash_file(path: str | Path) -> str:
         for place in range(0, size, _PIECE):
             n_bytes = min(_PIECE, size - place)
             try:
-                with mmap.mmap(stream.fileno(), n_bytes, _MAP, mmap.PROT_READ, offset=place) as piece:
+                with mmap.mmap(
+                    stream.fileno(), n_bytes, _MAP, mmap.PROT_READ, offset=place
+                ) as piece:
                     result.update(memoryview(piece))
             except OSError:  # some file systems cannot map
                 stream.seek(place)

@@ -160,7 +160,6 @@ class Run:
         )
         return block, np.arange(end - begin, dtype=np.int64)
 
-
     def content(
         self, begin: int, end: int, chosen: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.uint64]:
@@ -260,7 +259,6 @@ class MemoryRun:
             encoded=self._encoded if with_events else None,
         )
         return block, self._order[begin:end]
-
 
     def content(
         self, begin: int, end: int, chosen: npt.NDArray[np.int64]
@@ -442,9 +440,7 @@ class Range:
         self._parts = [(block.encoded, events) for block, events in parts]
         self._set_places(order, borders)
 
-    def _set_places(
-        self, order: npt.NDArray[np.int64], borders: npt.NDArray[np.int64]
-    ) -> None:
+    def _set_places(self, order: npt.NDArray[np.int64], borders: npt.NDArray[np.int64]) -> None:
         """Note where the events of each part stand in the order; -1: nowhere."""
         places = np.full(int(borders[-1]), -1, dtype=np.int64)
         places[order] = np.arange(len(order))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numba
@@ -83,7 +84,7 @@ def one_pass(table: EventTable, vocabulary: Vocabulary) -> OnePass | None:
         return None
     floats = [np.asarray(table.particles[name], dtype=np.float64) for name in CONTINUOUS]
     rows, step, places = side_by_side(floats)
-    if any(b - a != 8 for a, b in zip(places, places[1:], strict=False)):
+    if any(b - a != 8 for a, b in pairwise(places)):
         rows, step, places = _stacked(floats)
     codes, codes_step, code_places = side_by_side(integers)
     n = table.n_particles
@@ -154,7 +155,7 @@ def _stacked(columns: Sequence[npt.NDArray[Any]]) -> tuple[Any, int, list[int]]:
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _slot(code: int, slots: np.uint32) -> int:
+def _slot(code: Any, slots: Any) -> Any:
     """Give ``code % slots`` by a short unsigned division, several times as fast."""
     if code >= 0:
         return np.int64(np.uint32(code) % slots)

@@ -68,9 +68,7 @@ def read_rows(
     return rows if rows.dtype.isnative else rows.astype(rows.dtype.newbyteorder("="))
 
 
-def _mapped(
-    node: h5py.Dataset, start: int, stop: int, unaligned: bool
-) -> npt.NDArray[Any] | None:
+def _mapped(node: h5py.Dataset, start: int, stop: int, unaligned: bool) -> npt.NDArray[Any] | None:
     """Map rows that stand in the file as they stand in memory: nothing is copied."""
     row = node.dtype.itemsize * int(np.prod(node.shape[1:], dtype=np.int64))
     if (stop - start) * row < _WORTH_MAPPING or not _plain(node.id.get_type(), node.dtype):
@@ -134,11 +132,10 @@ def _plain(stored: Any, dtype: np.dtype[Any]) -> bool:
         return False
     if dtype.subdtype is not None:
         return _plain(stored.get_super(), dtype.subdtype[0])
-    if dtype.names is not None:
+    if dtype.fields is not None:
         return all(
-            stored.get_member_offset(i) == dtype.fields[name][1]
-            and _plain(stored.get_member_type(i), dtype.fields[name][0])
-            for i, name in enumerate(dtype.names)
+            stored.get_member_offset(i) == place and _plain(stored.get_member_type(i), inner)
+            for i, (inner, place, *_) in enumerate(dtype.fields.values())
         )
     if dtype.kind == "S":
         # Texts that end in blanks are another matter.

@@ -247,7 +247,7 @@ def translate(
     n = np.int64(0)
     for i in range(len(starts)):
         place, end = np.int64(starts[i]), np.int64(stops[i])
-        in_reach = min(end, len(text) - 7)
+        in_reach: Any = min(end, len(text) - 7)
         depth = 0
         after_bracket = True
         fault = SOUND
@@ -276,7 +276,9 @@ def translate(
             if found != none:
                 place += length
                 token = np.int64(word_tokens[slot])
-                kind = _OPEN if token == opener_token else _CLOSE if token == closer_token else _CODE
+                kind = (
+                    _OPEN if token == opener_token else _CLOSE if token == closer_token else _CODE
+                )
             else:
                 place, token, kind = _read_word(
                     text, place, end, slot_codes, slot_tokens, opener_token, closer_token

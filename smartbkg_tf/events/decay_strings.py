@@ -195,9 +195,9 @@ def _as_bytes(strings: Sequence[str] | Array) -> tuple[Array, Array, Array]:
     """Give all texts as one array of bytes, and where each begins and ends."""
     values = strings if isinstance(strings, list | tuple) else np.asarray(strings)
     if isinstance(values, np.ndarray) and values.dtype.kind == "S" and values.dtype.itemsize:
-        text, step = _bytes_of(values)
+        letters, step = _bytes_of(values)
         starts = np.arange(len(values), dtype=np.int64) * step
-        return text, starts, starts + values.dtype.itemsize
+        return letters, starts, starts + values.dtype.itemsize
     listed = list(values)
     try:
         text = "".join(listed)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.core.cgutils import raw_memcpy
 from numba.extending import intrinsic
@@ -48,9 +48,7 @@ def bytes_of_array(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     return flat_bytes(packed, packed.nbytes)
 
 
-def flat_bytes(
-    first: npt.NDArray[Any], n_bytes: int, keep: Any = None
-) -> npt.NDArray[np.uint8]:
+def flat_bytes(first: npt.NDArray[Any], n_bytes: int, keep: Any = None) -> npt.NDArray[np.uint8]:
     """See memory as bytes, whatever stands between the elements of an array.
 
     Parameters
