@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import statistics
 import sys
 import time
@@ -22,7 +23,7 @@ from tests.samples import make_events
 def sample(n_events: int, tables: str | None) -> EventTable:
     """Take events of real tables (or random trees) and repeat them under new keys."""
     if tables:
-        paths = sorted(Path().glob(tables)) if not Path(tables).is_absolute() else [Path(tables)]
+        paths = [Path(path) for path in sorted(glob.glob(tables))]
         base = concatenate([table for _, table in iterate_events(paths)])
     else:
         base = make_events(min(n_events, 4000), seed=1)

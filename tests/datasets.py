@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,11 @@ from smartbkg_tf.settings.preprocessing import PreprocessSettings
 from tests.samples import make_events
 
 _NORMALISATION = Path(__file__).resolve().parents[1] / "conf/normalisation"
+
+
+@lru_cache
+def _normalisation(name: str) -> Any:
+    return yaml.safe_load((_NORMALISATION / f"{name}.yaml").read_text())
 
 
 def preprocess_settings(
@@ -39,7 +46,7 @@ def preprocess_settings(
     """
     normalisation = options.pop("normalisation", "physical")
     if isinstance(normalisation, str):
-        normalisation = yaml.safe_load((_NORMALISATION / f"{normalisation}.yaml").read_text())
+        normalisation = deepcopy(_normalisation(normalisation))
     values = {"input": input, "output": str(output), "normalisation": normalisation, **options}
     return validate(PreprocessSettings, values)
 

@@ -23,7 +23,8 @@ class EventBlock:
     hash : numpy.ndarray [n_events]
         uint64; decides the place in the data set.
     content : numpy.ndarray [n_events]
-        uint64 digest of the encoded event and its labels.
+        uint64 digest of the encoded event and its labels (`content_of`), where another
+        event may have the same key; 0 in blocks that come out of one file.
     keys : numpy.ndarray [n_events, 4]
         int64 experiment, run, event, production.
     labels : numpy.ndarray [n_events, n_skims]
@@ -77,6 +78,31 @@ class EventBlock:
             encoded=None if self.encoded is None else self.encoded.take(events),
         )
 
+    def slice(self, begin: int, end: int) -> EventBlock:
+        """See consecutive events, without those that are encoded.
+
+        Parameters
+        ----------
+        begin, end : int
+            First event, and the one behind the last.
+
+        Returns
+        -------
+        EventBlock
+            Views; ``encoded`` is None.
+        """
+        return EventBlock(
+            hash=self.hash[begin:end],
+            content=self.content[begin:end],
+            keys=self.keys[begin:end],
+            labels=self.labels[begin:end],
+            observables=self.observables[begin:end],
+            source=self.source[begin:end],
+            n_particles=self.n_particles[begin:end],
+            n_tokens=self.n_tokens[begin:end],
+            encoded=None,
+        )
+
     def key_columns(self) -> dict[str, npt.NDArray[np.int64]]:
         """Give the event keys by name, each [n_events]."""
         return {name: self.keys[:, i] for i, name in enumerate(KEY_COLUMNS)}
@@ -95,7 +121,7 @@ def order_of(block: EventBlock) -> npt.NDArray[np.int64]:
     numpy.ndarray [n_events]
         Positions sorted by hash; equal hashes by key, equal keys by content.
     """
-    order = np.argsort(block.hash, kind="stable")
+    order = np.argsort(block.hash)  # what is equal is sorted anew below
     ordered = block.hash[order]
     if np.any(ordered[1:] == ordered[:-1]):
         parts = (block.content, *(block.keys[:, i] for i in reversed(range(4))), block.hash)

@@ -25,7 +25,7 @@ from smartbkg_tf.dataset.blocks import EventBlock, repeated
 from smartbkg_tf.dataset.information import FILE_NAME
 from smartbkg_tf.dataset.layout import DatasetWriter
 from smartbkg_tf.dataset.legacy import is_legacy, legacy_encoding, legacy_inputs
-from smartbkg_tf.dataset.runs import MemoryRun, Run, merge
+from smartbkg_tf.dataset.runs import MemoryRun, Range, Run
 from smartbkg_tf.dataset.sources import (
     ReadingSettings,
     SourceReport,
@@ -44,6 +44,9 @@ from smartbkg_tf.settings.preprocessing import PreprocessSettings
 
 #: Bytes of runs that are merged in memory at a time.
 MERGE_BYTES = 32 << 20
+
+#: Events that are put together, described and written while they are in the processor's caches.
+_EVENTS_AT_A_TIME = 4000
 
 _MADE_BY = "python -m smartbkg_tf.produce source=pythia|mdst output=DIR"
 
@@ -93,8 +96,10 @@ class Merger:
         self.n_ranges = max(1, -(-sum(run.n_bytes for run in self.runs) // merge_bytes))
         #: Whether any event has any label: then those without are of no use.
         self.labelled = False
+        #: Ranges of events that are all in memory: put into order once.
+        self._kept: list[tuple[Range, Findings]] | None = None
 
-    def ranges(self, *, with_events: bool) -> Iterator[tuple[EventBlock, Findings]]:
+    def ranges(self, *, with_events: bool) -> Iterator[tuple[Range, Findings]]:
         """Give the events in the order of the data set.
 
         Parameters
@@ -104,40 +109,87 @@ class Merger:
 
         Yields
         ------
-        block : EventBlock
-            Kept events of one range.
+        events : Range
+            Kept events of one range; there is at least one.
         findings : Findings
             What was dropped from it.
         """
+        if self._kept is not None:
+            yield from self._kept
+            return
+        in_memory = all(isinstance(run, MemoryRun) for run in self.runs)
+        kept = []
+        for i in range(self.n_ranges):
+            found = self._range(i, with_events or in_memory)
+            if found is not None:
+                yield found
+                kept.append(found)
+            if not in_memory:
+                kept.clear()
+        if in_memory:
+            self._kept = kept
 
-        def make(i: int) -> tuple[EventBlock, Findings] | None:
-            begin, end = (j * 2**64 // self.n_ranges for j in (i, i + 1))
-            block = merge(
-                self.runs,
-                begin,
-                end,
-                self.label_names,
-                self.observable_names,
-                with_events=with_events,
-            )
-            return None if block is None else self._without_dropped(block)
+    def blocks(self) -> Iterator[tuple[EventBlock, bool]]:
+        """Give the encoded events in the order of the data set.
 
-        # With workers, ranges are merged ahead while the ones before are written.
-        ahead = self._workers if self._workers > 1 and with_events else 0
-        with ThreadPoolExecutor(max(ahead, 1), thread_name_prefix="merge") as pool:
-            waiting: deque[Future[tuple[EventBlock, Findings] | None]] = deque()
-            for i in range(self.n_ranges + ahead):
-                if i < self.n_ranges and ahead:
+        Yields
+        ------
+        block : EventBlock
+            Kept events.
+        last : bool
+            Whether a range ends here. Ranges do not depend on the number of workers.
+        """
+        if self._workers > 1:
+            yield from self._blocks_ahead()
+            return
+        for events, _ in self.ranges(with_events=True):
+            n = len(events)
+            for begin in range(0, n, _EVENTS_AT_A_TIME):
+                end = min(begin + _EVENTS_AT_A_TIME, n)
+                yield events.gather(begin, end), end == n
+
+    def _blocks_ahead(self) -> Iterator[tuple[EventBlock, bool]]:
+        """Put ranges together ahead, in threads, while the ones before are written."""
+        kept = self._kept
+        n_ranges = self.n_ranges if kept is None else len(kept)
+
+        def make(i: int) -> EventBlock | None:
+            found = self._range(i, with_events=True) if kept is None else kept[i]
+            return None if found is None else found[0].gather(0, len(found[0]))
+
+        with ThreadPoolExecutor(self._workers, thread_name_prefix="merge") as pool:
+            waiting: deque[Future[EventBlock | None]] = deque()
+            for i in range(n_ranges + self._workers):
+                if i < n_ranges:
                     waiting.append(pool.submit(make, i))
-                if i >= ahead:
-                    found = waiting.popleft().result() if ahead else make(i)
-                    if found is not None:
-                        yield found
+                if i >= self._workers:
+                    block = waiting.popleft().result()
+                    if block is not None:
+                        yield block, True
 
-    def _without_dropped(self, block: EventBlock) -> tuple[EventBlock, Findings]:
+    def _range(self, i: int, with_events: bool) -> tuple[Range, Findings] | None:
+        begin, end = (j * 2**64 // self.n_ranges for j in (i, i + 1))
+        events = Range(
+            self.runs,
+            begin,
+            end,
+            self.label_names,
+            self.observable_names,
+            with_events=with_events,
+        )
+        if not len(events):
+            return None
+        findings = self._drop(events)
+        return events, findings
+
+    def _drop(self, events: Range) -> Findings:
         findings = Findings()
+        block = events.block
         duplicate, conflict = repeated(block)
         no_label = np.all(block.labels == -1, axis=1) & self.labelled & ~duplicate & ~conflict
+        kept = ~(duplicate | conflict | no_label)
+        if kept.all():
+            return findings
         keys, files = block.key_columns(), self.files[block.source]
         for reason, mask in (
             ("duplicate", duplicate),
@@ -146,8 +198,8 @@ class Merger:
         ):
             if mask.any():
                 findings.add(finding_of(reason, mask, keys, files))
-        kept = ~(duplicate | conflict | no_label)
-        return (block if kept.all() else block.take(np.flatnonzero(kept))), findings
+        events.keep(np.flatnonzero(kept))
+        return findings
 
     def plan(self, reports: Sequence[SourceReport]) -> Plan:
         """Merge the keys of all runs: find duplicates and count.
@@ -166,7 +218,8 @@ class Merger:
         plan = Plan(labels=np.zeros((len(self.label_names), 3), dtype=np.int64))
         for report in reports:
             plan.findings.extend(report.findings)
-        for block, findings in self.ranges(with_events=False):
+        for events, findings in self.ranges(with_events=False):
+            block = events.block
             plan.findings.extend(findings)
             plan.n_events += len(block)
             plan.n_particles += int(block.n_particles.sum())
@@ -235,8 +288,10 @@ def build_dataset(settings: PreprocessSettings) -> Path:
             inputs=legacy_inputs(paths[0]) if encoding.features == LEGACY else None,
         )
         with writer, Progress("preprocess: shuffle and write", total=plan.n_events) as progress:
-            for block, _ in merger.ranges(with_events=True):
+            for block, last in merger.blocks():
                 writer.append(block)
+                if last:
+                    writer.end_of_range()
                 progress.add(len(block))
             maps = writer.close()
         shutil.rmtree(run_directory)

@@ -7,12 +7,15 @@ takes a third of the time of the whole preprocessing on one core.
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
 import numpy.typing as npt
+
+from smartbkg_tf.events.memory import flat_bytes, uint64_at
 
 _P1 = 0x9E3779B185EBCA87
 _P2 = 0xC2B2AE3D27D4EB4F
@@ -24,8 +27,9 @@ _MASK = 2**64 - 1
 #: Bytes that the four lanes take at a time.
 _STRIPE = 32
 
-#: Bytes of a file that are read at a time.
-_PIECE = 1 << 20
+#: Bytes of a file that are mapped at a time, and how: all pages at once.
+_PIECE = 1 << 23
+_MAP = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
 
 
 class XXH64:
@@ -60,12 +64,11 @@ class XXH64:
             view = view[needed:]
             if len(self._rest) < _STRIPE:
                 return
-            _stripes(self._lanes, np.frombuffer(self._rest, dtype=np.uint64))
+            _stripes(self._lanes, _as_array(self._rest))
             self._rest = b""
         whole = len(view) // _STRIPE * _STRIPE
         if whole:
-            words = np.frombuffer(view[:whole], dtype=np.uint64)
-            _stripes(self._lanes, words if words.flags.aligned else words.copy())
+            _stripes(self._lanes, _as_array(view[:whole]))
         self._rest = bytes(view[whole:])
 
     def hexdigest(self) -> str:
@@ -111,12 +114,26 @@ def hash_file(path: str | Path) -> str:
     str
         XXH64, 16 hexadecimal digits.
     """
-    buffer = np.empty(_PIECE, dtype=np.uint8)
     result = XXH64()
     with open(path, "rb", buffering=0) as stream:
-        while n := stream.readinto(buffer.data):
-            result.update(buffer[:n].data)
+        size = stream.seek(0, 2)
+        for place in range(0, size, _PIECE):
+            n_bytes = min(_PIECE, size - place)
+            try:
+                with mmap.mmap(
+                    stream.fileno(), n_bytes, _MAP, mmap.PROT_READ, offset=place
+                ) as piece:
+                    result.update(memoryview(piece))
+            except OSError:  # some file systems cannot map
+                stream.seek(place)
+                result.update(stream.read(n_bytes))
     return result.hexdigest()
+
+
+def _as_array(data: Any) -> npt.NDArray[np.uint8]:
+    """Give one type of array for writable and read-only bytes: compiled once."""
+    values = np.frombuffer(data, dtype=np.uint8)
+    return flat_bytes(values, len(values), keep=data)
 
 
 def _rotate(value: int, bits: int) -> int:
@@ -128,17 +145,17 @@ def _round(lane: int, word: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _stripes(lanes: npt.NDArray[np.uint64], words: npt.NDArray[np.uint64]) -> None:
+def _stripes(lanes: npt.NDArray[np.uint64], data: npt.NDArray[np.uint8]) -> None:
     p1, p2 = np.uint64(_P1), np.uint64(_P2)
     left, right = np.uint64(31), np.uint64(33)
     a, b, c, d = lanes[0], lanes[1], lanes[2], lanes[3]
-    for i in range(0, len(words), 4):
-        a += words[i] * p2
+    for i in range(0, len(data), 32):
+        a += uint64_at(data, i) * p2
         a = ((a << left) | (a >> right)) * p1
-        b += words[i + 1] * p2
+        b += uint64_at(data, i + 8) * p2
         b = ((b << left) | (b >> right)) * p1
-        c += words[i + 2] * p2
+        c += uint64_at(data, i + 16) * p2
         c = ((c << left) | (c >> right)) * p1
-        d += words[i + 3] * p2
+        d += uint64_at(data, i + 24) * p2
         d = ((d << left) | (d >> right)) * p1
     lanes[0], lanes[1], lanes[2], lanes[3] = a, b, c, d

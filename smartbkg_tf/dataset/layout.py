@@ -25,6 +25,7 @@ lengths before cutting in ``n_particles`` and ``n_tokens`` int32 [n_events].
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -168,6 +169,10 @@ class DatasetWriter:
         block : EventBlock
             With encoded events.
 
+        Notes
+        -----
+        Statistics are combined as a tree of blocks that end where `end_of_range` says.
+
         Raises
         ------
         ValueError
@@ -226,7 +231,7 @@ class DatasetWriter:
         ):
             self.truncated[what] += int(np.count_nonzero(lengths > limit))
             self.longest[what] = max(self.longest[what], int(lengths.max(initial=0)))
-        self.statistics.add(encoded.continuous, encoded.charge)
+        self.statistics.add_part(encoded.continuous, encoded.charge)
         for event_type in np.unique(encoded.event_type).tolist():
             chosen = block.labels[encoded.event_type == event_type]
             counts = np.stack(
@@ -234,6 +239,10 @@ class DatasetWriter:
             )
             total = np.concatenate([[[len(chosen), 0, 0]], counts.reshape(-1, 3)])
             self.label_counts[event_type] = self.label_counts.get(event_type, 0) + total
+
+    def end_of_range(self) -> None:
+        """End a block of the statistics."""
+        self.statistics.end_block()
 
     def close(self) -> dict[str, dict[str, Any]]:
         """Finish all maps.
@@ -248,6 +257,10 @@ class DatasetWriter:
         ValueError
             When rows are missing.
         """
+        # Each flush waits for the disk; together they wait once.
+        with ThreadPoolExecutor(len(self._writers), thread_name_prefix="flush") as pool:
+            for done in [pool.submit(writer.flush) for writer in self._writers.values()]:
+                done.result()
         return {name: writer.close() for name, writer in self._writers.items()}
 
     def _abandon(self) -> None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.dataset.blocks import EventBlock, order_of
+from smartbkg_tf.dataset.blocks import EventBlock, content_of, order_of
 from smartbkg_tf.encoding.encoded import EncodedEvents, EventGatherer, offsets_of
 
 #: Columns with one row per event, per particle, per token.
@@ -159,6 +160,27 @@ class Run:
         )
         return block, np.arange(end - begin, dtype=np.int64)
 
+    def content(
+        self, begin: int, end: int, chosen: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.uint64]:
+        """Digest chosen events of a slice.
+
+        Parameters
+        ----------
+        begin, end : int
+            First event, and the one behind the last.
+        chosen : numpy.ndarray [n]
+            Positions in the slice.
+
+        Returns
+        -------
+        numpy.ndarray [n]
+            uint64, as `content_of`.
+        """
+        block, _ = self.read(begin, end, self.label_names, self.observable_names, True)
+        assert block.encoded is not None
+        return content_of(block.encoded.take(chosen), block.labels[chosen], self.label_names)
+
 
 class MemoryRun:
     """One run that stays in memory; its particles are copied once, at the merge.
@@ -229,7 +251,7 @@ class MemoryRun:
         events : numpy.ndarray [n]
             Their positions in ``block.encoded``.
         """
-        part = self._sorted.take(np.arange(begin, end, dtype=np.int64))
+        part = self._sorted.slice(begin, end)
         block = replace(
             part,
             labels=_align(part.labels, self.label_names, label_names, -1),
@@ -237,6 +259,27 @@ class MemoryRun:
             encoded=self._encoded if with_events else None,
         )
         return block, self._order[begin:end]
+
+    def content(
+        self, begin: int, end: int, chosen: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.uint64]:
+        """Digest chosen events of a slice, as `Run.content`.
+
+        Parameters
+        ----------
+        begin, end : int
+            First event, and the one behind the last.
+        chosen : numpy.ndarray [n]
+            Positions in the slice.
+
+        Returns
+        -------
+        numpy.ndarray [n]
+            uint64, as `content_of`.
+        """
+        encoded = self._encoded.take(self._order[begin:end][chosen])
+        labels = self._sorted.labels[begin:end][chosen]
+        return content_of(encoded, labels, self.label_names)
 
 
 def bytes_of(block: EventBlock, encoded: EncodedEvents) -> int:
@@ -340,16 +383,8 @@ def write_run(
     )
 
 
-def merge(
-    runs: Sequence[Run | MemoryRun],
-    begin: int,
-    end: int,
-    label_names: Sequence[str],
-    observable_names: Sequence[str],
-    *,
-    with_events: bool,
-) -> EventBlock | None:
-    """Read one range of hashes out of all runs, in the order of the data set.
+class Range:
+    """One range of hashes of all runs, in the order of the data set.
 
     Parameters
     ----------
@@ -362,36 +397,114 @@ def merge(
     with_events : bool
         Read the encoded events too.
 
-    Returns
-    -------
-    EventBlock or None
-        None when the range is empty.
     """
-    parts = []
-    for run in runs:
-        first, last = run.slice_of_hashes(begin, end)
-        if last > first:
-            parts.append(run.read(first, last, label_names, observable_names, with_events))
-    if not parts:
-        return None
-    whole = _concatenate([block for block, _ in parts])
-    order = order_of(whole)
-    ordered = whole.take(order)
-    if not with_events:
-        return ordered
-    places = np.empty(len(order), dtype=np.int64)
-    places[order] = np.arange(len(order))
-    first_block = parts[0][0].encoded
-    assert first_block is not None
-    gatherer = EventGatherer(
-        first_block, offsets_of(ordered.n_particles), offsets_of(ordered.n_tokens)
-    )
-    done = 0
-    for block, events in parts:
-        assert block.encoded is not None
-        gatherer.put(block.encoded, events, places[done : done + len(events)])
-        done += len(events)
-    return replace(ordered, encoded=gatherer.finish())
+
+    def __init__(
+        self,
+        runs: Sequence[Run | MemoryRun],
+        begin: int,
+        end: int,
+        label_names: Sequence[str],
+        observable_names: Sequence[str],
+        *,
+        with_events: bool,
+    ) -> None:
+        slices = [(run, *run.slice_of_hashes(begin, end)) for run in runs]
+        slices = [(run, first, last) for run, first, last in slices if last > first]
+        parts = [
+            run.read(first, last, label_names, observable_names, with_events)
+            for run, first, last in slices
+        ]
+        borders = offsets_of([last - first for _, first, last in slices])
+        hashes = np.concatenate([block.hash for block, _ in parts] or [np.empty(0, np.uint64)])
+        order = np.argsort(hashes)
+        ordered = hashes[order]
+        again = np.zeros(len(order), dtype=np.bool_)
+        again[1:] = ordered[1:] == ordered[:-1]
+        again[:-1] |= again[1:]
+        content = np.zeros(len(order), dtype=np.uint64)
+        if again.any():
+            # Events that may have the same key: only these are compared.
+            chosen = np.sort(order[again])
+            cuts = np.searchsorted(chosen, borders)
+            for i, (run, first, last) in enumerate(slices):
+                mine = chosen[cuts[i] : cuts[i + 1]]
+                if len(mine):
+                    content[mine] = run.content(first, last, mine - borders[i])
+        self._block: EventBlock | None = None
+        if parts:
+            whole = replace(_concatenate([block for block, _ in parts]), content=content)
+            if again.any():
+                order = order_of(whole)
+            self._block = whole.take(order)
+        self._parts = [(block.encoded, events) for block, events in parts]
+        self._set_places(order, borders)
+
+    def _set_places(self, order: npt.NDArray[np.int64], borders: npt.NDArray[np.int64]) -> None:
+        """Note where the events of each part stand in the order; -1: nowhere."""
+        places = np.full(int(borders[-1]), -1, dtype=np.int64)
+        places[order] = np.arange(len(order))
+        self._places = [places[a:b] for a, b in pairwise(borders.tolist())]
+
+    def __len__(self) -> int:
+        """Count the events."""
+        return 0 if self._block is None else len(self._block)
+
+    @property
+    def block(self) -> EventBlock:
+        """Everything but the encoded events; not for an empty range."""
+        assert self._block is not None
+        return self._block
+
+    def keep(self, kept: npt.NDArray[np.int64]) -> None:
+        """Drop all other events.
+
+        Parameters
+        ----------
+        kept : numpy.ndarray [n]
+            Increasing positions in the order.
+        """
+        new = np.full(len(self.block), -1, dtype=np.int64)
+        new[kept] = np.arange(len(kept))
+        self._block = self.block.take(kept)
+        for i, places in enumerate(self._places):
+            moved = new[places]
+            stays = moved >= 0
+            self._places[i] = moved[stays]
+            encoded, events = self._parts[i]
+            self._parts[i] = encoded, events[stays]
+
+    def gather(self, begin: int, end: int) -> EventBlock:
+        """Put encoded events together.
+
+        Parameters
+        ----------
+        begin, end : int
+            First event in the order, and the one behind the last.
+
+        Returns
+        -------
+        EventBlock
+            With encoded events.
+        """
+        block = self.block.slice(begin, end)
+        like = self._parts[0][0]
+        assert like is not None
+        gatherer = EventGatherer(like, offsets_of(block.n_particles), offsets_of(block.n_tokens))
+        for (encoded, events), places in zip(self._parts, self._places, strict=True):
+            assert encoded is not None
+            chosen = slice(None)
+            if begin > 0 or end < len(self.block):
+                # Equal hashes apart, the places of a run's events increase.
+                inside = (places >= begin) & (places < end)
+                if not inside.any():
+                    continue
+                chosen = slice(int(np.argmax(inside)), len(inside) - int(np.argmax(inside[::-1])))
+                if not inside[chosen].all():
+                    gatherer.put(encoded, events[inside], places[inside] - begin)
+                    continue
+            gatherer.put(encoded, events[chosen], places[chosen] - begin)
+        return replace(block, encoded=gatherer.finish())
 
 
 def _concatenate(blocks: Sequence[EventBlock]) -> EventBlock:

@@ -13,17 +13,13 @@ from typing import Literal
 
 import numpy as np
 
-from smartbkg_tf.dataset.blocks import EventBlock, content_of, order_of
+from smartbkg_tf.dataset.blocks import EventBlock, order_of
 from smartbkg_tf.dataset.hashing import XXH64, hash_file
 from smartbkg_tf.dataset.keys import hash_keys
 from smartbkg_tf.dataset.legacy import is_legacy, open_legacy, read_legacy
 from smartbkg_tf.dataset.runs import MemoryRun, Run, bytes_of, write_run
-from smartbkg_tf.encoding.checks import (
-    Findings,
-    find_unusable_events,
-    find_unusable_strings,
-)
-from smartbkg_tf.encoding.encode import EncodedEvents, encode
+from smartbkg_tf.encoding.checks import Findings, find_unusable_strings
+from smartbkg_tf.encoding.encode import EncodedEvents, check_and_encode
 from smartbkg_tf.events.readers import count_events, file_format, iterate_events
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
@@ -254,7 +250,7 @@ def block_of(
     keys = np.stack([np.asarray(table.keys[name], np.int64) for name in KEY_COLUMNS], axis=1)
     return EventBlock(
         hash=hash_keys(table.keys, shuffle_salt(settings.seed)),
-        content=content_of(encoded, labels, names),
+        content=np.zeros(len(table), dtype=np.uint64),
         keys=keys,
         labels=labels,
         observables=observables,
@@ -336,20 +332,19 @@ def _encoded_chunks(
     vocabulary = default_vocabulary()
     decay_only = settings.key == "decay_strings"
     chunks = iterate_events(
-        [path], key=settings.key, chunk_events=settings.chunk_events, raw_strings=True
+        [path], key=settings.key, chunk_events=settings.chunk_events, as_stored=True
     )
     for _, table in chunks:
-        usable, found = find_unusable_events(table, file=str(path), decay_only=decay_only)
         n_read = len(table)
-        report.findings.extend(found)
         for names, known in (
             (table.labels, report.label_names),
             (table.observables, report.observable_names),
         ):
             known.extend(name for name in names if name not in known)
-        if not usable.all():
-            table = table.take(usable)
-        encoded = encode(table, settings.encoding, vocabulary)
+        table, encoded, found = check_and_encode(
+            table, settings.encoding, vocabulary, file=str(path), decay_only=decay_only
+        )
+        report.findings.extend(found)
         for code, count in encoded.report.unknown_codes.items():
             report.unknown_codes[code] = report.unknown_codes.get(code, 0) + count
         sound, found = find_unusable_strings(

@@ -52,12 +52,9 @@ def describe(values: npt.NDArray[np.floating]) -> FeatureStatistics:
     FeatureStatistics
         Computed in float64.
     """
-    n, width = values.shape
-    if n == 0:
-        zeros = np.zeros(width)
-        return FeatureStatistics(0, zeros, zeros, np.full(width, np.inf), np.full(width, -np.inf))
-    mean, squares, minimum, maximum = _moments(np.ascontiguousarray(values))
-    return FeatureStatistics(n, mean, squares, minimum, maximum)
+    block = _Block(values.shape[1])
+    block.add(values)
+    return block.result()
 
 
 #: Rows that are described together: they fit the first cache.
@@ -69,13 +66,14 @@ _PIECE = 256
 @numba.njit(cache=True, nogil=True, fastmath={"nnan", "ninf", "reassoc", "nsz"})
 def _moments(
     values: npt.NDArray[np.floating],
-) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    """Two passes over pieces of the rows, combined as `combine` does."""
+    before: int,
+    mean: FloatArray,
+    squares: FloatArray,
+    minimum: FloatArray,
+    maximum: FloatArray,
+) -> None:
+    """Two passes over pieces of the rows, combined as `combine` does; `before` rows were seen."""
     n, width = values.shape
-    mean = np.zeros(width)
-    squares = np.zeros(width)
-    minimum = np.full(width, np.inf)
-    maximum = np.full(width, -np.inf)
     for begin in range(0, n, _PIECE):
         end = min(begin + _PIECE, n)
         rows = end - begin
@@ -96,9 +94,51 @@ def _moments(
             minimum[k] = min(minimum[k], low)
             maximum[k] = max(maximum[k], high)
             step = centre - mean[k]
-            mean[k] += step * (rows / end)
-            squares[k] += spread + step * step * (begin * (rows / end))
-    return mean, squares, minimum, maximum
+            mean[k] += step * (rows / (before + end))
+            squares[k] += spread + step * step * ((before + begin) * (rows / (before + end)))
+
+
+class _Block:
+    """The rows of one block, which come part by part; the parts change no bit of the result."""
+
+    def __init__(self, width: int) -> None:
+        self._count = 0
+        self._state = (
+            np.zeros(width),
+            np.zeros(width),
+            np.full(width, np.inf),
+            np.full(width, -np.inf),
+        )
+        # Rows that do not fill a piece yet.
+        self._rest: npt.NDArray[np.floating] | None = None
+        self._n_rest = 0
+
+    def add(self, values: npt.NDArray[np.floating]) -> None:
+        rows = np.ascontiguousarray(values)
+        if self._rest is None:
+            self._rest = np.empty((_PIECE, rows.shape[1]), dtype=rows.dtype)
+        if self._n_rest:
+            missing = rows[: _PIECE - self._n_rest]
+            self._rest[self._n_rest : self._n_rest + len(missing)] = missing
+            self._n_rest += len(missing)
+            rows = rows[len(missing) :]
+            if self._n_rest < _PIECE:
+                return
+            self._describe(self._rest)
+        whole = len(rows) - len(rows) % _PIECE
+        self._describe(rows[:whole])
+        self._n_rest = len(rows) - whole
+        self._rest[: self._n_rest] = rows[whole:]
+
+    def _describe(self, rows: npt.NDArray[np.floating]) -> None:
+        _moments(rows, self._count, *self._state)
+        self._count += len(rows)
+
+    def result(self) -> FeatureStatistics:
+        if self._rest is not None and self._n_rest:
+            self._describe(self._rest[: self._n_rest])
+            self._n_rest = 0
+        return FeatureStatistics(self._count, *self._state)
 
 
 def combine(first: FeatureStatistics, second: FeatureStatistics) -> FeatureStatistics:
@@ -170,6 +210,8 @@ class StreamedStatistics:
         self._n_features = n_features
         # As a binary counter: entry k describes 2**k blocks, or none.
         self._levels: list[FeatureStatistics | None] = []
+        # The block that is not whole yet: all features but the charge, and the charge.
+        self._blocks: tuple[_Block, _Block | None] | None = None
 
     def add(
         self, values: npt.NDArray[np.floating], thirds: npt.NDArray[np.int8] | None = None
@@ -183,9 +225,37 @@ class StreamedStatistics:
         thirds : numpy.ndarray [n_rows], optional
             Charge in units of e/3; the last feature.
         """
-        carry = describe(values)
-        if thirds is not None:
-            carry = beside(carry, describe(thirds[:, np.newaxis] / np.float32(3)))
+        self.add_part(values, thirds)
+        self.end_block()
+
+    def add_part(
+        self, values: npt.NDArray[np.floating], thirds: npt.NDArray[np.int8] | None = None
+    ) -> None:
+        """Add a part of a block.
+
+        Parameters
+        ----------
+        values : numpy.ndarray [n_rows, n_features]
+            As `add`.
+        thirds : numpy.ndarray [n_rows], optional
+            As `add`.
+        """
+        if self._blocks is None:
+            self._blocks = _Block(values.shape[1]), None if thirds is None else _Block(1)
+        block, charges = self._blocks
+        block.add(values)
+        if charges is not None and thirds is not None:
+            charges.add(thirds[:, np.newaxis] / np.float32(3))
+
+    def end_block(self) -> None:
+        """End the block; its parts have no influence on the result."""
+        if self._blocks is None:
+            return
+        block, charges = self._blocks
+        self._blocks = None
+        carry = block.result()
+        if charges is not None:
+            carry = beside(carry, charges.result())
         for level, held in enumerate(self._levels):
             if held is None:
                 self._levels[level] = carry

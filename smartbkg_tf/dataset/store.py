@@ -79,6 +79,7 @@ class MapWriter:
         if self.dtype.name not in DTYPES:
             raise ValueError(f"{name}: a map cannot hold {self.dtype}")
         self.rows = 0
+        self._flushed = -1
         self._hash = XXH64()
         side_file(self.path, "shape").write_text(json.dumps(list(self.shape)) + "\n")
         side_file(self.path, "dtype").write_text(json.dumps(self.dtype.name) + "\n")
@@ -108,6 +109,18 @@ class MapWriter:
         self._hash.update(data)
         self.rows += len(block)
 
+    def flush(self) -> None:
+        """Flush to the disk what was written so far; several maps can do so at a time.
+
+        Raises
+        ------
+        OSError
+            When the disk is full.
+        """
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._flushed = self.rows
+
     def close(self) -> dict[str, Any]:
         """Finish the map and flush it to the disk.
 
@@ -124,8 +137,8 @@ class MapWriter:
         if self.rows != self.shape[0]:
             self.abandon()
             raise ValueError(f"{self.path.name}: {self.rows} rows written of {self.shape[0]}")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        if self._flushed != self.rows:
+            self.flush()
         self._file.close()
         return {
             "shape": list(self.shape),

@@ -166,7 +166,11 @@ def finding_of(
 
 
 def find_unusable_events(
-    table: EventTable, *, file: str = "", decay_only: bool = False
+    table: EventTable,
+    *,
+    file: str = "",
+    decay_only: bool = False,
+    faults: tuple[npt.NDArray[np.uint8], int] | None = None,
 ) -> tuple[npt.NDArray[np.bool_], list[Finding]]:
     """Find the events that must not reach a network.
 
@@ -179,6 +183,8 @@ def find_unusable_events(
     decay_only : bool, default False
         Only decay strings are read (``key=decay_strings``): events without particles
         are then legal.
+    faults : tuple, optional
+        ``faults`` and ``not_finite`` of `one_pass`, if it has seen the particles.
 
     Returns
     -------
@@ -200,7 +206,7 @@ def find_unusable_events(
 
     lengths = np.diff(table.offsets)
     if table.particles:
-        bits, columns = _faults(
+        bits, columns = faults or _faults(
             np.asarray(table.offsets, dtype=np.int64),
             np.asarray(table.particles["motherIndex"]),
             *(np.asarray(table.particles[c], dtype=np.float64) for c in _CHECKED),

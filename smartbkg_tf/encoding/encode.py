@@ -6,11 +6,13 @@ events one at a time, so that the two can never differ.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.encoding.checks import Finding, find_unusable_events
 from smartbkg_tf.encoding.encoded import EncodedEvents, EncodingReport
 from smartbkg_tf.encoding.feature_sets import computed_features
 from smartbkg_tf.encoding.features import (
@@ -19,8 +21,9 @@ from smartbkg_tf.encoding.features import (
     smartbackground,
     sound_mothers,
 )
+from smartbkg_tf.encoding.one_pass import OnePass, one_pass
 from smartbkg_tf.encoding.pad import INPUTS_OF, inputs_of, pad
-from smartbkg_tf.encoding.tokens import look_up
+from smartbkg_tf.encoding.tokens import add_unknown, look_up
 from smartbkg_tf.events.decay_strings import tokenise_unchecked, tokens_from_trees
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import Vocabulary
@@ -31,6 +34,7 @@ __all__ = [
     "INPUTS_OF",
     "EncodedEvents",
     "EncodingReport",
+    "check_and_encode",
     "encode",
     "inputs_of",
     "pad",
@@ -41,6 +45,56 @@ FEATURES = FEATURE_SETS["original"]
 
 #: The largest mother index that is stored.
 _LARGEST_INDEX = np.iinfo(np.int16).max
+
+
+def check_and_encode(
+    table: EventTable,
+    encoding: EncodingSettings,
+    vocabulary: Vocabulary,
+    *,
+    file: str = "",
+    decay_only: bool = False,
+) -> tuple[EventTable, EncodedEvents, list[Finding]]:
+    """Encode the events that can be used, as `encode` does, and tell about the others.
+
+    Parameters
+    ----------
+    table : EventTable
+        The events; left unchanged.
+    encoding : EncodingSettings
+        Feature set and lengths.
+    vocabulary : Vocabulary
+        Tokens of PDG codes.
+    file : str, default ""
+        Where the events come from, for the report.
+    decay_only : bool, default False
+        Only decay strings are read; see `find_unusable_events`.
+
+    Returns
+    -------
+    table : EventTable
+        Events whose particles and labels are sound.
+    encoded : EncodedEvents
+        The same events; decay strings have still to be looked at
+        (`checks.find_unusable_strings`).
+    findings : list of Finding
+        What is wrong with the others.
+    """
+    found = None
+    if table.particles and encoding.features == "original":
+        found = one_pass(table, vocabulary)
+    if found is None:
+        table = _aligned(table)
+    usable, findings = find_unusable_events(
+        table,
+        file=file,
+        decay_only=decay_only,
+        faults=None if found is None else (found.faults, found.not_finite),
+    )
+    if not usable.all():
+        # Rare enough that a second pass does not matter.
+        table, found = table.take(usable), None
+    return table, _encode(table, encoding, vocabulary, found), findings
 
 
 def encode(table: EventTable, encoding: EncodingSettings, vocabulary: Vocabulary) -> EncodedEvents:
@@ -75,13 +129,27 @@ def encode(table: EventTable, encoding: EncodingSettings, vocabulary: Vocabulary
     that of ``motherPDG`` in ``original``; in ``smartbackground`` it is that of the
     particle at the mother index (0 for -1), because basf2 hands over nothing else.
     """
+    return _encode(table, encoding, vocabulary, None)
+
+
+def _encode(
+    table: EventTable,
+    encoding: EncodingSettings,
+    vocabulary: Vocabulary,
+    found: OnePass | None,
+) -> EncodedEvents:
     n_events = len(table)
     unknown: dict[str, int] = {}
-    if table.particles:
+    if found is None and table.particles and encoding.features == "original":
+        found = one_pass(table, vocabulary)
+    if found is not None:
+        mother = None
+        columns, offsets = _of_one_pass(table, vocabulary, found, unknown)
+    elif table.particles:
         mother = sound_mothers(table.offsets, _column(table, "motherIndex", np.int32))
         columns, offsets = _particles(table, encoding, vocabulary, mother, unknown)
     else:
-        mother = np.empty(0, dtype=np.int32)
+        mother = None
         columns, offsets = _no_particles(encoding), np.zeros(n_events + 1, dtype=np.int64)
     if table.decay_strings is not None:
         decay, decay_offsets, words, broken = tokenise_unchecked(table.decay_strings, vocabulary)
@@ -92,6 +160,8 @@ def encode(table: EventTable, encoding: EncodingSettings, vocabulary: Vocabulary
     elif table.particles:
         broken = None
         pdg = np.asarray(table.particles["PDG"])
+        if mother is None:
+            mother = sound_mothers(table.offsets, _column(table, "motherIndex", np.int32))
         decay, decay_offsets = tokens_from_trees(pdg, mother, table.offsets, vocabulary)
     else:
         broken = None
@@ -114,13 +184,40 @@ def encode(table: EventTable, encoding: EncodingSettings, vocabulary: Vocabulary
     )
 
 
+def _of_one_pass(
+    table: EventTable, vocabulary: Vocabulary, found: OnePass, unknown: dict[str, int]
+) -> tuple[dict[str, Any], npt.NDArray[np.int64]]:
+    """Particle columns and their offsets; codes without a token are added to `unknown`."""
+    for name, tokens, count in (
+        ("PDG", found.pdg, found.unknown_pdg),
+        ("motherPDG", found.mother_pdg, found.unknown_mothers),
+    ):
+        if count:
+            add_unknown(np.asarray(table.particles[name]), tokens, vocabulary, unknown)
+    return {
+        "continuous": found.continuous,
+        "charge": found.charge,
+        "pdg": found.pdg,
+        "mother_pdg": found.mother_pdg,
+        "mother_index": found.mother_index,
+    }, np.asarray(table.offsets, dtype=np.int64)
+
+
 def _is_code(word: str) -> bool:
     return word.removeprefix("-").isdigit()
 
 
 def _column(table: EventTable, name: str, dtype: type[np.generic]) -> npt.NDArray[Any]:
     # No copy: columns that come as views of rows are read row by row, in one pass.
-    return np.asarray(table.particles[name], dtype=dtype)
+    return np.require(table.particles[name], dtype=dtype, requirements="A")
+
+
+def _aligned(table: EventTable) -> EventTable:
+    """Copy columns that stand at odd places of a file, which not every code can read."""
+    if all(values.flags.aligned for values in table.particles.values()):
+        return table
+    columns = {name: np.require(v, requirements="A") for name, v in table.particles.items()}
+    return replace(table, particles=columns)
 
 
 def _no_particles(encoding: EncodingSettings) -> dict[str, Any]:

@@ -9,6 +9,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.events.memory import bytes_of_array, copy_bytes
+
 
 @dataclass(frozen=True)
 class EncodingReport:
@@ -202,25 +204,27 @@ class EventGatherer:
         places : numpy.ndarray [n]
             int64 positions in the new table.
         """
-        for name, values in _particle_columns(source).items():
-            width = int(np.prod(values.shape[1:], dtype=np.int64))
-            _scatter(
-                np.ascontiguousarray(values).reshape(-1),
-                source.offsets,
-                events,
-                self._columns[name].reshape(-1),
-                self._offsets,
-                places,
-                width,
-            )
-        _scatter(
-            np.ascontiguousarray(source.decay),
+        columns = _particle_columns(source)
+        widths = np.array(
+            [self._columns[name].nbytes // max(len(self._columns[name]), 1) for name in columns]
+        )
+        _copy_events(
+            tuple(bytes_of_array(values) for values in columns.values()),
+            source.offsets,
+            events,
+            tuple(bytes_of_array(self._columns[name]) for name in columns),
+            self._offsets,
+            places,
+            widths,
+        )
+        _copy_events(
+            (bytes_of_array(source.decay),),
             source.decay_offsets,
             events,
-            self._decay,
+            (bytes_of_array(self._decay),),
             self._decay_offsets,
             places,
-            1,
+            np.array([self._decay.itemsize]),
         )
         self._event_type[places] = source.event_type[events]
         if self._broken is not None and source.broken_strings is not None:
@@ -262,18 +266,20 @@ def _particle_columns(encoded: EncodedEvents) -> dict[str, npt.NDArray[Any]]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _scatter(
-    values: npt.NDArray[Any],
+def _copy_events(
+    columns: tuple[npt.NDArray[np.uint8], ...],
     offsets: npt.NDArray[np.int64],
     events: npt.NDArray[np.int64],
-    out: npt.NDArray[Any],
+    out: tuple[npt.NDArray[np.uint8], ...],
     out_offsets: npt.NDArray[np.int64],
     places: npt.NDArray[np.int64],
-    width: int,
+    widths: npt.NDArray[np.int64],
 ) -> None:
+    """Copy the rows of events in all columns; `widths` are the bytes of a row."""
     for i in range(len(events)):
-        begin = offsets[events[i]] * width
-        n = (offsets[events[i] + 1]) * width - begin
-        out_begin = out_offsets[places[i]] * width
-        for k in range(n):
-            out[out_begin + k] = values[begin + k]
+        begin = offsets[events[i]]
+        n = offsets[events[i] + 1] - begin
+        out_begin = out_offsets[places[i]]
+        for k in range(len(columns)):
+            width = widths[k]
+            copy_bytes(out[k], out_begin * width, columns[k], begin * width, n * width)

@@ -49,9 +49,31 @@ def look_up(
             tokens = np.where(np.nan_to_num(codes) == 0, np.int16(none), tokens)
         n_unknown = int(np.count_nonzero(tokens == UNKNOWN))
     if n_unknown:
-        for code, count in vocabulary.unknown(codes[tokens == UNKNOWN]).items():
-            unknown[str(code)] = unknown.get(str(code), 0) + count
+        add_unknown(codes, tokens, vocabulary, unknown)
     return tokens
+
+
+def add_unknown(
+    codes: npt.NDArray[Any],
+    tokens: npt.NDArray[np.int16],
+    vocabulary: Vocabulary,
+    unknown: dict[str, int],
+) -> None:
+    """Count the codes without a token.
+
+    Parameters
+    ----------
+    codes : numpy.ndarray [n]
+        PDG codes.
+    tokens : numpy.ndarray [n]
+        int16.
+    vocabulary : Vocabulary
+        The tokens.
+    unknown : dict of str to int
+        Code -> count; what is found is added.
+    """
+    for code, count in vocabulary.unknown(codes[tokens == UNKNOWN]).items():
+        unknown[str(code)] = unknown.get(str(code), 0) + count
 
 
 @numba.njit(cache=True, nogil=True)

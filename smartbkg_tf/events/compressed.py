@@ -23,7 +23,9 @@ _WORTH_MAPPING = 1 << 16
 _NAMES = {307: "bzip2", 305: "LZO", 32001: "Blosc", 32026: "Blosc2"}
 
 
-def read_rows(node: h5py.Dataset, start: int, stop: int) -> npt.NDArray[Any]:
+def read_rows(
+    node: h5py.Dataset, start: int, stop: int, *, unaligned: bool = False
+) -> npt.NDArray[Any]:
     """Read a slice of the first axis.
 
     Parameters
@@ -32,6 +34,9 @@ def read_rows(node: h5py.Dataset, start: int, stop: int) -> npt.NDArray[Any]:
         At least one axis.
     start, stop : int
         The rows; not beyond the end.
+    unaligned : bool, default False
+        Map numbers too that do not stand at multiples of their size in the file. PyTables
+        writes such; compiled code and NumPy read them, other libraries may not.
 
     Returns
     -------
@@ -46,7 +51,7 @@ def read_rows(node: h5py.Dataset, start: int, stop: int) -> npt.NDArray[Any]:
     properties = node.id.get_create_plist()
     filters = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
     missing = [number for number in filters if not h5py.h5z.filter_avail(number)]
-    mapped = None if filters else _mapped(node, start, stop)
+    mapped = None if filters else _mapped(node, start, stop, unaligned)
     if mapped is not None:
         return mapped
     if not missing:
@@ -63,23 +68,81 @@ def read_rows(node: h5py.Dataset, start: int, stop: int) -> npt.NDArray[Any]:
     return rows if rows.dtype.isnative else rows.astype(rows.dtype.newbyteorder("="))
 
 
-def _mapped(node: h5py.Dataset, start: int, stop: int) -> npt.NDArray[Any] | None:
+def _mapped(node: h5py.Dataset, start: int, stop: int, unaligned: bool) -> npt.NDArray[Any] | None:
     """Map rows that stand in the file as they stand in memory: nothing is copied."""
-    place = node.id.get_offset()  # None for chunks
     row = node.dtype.itemsize * int(np.prod(node.shape[1:], dtype=np.int64))
-    plain = node.dtype.kind in "iuf" and node.dtype.isnative and node.dtype.alignment > 0
-    if place is None or not plain or (stop - start) * row < _WORTH_MAPPING:
+    if (stop - start) * row < _WORTH_MAPPING or not _plain(node.id.get_type(), node.dtype):
         return None
-    offset = place + start * row
+    pieces = _pieces(node, start, stop, row)
     try:
-        if offset % node.dtype.alignment or place + len(node) * row > _size(node.file.filename):
+        size = _size(node.file.filename)
+        if pieces is None or any(place + n * row > size for place, n in pieces):
             return None
-        rows = np.memmap(
-            node.file.filename, node.dtype, "r", offset, (stop - start, *node.shape[1:])
-        )
+        step = 1 if unaligned else node.dtype.alignment
+        if len(pieces) == 1 and pieces[0][0] % step == 0:
+            return _map(node, *pieces[0])
+        if node.chunks is None:
+            return None
+        # Chunks with something between them; h5py would convert each text by itself.
+        rows = np.empty((stop - start, *node.shape[1:]), dtype=node.dtype)
+        done = 0
+        for place, n in pieces:
+            rows.view(np.uint8).reshape(-1)[done * row : (done + n) * row] = np.memmap(
+                node.file.filename, np.uint8, "r", place, n * row
+            )
+            done += n
     except (OSError, ValueError):
         return None  # some file systems cannot map; h5py reads there too
-    return rows.view(np.ndarray)
+    return rows
+
+
+def _map(node: h5py.Dataset, place: int, n_rows: int) -> npt.NDArray[Any]:
+    shape = (n_rows, *node.shape[1:])
+    return np.memmap(node.file.filename, node.dtype, "r", place, shape).view(np.ndarray)
+
+
+def _pieces(node: h5py.Dataset, start: int, stop: int, row: int) -> list[tuple[int, int]] | None:
+    """Give the first byte and the number of rows of every piece; None if they are not known."""
+    if node.chunks is None:
+        place = node.id.get_offset()
+        return None if place is None else [(place + start * row, stop - start)]
+    length = node.chunks[0]
+    if (
+        node.chunks[1:] != node.shape[1:]
+        or node.file.userblock_size
+        or node.id.get_num_chunks() != -(-len(node) // length)  # some were never written
+    ):
+        return None
+    pieces: list[tuple[int, int]] = []
+    for low in range(start - start % length, stop, length):
+        chunk = node.id.get_chunk_info_by_coord((low, *(0 for _ in node.shape[1:])))
+        if chunk.byte_offset is None:
+            return None
+        first, last = max(low, start), min(low + length, stop)
+        place, n = chunk.byte_offset + (first - low) * row, last - first
+        if pieces and pieces[-1][0] + pieces[-1][1] * row == place:
+            place, n = pieces[-1][0], pieces.pop()[1] + n
+        pieces.append((place, n))
+    return pieces
+
+
+def _plain(stored: Any, dtype: np.dtype[Any]) -> bool:
+    """Tell whether values have the same bytes in the file and in memory."""
+    if stored.get_size() != dtype.itemsize:
+        return False
+    if dtype.subdtype is not None:
+        return _plain(stored.get_super(), dtype.subdtype[0])
+    if dtype.fields is not None:
+        return all(
+            stored.get_member_offset(i) == place and _plain(stored.get_member_type(i), inner)
+            for i, (inner, place, *_) in enumerate(dtype.fields.values())
+        )
+    if dtype.kind == "S":
+        # Texts that end in blanks are another matter.
+        return isinstance(stored, h5py.h5t.TypeStringID) and (
+            stored.get_strpad() != h5py.h5t.STR_SPACEPAD
+        )
+    return dtype.kind in "iuf" and dtype.isnative
 
 
 def _size(path: str) -> int:

@@ -9,7 +9,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.events.memory import trailing_zeros, uint64_at
 from smartbkg_tf.events.vocabulary import CLOSER, OPENER, UNKNOWN
+from smartbkg_tf.events.word_table import LONGEST, MULTIPLIER
 
 Array = npt.NDArray[Any]
 
@@ -180,19 +182,33 @@ def _read_number(text: Array, start: int, stop: int) -> Any:
 
 
 @_compiled
-def count_words(text: Array, starts: Array, stops: Array) -> Any:
-    """Give the offsets of the words of each string."""
-    offsets = np.zeros(len(starts) + 1, dtype=np.int64)
-    for i in range(len(starts)):
-        count = 0
-        inside = False
-        for place in range(starts[i], stops[i]):
-            letter = text[place] > 32
-            if letter and not inside:
-                count += 1
-            inside = letter
-        offsets[i + 1] = offsets[i] + count
-    return offsets
+def _read_word(
+    text: Array,
+    start: int,
+    end: int,
+    slot_codes: Array,
+    slot_tokens: Array,
+    opener_token: int,
+    closer_token: int,
+) -> Any:
+    """Read any word; returns where it ends, its token, and what it is."""
+    place = start
+    while place < end and text[place] > 32:
+        place += 1
+    letters = np.int64(0)
+    if place - start == _BRACKET_LENGTH:
+        for j in range(start, place):
+            letters = letters << 8 | np.int64(text[j])
+    if letters == _OPENER_LETTERS:
+        return place, np.int64(opener_token), _OPEN
+    if letters == _CLOSER_LETTERS:
+        return place, np.int64(closer_token), _CLOSE
+    sound, code = _read_number(text, start, place)
+    if not sound:
+        return place, np.int64(UNKNOWN), _OTHER
+    slot = code % len(slot_codes)
+    token = np.int64(slot_tokens[slot]) if slot_codes[slot] == code else np.int64(UNKNOWN)
+    return place, token, _CODE
 
 
 @_compiled
@@ -200,61 +216,90 @@ def translate(
     text: Array,
     starts: Array,
     stops: Array,
-    offsets: Array,
+    words: Array,
+    word_tokens: Array,
     slot_codes: Array,
     slot_tokens: Array,
     opener_token: int,
     closer_token: int,
 ) -> Any:
-    """Translate all words; returns tokens, places of the words and each string's fault."""
-    tokens = np.empty(offsets[-1], dtype=np.int16)
-    places = np.empty(offsets[-1], dtype=np.int64)
-    faults = np.zeros(len(starts), dtype=np.int8)
-    slots = len(slot_codes)
+    """Translate all words; `words` and `word_tokens` come from `word_table`.
+
+    Returns the tokens, their offsets by string, where the words without a token begin and
+    end, and each string's fault. A zero byte is white space.
+    """
+    size = 0
     for i in range(len(starts)):
-        place, end = starts[i], stops[i]
-        word = offsets[i]
+        size += (stops[i] - starts[i] + 1) // 2
+    # Words are parted by at least one letter; what is never touched takes no memory.
+    tokens = np.empty(size, dtype=np.int16)
+    unknown = np.empty((size, 2), dtype=np.int64)
+    n_unknown = 0
+    offsets = np.zeros(len(starts) + 1, dtype=np.int64)
+    faults = np.zeros(len(starts), dtype=np.int8)
+    bits = 0
+    while 1 << bits < len(words):
+        bits += 1
+    shift, last_slot = np.uint64(64 - bits), np.int64(len(words) - 1)
+    lows, highs = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+    ones, eight, none = np.uint64(2**64 - 1), np.uint64(8), np.uint64(0)
+    multiplier = np.uint64(MULTIPLIER)
+    n = np.int64(0)
+    for i in range(len(starts)):
+        place, end = np.int64(starts[i]), np.int64(stops[i])
+        in_reach: Any = min(end, len(text) - 7)
         depth = 0
-        before = _CLOSE
+        after_bracket = True
         fault = SOUND
         while True:
             while place < end and text[place] <= 32:
+                # Texts of a fixed width end in zeros.
+                while text[place] == 0 and place < in_reach and uint64_at(text, place) == 0:
+                    place += 8
                 place += 1
             if place >= end:
                 break
             start = place
-            while place < end and text[place] > 32:
-                place += 1
-            token = UNKNOWN
-            kind = _OTHER
-            letters = np.int64(0)
-            if place - start == _BRACKET_LENGTH:
-                for j in range(start, place):
-                    letters = letters << 8 | np.int64(text[j])
-            if letters == _OPENER_LETTERS:
-                kind = _OPEN
-                token = opener_token
-                depth += 1
-                if (before == _OPEN or before == _CLOSE) and fault == SOUND:  # noqa: SIM109
-                    fault = NOTHING_BEFORE
-            elif letters == _CLOSER_LETTERS:
-                kind = _CLOSE
-                token = closer_token
-                depth -= 1
-                if depth < 0 and fault == SOUND:
-                    fault = CLOSED_TOO_OFTEN
+            found = none
+            if place < in_reach:
+                letters = uint64_at(text, place)
+                # The lowest byte up to 32 ends the word: of x - 33 its high bit is set first.
+                marks = (letters - lows * np.uint64(33)) & ~letters & highs
+                length = min(trailing_zeros(marks) >> 3, end - place)
+                if length <= LONGEST:
+                    letters &= ~(ones << (np.uint64(length) * eight))
+                    slot = np.int64((letters * multiplier) >> shift)
+                    found = words[slot]
+                    while found != letters and found != none:
+                        slot = (slot + 1) & last_slot
+                        found = words[slot]
+            if found != none:
+                place += length
+                token = np.int64(word_tokens[slot])
+                kind = (
+                    _OPEN if token == opener_token else _CLOSE if token == closer_token else _CODE
+                )
             else:
-                sound, code = _read_number(text, start, place)
-                if sound:
-                    kind = _CODE
-                    slot = code % slots
-                    if slot_codes[slot] == code:
-                        token = slot_tokens[slot]
-            before = kind
-            tokens[word] = token
-            places[word] = start
-            word += 1
+                place, token, kind = _read_word(
+                    text, place, end, slot_codes, slot_tokens, opener_token, closer_token
+                )
+            opens, closes = kind == _OPEN, kind == _CLOSE
+            depth += opens
+            depth -= closes
+            if fault == SOUND:
+                if opens and after_bracket:
+                    fault = NOTHING_BEFORE
+                elif depth < 0:
+                    fault = CLOSED_TOO_OFTEN
+            after_bracket = opens or closes
+            tokens[n] = token
+            n += 1
+            if token == UNKNOWN:
+                unknown[n_unknown, 0] = start
+                unknown[n_unknown, 1] = place
+                n_unknown += 1
         if depth > 0 and fault == SOUND:
             fault = LEFT_OPEN
         faults[i] = fault
-    return tokens, places, faults
+        offsets[i + 1] = n
+    return tokens[:n].copy(), offsets, unknown[:n_unknown].copy(), faults

@@ -30,13 +30,14 @@ from smartbkg_tf.events.decay_kernels import (
     NOTHING_BEFORE,
     OPENER_BYTES,
     SOUND,
-    count_words,
     translate,
     walk,
     write,
 )
+from smartbkg_tf.events.memory import flat_bytes
 from smartbkg_tf.events.table import EventTable
-from smartbkg_tf.events.vocabulary import CLOSER, OPENER, UNKNOWN, Vocabulary
+from smartbkg_tf.events.vocabulary import CLOSER, OPENER, Vocabulary
+from smartbkg_tf.events.word_table import word_table
 from smartbkg_tf.settings.errors import InputError
 
 Array = npt.NDArray[Any]
@@ -194,9 +195,9 @@ def _as_bytes(strings: Sequence[str] | Array) -> tuple[Array, Array, Array]:
     """Give all texts as one array of bytes, and where each begins and ends."""
     values = strings if isinstance(strings, list | tuple) else np.asarray(strings)
     if isinstance(values, np.ndarray) and values.dtype.kind == "S" and values.dtype.itemsize:
-        packed = np.ascontiguousarray(values)
-        starts = np.arange(len(packed), dtype=np.int64) * packed.dtype.itemsize
-        return packed.view(np.uint8), starts, starts + np.strings.str_len(packed)
+        letters, step = _bytes_of(values)
+        starts = np.arange(len(values), dtype=np.int64) * step
+        return letters, starts, starts + values.dtype.itemsize
     listed = list(values)
     try:
         text = "".join(listed)
@@ -210,6 +211,14 @@ def _as_bytes(strings: Sequence[str] | Array) -> tuple[Array, Array, Array]:
     borders = np.zeros(len(listed) + 1, dtype=np.int64)
     np.cumsum(np.fromiter(lengths, dtype=np.int64, count=len(listed)), out=borders[1:])
     return np.frombuffer(data, dtype=np.uint8), borders[:-1], borders[1:]
+
+
+def _bytes_of(values: Array) -> tuple[Array, int]:
+    """Give the bytes of all texts, and how far apart the texts begin."""
+    width, step = values.dtype.itemsize, values.strides[0] if values.ndim == 1 else -1
+    if len(values) == 0 or step < width:
+        return np.ascontiguousarray(values).view(np.uint8).reshape(-1), width
+    return flat_bytes(values, (len(values) - 1) * step + width), step
 
 
 def tokenise(
@@ -243,16 +252,16 @@ def tokenise(
         message tells which string is the first and how many there are.
     """
     text, starts, stops = _as_bytes(strings)
-    tokens, offsets, places, faults = _translated(text, starts, stops, vocabulary)
+    tokens, offsets, unknown, faults = _translated(text, starts, stops, vocabulary)
     if check and faults.any():
         row = int(np.argmax(faults != SOUND))
-        string = text[starts[row] : stops[row]].tobytes().decode("utf-8", "replace")
+        string = text[starts[row] : stops[row]].tobytes().rstrip(b"\0").decode("utf-8", "replace")
         shown = string if len(string) <= 120 else f"{string[:60]} ... {string[-60:]}"
         raise InputError(
             f"decay string {row} (counted from 0; {int((faults != 0).sum())} of "
             f"{len(faults)} are broken): {_COMPLAINTS[int(faults[row])]}: '{shown}'"
         )
-    return tokens, offsets, _count_unknown(text, places[tokens == UNKNOWN])
+    return tokens, offsets, _count_unknown(text, unknown)
 
 
 def tokenise_unchecked(
@@ -284,35 +293,32 @@ def tokenise_unchecked(
         When an entry is no text.
     """
     text, starts, stops = _as_bytes(strings)
-    tokens, offsets, places, faults = _translated(text, starts, stops, vocabulary)
-    return tokens, offsets, _count_unknown(text, places[tokens == UNKNOWN]), faults != SOUND
+    tokens, offsets, unknown, faults = _translated(text, starts, stops, vocabulary)
+    return tokens, offsets, _count_unknown(text, unknown), faults != SOUND
 
 
 def _translated(
     text: Array, starts: Array, stops: Array, vocabulary: Vocabulary
 ) -> tuple[Array, Array, Array, Array]:
-    """Tokens, their offsets by string, where each word begins, and the fault of each string."""
-    offsets = count_words(text, starts, stops)
-    tokens, places, faults = translate(
+    """Tokens, their offsets by string, borders of unknown words, and the fault of each string."""
+    found: tuple[Array, Array, Array, Array] = translate(
         text,
         starts,
         stops,
-        offsets,
+        *word_table(vocabulary),
         vocabulary.slot_codes,
         vocabulary.slot_tokens,
         vocabulary.opener,
         vocabulary.closer,
     )
-    return tokens, offsets, places, faults
+    return found
 
 
-def _count_unknown(text: Array, places: Array) -> dict[str, int]:
-    if len(places) == 0:
-        return {}
+def _count_unknown(text: Array, borders: Array) -> dict[str, int]:
+    """Count the words that begin and end at the given borders [n, 2]."""
     counts: Counter[str] = Counter()
-    data = text.tobytes()
-    for place in places.tolist():
+    for begin, end in borders.tolist():
         # A word without a token is short unless the string is garbage.
-        word = data[place : place + 32].split(maxsplit=1)[0].decode("utf-8", "replace")
+        word = text[begin : min(end, begin + 32)].tobytes().decode("utf-8", "replace")
         counts[word] += 1
     return dict(counts.most_common())

@@ -129,7 +129,10 @@ def _event_types(values: Any, n_events: int, where: str) -> npt.NDArray[np.int8]
     if len(values) == 0:
         return np.empty(0, dtype=np.int8)
     plain = values if values.dtype.kind == "S" else texts(values, where=where).astype("S")
-    names, inverse = np.unique(plain, return_inverse=True)
+    if np.all(plain == plain[0]):  # the usual case, without a sort of texts
+        names, inverse = plain[:1], np.zeros(len(plain), dtype=np.int64)
+    else:
+        names, inverse = np.unique(plain, return_inverse=True)
     codes = np.empty(len(names), dtype=np.int8)
     for i, name in enumerate(names.tolist()):
         text = name.decode("utf-8", "replace")

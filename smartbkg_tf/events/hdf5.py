@@ -39,7 +39,7 @@ def iterate_hdf5(
     *,
     key: Key = "all",
     chunk_events: int = 20000,
-    raw_strings: bool = False,
+    as_stored: bool = False,
 ) -> Iterator[EventTable]:
     """Read a training table piece by piece, in the order of the file.
 
@@ -52,8 +52,9 @@ def iterate_hdf5(
         ``"all"``: both; decay strings that are missing are built from the particles.
     chunk_events : int, default 20000
         At most so many events are in memory at a time.
-    raw_strings : bool, default False
-        Decay strings as bytes ('S') where the file holds such, for `tokenise`.
+    as_stored : bool, default False
+        For compiled code: columns of HDF5 tables where they stand in the file, even at odd
+        places, and decay strings as bytes ('S'), for `tokenise`.
 
     Yields
     ------
@@ -70,7 +71,7 @@ def iterate_hdf5(
     """
     if chunk_events < 1:
         raise ValueError(f"chunk_events={chunk_events}: must be at least 1")
-    with TrainingFile(path, key, raw_strings=raw_strings) as file:
+    with TrainingFile(path, key, as_stored=as_stored) as file:
         for start in range(0, len(file), chunk_events):
             yield file.read(start, start + chunk_events)
 

@@ -10,7 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.events.compressed import read_rows
-from smartbkg_tf.events.pandas_parts import attribute, column_names, no_column, number
+from smartbkg_tf.events.pandas_parts import (
+    NO_VALUE,
+    attribute,
+    column_names,
+    first_other,
+    first_other_code,
+    no_column,
+    number,
+)
 from smartbkg_tf.events.plain_pickle import load_array
 from smartbkg_tf.settings.errors import InputError
 
@@ -26,6 +34,8 @@ class FixedFrame:
         The key.
     where : str
         File and key, for messages.
+    as_stored : bool, default False
+        Give numbers where they stand in the file, even at odd places.
 
     Raises
     ------
@@ -33,7 +43,8 @@ class FixedFrame:
         When a part of the layout is missing.
     """
 
-    def __init__(self, group: h5py.Group, where: str) -> None:
+    def __init__(self, group: h5py.Group, where: str, *, as_stored: bool = False) -> None:
+        self._as_stored = as_stored
         self._group = group
         self._where = where
         self._pickled: dict[str, Array] = {}
@@ -167,12 +178,36 @@ class FixedFrame:
         codes = read_rows(self._node(f"axis1_label{level}"), start, stop)
         values = self._levels[level]
         if len(codes) and (int(codes.min()) < 0 or int(codes.max()) >= len(values)):
-            raise InputError(
-                f"has rows without a value for the index level '{self.index_names[level]}'",
-                where=self._where,
-            )
+            raise self._no_value(level)
         taken: Array = values[codes]
         return taken
+
+    def _no_value(self, level: int) -> InputError:
+        return InputError(
+            f"has rows without a value for the index level '{self.index_names[level]}'",
+            where=self._where,
+        )
+
+    def first_other(self, name: str, start: int, offsets: Array, expected: Array) -> int | None:
+        """Find the first row that does not have the value of its event; see `Frame`."""
+        level = self.index_names.index(name) if name in self.index_names else -1
+        if self._levels is None or level < 0 or self._levels[level].dtype.kind not in "iu":
+            return first_other(
+                self.read((name,), start, start + int(offsets[-1]))[name], offsets, expected
+            )
+        codes = read_rows(self._node(f"axis1_label{level}"), start, start + int(offsets[-1]))
+        # The common types come as they are; for others no function is compiled.
+        if codes.dtype not in (np.int8, np.int16, np.int32):
+            codes = codes.astype(np.int64)
+        row = first_other_code(
+            codes,
+            self._levels[level].astype(np.int64, copy=False),
+            np.ascontiguousarray(offsets, dtype=np.int64),
+            expected.astype(np.int64, copy=False),
+        )
+        if row == NO_VALUE:
+            raise self._no_value(level)
+        return None if row < 0 else int(row)
 
     def _block(self, block: int, places: list[int], start: int, stop: int) -> list[Array]:
         name = f"block{block}_values"
@@ -190,7 +225,7 @@ class FixedFrame:
             return [whole[start:stop, place] for place in places]
         if node.ndim != 2 or node.shape[1] != self._widths[block]:
             raise InputError(f"is damaged: '{name}' has the shape {node.shape}", where=self._where)
-        values = read_rows(node, start, stop)
+        values = read_rows(node, start, stop, unaligned=self._as_stored)
         if values.dtype.kind == "f":
             values = values.astype(np.float64, copy=False)
         # Views: what reads the columns side by side passes through the memory once.

@@ -20,7 +20,7 @@ from smartbkg_tf.settings.errors import InputError
 __all__ = ["Frame", "open_frame"]
 
 
-def open_frame(file: h5py.File, key: str, path: Path) -> Frame:
+def open_frame(file: h5py.File, key: str, path: Path, *, as_stored: bool = False) -> Frame:
     """Find out how a frame is laid out and prepare to read it.
 
     Parameters
@@ -31,6 +31,8 @@ def open_frame(file: h5py.File, key: str, path: Path) -> Frame:
         The key that was given to ``to_hdf``.
     path : pathlib.Path
         Name of the file, for messages.
+    as_stored : bool, default False
+        Give numbers where they stand in the file, even at odd places (`read_rows`).
 
     Returns
     -------
@@ -48,7 +50,7 @@ def open_frame(file: h5py.File, key: str, path: Path) -> Frame:
     if kind == "frame_table":
         return TableFrame(group, where)
     if kind == "frame":
-        return FixedFrame(group, where)
+        return FixedFrame(group, where, as_stored=as_stored)
     raise InputError(
         f"is no data frame that pandas wrote (its pandas_type is {kind!r})",
         where=where,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 import h5py
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -47,6 +48,32 @@ class Frame(Protocol):
         dict of str to numpy.ndarray [stop - start]
             Floats may be widened to float64, texts are bytes ('S') or objects. They may be
             views into rows that stand side by side.
+
+        Raises
+        ------
+        InputError
+            When there is no such column.
+        """
+        ...
+
+    def first_other(self, name: str, start: int, offsets: Array, expected: Array) -> int | None:
+        """Find the first row that does not have the value of its event.
+
+        Parameters
+        ----------
+        name : str
+            A column or index level.
+        start : int
+            The first row.
+        offsets : numpy.ndarray [n_events + 1]
+            int64; rows of each event, relative to `start`.
+        expected : numpy.ndarray [n_events]
+            What all rows of an event have to hold.
+
+        Returns
+        -------
+        int or None
+            Relative to `start`; None when there is no such row.
 
         Raises
         ------
@@ -168,6 +195,76 @@ def column_names(values: Any, where: str) -> tuple[str, ...]:
     if isinstance(values, np.ndarray | list | tuple):
         return tuple(_text(value) for value in values)
     raise InputError("has no list of column names", where=where)
+
+
+def first_other(values: Array, offsets: Array, expected: Array) -> int | None:
+    """Find the first row that does not have the value of its event.
+
+    Parameters
+    ----------
+    values : numpy.ndarray [n_rows]
+        A column.
+    offsets : numpy.ndarray [n_events + 1]
+        int64; rows of each event.
+    expected : numpy.ndarray [n_events]
+        What all rows of an event have to hold.
+
+    Returns
+    -------
+    int or None
+        None when there is no such row.
+    """
+    wrong = values != np.repeat(expected, np.diff(offsets))
+    return int(np.argmax(wrong)) if wrong.any() else None
+
+
+#: What `first_other_code` returns for a code without a value.
+NO_VALUE = -2
+
+
+@numba.njit(cache=True, nogil=True)
+def first_other_code(
+    codes: Array,
+    levels: npt.NDArray[np.int64],
+    offsets: npt.NDArray[np.int64],
+    expected: npt.NDArray[np.int64],
+) -> int:
+    """Find the first row whose level is not the value of its event.
+
+    Parameters
+    ----------
+    codes : numpy.ndarray [n_rows]
+        Integers; positions in `levels`.
+    levels : numpy.ndarray [n_levels]
+        int64.
+    offsets : numpy.ndarray [n_events + 1]
+        int64; rows of each event.
+    expected : numpy.ndarray [n_events]
+        int64.
+
+    Returns
+    -------
+    int
+        -1 when there is no such row, -2 when any code stands for no value.
+    """
+    found = -1
+    for event in range(len(offsets) - 1):
+        rows = codes[offsets[event] : offsets[event + 1]]
+        if len(rows) == 0:
+            continue
+        first = rows[0]
+        equal = 0
+        for i in range(len(rows)):
+            equal += rows[i] == first
+        if equal == len(rows) and 0 <= first < len(levels) and levels[first] == expected[event]:
+            continue
+        for i in range(len(rows)):
+            code = rows[i]
+            if code < 0 or code >= len(levels):
+                return NO_VALUE
+            if found < 0 and levels[code] != expected[event]:
+                found = offsets[event] + i
+    return found
 
 
 def no_column(name: str, frame: Frame, where: str) -> InputError:

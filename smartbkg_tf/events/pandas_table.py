@@ -9,7 +9,7 @@ import h5py
 import numpy.typing as npt
 
 from smartbkg_tf.events.compressed import read_rows
-from smartbkg_tf.events.pandas_parts import attribute, column_names, no_column
+from smartbkg_tf.events.pandas_parts import attribute, column_names, first_other, no_column
 from smartbkg_tf.settings.errors import InputError
 
 Array = npt.NDArray[Any]
@@ -105,3 +105,8 @@ class TableFrame:
             values = rows[field]
             result[name] = values[:, place] if values.ndim == 2 else values
         return result
+
+    def first_other(self, name: str, start: int, offsets: Array, expected: Array) -> int | None:
+        """Find the first row that does not have the value of its event; see `Frame`."""
+        values = self.read((name,), start, start + int(offsets[-1]))[name]
+        return first_other(values, offsets, expected)

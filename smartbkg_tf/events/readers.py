@@ -107,7 +107,7 @@ def iterate_events(
     key: Key = "all",
     chunk_events: int = 20000,
     require_labels: bool = False,
-    raw_strings: bool = False,
+    as_stored: bool = False,
 ) -> Iterator[tuple[Path, EventTable]]:
     """Read events of many files piece by piece, in the order of the list.
 
@@ -122,8 +122,9 @@ def iterate_events(
         At most so many events are in memory at a time; no piece spans two files.
     require_labels : bool, default False
         Refuse files without labels (for training).
-    raw_strings : bool, default False
-        Decay strings as bytes ('S') where the file holds such, for `tokenise`.
+    as_stored : bool, default False
+        For compiled code: columns of HDF5 tables where they stand in the file, even at odd
+        places, and decay strings as bytes ('S'), for `tokenise`.
 
     Yields
     ------
@@ -144,7 +145,7 @@ def iterate_events(
     readers = [_reader(path) for path in listed]
     for path, read in zip(listed, readers, strict=True):
         # Only HDF5 tables hold bytes.
-        options = {"raw_strings": True} if raw_strings and read is iterate_hdf5 else {}
+        options = {"as_stored": True} if as_stored and read is iterate_hdf5 else {}
         for table in read(path, key=key, chunk_events=chunk_events, **options):
             if require_labels and not table.labels:
                 raise InputError(

@@ -45,9 +45,9 @@ class TrainingFile:
     key : {"all", "train_events", "decay_strings"}, default "all"
         What to read. ``"all"`` needs particles; decay strings that are not in the file
         are built from them.
-    raw_strings : bool, default False
-        Give decay strings as the bytes of the file ('S') where it holds such; tokens are
-        made of them without a detour through Python's texts.
+    as_stored : bool, default False
+        Give columns where they stand in the file, even at odd places, and decay strings as
+        bytes ('S') where it holds such: for compiled code, which needs no copies.
 
     Attributes
     ----------
@@ -65,12 +65,12 @@ class TrainingFile:
         When the key is not one of the three.
     """
 
-    def __init__(self, path: str | Path, key: Key = "all", *, raw_strings: bool = False) -> None:
+    def __init__(self, path: str | Path, key: Key = "all", *, as_stored: bool = False) -> None:
         if key not in KEYS:
             raise ValueError(f"key={key!r}: {did_you_mean(str(key), KEYS)}")
         self.path = Path(path)
         self.key = key
-        self._raw_strings = raw_strings
+        self._as_stored = as_stored
         with explained(self.path):
             if self.path.is_dir():
                 raise InputError("is a folder, not an HDF5 file", where=self.path)
@@ -117,7 +117,7 @@ class TrainingFile:
             )
         if not needed and self.key != "all":
             return None
-        frame = open_frame(self._file, key, self.path)
+        frame = open_frame(self._file, key, self.path, as_stored=self._as_stored)
         # Index levels without a name are taken in the order in which pandas keeps them.
         if key == "train_events" and len(frame.index_names) == 3 and "" in frame.index_names:
             frame.rename_index(_PARTICLE_INDEX)
@@ -217,10 +217,13 @@ class TrainingFile:
         # Without 'events' the boundaries were made of these very columns.
         check = self._index.from_events_key
         names = [*PARTICLE_COLUMNS, "arrayIndex"] if not check else list(PARTICLE_COLUMNS)
-        raw = frame.read([*names, *(("label", "evtNum") if check else ())], low, high)
+        raw = frame.read(names, low, high)
         if check:
             for name, expected in (("evtNum", part.keys["event"]), ("label", part.first_label)):
-                self._compare(raw.pop(name), expected, part, name, first_event, where)
+                row = frame.first_other(name, low, part.offsets, expected)
+                if row is not None:
+                    found = frame.read((name,), low + row, low + row + 1)[name][0]
+                    raise self._other(row, found, expected, part, name, first_event, where)
         columns: dict[str, Any] = {}
         for name, dtype in PARTICLE_COLUMNS.items():
             values = raw.pop(name)
@@ -239,25 +242,22 @@ class TrainingFile:
             )
         return columns
 
-    def _compare(
+    def _other(
         self,
-        found: npt.NDArray[Any],
+        row: int,
+        found: Any,
         expected: npt.NDArray[Any],
         part: EventIndex,
         name: str,
         first_event: int,
         where: str,
-    ) -> None:
-        """Raise at the first row that does not belong to its event."""
-        wrong = found != np.repeat(expected, np.diff(part.offsets))
-        if not wrong.any():
-            return
-        row = int(np.argmax(wrong))
+    ) -> InputError:
+        """Say that a row does not belong to its event."""
         event = int(np.searchsorted(part.offsets, row, side="right")) - 1
-        raise InputError(
+        return InputError(
             f"does not agree with 'events': row {part.first_row + row} should belong to event "
             f"{first_event + event} of the file ({part.describe(event)}), where {name} is "
-            f"{expected[event]}, but {name} is {found[row]} here",
+            f"{expected[event]}, but {name} is {found} here",
             where=where,
             next_step="the two tables were not written together; make the file again",
         )
@@ -288,7 +288,7 @@ class TrainingFile:
                     "key=decay_strings, or make the file again",
                 )
         strings = raw["decay_str"]
-        if self._raw_strings and strings.dtype.kind == "S":
+        if self._as_stored and strings.dtype.kind == "S":
             missing = strings == b"nan"
         else:
             strings = texts(strings, where=f"{where}: decay_str", first_row=start)

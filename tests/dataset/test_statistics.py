@@ -65,3 +65,21 @@ def test_no_rows() -> None:
     result = StreamedStatistics(3).result()
     assert result.count == 0
     np.testing.assert_array_equal(result.spread, np.zeros(3))
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(0, 700), max_size=6), st.integers(0, 2**32 - 1))
+def test_the_parts_of_a_block_change_no_bit(lengths: list[int], seed: int) -> None:
+    random = np.random.default_rng(seed)
+    values = random.normal(size=(sum(lengths), 3)).astype(np.float32)
+    thirds = random.integers(-6, 7, len(values)).astype(np.int8)
+    whole, parts = StreamedStatistics(4), StreamedStatistics(4)
+    whole.add(values, thirds)
+    cuts = np.cumsum(lengths)[:-1] if lengths else []
+    for part, charge in zip(np.split(values, cuts), np.split(thirds, cuts), strict=True):
+        parts.add_part(part, charge)
+    parts.end_block()
+    first, second = whole.result(), parts.result()
+    assert first.count == second.count == len(values)
+    for name in ("mean", "squares", "minimum", "maximum"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numba
@@ -228,3 +229,40 @@ def test_works_where_nothing_compiled_can_be_kept() -> None:
     with pytest.raises(RuntimeError, match="no locator"):
         numba.njit(cache=True)(space["add"])
     assert decay_kernels._compiled(space["add"])(41) == 42
+
+
+WORDS = st.one_of(
+    st.sampled_from(
+        ["(-->", "<--)", "511", "-511", "211", "(-->x", "<-", "+22", "22.0", "-", "--"]
+    ),
+    st.integers(-(10**20), 10**20).map(str),
+    st.text("0123456789-+.(<>)ax", min_size=1, max_size=12),
+)
+GAPS = st.sampled_from([" ", "  ", "\t", " \n", "\x00", "\x00" * 9])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.lists(st.tuples(GAPS, WORDS), max_size=8), GAPS), max_size=4))
+def test_any_words_in_any_layout(strings: list[tuple[list[tuple[str, str]], str]]) -> None:
+    """Against Python's own splitting; texts alone, and in rows beside other columns."""
+    expected, texts = [], []
+    for parts, end in strings:
+        texts.append("".join(gap + word for gap, word in parts) + end)
+        for word in texts[-1].replace("\x00", " ").split():
+            number = re.fullmatch(r"([+-]?)(\d{1,18})(\.0*)?", word)
+            brackets = {"(-->": SMALL.opener, "<--)": SMALL.closer}
+            code = int(number[1] + number[2]) if number else None
+            known = 1 if code is None else SMALL.tokens(code)
+            expected.append(brackets.get(word, int(known)))
+    width = max([len(t) for t in texts], default=0) or 1
+    table = np.zeros(len(texts), dtype=[("before", "S3"), ("text", f"S{width}"), ("after", "S9")])
+    table["before"], table["text"], table["after"] = b"511", texts, b"511 (-->5"
+    for column in (texts, table["text"], np.array(texts, dtype=f"S{width}")):
+        assert tokenise(column, SMALL, check=False)[0].tolist() == expected
+
+
+def test_unknown_words_end_where_they_end() -> None:
+    column = np.array(["99999 abc", "211 xyz", "12345678901234567890123"], dtype="S40")
+    assert tokenise(column, SMALL)[2] == {
+        "99999": 1, "abc": 1, "xyz": 1, "12345678901234567890123": 1,
+    }  # fmt: skip
