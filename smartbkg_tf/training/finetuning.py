@@ -127,7 +127,8 @@ def take_backbone(source: Source, model: Any, tuning: FineTuningSettings) -> Non
         if layer.name != OUTPUT:
             _same_constants(layer, other.get_layer(layer.name), source)
             of_head = layer.name.startswith(HEAD)
-            if tuning.backbone == "frozen" or (tuning.backbone == "frozen_branches" and not of_head):
+            frozen_branch = tuning.backbone == "frozen_branches" and not of_head
+            if tuning.backbone == "frozen" or frozen_branch:
                 layer.trainable = False
     for path, weight in ours.items():
         weight.assign(theirs[path].numpy())
