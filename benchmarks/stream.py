@@ -332,22 +332,33 @@ def training(folder: Path, options: argparse.Namespace) -> None:
         .shuffle(16384, seed=1).batch(batch).prefetch(4)
     )  # fmt: skip
 
-    def epoch(data: Any) -> float:
-        """Seconds from the first to the last step."""
+    processors: dict[str, list[float]] = {"stream": [], "memory": []}
+
+    def epoch(name: str, data: Any) -> float:
+        """Events per second from the first to the last step."""
         times: list[float] = []
+        spent: list[float] = []
 
         class Clock(tf.keras.callbacks.Callback):  # type: ignore[misc]
             def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
                 times.append(time.perf_counter())
+                spent.append(time.process_time())
 
         net.model.fit(data, epochs=1, verbose=0, shuffle=False, callbacks=[Clock()])
+        processors[name].append((len(times) - 1) * batch / (spent[-1] - spent[0]))
         return (len(times) - 1) * batch / (times[-1] - times[0])
 
-    paired(1, stream=lambda: epoch(stream), memory=lambda: epoch(in_memory))
-    found = paired(options.rounds, stream=lambda: epoch(stream), memory=lambda: epoch(in_memory))
+    sides: dict[str, Callable[[], float]] = {
+        "stream": lambda: epoch("stream", stream),
+        "memory": lambda: epoch("memory", in_memory),
+    }
+    paired(1, **sides)
+    found = paired(options.rounds, **sides)
     for name, values in found.items():
         print(f"  {name:8s} {statistics.median(values):8.0f} events/s")
     report("training on the stream / on arrays", ratio(found["stream"], found["memory"]), 0.95)
+    by_processors = ratio(processors["stream"][1:], processors["memory"][1:])
+    report("the same by the time of the processors", by_processors, 0.95)
 
 
 def buckets(folder: Path, options: argparse.Namespace) -> None:

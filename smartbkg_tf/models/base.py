@@ -14,6 +14,7 @@ from smartbkg_tf.models.checks import checked_model, constructor_arguments
 from smartbkg_tf.models.drawing import draw_model
 from smartbkg_tf.models.losses import SkimAUC, make_loss
 from smartbkg_tf.models.optimisation import make_optimizer, watching_callbacks
+from smartbkg_tf.models.packing import set_packing
 from smartbkg_tf.models.parts import DEFAULT_INPUTS, ModelParts
 from smartbkg_tf.models.saving import save_model
 from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
@@ -248,6 +249,7 @@ class NNBaseClass(ModelParts, abc.ABC):
                 SkimAUC(self.n_outputs, skim=i, name=f"auc_{label}")
                 for i, label in enumerate(self.label_names)
             ]
+        set_packing(self.model, not training.xla)
         self.model.compile(
             optimizer=make_optimizer(training, steps_per_epoch, self.model),
             loss=make_loss(training, self.n_outputs, retention),

@@ -11,7 +11,7 @@ from smartbkg_tf.models.activations import activation_layer
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.branches import register_branch
 from smartbkg_tf.models.convolutions import ConvolutionBlock
-from smartbkg_tf.models.masks import MaskedAveragePooling
+from smartbkg_tf.models.packing import PackedAveragePooling, gap_of
 from smartbkg_tf.models.particle_branches import fixed_length
 from smartbkg_tf.models.pooling import FixedLength, MaskedPairPooling, PairMask
 from smartbkg_tf.models.recurrent import MaskedLSTM
@@ -38,7 +38,9 @@ def wide_cnn_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
     KerasTensor [batch, out]
         The second dense layer.
     """
-    x, mask = network.token_features(inputs, embedding=sizes["embedding"])
+    x, mask, segments = network.packed_token_features(
+        inputs, gap=gap_of(sizes["kernel_sizes"]), embedding=sizes["embedding"]
+    )
     columns = []
     for number, kernel_size in enumerate(sizes["kernel_sizes"], 1):
         column = ConvolutionBlock(
@@ -48,7 +50,8 @@ def wide_cnn_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
             sizes["batch_norm_momentum"],
             name=f"tokens_{number}",
         )(x, mask=mask)
-        columns.append(MaskedAveragePooling(name=f"tokens_{number}_average")(column, mask=mask))
+        average = PackedAveragePooling(name=f"tokens_{number}_average")
+        columns.append(average(column, mask, segments, inputs["decay_input"]))
     joined = columns[0]
     if len(columns) > 1:
         joined = keras.layers.Concatenate(name="decay_features")(columns)

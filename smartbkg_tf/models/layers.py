@@ -15,6 +15,7 @@ from smartbkg_tf.models.convolutions import ConvolutionBlock, MaskedConv1D, Resi
 from smartbkg_tf.models.graphs import GraphAttention, GraphConvolution
 from smartbkg_tf.models.masks import MaskedAveragePooling, PaddingMask, apply_mask
 from smartbkg_tf.models.normalisation import ParticleNormalisation
+from smartbkg_tf.models.packing import PackedAveragePooling, PackedRows
 from smartbkg_tf.models.physics import PhysicalVariables, Summaries
 from smartbkg_tf.models.pooling import AttentionPooling, FixedLength, MaskedPairPooling, PairMask
 from smartbkg_tf.models.recurrent import MaskedLSTM
@@ -52,6 +53,8 @@ __all__ = [
     "MaskedPairPooling",
     "MotherMatrix",
     "NormalisedAdjacency",
+    "PackedAveragePooling",
+    "PackedRows",
     "PaddingMask",
     "PairMask",
     "ParticleNormalisation",

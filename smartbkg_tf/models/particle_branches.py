@@ -19,6 +19,7 @@ from smartbkg_tf.models.batch_normalisation import MaskedBatchNormalization
 from smartbkg_tf.models.branches import register_branch
 from smartbkg_tf.models.convolutions import ConvolutionBlock, MaskedConv1D, ResidualBlock
 from smartbkg_tf.models.masks import MaskedAveragePooling
+from smartbkg_tf.models.packing import PackedAveragePooling, gap_of
 from smartbkg_tf.models.pooling import FixedLength, MaskedPairPooling, PairMask
 from smartbkg_tf.models.residual import BottleneckBlock, PreactivationBlock, ResNeXtBlock
 from smartbkg_tf.settings.errors import ConfigurationError
@@ -35,6 +36,23 @@ def _particles(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> tuple[Any,
 
 def _average(x: Any, mask: Any) -> Any:
     return MaskedAveragePooling(name="particle_average")(x, mask=mask)
+
+
+def _packed(
+    network: NNBaseClass, inputs: Inputs, sizes: Sizes, gap: int, align: int = 1
+) -> tuple[Any, Any, Any]:
+    return network.packed_particle_features(
+        inputs,
+        gap=gap,
+        align=align,
+        embedding=sizes["embedding"],
+        share_embedding=sizes["share_embedding"],
+    )
+
+
+def _packed_average(x: Any, mask: Any, segments: Any, inputs: Inputs, stride: int = 1) -> Any:
+    average = PackedAveragePooling(stride, name="particle_average")
+    return average(x, mask, segments, inputs["pdg_input"])
 
 
 def _block_options(sizes: Sizes) -> dict[str, Any]:
@@ -64,7 +82,7 @@ def resnet_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
     KerasTensor [batch, filters]
         The mean of the last block over the particles.
     """
-    x, mask = _particles(network, inputs, sizes)
+    x, mask, segments = _packed(network, inputs, sizes, gap_of(sizes["kernel_sizes"]))
     for number, kernel_size in enumerate(sizes["kernel_sizes"], 1):
         x = ResidualBlock(
             sizes["filters"],
@@ -73,7 +91,7 @@ def resnet_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
             sizes["batch_norm_momentum"],
             name=f"residual_{number}",
         )(x, mask=mask)
-    return _average(x, mask)
+    return _packed_average(x, mask, segments, inputs)
 
 
 @register_branch("particles", "resnet_preact", "100 residual blocks, normalisation in front")
@@ -94,7 +112,7 @@ def preactivation_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> 
     KerasTensor [batch, filters]
         The mean over the particles.
     """
-    x, mask = _particles(network, inputs, sizes)
+    x, mask, segments = _packed(network, inputs, sizes, gap_of([sizes["kernel_size"]]))
     x = MaskedConv1D(sizes["filters"], sizes["kernel_size"], use_bias=False, name="first")(
         x, mask=mask
     )
@@ -106,11 +124,15 @@ def preactivation_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> 
         x, mask=mask
     )
     x = activation_layer(sizes["activation"], name="last_activation")(x)
-    return _average(x, mask)
+    return _packed_average(x, mask, segments, inputs)
 
 
 def _staged(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
-    x, mask = _particles(network, inputs, sizes)
+    kernels = [k for stage in sizes["stages"] for k in stage["kernel_sizes"]]
+    if sizes["first_filters"] is not None:
+        kernels.append(sizes["first_kernel_size"])
+    halvings = sum(bool(stage["pool"]) for stage in sizes["stages"])
+    x, mask, segments = _packed(network, inputs, sizes, gap_of(kernels, halvings), 2**halvings)
     if sizes["first_filters"] is not None:
         x = ConvolutionBlock(
             sizes["first_filters"],
@@ -128,7 +150,7 @@ def _staged(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
             )(x, mask=mask)
         if stage["pool"]:
             x, mask = _pooled(x, mask, "average", number)
-    return _average(x, mask)
+    return _packed_average(x, mask, segments, inputs, 2**halvings)
 
 
 @register_branch("particles", "resnet34", "16 residual blocks in four stages, two of 3 wide each")
@@ -223,7 +245,9 @@ def resnext_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
             f"model.particles.cardinality={sizes['cardinality']} does not divide "
             f"filters={sizes['filters']}"
         )
-    x, mask = _particles(network, inputs, sizes)
+    halvings = int(sizes["first_pool"])
+    gap = gap_of([sizes["first_kernel_size"], *sizes["kernel_sizes"]], halvings)
+    x, mask, segments = _packed(network, inputs, sizes, gap, 2**halvings)
     x = ConvolutionBlock(
         sizes["filters"], sizes["first_kernel_size"], name="first", **_block_options(sizes)
     )(x, mask=mask)
@@ -237,7 +261,7 @@ def resnext_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
             name=f"residual_{number}",
             **_block_options(sizes),
         )(x, mask=mask)
-    return _average(x, mask)
+    return _packed_average(x, mask, segments, inputs, 2**halvings)
 
 
 def _convolutions(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
@@ -246,7 +270,9 @@ def _convolutions(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
             f"model.particles: {len(sizes['filters'])} filters, but "
             f"{len(sizes['kernel_sizes'])} kernel_sizes; one of each makes a convolution"
         )
-    x, mask = _particles(network, inputs, sizes)
+    halvings = 0 if sizes["pool"] is None else len(sizes["filters"])
+    gap = gap_of(sizes["kernel_sizes"], halvings)
+    x, mask, segments = _packed(network, inputs, sizes, gap, 2**halvings)
     pairs = zip(sizes["filters"], sizes["kernel_sizes"], strict=True)
     for number, (filters, kernel_size) in enumerate(pairs, 1):
         x = ConvolutionBlock(
@@ -254,7 +280,7 @@ def _convolutions(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
         )(x, mask=mask)
         if sizes["pool"] is not None:
             x, mask = _pooled(x, mask, sizes["pool"], number)
-    return _average(x, mask)
+    return _packed_average(x, mask, segments, inputs, 2**halvings)
 
 
 @register_branch("particles", "conv1x1", "convolutions over single particles, then neighbours")

@@ -11,6 +11,7 @@ from smartbkg_tf.encoding.pad import INPUTS_OF
 from smartbkg_tf.models.codes import CodeProperties, codes_of
 from smartbkg_tf.models.masks import PaddingMask
 from smartbkg_tf.models.normalisation import ParticleNormalisation
+from smartbkg_tf.models.packing import PackedRows
 from smartbkg_tf.models.tree import MotherMatrix
 from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
 
@@ -179,11 +180,58 @@ class ModelParts:
             True where there is a particle.
         """
         mask = self.particle_mask(inputs)
-        features = ParticleNormalisation(
-            self.feature_names, self.normalisation, name="normalisation"
-        )(inputs["particle_input"], mask=mask)
+        features = self._normalised(inputs, mask)
+        return self._with_codes(features, inputs, embedding, share_embedding), mask
+
+    def packed_particle_features(
+        self,
+        inputs: Mapping[str, Any],
+        *,
+        gap: int,
+        align: int = 1,
+        embedding: int = 8,
+        share_embedding: bool = True,
+    ) -> tuple[Any, Any, Any]:
+        """Make what a particle branch starts from, events end to end while training.
+
+        For branches whose layers look at neighbours only: convolutions, normalisations,
+        pairs; `smartbkg_tf.models.packing.PackedAveragePooling` comes last.
+
+        Parameters
+        ----------
+        inputs : mapping of str to KerasTensor
+            With ``particle_input``, ``pdg_input`` and ``mother_pdg_input``.
+        gap, align : int
+            As `smartbkg_tf.models.packing.PackedRows`.
+        embedding, share_embedding
+            As `particle_features`.
+
+        Returns
+        -------
+        features, mask : KerasTensor
+            As `particle_features`, or of one row of all events.
+        segments : KerasTensor
+            Which event a position belongs to, for the pooling.
+        """
+        features = self._normalised(inputs, self.particle_mask(inputs))
+        arrays = {name: inputs[name] for name in ("pdg_input", "mother_pdg_input")}
+        packed = PackedRows("pdg_input", gap, align, name="packed_particles")(
+            {"features": features, **arrays}
+        )
+        mask = PaddingMask(name="packed_particle_mask")(packed["pdg_input"])
+        x = self._with_codes(packed["features"], packed, embedding, share_embedding)
+        return x, mask, packed["segments"]
+
+    def _normalised(self, inputs: Mapping[str, Any], mask: Any) -> Any:
+        return ParticleNormalisation(self.feature_names, self.normalisation, name="normalisation")(
+            inputs["particle_input"], mask=mask
+        )
+
+    def _with_codes(
+        self, features: Any, inputs: Mapping[str, Any], embedding: int, share_embedding: bool
+    ) -> Any:
         if not embedding:
-            return features, mask
+            return features
         own = keras.layers.Embedding(self.vocabulary_size, embedding, name="pdg_embedding")
         mother = own
         if not share_embedding:
@@ -191,7 +239,7 @@ class ModelParts:
                 self.vocabulary_size, embedding, name="mother_pdg_embedding"
             )
         columns = [features, own(inputs["pdg_input"]), mother(inputs["mother_pdg_input"])]
-        return keras.layers.Concatenate(name="particle_features")(columns), mask
+        return keras.layers.Concatenate(name="particle_features")(columns)
 
     def token_features(self, inputs: Mapping[str, Any], *, embedding: int = 8) -> tuple[Any, Any]:
         """Make what a decay branch starts from.
@@ -215,6 +263,33 @@ class ModelParts:
             inputs["decay_input"]
         )
         return embedded, mask
+
+    def packed_token_features(
+        self, inputs: Mapping[str, Any], *, gap: int, align: int = 1, embedding: int = 8
+    ) -> tuple[Any, Any, Any]:
+        """Make what a decay branch starts from, events end to end while training.
+
+        Parameters
+        ----------
+        inputs : mapping of str to KerasTensor
+            With ``decay_input``.
+        gap, align : int
+            As `smartbkg_tf.models.packing.PackedRows`.
+        embedding : int, default 8
+            Dimensions of the embedding of a token.
+
+        Returns
+        -------
+        embedded, mask : KerasTensor
+            As `token_features`, or of one row of all events.
+        segments : KerasTensor
+            Which event a position belongs to, for the pooling.
+        """
+        packed = PackedRows("decay_input", gap, align, name="packed_tokens")(
+            {"decay_input": inputs["decay_input"]}
+        )
+        embedded, mask = self.token_features(packed, embedding=embedding)
+        return embedded, mask, packed["segments"]
 
     def output(self, x: Any) -> Any:
         """Make the output: one float32 logit for each skim, under the name ``y_output``.

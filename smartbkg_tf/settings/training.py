@@ -70,8 +70,9 @@ class DataSettings:
     length_buckets : int, optional
         Training and validation events are sorted by length, some thousand shuffled ones at
         a time, and each batch is padded to the smallest of so many widths that holds its
-        longest event. An event's score does not depend on it; batches of equal lengths are
-        less alike, which training may feel. null pads all batches alike.
+        longest event. An event's score does not depend on it, but training on batches of
+        equal lengths costs AUC (docs/performance.md). Convolutional networks need none:
+        they train on events that are put end to end. null: fully random batches.
     demo : DemoSettings
         The sample to produce when there is no path.
     """
@@ -284,7 +285,9 @@ class TrainingSettings:
     steps_per_execution : int, default 1
         Batches in one call of the compiled step.
     xla : bool, default False
-        Compile with XLA. On a CPU it slows the token branch and helps the others.
+        Compile with XLA. All batches are then padded to one length, because every length is
+        compiled anew; on a CPU no network that was measured gains by it
+        (docs/performance.md).
     device : {"auto", "cpu", "gpu"}
         "auto" uses all GPUs there are; "gpu" fails early when there is none.
     deterministic : bool, default True

@@ -126,8 +126,8 @@ def take_backbone(source: Source, model: Any, tuning: FineTuningSettings) -> Non
     for layer in model.layers:
         if layer.name != OUTPUT:
             _same_constants(layer, other.get_layer(layer.name), source)
-            of_head = layer.name.startswith(HEAD)
-            if tuning.backbone == "frozen" or (tuning.backbone == "frozen_branches" and not of_head):
+            kept = layer.name.startswith(HEAD) and tuning.backbone == "frozen_branches"
+            if tuning.backbone.startswith("frozen") and not kept:
                 layer.trainable = False
     for path, weight in ours.items():
         weight.assign(theirs[path].numpy())

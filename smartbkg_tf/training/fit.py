@@ -51,6 +51,9 @@ from smartbkg_tf.training.weights import (
 #: Fewer passing validation events than this are told about: their AUC decides little.
 _FEW = 100
 
+#: Widths of validation batches.
+BUCKETS = 8
+
 #: Software whose version may change the last bits.
 _DECIDING = ("tensorflow", "keras", "numpy")
 
@@ -277,8 +280,11 @@ def _train(
         "inputs": network.input_names,
         "max_particles": settings.data.max_particles,
         "max_tokens": settings.data.max_tokens,
-        "length_buckets": settings.data.length_buckets,
     }
+    buckets = settings.data.length_buckets
+    # The order of validation events decides nothing, so that they can be sorted by length. XLA
+    # would compile every length anew.
+    buckets_watched = buckets if buckets is not None or training.xla else BUCKETS
     counter = stream.EpochCounter(parts=True)
     train = stream.training_stream(
         dataset,
@@ -287,6 +293,7 @@ def _train(
         balance=parts.balance,
         class_weights=parts.weights.table(dataset.label_names),
         counter=counter,
+        length_buckets=buckets,
         **options,
     )
     watched = stream.evaluation_stream(
@@ -294,11 +301,11 @@ def _train(
         parts.validation,
         with_weights=True,
         class_weights=parts.validation_weights.table(dataset.label_names),
+        length_buckets=buckets_watched,
         **options,
     )
-    # Buckets are few lengths already; XLA would compile every other one anew.
-    if settings.data.length_buckets is None and not training.xla:
-        train, watched = trimmed(train), trimmed(watched)
+    if buckets is None and not training.xla:
+        train = trimmed(train)
     best = SaveBest(run.model, training.monitor, "min" if training.monitor == "val_loss" else "max")
     report = EpochReport(
         plan=plan,
@@ -332,7 +339,9 @@ def _train(
     except DivergenceError as error:
         if error.part == "training":
             options |= {"seed": training.seed, "epoch": error.pass_number}
-            options |= {"balance": parts.balance}
+            options |= {"balance": parts.balance, "length_buckets": buckets}
+        else:
+            options["length_buckets"] = buckets_watched
         events = parts.train if error.part == "training" else parts.validation
         rows = stream.batch_events(dataset, events, error.batch, **options)
         write_bad_batch(run.bad_batch, dataset, rows)

@@ -1,0 +1,261 @@
+"""Events end to end in one row while a network is trained: no time is spent on padding.
+
+A batch of events is as wide as its longest one, and convolutions cost as much for padding as
+for particles. While training, all events of the batch are put into one row instead, with as
+many zeros between them as a convolution can see. Convolutions, batch normalisation and
+averages then give the same numbers as on padded events, whatever the lengths are, so that
+batches need not be sorted by length. Inference, and thus every exported model, reads padded
+events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from smartbkg_tf.models.plain import PlainLayer
+
+#: The row's length is a multiple of this: libraries prepare themselves for each length anew.
+ROUND = 512
+
+
+def gap_of(kernel_sizes: Sequence[int], halvings: int = 0) -> int:
+    """Tell how many zeros keep neighbours apart.
+
+    Parameters
+    ----------
+    kernel_sizes : sequence of int
+        Widths of all convolutions of a branch; stride 1, ``padding="same"``.
+    halvings : int, default 0
+        How often pairs of neighbours are joined; widths then count such pairs.
+
+    Returns
+    -------
+    int
+        A convolution of width k sees k // 2 positions to its right.
+    """
+    return int(max(kernel_sizes) // 2 * 2**halvings)
+
+
+class _Packing(PlainLayer):
+    """A layer that treats a batch in training differently from inference.
+
+    Attributes
+    ----------
+    active : bool
+        False leaves events as they are in training as well: XLA compiles fixed shapes only.
+    """
+
+    active = True
+
+    @property
+    def supports_jit(self) -> bool:
+        """Tell Keras, which compiles with XLA by default, whether it may."""
+        return not self.active
+
+    @supports_jit.setter
+    def supports_jit(self, value: bool) -> None:
+        """Ignore what Keras's constructor sets."""
+
+
+def set_packing(model: keras.Model, active: bool) -> None:
+    """Let a network pack events in training, or not.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With or without layers of this module.
+    active : bool
+        Not together with XLA, which compiles fixed shapes only.
+    """
+    for layer in model._flatten_layers():
+        if isinstance(layer, _Packing):
+            layer.active = active
+
+
+def packs(model: keras.Model) -> bool:
+    """Tell whether a network packs events in training.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Any.
+
+    Returns
+    -------
+    bool
+        True when a layer of this module is in it, and active.
+    """
+    return any(isinstance(layer, _Packing) and layer.active for layer in model._flatten_layers())
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class PackedRows(_Packing):
+    """Put the events of a batch end to end; without ``training`` leave them as they are.
+
+    Input: a dictionary of arrays [batch, length, ...]. Output: the same arrays [1, n, ...],
+    and ``segments`` int32 [1, n]: 2 i for the particles of event i, 2 i + 1 for the gap behind
+    it. What is between events is zero in all arrays.
+
+    Parameters
+    ----------
+    leader : str
+        The array whose entries are 0 where there is nothing.
+    gap : int
+        Zeros between two events.
+    align : int, default 1
+        Events begin at multiples of this.
+    **kwargs
+        As any Keras layer.
+    """
+
+    def __init__(self, leader: str, gap: int, align: int = 1, **kwargs: Any) -> None:
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        self.leader = leader
+        self.gap = gap
+        self.align = align
+
+    def call(self, arrays: Mapping[str, Any], training: bool | None = None) -> dict[str, Any]:
+        """Pack.
+
+        Parameters
+        ----------
+        arrays : mapping of str to tensor [batch, length, ...]
+            With `leader`.
+        training : bool, optional
+            Do it.
+
+        Returns
+        -------
+        dict of str to tensor [1, n, ...]
+            The arrays and ``segments``.
+        """
+        tokens = arrays[self.leader]
+        if not training or not self.active:
+            return {**arrays, "segments": ops.zeros_like(tokens)}
+        batch, length = ops.shape(tokens)[0], ops.shape(tokens)[1]
+        places = ops.arange(1, length + 1, dtype="int32")
+        lengths = ops.max(ops.where(ops.not_equal(tokens, 0), places, 0), axis=1)
+        slots = -(-ops.maximum(lengths + self.gap, 1) // self.align) * self.align
+        total = ops.sum(slots)
+        # One slot more, for the zeros that round the length up.
+        rest = -(-total // ROUND) * ROUND - total
+        slots = ops.concatenate([slots, ops.reshape(rest, (1,))], axis=0)
+        lengths = ops.concatenate([lengths, ops.zeros((1,), "int32")], axis=0)
+        begins = ops.cumsum(slots) - slots
+        events = ops.repeat(ops.arange(batch + 1, dtype="int32"), slots)
+        place = ops.arange(ops.shape(events)[0], dtype="int32") - ops.take(begins, events)
+        filled = place < ops.take(lengths, events)
+        source = ops.where(filled, events * length + place, 0)
+        packed = {}
+        for name, array in arrays.items():
+            flat = ops.reshape(array, (-1, *array.shape[2:]))
+            taken = ops.take(flat, source, axis=0)
+            there = ops.reshape(filled, (-1, *[1] * (len(array.shape) - 2)))
+            packed[name] = ops.expand_dims(ops.where(there, taken, ops.zeros_like(taken)), 0)
+        segments = 2 * events + ops.cast(ops.logical_not(filled), "int32")
+        return {**packed, "segments": ops.expand_dims(segments, 0)}
+
+    def compute_output_spec(
+        self, arrays: Mapping[str, Any], training: bool | None = None
+    ) -> dict[str, Any]:
+        """Describe the output.
+
+        Parameters
+        ----------
+        arrays : mapping of str to KerasTensor
+            The input.
+        training : bool, optional
+            Without meaning here.
+
+        Returns
+        -------
+        dict of str to KerasTensor
+            Batch and length are not known.
+        """
+        specs = {
+            name: keras.KerasTensor((None, None, *array.shape[2:]), dtype=array.dtype)
+            for name, array in arrays.items()
+        }
+        return {**specs, "segments": keras.KerasTensor((None, None), dtype="int32")}
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class PackedAveragePooling(_Packing):
+    """Mean of each event over what there is, of events that `PackedRows` has packed.
+
+    Input: values [1, n, channels], ``mask`` and ``segments`` [1, n], ``tokens`` [batch,
+    length] as before packing. Output: [batch, channels]; zero for an event without anything.
+    Without ``training``: of padded events, values [batch, length, channels].
+
+    Parameters
+    ----------
+    stride : int, default 1
+        Positions of ``segments`` for each of the values: pairs of neighbours were joined.
+    **kwargs
+        As any Keras layer.
+    """
+
+    def __init__(self, stride: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.stride = stride
+
+    def call(
+        self, x: Any, mask: Any, segments: Any, tokens: Any, training: bool | None = None
+    ) -> Any:
+        """Average.
+
+        Parameters
+        ----------
+        x : tensor [1, n, channels]
+            Values.
+        mask : tensor [1, n]
+            True where there is something.
+        segments : tensor [1, n]
+            Of `PackedRows`.
+        tokens : tensor [batch, length]
+            Anything that has the batch as its first axis.
+        training : bool, optional
+            Whether events are packed.
+
+        Returns
+        -------
+        tensor [batch, channels]
+            Means.
+        """
+        # The sum is taken in float32: float16 overflows over a long event.
+        x, weights = ops.cast(x, "float32"), ops.cast(mask, "float32")
+        if training and self.active:
+            n_events = ops.shape(tokens)[0]
+            ids = ops.reshape(segments, (-1,))[:: self.stride]
+            # Gaps have segments of their own, which are left out.
+            total = ops.segment_sum(ops.reshape(x, (-1, x.shape[-1])), ids, sorted=True)
+            count = ops.segment_sum(ops.reshape(weights, (-1, 1)), ids, sorted=True)
+            total, count = total[: 2 * n_events : 2], count[: 2 * n_events : 2]
+        else:
+            weights = ops.expand_dims(weights, -1)
+            total, count = ops.sum(x * weights, axis=1), ops.sum(weights, axis=1)
+        return ops.cast(total / ops.maximum(count, 1.0), self.compute_dtype)
+
+    def compute_output_spec(
+        self, x: Any, mask: Any, segments: Any, tokens: Any, training: bool | None = None
+    ) -> keras.KerasTensor:
+        """Describe the output.
+
+        Parameters
+        ----------
+        x, mask, segments, tokens : KerasTensor
+            The inputs.
+        training : bool, optional
+            Without meaning here.
+
+        Returns
+        -------
+        KerasTensor
+            One row for each event.
+        """
+        return keras.KerasTensor((tokens.shape[0], x.shape[-1]), dtype=self.compute_dtype)
