@@ -425,8 +425,8 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
 
     append, calls = DatasetWriter.append, []
 
-    def interrupted(self: DatasetWriter, block: Any) -> None:
-        append(self, block)
+    def interrupted(self: DatasetWriter, block: Any, *others: Any) -> None:
+        append(self, block, *others)
         calls.append(len(block))
         raise KeyboardInterrupt
 
