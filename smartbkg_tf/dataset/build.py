@@ -32,6 +32,7 @@ from smartbkg_tf.dataset.sources import (
     find_files,
     read_sources,
 )
+from smartbkg_tf.dataset.statistics import FeatureStatistics, describe_particles
 from smartbkg_tf.dataset.summary import describe_dataset, information_of
 from smartbkg_tf.encoding.checks import Findings, finding_of
 from smartbkg_tf.encoding.feature_sets import complete
@@ -129,13 +130,15 @@ class Merger:
         if in_memory:
             self._kept = kept
 
-    def blocks(self) -> Iterator[tuple[EventBlock, bool]]:
+    def blocks(self) -> Iterator[tuple[EventBlock, FeatureStatistics | None, bool]]:
         """Give the encoded events in the order of the data set.
 
         Yields
         ------
         block : EventBlock
             Kept events.
+        described : FeatureStatistics or None
+            Of its particles, if it is a whole range and threads had the time.
         last : bool
             Whether a range ends here. Ranges do not depend on the number of workers.
         """
@@ -146,26 +149,30 @@ class Merger:
             n = len(events)
             for begin in range(0, n, _EVENTS_AT_A_TIME):
                 end = min(begin + _EVENTS_AT_A_TIME, n)
-                yield events.gather(begin, end), end == n
+                yield events.gather(begin, end), None, end == n
 
-    def _blocks_ahead(self) -> Iterator[tuple[EventBlock, bool]]:
+    def _blocks_ahead(self) -> Iterator[tuple[EventBlock, FeatureStatistics | None, bool]]:
         """Put ranges together ahead, in threads, while the ones before are written."""
         kept = self._kept
         n_ranges = self.n_ranges if kept is None else len(kept)
 
-        def make(i: int) -> EventBlock | None:
+        def make(i: int) -> tuple[EventBlock, FeatureStatistics] | None:
             found = self._range(i, with_events=True) if kept is None else kept[i]
-            return None if found is None else found[0].gather(0, len(found[0]))
+            if found is None:
+                return None
+            block = found[0].gather(0, len(found[0]))
+            assert block.encoded is not None
+            return block, describe_particles(block.encoded.continuous, block.encoded.charge)
 
         with ThreadPoolExecutor(self._workers, thread_name_prefix="merge") as pool:
-            waiting: deque[Future[EventBlock | None]] = deque()
+            waiting: deque[Future[tuple[EventBlock, FeatureStatistics] | None]] = deque()
             for i in range(n_ranges + self._workers):
                 if i < n_ranges:
                     waiting.append(pool.submit(make, i))
                 if i >= self._workers:
-                    block = waiting.popleft().result()
-                    if block is not None:
-                        yield block, True
+                    made = waiting.popleft().result()
+                    if made is not None:
+                        yield *made, True
 
     def _range(self, i: int, with_events: bool) -> tuple[Range, Findings] | None:
         begin, end = (j * 2**64 // self.n_ranges for j in (i, i + 1))
@@ -288,8 +295,8 @@ def build_dataset(settings: PreprocessSettings) -> Path:
             inputs=legacy_inputs(paths[0]) if encoding.features == LEGACY else None,
         )
         with writer, Progress("preprocess: shuffle and write", total=plan.n_events) as progress:
-            for block, last in merger.blocks():
-                writer.append(block)
+            for block, described, last in merger.blocks():
+                writer.append(block, described)
                 if last:
                     writer.end_of_range()
                 progress.add(len(block))

@@ -34,7 +34,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.dataset.blocks import EventBlock
-from smartbkg_tf.dataset.statistics import StreamedStatistics
+from smartbkg_tf.dataset.statistics import FeatureStatistics, StreamedStatistics
 from smartbkg_tf.dataset.store import MapWriter
 from smartbkg_tf.encoding.encoded import EncodedEvents
 from smartbkg_tf.encoding.pad import pad
@@ -161,13 +161,15 @@ class DatasetWriter:
         shapes["observables"] = ("float64", (n, n_observables))
         return shapes
 
-    def append(self, block: EventBlock) -> None:
+    def append(self, block: EventBlock, described: FeatureStatistics | None = None) -> None:
         """Write the next events.
 
         Parameters
         ----------
         block : EventBlock
             With encoded events.
+        described : FeatureStatistics, optional
+            Of its particles, if they are described already and the block is a whole range.
 
         Notes
         -----
@@ -197,6 +199,10 @@ class DatasetWriter:
         for name, values in columns.items():
             self._writers[name].append(values)
         self._count(block, encoded)
+        if described is None:
+            self.statistics.add_part(encoded.continuous, encoded.charge)
+        else:
+            self.statistics.add_described(described)
 
     def _append_ragged(self, encoded: EncodedEvents) -> None:
         columns: dict[str, npt.NDArray[Any]] = {
@@ -231,7 +237,6 @@ class DatasetWriter:
         ):
             self.truncated[what] += int(np.count_nonzero(lengths > limit))
             self.longest[what] = max(self.longest[what], int(lengths.max(initial=0)))
-        self.statistics.add_part(encoded.continuous, encoded.charge)
         for event_type in np.unique(encoded.event_type).tolist():
             chosen = block.labels[encoded.event_type == event_type]
             counts = np.stack(

@@ -194,6 +194,28 @@ def beside(first: FeatureStatistics, second: FeatureStatistics) -> FeatureStatis
     )
 
 
+def describe_particles(
+    values: npt.NDArray[np.floating], thirds: npt.NDArray[np.int8] | None
+) -> FeatureStatistics:
+    """Describe one block of particles.
+
+    Parameters
+    ----------
+    values : numpy.ndarray [n_rows, n_features]
+        Finite values; without the charge, if `thirds` is given.
+    thirds : numpy.ndarray [n_rows], optional
+        Charge in units of e/3; the last feature.
+
+    Returns
+    -------
+    FeatureStatistics
+        Of all features.
+    """
+    if thirds is None:
+        return describe(values)
+    return beside(describe(values), describe(thirds[:, np.newaxis] / np.float32(3)))
+
+
 class StreamedStatistics:
     """Combine blocks as a balanced tree, so that rounding grows with the logarithm only.
 
@@ -225,8 +247,7 @@ class StreamedStatistics:
         thirds : numpy.ndarray [n_rows], optional
             Charge in units of e/3; the last feature.
         """
-        self.add_part(values, thirds)
-        self.end_block()
+        self.add_described(describe_particles(values, thirds))
 
     def add_part(
         self, values: npt.NDArray[np.floating], thirds: npt.NDArray[np.int8] | None = None
@@ -253,9 +274,17 @@ class StreamedStatistics:
             return
         block, charges = self._blocks
         self._blocks = None
-        carry = block.result()
-        if charges is not None:
-            carry = beside(carry, charges.result())
+        found = block.result()
+        self.add_described(found if charges is None else beside(found, charges.result()))
+
+    def add_described(self, carry: FeatureStatistics) -> None:
+        """Add a block that was described elsewhere.
+
+        Parameters
+        ----------
+        carry : FeatureStatistics
+            From `describe_particles`.
+        """
         for level, held in enumerate(self._levels):
             if held is None:
                 self._levels[level] = carry

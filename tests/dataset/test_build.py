@@ -94,7 +94,7 @@ def test_many_small_ranges_give_the_same_maps(tmp_path: Path) -> None:
     merger = Merger(reports, merge_bytes=2000)
     assert merger.n_ranges > 20
     merger.plan(reports)
-    blocks = [block for block, _ in merger.ranges(with_events=True)]
+    blocks = [block for block, _, _ in merger.blocks()]
     assert len(blocks) > 15
     dataset = open_dataset(path)
     keys = np.concatenate([block.keys for block in blocks])
@@ -425,8 +425,8 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
 
     append, calls = DatasetWriter.append, []
 
-    def interrupted(self: DatasetWriter, block: Any) -> None:
-        append(self, block)
+    def interrupted(self: DatasetWriter, block: Any, *others: Any) -> None:
+        append(self, block, *others)
         calls.append(len(block))
         raise KeyboardInterrupt
 
