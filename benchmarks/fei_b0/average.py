@@ -29,6 +29,7 @@ from benchmarks.fei_b0.rows import (
 from smartbkg_tf.evaluation.metrics import auc
 from smartbkg_tf.events.table import KEY_COLUMNS
 from smartbkg_tf.filtering.fitting import fit_calibration
+from smartbkg_tf.runtime.command import guarded
 from smartbkg_tf.settings.errors import InputError
 
 
@@ -104,4 +105,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main, debug=False)

@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.fei_b0.rows import TEST, folder_of, read_scores
 from smartbkg_tf.evaluation.resampling import SortedScores
+from smartbkg_tf.runtime.command import guarded
 from smartbkg_tf.runtime.files import read_json, whole_file
 from smartbkg_tf.settings.errors import InputError, did_you_mean
 
@@ -146,4 +147,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main, debug=False)

@@ -25,7 +25,7 @@ from smartbkg_tf.generation.beams import nominal_collision
 from smartbkg_tf.generation.detector import reconstruct
 from smartbkg_tf.generation.observables import EventView
 from smartbkg_tf.generation.skims.base import make_skims
-from smartbkg_tf.runtime.command import compose_settings
+from smartbkg_tf.runtime.command import compose_settings, guarded
 from smartbkg_tf.runtime.files import whole_file
 from smartbkg_tf.runtime.progress import Progress
 from smartbkg_tf.settings.generation import ProduceSettings, PythiaSource
@@ -140,4 +140,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main, debug=False)

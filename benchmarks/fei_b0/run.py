@@ -21,7 +21,7 @@ import yaml
 
 from benchmarks.fei_b0.rows import VALIDATION, Row, folder_of, read_scores, write_row
 from smartbkg_tf.evaluation.metrics import auc
-from smartbkg_tf.runtime.command import compose
+from smartbkg_tf.runtime.command import compose, guarded
 from smartbkg_tf.runtime.files import read_json, write_json
 from smartbkg_tf.settings.errors import UserError
 
@@ -200,4 +200,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main, debug=False)

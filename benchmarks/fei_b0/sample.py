@@ -23,6 +23,7 @@ from smartbkg_tf.dataset.split import split_events
 from smartbkg_tf.events.hdf5_writer import write_hdf5
 from smartbkg_tf.events.readers import iterate_events
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable, concatenate
+from smartbkg_tf.runtime.command import guarded
 from smartbkg_tf.runtime.files import expand_inputs, whole_directory, write_json
 from smartbkg_tf.settings.errors import InputError
 
@@ -187,4 +188,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main, debug=False)

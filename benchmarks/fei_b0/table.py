@@ -28,6 +28,7 @@ from smartbkg_tf.evaluation.working_points import working_points
 from smartbkg_tf.filtering.costs import CostModel
 from smartbkg_tf.filtering.fitting import fit_sampling_rule
 from smartbkg_tf.filtering.rules import SamplingRule
+from smartbkg_tf.runtime.command import guarded
 from smartbkg_tf.runtime.files import whole_file, write_json
 from smartbkg_tf.settings.errors import InputError
 
@@ -468,4 +469,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main, debug=False)

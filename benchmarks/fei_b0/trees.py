@@ -23,6 +23,7 @@ from benchmarks.fei_b0.two_stage import TwoStage
 from smartbkg_tf.evaluation.metrics import auc
 from smartbkg_tf.events.readers import iterate_events
 from smartbkg_tf.events.table import EventTable, concatenate
+from smartbkg_tf.runtime.command import guarded
 
 #: Most trees; the number that is used is the best one on validation events.
 MOST_TREES = 1000
@@ -222,4 +223,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    guarded(main, debug=False)
