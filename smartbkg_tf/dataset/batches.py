@@ -27,6 +27,7 @@ from smartbkg_tf.dataset.order import (
     sorted_batches,
     width_of,
 )
+from smartbkg_tf.dataset.symmetries import Symmetries
 from smartbkg_tf.dataset.weights import targets, weights
 from smartbkg_tf.settings.errors import ConfigurationError
 
@@ -185,6 +186,8 @@ class BatchMaker:
         Sort by length and pad less.
     shard : Shard, optional
         The part of every batch that is made.
+    symmetries : Symmetries, optional
+        Replace events by their images; needs a seed.
     """
 
     def __init__(
@@ -200,8 +203,10 @@ class BatchMaker:
         balance: float | None = None,
         buckets: Buckets | None = None,
         shard: Shard | None = None,
+        symmetries: Symmetries | None = None,
     ) -> None:
         self._dataset = dataset
+        self._symmetries = symmetries
         self._indices = indices
         self._names = tuple(names)
         self._size = batch_size
@@ -258,18 +263,30 @@ class BatchMaker:
         """
         every = self.rows(epoch, batch)
         rows, real = self._shard.of(every)
+        arrays = self._gathered(epoch, batch, every, rows)
+        if self._symmetries is not None:
+            random = random_generator(self._seed or 0, epoch, batch, 3)
+            # Drawn for all workers' events alike.
+            which, _ = self._shard.of(np.arange(len(every)))
+            drawn = self._symmetries.draw(len(every), random)
+            arrays = self._symmetries.image(arrays, drawn[which])
+        return arrays, rows, real
+
+    def _gathered(
+        self,
+        epoch: int,
+        batch: int,
+        every: npt.NDArray[np.int64],
+        rows: npt.NDArray[np.int64],
+    ) -> dict[str, Any]:
         lengths = self._lengths if self._buckets is None else self._buckets.widths(every)
         order = self._order(epoch)
         if self._groups is None or not _dense(order):
-            return self._dataset.batch(rows, self._names, *lengths), rows, real
+            return self._dataset.batch(rows, self._names, *lengths)
         n = 1 if self._buckets is None else self._together
         first = batch // n * n
         places = (first * self._size, (first + n) * self._size)
-        return (
-            self._groups.batch(order, epoch, places, rows, self._names, *lengths),
-            rows,
-            real,
-        )
+        return self._groups.batch(order, epoch, places, rows, self._names, *lengths)
 
     def _order(self, epoch: int) -> EpochOrder | InOrder:
         with self._lock:

@@ -18,6 +18,7 @@ import tensorflow as tf
 from smartbkg_tf.dataset.batches import Arrays, BatchMaker, Buckets, Shard, with_targets
 from smartbkg_tf.dataset.dataset import Dataset
 from smartbkg_tf.dataset.order import balanced_counts
+from smartbkg_tf.dataset.symmetries import Symmetries
 from smartbkg_tf.dataset.weights import ClassWeights, class_weight_table
 from smartbkg_tf.settings.errors import ConfigurationError, InputError
 
@@ -140,6 +141,7 @@ def training_stream(
     event_weights: npt.ArrayLike | None = None,
     balance: float | None = None,
     length_buckets: int | None = None,
+    symmetries: Sequence[str] = (),
     shard: tuple[int, int] | None = None,
     first_epoch: int = 0,
     first_batch: int = 0,
@@ -172,6 +174,9 @@ def training_stream(
         Sort about 16 thousand shuffled events at a time by length, cut them into batches,
         and pad each to the smallest of so many widths that holds its longest event; the
         batches come in random order. None pads all to the same length.
+    symmetries : sequence of str, default ()
+        Of `smartbkg_tf.dataset.symmetries.SYMMETRIES`: each event is replaced by its image
+        with probability 1/2, anew in every epoch.
     shard : tuple of int, optional
         (index, count) of this worker: of every batch of `batch_size` events it gets its
         share, as many events as every other worker; together they train on the batches
@@ -244,6 +249,7 @@ def training_stream(
         balance=balance,
         buckets=buckets,
         shard=None if shard is None else Shard(*shard),
+        symmetries=_symmetries(dataset, symmetries),
     )
     gather = with_targets(maker, dataset, names, table, _checked_weights(dataset, event_weights))
     n_skims = len(dataset.label_names)
@@ -379,6 +385,12 @@ def _buckets(
     lengths: tuple[int, int],
 ) -> Buckets | None:
     return None if n_buckets is None else Buckets(dataset, indices, names, n_buckets, *lengths)
+
+
+def _symmetries(dataset: Dataset, chosen: Sequence[str]) -> Symmetries | None:
+    if not chosen:
+        return None
+    return Symmetries(chosen, dataset.encoding.features, dataset.feature_names)
 
 
 def _checked_weights(

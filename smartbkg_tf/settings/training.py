@@ -73,6 +73,10 @@ class DataSettings:
         longest event. An event's score does not depend on it, but training on batches of
         equal lengths costs AUC (docs/performance.md). Convolutional networks need none:
         they train on events that are put end to end. null: fully random batches.
+    symmetries : list of {"charge_conjugation", "mirror"}
+        Training events are replaced by their images with probability 1/2 each, anew in every
+        epoch: all particles by their antiparticles, y by -y. The skim must treat both alike.
+        Default: none.
     demo : DemoSettings
         The sample to produce when there is no path.
     """
@@ -84,6 +88,7 @@ class DataSettings:
     max_particles: int | None = Field(default=None, gt=0)
     max_tokens: int | None = Field(default=None, gt=0)
     length_buckets: int | None = Field(default=None, gt=0, le=64)
+    symmetries: list[Literal["charge_conjugation", "mirror"]] = Field(default_factory=list)
     demo: DemoSettings = Field(default_factory=DemoSettings)
 
     @field_validator("skims", mode="before")

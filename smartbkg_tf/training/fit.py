@@ -294,6 +294,7 @@ def _train(
         class_weights=parts.weights.table(dataset.label_names),
         counter=counter,
         length_buckets=buckets,
+        symmetries=settings.data.symmetries,
         **options,
     )
     watched = stream.evaluation_stream(
