@@ -45,7 +45,7 @@ FAILING = 3
 #: Share of the files that pre-training takes.
 SHARE_OF_FILES = 0.42
 #: Passing events: (seeds, most epochs, batch size). About as many steps for each size.
-SIZES = {200: (3, 40, 32), 1000: (3, 20, 64), 5000: (2, 6, 128)}
+SIZES = {200: (3, 40, 32), 1000: (3, 20, 64), 5000: (2, 12, 128)}
 #: What differs between the arms.
 ARMS: dict[str, tuple[str, ...]] = {
     "scratch": (),
