@@ -1,6 +1,6 @@
 """Every model of ``conf/model`` with the same small budget: AUC, rate and size of each.
 
-    python benchmarks/models.py --data dataset --output runs/models [--seconds 240] [--models gcn,treenet]
+    python benchmarks/models.py --data dataset --output runs/models [--seconds 240]
 
 ``dataset`` is the one of the quality benchmark (``benchmarks/fei_b0``): its fractions divide the
 events. Each model trains on one core for as many events as its own rate allows in `--seconds`
