@@ -153,3 +153,15 @@ def test_broken_events_are_left_out_and_told() -> None:
     np.testing.assert_array_equal(kept.keys["event"], sound.keys["event"])
     np.testing.assert_array_equal(found.continuous, expected.continuous)
     np.testing.assert_array_equal(found.decay, expected.decay)
+
+
+def test_tables_with_other_integers_are_encoded_the_same_way() -> None:
+    table = make_events(30, seed=5)
+    names = ("PDG", "motherPDG", "motherIndex")
+    wide = {name: np.asarray(table.particles[name]).astype(np.int64) for name in names}
+    other = replace(table, particles={**table.particles, **wide})
+    assert one_pass(other, VOCABULARY) is None
+    _, found, _ = check_and_encode(other, EncodingSettings(), VOCABULARY)
+    expected = encode(table, EncodingSettings(), VOCABULARY)
+    for name in ("continuous", "charge", "pdg", "mother_pdg", "mother_index", "decay"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
