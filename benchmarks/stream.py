@@ -362,17 +362,19 @@ def training(folder: Path, options: argparse.Namespace) -> None:
 
 
 def buckets(folder: Path, options: argparse.Namespace) -> None:
-    """Train with sorted batches and with all padded to 100: time, scores and AUC."""
+    """Train on events padded to 100, put end to end, and in sorted batches: time, scores and AUC."""
     from sklearn.metrics import roc_auc_score
 
     from smartbkg_tf.dataset.stream import evaluation_stream, training_stream
+    from smartbkg_tf.models.packing import set_packing
 
     dataset = make(folder, argparse.Namespace(**{**vars(options), "events": options.train_events}))
     parts = dataset.split()
     results: dict[str, dict[str, Any]] = {}
     nets, streams = {}, {}
-    for name, n_buckets in (("plain", None), ("buckets", 8)):
+    for name, n_buckets in (("padded", None), ("end to end", None), ("buckets", 8)):
         nets[name] = network(dataset)
+        set_packing(nets[name].model, name == "end to end")
         streams[name] = training_stream(
             dataset, parts["train"], batch_size=256, inputs=nets[name].input_names, seed=1,
             length_buckets=n_buckets,
@@ -386,7 +388,7 @@ def buckets(folder: Path, options: argparse.Namespace) -> None:
             start = time.perf_counter()
             net.model.fit(streams[name], epochs=1, verbose=0, shuffle=False)
             results[name]["seconds"].append(time.perf_counter() - start)
-    net = nets["plain"]
+    net = nets["padded"]
     test = parts["test"]
     whole = evaluation_stream(dataset, test, batch_size=256, inputs=net.input_names)
     labels = dataset.labels[test, 0]
@@ -407,22 +409,30 @@ def buckets(folder: Path, options: argparse.Namespace) -> None:
         scores_of.append(found)
     difference = max(abs(score - scores_of[1][key]) for key, score in scores_of[0].items())
     n_passing = int(labels.sum())
-    # Error of the difference of two networks on the same events: resampled test events.
+    print(f"  {len(shapes)} shapes of batches; {len(labels)} test events, {n_passing} pass")
+    print(f"  one network, padded or in buckets: scores differ by {difference:.0e}")
+    for name, values in results.items():
+        print(f"  {name:10s} {statistics.median(values['seconds'][1:]):6.1f} s an epoch, "
+              f"AUC {values['auc']:.4f}")  # fmt: skip
+    for name in ("end to end", "buckets"):
+        error = error_of_difference(labels, results["padded"]["scores"], results[name]["scores"])
+        print(f"  AUC {name} - padded: {results[name]['auc'] - results['padded']['auc']:+.4f} "
+              f"+- {error:.4f}")  # fmt: skip
+        value = ratio(results["padded"]["seconds"][1:], results[name]["seconds"][1:])
+        report(f"ResNet epoch, all padded to 100 / {name}", value, 1.4)
+
+
+def error_of_difference(labels: Any, first: Any, second: Any) -> float:
+    """Error of the difference of two AUC on the same events: resampled test events."""
+    from sklearn.metrics import roc_auc_score
+
     random, differences = np.random.default_rng(0), []
     for _ in range(200):
         chosen = random.integers(0, len(labels), len(labels))
         if 0 < labels[chosen].sum() < len(chosen):
-            both = [roc_auc_score(labels[chosen], r["scores"][chosen]) for r in results.values()]
+            both = [roc_auc_score(labels[chosen], scores[chosen]) for scores in (first, second)]
             differences.append(both[1] - both[0])
-    error = float(np.std(differences))
-    print(f"  {len(shapes)} shapes of batches; {len(labels)} test events, {n_passing} pass")
-    for name, values in results.items():
-        print(f"  {name:8s} {statistics.median(values['seconds'][1:]):6.1f} s an epoch, "
-              f"AUC {values['auc']:.4f}")  # fmt: skip
-    print(f"  AUC differs by {results['buckets']['auc'] - results['plain']['auc']:+.4f} "
-          f"(error about {error:.4f}); one network: scores differ by {difference:.0e}")  # fmt: skip
-    value = ratio(results["plain"]["seconds"][1:], results["buckets"]["seconds"][1:])
-    report("ResNet epoch, all padded to 100 / length buckets", value, 1.4)
+    return float(np.std(differences))
 
 
 def main() -> None:
