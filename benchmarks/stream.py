@@ -362,7 +362,7 @@ def training(folder: Path, options: argparse.Namespace) -> None:
 
 
 def buckets(folder: Path, options: argparse.Namespace) -> None:
-    """Train on events padded to 100, put end to end, and in sorted batches: time, scores and AUC."""
+    """Train on events padded to 100, end to end, and in sorted batches: time, scores, AUC."""
     from sklearn.metrics import roc_auc_score
 
     from smartbkg_tf.dataset.stream import evaluation_stream, training_stream
