@@ -184,6 +184,8 @@ def main() -> None:
     tables = {part: read_part(options.sample, part) for part in ("train", "validation", "test")}
     prepared = Prepared(options.name, tables)
     labels = {part: table.labels[SKIM] for part, table in tables.items()}
+    keys = {part: table.keys for part, table in tables.items()}
+    del tables  # particles need more memory than features
     preparing = time.process_time() - begin
     for seed in options.seeds:
         begin = time.process_time()
@@ -200,7 +202,7 @@ def main() -> None:
             scores = scores_of(model, n_trees, read[part])
             if part == "validation":
                 area = auc(scores, labels[part])
-            write_scores(folder / file, tables[part].keys, labels[part], scores)
+            write_scores(folder / file, keys[part], labels[part], scores)
         row = Row(
             name=f"trees_{options.name}",
             seed=seed,

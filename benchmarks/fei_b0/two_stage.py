@@ -107,8 +107,10 @@ class TwoStage:
         for part, table in tables.items():
             reading = Reading(table)
             columns = {**event_features(reading), **visible_features(reading)}
-            self._event[part] = np.stack(list(columns.values()), axis=1)
-            blocks = np.stack(list(side_features(reading).values()), axis=1)
+            self._event[part] = np.stack(list(columns.values()), axis=1).astype(np.float32)
+            sides = side_features(reading)
+            # Half the memory; counts and GeV need no more digits.
+            blocks = np.stack(list(sides.values()), axis=1).astype(np.float32)
             self._sides[part] = blocks.reshape(len(table), 2, -1)
         self._event, self._sides = drop_empty(self._event), drop_empty(self._sides)
 
