@@ -38,10 +38,10 @@ SETTINGS: dict[str, Any] = {
 }
 INPUTS = {
     "event": "multiplicities and energies of the event",
-    "visible": "these, visible particles, event shapes, missing momentum",
-    "decay": "these, and a block for each B's subtree",
-    "two_stage": "the same, in two stages: trees for one B first",
-    "skim": "as decay, and the skim's candidates replayed on generated particles",
+    "visible": "event; visible particles, event shapes, missing momentum",
+    "decay": "visible; a block for each B's subtree",
+    "two_stage": "decay, in two stages: trees for one B first",
+    "skim": "decay; the skim's candidates, replayed on generated particles",
 }
 
 
