@@ -8,6 +8,7 @@ takes a third of the time of the whole preprocessing on one core.
 from __future__ import annotations
 
 import mmap
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,11 @@ def hash_file(path: str | Path) -> str:
     -------
     str
         XXH64, 16 hexadecimal digits.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be read, or becomes shorter meanwhile.
     """
     result = XXH64()
     with open(path, "rb", buffering=0) as stream:
@@ -120,14 +126,23 @@ def hash_file(path: str | Path) -> str:
         for place in range(0, size, _PIECE):
             n_bytes = min(_PIECE, size - place)
             try:
-                with mmap.mmap(
-                    stream.fileno(), n_bytes, _MAP, mmap.PROT_READ, offset=place
-                ) as piece:
-                    result.update(memoryview(piece))
-            except OSError:  # some file systems cannot map
-                stream.seek(place)
-                result.update(stream.read(n_bytes))
+                piece: Any = mmap.mmap(stream.fileno(), n_bytes, _MAP, mmap.PROT_READ, offset=place)
+            except (OSError, ValueError):  # some file systems cannot map
+                piece = _read(stream, place, n_bytes, path)
+            result.update(memoryview(piece))
     return result.hexdigest()
+
+
+def _read(stream: FileIO, place: int, n_bytes: int, path: str | Path) -> bytes:
+    """Read exactly so many bytes: a file may become shorter, and one read may give less."""
+    stream.seek(place)
+    pieces, missing = [], n_bytes
+    while missing:
+        pieces.append(stream.read(missing))
+        if not pieces[-1]:
+            raise OSError(f"{path}: became {missing} bytes shorter while it was read")
+        missing -= len(pieces[-1])
+    return b"".join(pieces)
 
 
 def _as_array(data: Any) -> npt.NDArray[np.uint8]:

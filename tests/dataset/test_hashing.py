@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import FileIO
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from smartbkg_tf.dataset import hashing
 from smartbkg_tf.dataset.hashing import XXH64, hash_file
 
 
@@ -46,3 +48,39 @@ def test_any_bit_counts(tmp_path: Path) -> None:
         file.write_bytes(data)
         assert hash_file(file) != before
         data[place] ^= 1
+
+
+class _Slow(FileIO):
+    """A file of which one read gives a few bytes only, as network file systems may do."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(min(size or 0, 1000)) or b""
+
+
+def _refuse(*_: object, **__: object) -> None:
+    raise ValueError("mmap length is greater than file size")
+
+
+def test_files_that_cannot_be_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(np.random.default_rng(1).bytes(20_001))
+    expected = hash_file(file)
+    monkeypatch.setattr(hashing.mmap, "mmap", _refuse)
+    monkeypatch.setattr(hashing, "open", lambda path, *_, **__: _Slow(path), raising=False)
+    assert hash_file(file) == expected
+
+
+def test_a_file_that_becomes_shorter_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never a hash of something else: the size was taken before."""
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 5000)
+
+    def cut(*_: object, **__: object) -> None:
+        file.write_bytes(b"x" * 3000)
+        _refuse()
+
+    monkeypatch.setattr(hashing.mmap, "mmap", cut)
+    with pytest.raises(OSError, match="2000 bytes shorter"):
+        hash_file(file)
