@@ -287,6 +287,10 @@ class TrainingSettings:
         The learning rate.
     mixed_precision : {"float16", "bfloat16"} or null
         Arithmetic of hidden layers; weights and output stay float32.
+    batch_parts : int, default 1
+        Parts of like length in which the events of a batch go through the network, each padded to
+        its own longest event; loss and gradient are those of the whole batch. For networks
+        without batch normalisation.
     steps_per_execution : int, default 1
         Batches in one call of the compiled step.
     xla : bool, default False
@@ -326,6 +330,7 @@ class TrainingSettings:
     early_stopping: Annotated[int, Field(gt=0)] | None = 6
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
     mixed_precision: Literal["float16", "bfloat16"] | None = None
+    batch_parts: int = Field(default=1, gt=0, le=32)
     steps_per_execution: int = Field(default=1, gt=0, le=64)
     xla: bool = False
     device: Literal["auto", "cpu", "gpu"] = "auto"

@@ -26,6 +26,7 @@ from smartbkg_tf.training.checkpoints import Checkpoint, Checkpoints
 from smartbkg_tf.training.devices import device_scope
 from smartbkg_tf.training.finetuning import Source, open_source, take_backbone
 from smartbkg_tf.training.loop import DivergenceError, Plan, TrainingLoop
+from smartbkg_tf.training.parts import check_parts
 from smartbkg_tf.training.provenance import code_version, hardware, now, software
 from smartbkg_tf.training.report import EpochReport
 from smartbkg_tf.training.run_folder import (
@@ -120,6 +121,7 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
             network.compile(
                 training, steps_per_epoch=plan.batches, retention=parts.retention.tolist()
             )
+        check_parts(training, network.model)
         dataset.check_inputs(network.input_names)
         dataset.lengths(settings.data.max_particles, settings.data.max_tokens)
         run, checkpoint = _run_directory(settings, dataset, network)
@@ -333,6 +335,7 @@ def _train(
         seconds=training.checkpoint.seconds,
         batches=training.checkpoint.batches,
         steps_per_execution=training.steps_per_execution,
+        batch_parts=training.batch_parts,
         ema=training.ema is not None,
     )
     try:

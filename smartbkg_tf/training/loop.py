@@ -18,6 +18,7 @@ import keras
 from smartbkg_tf.dataset.stream import EpochCounter
 from smartbkg_tf.settings.errors import InputError
 from smartbkg_tf.training.checkpoints import Checkpoint, Checkpoints
+from smartbkg_tf.training.parts import step_in_parts
 from smartbkg_tf.training.state import (
     HUGE,
     finite,
@@ -232,6 +233,8 @@ class TrainingLoop:
         Between two checkpoints inside an epoch.
     steps_per_execution : int, default 1
         Batches in one call of the compiled step.
+    batch_parts : int, default 1
+        Parts of like length in which a training batch goes through the network.
     ema : bool, default False
         The optimiser keeps averages of the weights: validate and save with them.
     """
@@ -249,6 +252,7 @@ class TrainingLoop:
         seconds: float | None = None,
         batches: int | None = None,
         steps_per_execution: int = 1,
+        batch_parts: int = 1,
         ema: bool = False,
     ) -> None:
         import tensorflow as tf
@@ -269,7 +273,10 @@ class TrainingLoop:
         self._stream = strategy.experimental_distribute_dataset(stream)
         self._watched = strategy.experimental_distribute_dataset(watched)
         self._train = _Function(
-            model, model.train_step, self._stream.element_spec, watch_weights=True
+            model,
+            step_in_parts(model, batch_parts),
+            self._stream.element_spec,
+            watch_weights=True,
         )
         self._test = _Function(
             model, model.test_step, self._watched.element_spec, watch_weights=False
