@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.fei_b0.reading import Floats, Mask, Reading
+from benchmarks.fei_b0.reading import Floats, Integers, Mask, Reading
 from benchmarks.fei_b0.sample import SKIM
 from smartbkg_tf.generation.beams import nominal_collision
 from smartbkg_tf.generation.observables import EventView
 from smartbkg_tf.generation.reconstruction import SPECIES, Clusters, Reconstruction, Tracks
 from smartbkg_tf.generation.skims.base import make_skims
-from smartbkg_tf.generation.skims.combiner import MOST_DAUGHTERS, combine
+from smartbkg_tf.generation.skims.combiner import MOST_DAUGHTERS, MOST_TRACKS, combine
 from smartbkg_tf.generation.skims.fei_hadronic import FeiHadronic
 from smartbkg_tf.generation.skims.modes import (
     B_MODES,
@@ -28,7 +28,7 @@ from smartbkg_tf.generation.skims.modes import (
     LIGHT_MODES,
     compile_modes,
 )
-from smartbkg_tf.generation.skims.tag import base_particles, cleaned
+from smartbkg_tf.generation.skims.tag import base_particles, cleaned, ranks
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.generation import BeamSettings, ProduceSettings
 
@@ -101,6 +101,87 @@ def _reconstruction(r: Reading, tracks: Mask, photons: Mask) -> Reconstruction:
     )
 
 
+class Replay:
+    """The skim's combiner on generated particles, ready to run.
+
+    Parameters
+    ----------
+    reading : Reading
+        The events.
+    variation : Variation
+        What is left out.
+    """
+
+    def __init__(self, reading: Reading, variation: Variation) -> None:
+        r = reading
+        settings = compose_settings("produce", ProduceSettings, [f"skim={SKIM}"])
+        (skim,) = make_skims(settings.skim)
+        assert isinstance(skim, FeiHadronic)
+        self._cuts = skim.settings
+        self._beam_energy = r.beam_energy
+        inside = (r.theta > 17.0 + variation.margin) & (r.theta < 150.0 - variation.margin)
+        tracks = r.seen_track & inside & (r.pt > variation.track_pt)
+        photons = r.seen_photon & inside & (r.laboratory[:, 3] > variation.photon_energy)
+        reconstruction = _reconstruction(r, tracks, photons)
+        view = EventView(reconstruction, nominal_collision(BeamSettings()))
+        self._reactions = compile_modes(
+            LIGHT_MODES + D_MODES + D_STAR_MODES + B_MODES[self._cuts.tag], MOST_DAUGHTERS
+        )
+        self._floor = np.full(len(self._reactions.prior), np.log(variation.probability))
+        #: Vectors, species, bits and offsets of what the combiner begins with.
+        self.base = base_particles(view, self._cuts)
+        #: Do the cuts on the whole event let it pass? bool [n_events].
+        self.selected = skim.preselection(cleaned(view, self._cuts))
+        #: Row of the particle that is called by a bit of an event [n_events, 64]; -1: none.
+        self.named = np.full((r.n_events, 64), -1)
+        found = reconstruction
+        for objects, size, first in (
+            (found.tracks, np.linalg.norm(found.tracks.momentum, axis=1), 0),
+            (found.clusters, found.clusters.energy, MOST_TRACKS),
+        ):
+            bit = ranks(objects.event, size, r.n_events)
+            low = bit < MOST_TRACKS
+            self.named[objects.event[low], bit[low] + first] = objects.particle[low]
+
+    def combine(
+        self, base: tuple[Floats, Integers, Integers, Integers] | None = None
+    ) -> tuple[Floats, Floats, Floats, Integers, Integers]:
+        """Run the combiner.
+
+        Parameters
+        ----------
+        base : tuple of numpy.ndarray, optional
+            As `base`, which is taken by default.
+
+        Returns
+        -------
+        tuple of numpy.ndarray [n_events]
+            As `smartbkg_tf.generation.skims.combiner.combine`.
+        """
+        base = self.base if base is None else base
+        reactions, cuts = self._reactions, self._cuts
+        return combine(
+            *base,
+            np.ones(len(base[3]) - 1, dtype=bool),
+            reactions.mothers,
+            reactions.daughters,
+            reactions.n_daughters,
+            reactions.kinds,
+            reactions.low,
+            reactions.high,
+            reactions.centre,
+            reactions.width,
+            reactions.prior,
+            self._floor,
+            reactions.constrain,
+            len(reactions.species),
+            cuts.capacity,
+            self._beam_energy,
+            cuts.minimum_mbc,
+            cuts.maximum_delta_e,
+        )
+
+
 def replay(reading: Reading, variation: Variation) -> dict[str, Floats]:
     """Run the skim's combiner on generated particles.
 
@@ -117,46 +198,15 @@ def replay(reading: Reading, variation: Variation) -> dict[str, Floats]:
         ``weight`` (natural logarithm of the best candidate's probability; NaN: none), ``mbc`` and
         ``delta_e`` (GeV), ``reaction``, ``candidates``.
     """
-    r = reading
-    settings = compose_settings("produce", ProduceSettings, [f"skim={SKIM}"])
-    (skim,) = make_skims(settings.skim)
-    assert isinstance(skim, FeiHadronic)
-    cuts = skim.settings
-    inside = (r.theta > 17.0 + variation.margin) & (r.theta < 150.0 - variation.margin)
-    tracks = r.seen_track & inside & (r.pt > variation.track_pt)
-    photons = r.seen_photon & inside & (r.laboratory[:, 3] > variation.photon_energy)
-    view = EventView(_reconstruction(r, tracks, photons), nominal_collision(BeamSettings()))
-    reactions = compile_modes(
-        LIGHT_MODES + D_MODES + D_STAR_MODES + B_MODES[cuts.tag], MOST_DAUGHTERS
-    )
-    weight, mbc, delta_e, reaction, number = combine(
-        *base_particles(view, cuts),
-        np.ones(r.n_events, dtype=bool),
-        reactions.mothers,
-        reactions.daughters,
-        reactions.n_daughters,
-        reactions.kinds,
-        reactions.low,
-        reactions.high,
-        reactions.centre,
-        reactions.width,
-        reactions.prior,
-        np.full(len(reactions.prior), np.log(variation.probability)),
-        reactions.constrain,
-        len(reactions.species),
-        cuts.capacity,
-        r.beam_energy,
-        cuts.minimum_mbc,
-        cuts.maximum_delta_e,
-    )
-    summary = cleaned(view, cuts)
+    run = Replay(reading, variation)
+    weight, mbc, delta_e, reaction, number = run.combine()
     return {
         "weight": np.where(np.isfinite(weight), weight, np.nan),
         "mbc": mbc,
         "delta_e": delta_e,
         "reaction": reaction.astype(np.float64),
         "candidates": number.astype(np.float64),
-        "selected": skim.preselection(summary).astype(np.float64),
+        "selected": run.selected.astype(np.float64),
     }
 
 

@@ -27,6 +27,8 @@ from smartbkg_tf.settings.errors import UserError
 
 #: CPU-minutes of a training.
 BUDGET = 40.0
+#: The feature set whose columns know the skim.
+SKIM_FEATURES = "benchmarks.fei_b0.skim_features.SkimReplay"
 
 
 def measured(command: list[str]) -> tuple[int, float]:
@@ -149,12 +151,15 @@ def describe(
         (composed.model.particles or {}).get("side_summaries")
     )
     read = inputs.get(composed.model.inputs, "particles")
+    knows_skim = read_json(folder / "dataset.json")["encoding"]["features"] == SKIM_FEATURES
+    if knows_skim:
+        read += ", replay of the skim for each of them"
     return Row(
         name=name,
         seed=seed,
         kind="network",
         inputs=read + (", sums over them" if summaries else ""),
-        knows_skim=False,
+        knows_skim=knows_skim,
         parameters=int(metadata["model"]["weights"]),
         events_per_second=float(history["events_per_second"].median()),
         cpu_minutes=minutes,

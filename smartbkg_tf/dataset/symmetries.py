@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.encoding.feature_sets import import_feature_set
 from smartbkg_tf.events.vocabulary import FIRST_CODE, Vocabulary, default_vocabulary
-from smartbkg_tf.settings.encoding import FEATURE_SETS
+from smartbkg_tf.settings.encoding import FEATURE_SETS, LEGACY
 from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
 
 #: Columns that change their sign, and whether tokens become those of antiparticles.
@@ -50,6 +51,11 @@ def antiparticle_tokens(vocabulary: Vocabulary) -> npt.NDArray[np.int64]:
     return table
 
 
+def _stated(features: str, symmetry: str) -> bool:
+    """Say whether a feature set of one's own states how it changes."""
+    return features != LEGACY and symmetry in import_feature_set(features).symmetries
+
+
 class Symmetries:
     """Replace events of a batch by their images.
 
@@ -67,8 +73,8 @@ class Symmetries:
     Raises
     ------
     ConfigurationError
-        When a symmetry is unknown or named twice, or the columns of the feature set are not
-        known to be physical values (arrays of the original project, sets of one's own).
+        When a symmetry is unknown or named twice, or it is not known how the columns change
+        (arrays of the original project, sets of one's own whose class does not state it).
 
     Examples
     --------
@@ -94,11 +100,15 @@ class Symmetries:
                 )
             if name in chosen[:i]:
                 raise ConfigurationError(f"data.symmetries: '{name}' is named twice")
-        if features not in FEATURE_SETS:
-            raise ConfigurationError(
-                f"data.symmetries: it is not known how the columns of features={features} change",
-                next_step=f"leave it out, or preprocess with features={'|'.join(FEATURE_SETS)}",
-            )
+        for name in chosen:
+            if features not in FEATURE_SETS and not _stated(features, name):
+                raise ConfigurationError(
+                    f"data.symmetries: it is not known how the columns of features={features} "
+                    f"change under {name}",
+                    next_step="leave it out, preprocess with "
+                    f"features={'|'.join(FEATURE_SETS)}, or state it in the class "
+                    "(FeatureSet.symmetries)",
+                )
         self.chosen = tuple(chosen)
         self._signs = np.ones((len(self.chosen), len(feature_names)), dtype=np.float32)
         for row, name in enumerate(self.chosen):

@@ -56,10 +56,15 @@ class FeatureSet(ABC):
         it stands last.
     units : tuple of str
         Unit of each column, "" for none.
+    symmetries : tuple of str, default ()
+        Those of `smartbkg_tf.dataset.symmetries.SYMMETRIES` under which the columns change as
+        that table says: y and py change their sign in the mirror, charge under charge conjugation,
+        and nothing else changes. ``data.symmetries`` takes no others.
     """
 
     names: ClassVar[tuple[str, ...]]
     units: ClassVar[tuple[str, ...]]
+    symmetries: ClassVar[tuple[str, ...]] = ()
 
     def keep(self, table: EventTable) -> npt.NDArray[np.bool_] | None:
         """Choose particles; those of a removed mother get mother -1.

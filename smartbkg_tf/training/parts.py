@@ -14,6 +14,7 @@ from typing import Any
 
 import keras
 
+from smartbkg_tf.models.batch_normalisation import MaskedBatchNormalization
 from smartbkg_tf.settings.errors import ConfigurationError
 from smartbkg_tf.settings.training import TrainingSettings
 from smartbkg_tf.training.trimming import trim_padding
@@ -44,7 +45,7 @@ def check_parts(training: TrainingSettings, model: keras.Model) -> None:
     normalised = [
         layer.name
         for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization)
+        if isinstance(layer, (keras.layers.BatchNormalization, MaskedBatchNormalization))
     ]
     if normalised:
         raise ConfigurationError(
@@ -66,7 +67,7 @@ def check_parts(training: TrainingSettings, model: keras.Model) -> None:
         )
 
 
-def sorted_parts(inputs: dict[str, Any], n: int) -> tuple[list[dict[str, Any]], Any]:
+def sorted_parts(inputs: dict[str, Any], n: int) -> tuple[list[dict[str, Any]], list[Any], Any]:
     """Sort the events of a batch by length and divide them.
 
     Parameters
@@ -80,7 +81,10 @@ def sorted_parts(inputs: dict[str, Any], n: int) -> tuple[list[dict[str, Any]], 
     -------
     parts : list of dict of str to tf.Tensor
         The events from short to long, in parts that differ by at most one event, each padded to
-        its longest event (`trim_padding`). A batch of fewer than `n` events has empty parts.
+        its longest event (`trim_padding`). No part is empty.
+    sizes : list of tf.Tensor
+        How many of the first events of each part count: all but for parts that would be empty,
+        in a batch of fewer than `n` events, which hold one that stands elsewhere too.
     order : tf.Tensor [batch]
         Position in the batch of each event of the parts.
     """
@@ -91,11 +95,14 @@ def sorted_parts(inputs: dict[str, Any], n: int) -> tuple[list[dict[str, Any]], 
     lengths = tf.reduce_max(tf.where(leader != 0, places, 0), axis=1)
     order = tf.argsort(lengths, stable=True)
     n_events = tf.shape(order)[0]
-    parts = []
+    parts, sizes = [], []
     for i in range(n):
-        rows = order[n_events * i // n : n_events * (i + 1) // n]
+        first, last = n_events * i // n, n_events * (i + 1) // n
+        # Some operations, such as a maximum, are not defined for no events.
+        rows = order[first : tf.maximum(last, first + 1)]
         parts.append(trim_padding({name: tf.gather(x, rows) for name, x in inputs.items()}))
-    return parts, order
+        sizes.append(last - first)
+    return parts, sizes, order
 
 
 def step_in_parts(model: keras.Model, n: int) -> Step:
@@ -123,12 +130,18 @@ def step_in_parts(model: keras.Model, n: int) -> Step:
 
     def step(data: Any) -> dict[str, Any]:
         inputs, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
-        parts, order = sorted_parts(inputs, n)
+        parts, sizes, order = sorted_parts(inputs, n)
         labels = tf.nest.map_structure(lambda values: tf.gather(values, order), labels)
         if weights is not None:
             weights = tf.nest.map_structure(lambda values: tf.gather(values, order), weights)
         with tf.GradientTape() as tape:
-            outputs = tf.concat([model(part, training=True) for part in parts], axis=0)
+            outputs = tf.concat(
+                [
+                    model(part, training=True)[:size]
+                    for part, size in zip(parts, sizes, strict=True)
+                ],
+                axis=0,
+            )
             loss = model._compute_loss(
                 x=inputs, y=labels, y_pred=outputs, sample_weight=weights, training=True
             )
@@ -136,9 +149,7 @@ def step_in_parts(model: keras.Model, n: int) -> Step:
             model._loss_tracker.update_state(unscaled, sample_weight=tf.shape(order)[0])
             loss = model.optimizer.scale_loss(loss)
         variables = model.trainable_weights
-        model.optimizer.apply_gradients(
-            zip(tape.gradient(loss, variables), variables, strict=True)
-        )
+        model.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return model.compute_metrics(  # type: ignore[no-any-return]
             inputs, labels, outputs, sample_weight=weights
         )

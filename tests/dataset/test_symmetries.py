@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
 from smartbkg_tf.dataset.stream import training_stream
 from smartbkg_tf.dataset.symmetries import SYMMETRIES, Symmetries, antiparticle_tokens
+from smartbkg_tf.encoding.feature_sets import FeatureSet
+from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import Vocabulary, default_vocabulary
 from smartbkg_tf.settings.encoding import FEATURE_SETS
 from smartbkg_tf.settings.errors import ConfigurationError
@@ -108,12 +110,38 @@ def test_twice_is_the_event_itself(seed: int) -> None:
         assert np.array_equal(twice[name], array), name
 
 
+class Unstated(FeatureSet):
+    """Says nothing about symmetries."""
+
+    names = ("py", "charge")
+    units = ("GeV", "e")
+
+    def compute(self, table: EventTable) -> np.ndarray:
+        return np.stack([table.particles["py"], table.particles["charge"]], axis=1)
+
+
+class Stated(Unstated):
+    """States one."""
+
+    symmetries = ("charge_conjugation",)
+
+
+def test_a_feature_set_states_its_symmetries() -> None:
+    arrays = {"particle_input": np.array([[[2.0, 1.0]]], np.float32)}
+    features = "tests.dataset.test_symmetries.Stated"
+    images = Symmetries(["charge_conjugation"], features, ["py", "charge"])
+    image = images.image(arrays, np.array([[True]]))
+    assert image["particle_input"].tolist() == [[[2.0, -1.0]]]
+
+
 @pytest.mark.parametrize(
     ("chosen", "features", "message"),
     [
         (["parity"], "original", "no symmetry 'parity'"),
         (["mirror", "mirror"], "original", "named twice"),
         (["mirror"], "legacy", "features=legacy"),
+        (["mirror"], "tests.dataset.test_symmetries.Unstated", "FeatureSet.symmetries"),
+        (["mirror"], "tests.dataset.test_symmetries.Stated", "under mirror"),
     ],
 )
 def test_what_is_refused(chosen: list[str], features: str, message: str) -> None:

@@ -130,7 +130,7 @@ def base_particles(
     positive = tracks.charge > 0
     near = (np.abs(tracks.d0) < cuts.maximum_d0) & (np.abs(tracks.z0) < cuts.maximum_z0)
     far = np.abs(tracks.d0) > cuts.displacement
-    track_bit = _rank(tracks.event, np.linalg.norm(tracks.momentum, axis=1), len(events))
+    track_bit = ranks(tracks.event, np.linalg.norm(tracks.momentum, axis=1), len(events))
     visible = track_bit < MOST_TRACKS
     parts: list[tuple[Integers, Floats, Integers, Integers]] = []
 
@@ -151,7 +151,7 @@ def base_particles(
                 names,
                 species,
             )
-    cluster_bit = _rank(clusters.event, clusters.energy, len(events))
+    cluster_bit = ranks(clusters.event, clusters.energy, len(events))
     rows = np.flatnonzero(
         (clusters.energy > cuts.minimum_photon_energy) & (cluster_bit < MOST_CLUSTERS)
     )
@@ -174,8 +174,23 @@ def base_particles(
     )
 
 
-def _rank(event: Integers, size: Floats, n_events: int) -> Integers:
-    """Rank within the event, the largest first [n]."""
+def ranks(event: Integers, size: Floats, n_events: int) -> Integers:
+    """Rank within the event, the largest first.
+
+    Parameters
+    ----------
+    event : numpy.ndarray [n]
+        int64: event of each object.
+    size : numpy.ndarray [n]
+        What they are ranked by.
+    n_events : int
+        Number of events.
+
+    Returns
+    -------
+    numpy.ndarray [n]
+        int64, 0 for the largest.
+    """
     order = np.lexsort((-size, event))
     starts = offsets_of(event, n_events)[:-1]
     rank = np.empty(len(event), dtype=np.int64)

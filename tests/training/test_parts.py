@@ -1,0 +1,157 @@
+"""Batches in parts of like length: Keras's step, with less padding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from smartbkg_tf.dataset.dataset import open_dataset
+from smartbkg_tf.models.registry import build
+from smartbkg_tf.runtime.command import compose_settings
+from smartbkg_tf.settings.errors import ConfigurationError
+from smartbkg_tf.settings.training import TrainingSettings, TrainSettings
+from smartbkg_tf.training.fit import fit
+from smartbkg_tf.training.parts import check_parts, sorted_parts, step_in_parts
+from smartbkg_tf.training.trimming import STEP
+
+NETWORK = (
+    "model=treenet",
+    "training.batch_size=64",
+    "training.epochs=2",
+    "training.progress=false",
+    "model.particles.units=8",
+    "model.particles.hidden=12",
+    "model.particles.layers=2",
+    "model.particles.heads=2",
+    "model.head.units=[8]",
+)
+NO_DROPOUT = (*NETWORK, "model.particles.dropout=0", "model.head.dropout=0")
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=12), st.integers(1, 5))
+@settings(deadline=None)
+def test_parts_hold_every_event_once_from_short_to_long(lengths: list[int], n: int) -> None:
+    tokens = np.zeros((len(lengths), 12), np.int32)
+    for row, length in enumerate(lengths):
+        tokens[row, :length] = row + 1
+    inputs = {"pdg_input": tf.constant(tokens), "event_type_input": tf.range(len(lengths))}
+    parts, counted, order = sorted_parts(inputs, n)
+    assert len(parts) == len(counted) == n
+    assert all(
+        len(part["pdg_input"]) == max(size, 1) for part, size in zip(parts, counted, strict=True)
+    )
+    parts = [
+        {name: x[:size] for name, x in part.items()}
+        for part, size in zip(parts, counted, strict=True)
+    ]
+    events = np.concatenate([part["event_type_input"].numpy() for part in parts])
+    assert np.array_equal(events, order.numpy())
+    assert sorted(events.tolist()) == list(range(len(lengths)))
+    assert np.array_equal(np.asarray(lengths)[events], np.sort(lengths))
+    sizes = [len(part["event_type_input"]) for part in parts]
+    assert max(sizes) - min(sizes) <= 1
+    for part in parts:
+        longest = max((lengths[i] for i in part["event_type_input"].numpy()), default=0)
+        if longest:
+            assert part["pdg_input"].shape[1] == min(-(-longest // STEP) * STEP, 12)
+        for row, event in enumerate(part["event_type_input"].numpy()):
+            assert np.count_nonzero(part["pdg_input"][row]) == lengths[event]
+
+
+def _settings(dataset: Path, run_dir: Path | None, *overrides: str) -> TrainSettings:
+    place = [f"data.path='{dataset}'", *([] if run_dir is None else [f"run_dir='{run_dir}'"])]
+    return compose_settings("train", TrainSettings, [*place, *overrides])
+
+
+def _network(dataset_path: Path, *overrides: str) -> tuple[Any, Any]:
+    chosen = _settings(dataset_path, None, *NO_DROPOUT, "training.optimizer=sgd", *overrides)
+    dataset = open_dataset(dataset_path)
+    keras.utils.set_random_seed(7)
+    lengths = {"max_particles": None, "max_tokens": None}
+    network = build(chosen.model, dict(dataset.information), chosen.normalisation, **lengths)
+    network.compile(chosen.training, steps_per_epoch=1, retention=[0.3])
+    return network, dataset
+
+
+def _batch(network: Any, dataset: Any, n_events: int) -> Any:
+    rows = np.arange(n_events)
+    inputs = dataset.batch(rows, network.input_names, *dataset.lengths(None, None))
+    labels = dataset.labels[rows].astype(np.float32)
+    weights = np.linspace(0.5, 2.0, n_events, dtype=np.float32)[:, None]
+    tensors = {name: tf.constant(inputs[name]) for name in network.input_names}
+    return tensors, tf.constant(labels), tf.constant(weights)
+
+
+@pytest.mark.parametrize(
+    ("n_events", "n", "overrides"),
+    [
+        (32, 4, ()),
+        (30, 7, ("training.loss.name=focal",)),
+        (3, 4, ()),
+        (24, 3, ("training.loss.name=speedup",)),
+    ],
+)
+def test_the_step_is_that_of_the_whole_batch(
+    dataset_path: Path, n_events: int, n: int, overrides: tuple[str, ...]
+) -> None:
+    """Weights, loss and metrics after one step are those of Keras's own."""
+    results = []
+    for parts in (1, n):
+        network, dataset = _network(dataset_path, *overrides)
+        before = [w.numpy() for w in network.model.trainable_weights]
+        step = step_in_parts(network.model, parts)
+        logs = step(_batch(network, dataset, n_events))
+        after = [w.numpy() for w in network.model.trainable_weights]
+        assert any(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
+        moved = [a - b for a, b in zip(after, before, strict=True)]
+        results.append((moved, {name: float(value) for name, value in logs.items()}))
+    (whole, logs), (divided, divided_logs) = results
+    assert logs == pytest.approx(divided_logs, rel=1e-5)
+    largest = max(float(np.abs(m).max()) for m in whole)
+    for a, b in zip(whole, divided, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4 * largest)
+
+
+def test_one_part_is_the_step_of_keras(dataset_path: Path) -> None:
+    network, _ = _network(dataset_path)
+    assert step_in_parts(network.model, 1) == network.model.train_step
+
+
+def test_a_network_trains_in_parts_and_repeats_itself(dataset_path: Path, tmp_path: Path) -> None:
+    """With dropout: the same seed gives the same history; the last batch is smaller than most."""
+    histories = []
+    for name in ("first", "second"):
+        chosen = _settings(dataset_path, tmp_path / name, *NETWORK, "training.batch_parts=3")
+        run = fit(chosen, open_dataset(dataset_path))
+        lines = run.history.read_text(encoding="utf-8").splitlines()
+        histories.append([line.split(",")[:5] for line in lines])
+    assert histories[0] == histories[1]
+    assert len(histories[0]) == 3
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("model=resnet",), "batch normalisation"),
+        ((*NETWORK, "training.xla=true"), "XLA"),
+        ((*NETWORK, "training.batch_size=2"), "only 2 events"),
+    ],
+)
+def test_what_cannot_be_divided(
+    dataset_path: Path, overrides: tuple[str, ...], message: str
+) -> None:
+    chosen = _settings(dataset_path, None, "training.batch_parts=4", *overrides)
+    dataset = open_dataset(dataset_path)
+    lengths = {"max_particles": None, "max_tokens": None}
+    network = build(chosen.model, dict(dataset.information), chosen.normalisation, **lengths)
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        check_parts(chosen.training, network.model)
+    assert "training.batch_parts=4" in str(caught.value)
+    check_parts(TrainingSettings(batch_size=1), network.model)
