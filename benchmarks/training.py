@@ -1,12 +1,13 @@
 """Events per second in training: this package against a port of the original's program.
 
-    python benchmarks/training.py --dataset DATASET [--events 8192] [--parts port,parts,models]
+    python benchmarks/training.py --dataset DATASET [--events 8192] [--parts port,parts,models,divided,steps]
 
 `port` is the combined ResNet of kahn-jms/smartBKG (2018-2020) and its loop, written anew for
 Keras 3: features normalised beforehand, every event padded to 100 particles and 150 tokens in
 NumPy memory maps, a Python generator that cuts out one batch after the other, `fit`, Keras's
 batch normalisation, no masks, a sigmoid. `parts` takes the ingredients of ours away one by one.
-`models` trains every network of conf/model with and without XLA.
+`models` trains networks of conf/model with and without XLA, `divided` with ``training.batch_parts``,
+`steps` with ``training.steps_per_execution``.
 
 Whole epochs on the same events with the same batch size, in turns in one process; the first
 epoch of each side is not counted. Printed are medians of paired ratios and their range.
@@ -182,6 +183,7 @@ class Ours:
                 callbacks=[self.watch],
                 checkpoints=Checkpoints(folder),
                 steps_per_execution=training.steps_per_execution,
+                batch_parts=training.batch_parts,
             )
         self.number = 0
 
@@ -262,6 +264,38 @@ def models(folder: Path, dataset: Dataset, rows: np.ndarray, options: argparse.N
             sides["XLA" if xla == "true" else "plain"] = side.epoch
         print(f"{name} (first epoch with XLA {seconds:.0f} s)", flush=True)
         show(in_turns(options.rounds, sides), "plain")
+
+
+def divided(folder: Path, dataset: Dataset, rows: np.ndarray, options: argparse.Namespace) -> None:
+    """Batches in parts of like length; networks with batch normalisation cannot."""
+    for name in ("treenet", "transformer", "gcn", "gatgap"):
+        compare(folder, dataset, rows, options.rounds, name, "training.batch_parts", (1, 2, 4, 8))
+
+
+def steps(folder: Path, dataset: Dataset, rows: np.ndarray, options: argparse.Namespace) -> None:
+    """Several batches in one call of the compiled step."""
+    for name in ("gcn", "treenet"):
+        compare(folder, dataset, rows, options.rounds, name, "training.steps_per_execution", (1, 8))
+
+
+def compare(
+    folder: Path,
+    dataset: Dataset,
+    rows: np.ndarray,
+    rounds: int,
+    name: str,
+    setting: str,
+    values: tuple[int, ...],
+) -> None:
+    """Values of a setting against the first of them."""
+    sides = {
+        f"{setting}={value}": Ours(
+            folder / f"{name}-{value}", dataset, rows, [f"model={name}", f"{setting}={value}"]
+        ).epoch
+        for value in values
+    }
+    print(name, flush=True)
+    show(in_turns(rounds, sides), f"{setting}={values[0]}")
 
 
 def main() -> None:
