@@ -244,23 +244,25 @@ def measure(
     return dict(sorted(results.items(), key=lambda item: -item[1].values[:, 0].mean()))
 
 
-def reference_of(results: dict[str, Result]) -> str | None:
-    """Find the tree row that the others are compared with.
+def reference_of(results: dict[str, Result], knows_skim: bool) -> str | None:
+    """Find the tree row that others with the same knowledge are compared with.
 
     Parameters
     ----------
     results : dict of str to Result
         All rows.
+    knows_skim : bool
+        Among rows whose inputs know the skim, or among those that do not.
 
     Returns
     -------
     str or None
-        The row of trees with the largest AUC among those that do not know the skim.
+        The row of trees with the largest AUC.
     """
     trees = {
         name: result.values[:, 0].mean()
         for name, result in results.items()
-        if result.rows[0].kind == "trees" and not result.rows[0].knows_skim
+        if result.rows[0].kind == "trees" and result.rows[0].knows_skim == knows_skim
     }
     return max(trees, key=lambda name: trees[name]) if trees else None
 
@@ -347,7 +349,7 @@ def markdown(results: dict[str, Result], limit: Ceiling | None) -> str:
     str
         Markdown.
     """
-    reference = reference_of(results)
+    references = {knows: reference_of(results, knows) for knows in (False, True)}
     head = (
         *("row", "inputs", "knows the skim", "AUC", "AUC - best trees", "speedup, sampling"),
         f"speedup, threshold at {EFFICIENCY:g}",
@@ -361,6 +363,7 @@ def markdown(results: dict[str, Result], limit: Ceiling | None) -> str:
     for name, result in results.items():
         row, estimates = result.rows[0], result.estimates
         paired = "reference"
+        reference = references[row.knows_skim]
         if reference is None:
             paired = ""
         elif name != reference:
@@ -407,9 +410,9 @@ def write_table(results: dict[str, Result], limit: Ceiling | None, output: Path)
         The table as markdown.
     """
     output.mkdir(parents=True, exist_ok=True)
-    reference = reference_of(results)
-    best = None if reference is None else (reference, results[reference])
     for name, result in results.items():
+        reference = reference_of(results, result.rows[0].knows_skim)
+        best = None if reference is None else (reference, results[reference])
         write_json(output / f"{name}.json", as_json(name, result, best))
     if limit is not None:
         write_json(output / "ceiling.json", asdict(limit))

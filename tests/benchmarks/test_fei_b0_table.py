@@ -135,10 +135,12 @@ def test_the_bootstrap_is_paired(runs: Path) -> None:
     assert found.error < estimates.error
 
 
-def test_the_reference_is_the_best_row_of_trees_that_does_not_know_the_skim(runs: Path) -> None:
+def test_rows_are_compared_with_the_best_trees_that_know_as_much(runs: Path) -> None:
     results = measure(find_models(runs), number=5)
     assert next(iter(results)) == "oracle"
-    assert reference_of(results) == "trees_a"
+    assert reference_of(results, knows_skim=False) == "trees_a"
+    assert reference_of(results, knows_skim=True) == "oracle"
+    assert reference_of({"net": results["net"]}, knows_skim=False) is None
 
 
 def test_the_table_says_all(runs: Path, tmp_path: Path) -> None:
@@ -149,6 +151,8 @@ def test_the_table_says_all(runs: Path, tmp_path: Path) -> None:
     lines = {line.split("`")[1]: line for line in text.splitlines() if "`" in line}
     assert "spread" in lines["net"]
     assert "reference" in lines["trees_a"]
+    assert "reference" in lines["oracle"]
+    assert "reference" not in lines["trees_b"]
     assert "over budget" in lines["slow"]
     assert "| yes |" in lines["oracle"]
     assert len({line.count("|") for line in markdown(results, None).splitlines()}) == 1
