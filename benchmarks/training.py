@@ -1,13 +1,13 @@
 """Events per second in training: this package against a port of the original's program.
 
-    python benchmarks/training.py --dataset DATASET [--events 8192] [--parts port,parts,models,divided,steps]
+    python benchmarks/training.py --dataset DATASET [--events 8192] [--parts port,parts,...]
 
 `port` is the combined ResNet of kahn-jms/smartBKG (2018-2020) and its loop, written anew for
 Keras 3: features normalised beforehand, every event padded to 100 particles and 150 tokens in
 NumPy memory maps, a Python generator that cuts out one batch after the other, `fit`, Keras's
 batch normalisation, no masks, a sigmoid. `parts` takes the ingredients of ours away one by one.
-`models` trains networks of conf/model with and without XLA, `divided` with ``training.batch_parts``,
-`steps` with ``training.steps_per_execution``.
+`models` trains networks of conf/model with and without XLA, `divided` with
+``training.batch_parts``, `steps` with ``training.steps_per_execution``.
 
 Whole epochs on the same events with the same batch size, in turns in one process; the first
 epoch of each side is not counted. Printed are medians of paired ratios and their range.
