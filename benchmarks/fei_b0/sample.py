@@ -3,7 +3,7 @@
 The package's own split decides by the hash of an event's key which part an event belongs to, with
 the fractions of `FRACTIONS`. Of the training part `N_EACH` passing and `N_EACH` failing
 events are kept, of the test part `N_TEST` at their natural mixture, in the order of another
-hash of the key; the validation part stays whole. So one dataset directory holds all three
+hash of the key; the validation part stays whole. The labels of other skims stay, too. So one dataset directory holds all three
 parts, and ``data.fractions`` of the experiments takes them apart again.
 
 Run: ``python -m benchmarks.fei_b0.sample --tables 'GLOB' ... --output DIRECTORY``
@@ -119,25 +119,13 @@ def _keys_and_labels(paths: Sequence[Path]) -> tuple[Keys, npt.NDArray[np.int8]]
     return {name: np.concatenate(values) for name, values in keys.items()}, np.concatenate(labels)
 
 
-def _with_one_label(table: EventTable) -> EventTable:
-    return EventTable(
-        particles=table.particles,
-        offsets=table.offsets,
-        keys=table.keys,
-        event_type=table.event_type,
-        labels={SKIM: table.labels[SKIM]},
-        observables=table.observables,
-        decay_strings=table.decay_strings,
-    )
-
-
 def _chosen(paths: Sequence[Path], positions: Positions) -> Iterator[EventTable]:
     begin = 0
     for _, table in iterate_events(paths):
         end = begin + len(table)
         low, high = np.searchsorted(positions, (begin, end))
         if high > low:
-            yield _with_one_label(table.take(positions[low:high] - begin))
+            yield table.take(positions[low:high] - begin)
         begin = end
 
 
