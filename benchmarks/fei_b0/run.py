@@ -20,6 +20,7 @@ import pandas as pd
 import yaml
 
 from benchmarks.fei_b0.rows import VALIDATION, Row, folder_of, read_scores, write_row
+from benchmarks.fei_b0.sample import SKIM
 from smartbkg_tf.evaluation.metrics import auc
 from smartbkg_tf.runtime.command import compose, guarded
 from smartbkg_tf.runtime.files import read_json, write_json
@@ -154,6 +155,9 @@ def describe(
     knows_skim = read_json(folder / "dataset.json")["encoding"]["features"] == SKIM_FEATURES
     if knows_skim:
         read += ", replay of the skim for each of them"
+    others = len(composed.data.skims or [SKIM]) - 1
+    if others:
+        read += f"; learns {others} other skims, too"
     return Row(
         name=name,
         seed=seed,

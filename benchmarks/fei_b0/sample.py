@@ -3,8 +3,9 @@
 The package's own split decides by the hash of an event's key which part an event belongs to, with
 the fractions of `FRACTIONS`. Of the training part `N_EACH` passing and `N_EACH` failing
 events are kept, of the test part `N_TEST` at their natural mixture, in the order of another
-hash of the key; the validation part stays whole. The labels of other skims stay, too. So one dataset directory holds all three
-parts, and ``data.fractions`` of the experiments takes them apart again.
+hash of the key; the validation part stays whole. Labels of other skims that the tables have stay
+there. So one dataset directory holds all three parts, and ``data.fractions`` of the experiments
+takes them apart again.
 
 Run: ``python -m benchmarks.fei_b0.sample --tables 'GLOB' ... --output DIRECTORY``
 """
