@@ -13,6 +13,7 @@ from smartbkg_tf.models import decay_branches, particle_branches, tree_branches 
 from smartbkg_tf.models.activations import activation_layer
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.branches import Kind, build_branch, find_branch
+from smartbkg_tf.models.normalisation import EventColumns
 from smartbkg_tf.models.physics import Summaries
 from smartbkg_tf.models.tokens import event_type_features
 from smartbkg_tf.settings.branches import AnyDecayBranch, AnyParticleBranch
@@ -76,6 +77,9 @@ class BranchedNetwork(NNBaseClass):
     summaries : bool, default False
         Give sums and counts over the detectable particles
         (`smartbkg_tf.models.physics.Summaries`) to the head.
+    event_columns : sequence of str, default ()
+        Columns of the particles that have one value for the whole event, which the head gets too;
+        for feature sets of one's own.
     codes : sequence of int, optional
         PDG code of each token; those of the package's vocabulary by default.
     **common
@@ -105,6 +109,7 @@ class BranchedNetwork(NNBaseClass):
         decay: Mapping[str, Any] | None = None,
         head: Mapping[str, Any] | None = None,
         summaries: bool = False,
+        event_columns: Sequence[str] = (),
         codes: Sequence[int] | None = None,
         **common: Any,
     ) -> None:
@@ -113,6 +118,7 @@ class BranchedNetwork(NNBaseClass):
         self.decay = branch_sizes("decay", decay)
         self.head = dataclasses.asdict(HeadSettings(**(head or {})))
         self.summaries = bool(summaries)
+        self.event_columns = [str(name) for name in event_columns]
         self.codes = None if codes is None else [int(code) for code in codes]
         for kind, other in (("particles", "decay"), ("decay", "particles")):
             if self.inputs != other and getattr(self, kind) is None:
@@ -122,11 +128,15 @@ class BranchedNetwork(NNBaseClass):
                     next_step=f"use model.inputs={other}, or choose a branch: "
                     f"'model.{kind}={{branch: NAME}}'",
                 )
-        if self.summaries and self.inputs == "decay":
-            raise ConfigurationError(
-                "model.summaries=true adds up particles, which model.inputs=decay does not read",
-                next_step="use model.inputs=particles or combined, or model.summaries=false",
-            )
+        for wanted, text in (
+            (self.summaries, "summaries=true adds up particles"),
+            (self.event_columns, "event_columns are columns of particles"),
+        ):
+            if wanted and self.inputs == "decay":
+                raise ConfigurationError(
+                    f"model.{text}, which model.inputs=decay does not read",
+                    next_step="use model.inputs=particles or combined, or leave them out",
+                )
 
     @property
     def name(self) -> str:
@@ -146,6 +156,8 @@ class BranchedNetwork(NNBaseClass):
             names |= dict.fromkeys(find_branch(kind, str(sizes["branch"])).reads)
         if self.summaries:
             names |= dict.fromkeys(("particle_input", "pdg_input", "mother_index_input"))
+        if self.event_columns:
+            names |= dict.fromkeys(("particle_input", "pdg_input"))
         if self.event_type:
             names["event_type_input"] = None
         return list(names)
@@ -163,6 +175,11 @@ class BranchedNetwork(NNBaseClass):
         parts = [build_branch(kind, self, inputs, sizes) for kind, sizes in self._branches()]
         if self.summaries:
             parts.append(self._event_summaries(inputs))
+        if self.event_columns:
+            columns = EventColumns(
+                self.event_columns, self.feature_names, self.normalisation, name="event_columns"
+            )
+            parts.append(columns(inputs["particle_input"], mask=self.particle_mask(inputs)))
         if self.event_type:
             parts.append(event_type_features(inputs, EVENT_TYPE_UNITS))
         x = parts[0] if len(parts) == 1 else keras.layers.Concatenate(name="event")(parts)

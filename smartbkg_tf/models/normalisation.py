@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from smartbkg_tf.models.plain import PlainLayer
 from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
 
 #: Charges that have a column of their own.
@@ -155,6 +156,104 @@ class ParticleNormalisation(keras.layers.Layer):
             "feature_names": self.feature_names,
             "features": self.features,
         }
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class EventColumns(PlainLayer):
+    """Columns that say something of the whole event, taken from its first particle.
+
+    Input: ``x`` [batch, particle, feature], ``mask`` [batch, particle]. Output: float32
+    [batch, column], normalised as in `ParticleNormalisation`; zero for an event without particles.
+
+    Parameters
+    ----------
+    names : sequence of str
+        The columns.
+    feature_names : sequence of str
+        All columns of the input.
+    features : mapping of str to mapping
+        As in `ParticleNormalisation`.
+    **kwargs
+        As any Keras layer.
+
+    Raises
+    ------
+    ConfigurationError
+        When a name is none of `feature_names`, or is ``charge``, or constants are missing.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        feature_names: Sequence[str],
+        features: Mapping[str, Mapping[str, Any]],
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        self.names = [str(name) for name in names]
+        self.feature_names = [str(name) for name in feature_names]
+        known = [name for name in self.feature_names if name != CHARGE]
+        for name in self.names:
+            if name not in known:
+                raise ConfigurationError(
+                    f"model.event_columns: the data have no column '{name}'; "
+                    + did_you_mean(name, known)
+                )
+        _check(self.names, features)
+        self.features = {name: dict(features[name]) for name in self.names}
+        self._places = [self.feature_names.index(name) for name in self.names]
+        self._normalise = ParticleNormalisation(
+            # What counts from the first particle would be zero there.
+            self.names,
+            {name: {**one, "relative": False} for name, one in self.features.items()},
+            dtype="float32",
+            name="constants",
+        )
+
+    def build(self, x_shape: Any) -> None:
+        """Make nothing: there are no weights.
+
+        Parameters
+        ----------
+        x_shape : tuple
+            Of `x`.
+        """
+        self._normalise.build((*x_shape[:2], len(self.names)))
+        self.built = True
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        """Take them.
+
+        Parameters
+        ----------
+        x : tensor [batch, particle, feature]
+            Physical values.
+        mask : tensor [batch, particle]
+            True where there is a particle.
+
+        Returns
+        -------
+        tensor [batch, column]
+            Normalised.
+        """
+        first = ops.take(x[:, :1, :], self._places, axis=-1)
+        return self._normalise(first, mask=mask[:, :1])[:, 0, :]
+
+    def compute_output_shape(self, x_shape: Any) -> Any:
+        """Give the shape of the output.
+
+        Parameters
+        ----------
+        x_shape : tuple
+            Of `x`.
+
+        Returns
+        -------
+        tuple
+            One number for each column.
+        """
+        return (x_shape[0], len(self.names))
 
 
 def _check(feature_names: Sequence[str], features: Mapping[str, Mapping[str, Any]]) -> None:

@@ -86,6 +86,8 @@ class BranchedSettings(ModelSettings):
     summaries : bool, default False
         Give sums and counts over the detectable particles to the head; the model computes
         them.
+    event_columns : list of str, default []
+        Columns of the feature set that have one value for the whole event; the head gets them, too.
     head : HeadSettings
         Sizes of the head.
     """
@@ -113,6 +115,7 @@ class BranchedSettings(ModelSettings):
     particles: AnyParticleBranch | None = None
     decay: AnyDecayBranch | None = None
     summaries: bool = False
+    event_columns: list[str] = Field(default_factory=list)
     head: HeadSettings = Field(default_factory=HeadSettings)
 
 
@@ -130,6 +133,8 @@ class ResNetSettings(ModelSettings):
         Sizes of the decay branch.
     summaries : bool, default False
         As `BranchedSettings`.
+    event_columns : list of str, default []
+        As `BranchedSettings`.
     head : HeadSettings
         Sizes of the head.
     """
@@ -139,6 +144,7 @@ class ResNetSettings(ModelSettings):
     particles: AnyParticleBranch | None = Field(default_factory=ParticleBranchSettings)
     decay: AnyDecayBranch | None = Field(default_factory=DecayBranchSettings)
     summaries: bool = False
+    event_columns: list[str] = Field(default_factory=list)
     head: HeadSettings = Field(default_factory=HeadSettings)
 
 

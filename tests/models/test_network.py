@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.branches import branches
+from smartbkg_tf.models.loading import load_model
 from smartbkg_tf.models.network import BranchedNetwork
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.errors import ConfigurationError
@@ -340,6 +342,7 @@ def test_every_branch_is_tested_here_or_with_the_resnet() -> None:
         ("decay", {"particles": {"branch": "gcn"}}, "needs a decay branch"),
         ("particles", {"decay": {"branch": "cnn_lstm"}}, "needs a particles branch"),
         ("decay", {"decay": {}, "summaries": True}, "summaries=true adds up particles"),
+        ("decay", {"decay": {}, "event_columns": ["energy"]}, "event_columns are columns"),
         ("particles", {"particles": {"branch": "gcn", "unit": 3}}, "model.particles.unit"),
         ("particles", {"particles": {"branch": "gcn", "units": 0}}, "model.particles.units"),
     ],
@@ -389,6 +392,26 @@ def test_smartbackground_features_are_enough_for_every_tree_network() -> None:
             **arguments, particles={"branch": branch}, codes=CODES, summaries=True
         )
         assert np.isfinite(network.model(events)).all()
+
+
+def test_event_columns_reach_the_head(tmp_path: Path) -> None:
+    """The score depends on them although the branch cannot see them (no weight on particles)."""
+    network = BranchedNetwork(
+        **common_arguments("particles"), particles={"branch": "gcn"}, event_columns=["energy"]
+    )
+    events = random_events(3)
+    columns = network.model.get_layer("event_columns")
+    assert columns.output.shape == (None, 1)
+    network.model.get_layer("dense_1").kernel.assign(
+        np.zeros(network.model.get_layer("dense_1").kernel.shape)
+    )
+    first = np.asarray(network.model(events))
+    changed = {name: value.copy() for name, value in events.items()}
+    changed["particle_input"][:, 0, network.feature_names.index("energy")] += 1.0
+    assert (np.abs(np.asarray(network.model(changed)) - first) > 1e-6).all()
+    network.save(tmp_path / "model.keras")
+    loaded = load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(np.asarray(loaded(events)), first)
 
 
 def test_event_type_changes_scores_and_an_unknown_one_is_none_of_them() -> None:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from smartbkg_tf.models.layers import ParticleNormalisation
+from smartbkg_tf.models.normalisation import EventColumns
 from smartbkg_tf.settings.errors import ConfigurationError
 from tests.models.model_test_case import FEATURES, NORMALISATION
 
@@ -138,3 +139,27 @@ def test_missing_feature_is_named_with_the_nearest() -> None:
     }
     with pytest.raises(ConfigurationError, match=r"'prodTime' has no constants.*'prodtime'"):
         ParticleNormalisation(FEATURES, constants)
+
+
+def test_event_columns_are_those_of_the_first_particle() -> None:
+    features = {
+        "a": {"spread": 2.0},
+        "b": {"transform": "asinh", "centre": 1.0},
+        "c": {"relative": True},
+    }
+    layer = EventColumns(["b", "a", "c"], ("a", "b", "c", "charge"), features)
+    x = np.zeros((2, 3, 4), np.float32)
+    x[0] = [4.0, 3.0, 2.0, 1.0]
+    x[0, 1:] = 7.0  # not the first
+    x[1] = np.nan  # padding
+    mask = np.array([[True, True, False], [False, False, False]])
+    got = np.asarray(layer(x, mask=mask))
+    np.testing.assert_allclose(got, [[np.arcsinh(3.0) - 1.0, 2.0, 2.0], [0.0] * 3], rtol=1e-6)
+    again = EventColumns.from_config(layer.get_config())
+    np.testing.assert_array_equal(np.asarray(again(x, mask=mask)), got)
+
+
+@pytest.mark.parametrize("name", ["energi", "charge"])
+def test_an_event_column_that_there_is_not(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"no column '{name}'"):
+        EventColumns([name], ("energy", "charge"), {"energy": {}})

@@ -96,6 +96,7 @@ def test_resnet_from_its_settings() -> None:
         "head": {"units": [256, 128], "dropout": 0.4, "activation": "leaky_relu"},
         "event_type": False,
         "summaries": False,
+        "event_columns": [],
         "codes": None,
     }
 
@@ -123,7 +124,7 @@ def test_own_class_on_top_of_resnet_names_what_it_ignores(
     write(folder, GOOD)
     settings = validate(ResNetSettings, {"name": "resnet", "_target_": "my_module.MyNet"})
     assert type(build(settings, INFORMATION)).__name__ == "MyNet"
-    assert "MyNet takes no decay, head, particles, summaries: these settings are ignored" in (
+    assert "MyNet takes no decay, event_columns, head, particles, summaries: these settings" in (
         capsys.readouterr().out
     )
     assert model_name(settings) == "MyNet"
