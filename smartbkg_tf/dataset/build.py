@@ -39,6 +39,7 @@ from smartbkg_tf.encoding.feature_sets import complete
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.runtime.files import expand_inputs, refuse_existing, whole_directory, write_json
 from smartbkg_tf.runtime.progress import Progress, say
+from smartbkg_tf.runtime.scratch import Scratch
 from smartbkg_tf.settings.encoding import FEATURE_SETS, LEGACY, EncodingSettings
 from smartbkg_tf.settings.errors import ConfigurationError, InputError, OutputError, Problems
 from smartbkg_tf.settings.preprocessing import PreprocessSettings
@@ -120,8 +121,9 @@ class Merger:
             return
         in_memory = all(isinstance(run, MemoryRun) for run in self.runs)
         kept = []
+        scratch = Scratch()
         for i in range(self.n_ranges):
-            found = self._range(i, with_events or in_memory)
+            found = self._range(i, with_events or in_memory, scratch)
             if found is not None:
                 yield found
                 kept.append(found)
@@ -136,7 +138,7 @@ class Merger:
         Yields
         ------
         block : EventBlock
-            Kept events.
+            Kept events, which hold until the next block is asked for.
         described : FeatureStatistics or None
             Of its particles, if it is a whole range and threads had the time.
         last : bool
@@ -145,36 +147,41 @@ class Merger:
         if self._workers > 1:
             yield from self._blocks_ahead()
             return
+        scratch = Scratch()
         for events, _ in self.ranges(with_events=True):
             n = len(events)
             for begin in range(0, n, _EVENTS_AT_A_TIME):
                 end = min(begin + _EVENTS_AT_A_TIME, n)
-                yield events.gather(begin, end), None, end == n
+                yield events.gather(begin, end, scratch), None, end == n
 
     def _blocks_ahead(self) -> Iterator[tuple[EventBlock, FeatureStatistics | None, bool]]:
         """Put ranges together ahead, in threads, while the ones before are written."""
         kept = self._kept
         n_ranges = self.n_ranges if kept is None else len(kept)
 
-        def make(i: int) -> tuple[EventBlock, FeatureStatistics] | None:
-            found = self._range(i, with_events=True) if kept is None else kept[i]
+        def make(i: int, scratch: Scratch) -> tuple[EventBlock, FeatureStatistics] | None:
+            found = self._range(i, True, scratch) if kept is None else kept[i]
             if found is None:
                 return None
-            block = found[0].gather(0, len(found[0]))
+            block = found[0].gather(0, len(found[0]), scratch)
             assert block.encoded is not None
             return block, describe_particles(block.encoded.continuous, block.encoded.charge)
 
+        # One more than there are threads: what is being written.
+        scratches = [Scratch() for _ in range(self._workers + 1)]
         with ThreadPoolExecutor(self._workers, thread_name_prefix="merge") as pool:
             waiting: deque[Future[tuple[EventBlock, FeatureStatistics] | None]] = deque()
             for i in range(n_ranges + self._workers):
                 if i < n_ranges:
-                    waiting.append(pool.submit(make, i))
+                    waiting.append(pool.submit(make, i, scratches[i % len(scratches)]))
                 if i >= self._workers:
                     made = waiting.popleft().result()
                     if made is not None:
                         yield *made, True
 
-    def _range(self, i: int, with_events: bool) -> tuple[Range, Findings] | None:
+    def _range(
+        self, i: int, with_events: bool, scratch: Scratch
+    ) -> tuple[Range, Findings] | None:
         begin, end = (j * 2**64 // self.n_ranges for j in (i, i + 1))
         events = Range(
             self.runs,
@@ -183,6 +190,7 @@ class Merger:
             self.label_names,
             self.observable_names,
             with_events=with_events,
+            scratch=scratch,
         )
         if not len(events):
             return None

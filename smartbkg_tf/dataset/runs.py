@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from io import FileIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from smartbkg_tf.dataset.blocks import EventBlock, content_of, order_of
 from smartbkg_tf.encoding.encoded import EncodedEvents, EventGatherer, offsets_of
+from smartbkg_tf.runtime.scratch import Scratch
 
 #: Columns with one row per event, per particle, per token.
 _EVENT_COLUMNS = (
@@ -99,6 +101,7 @@ class Run:
         label_names: Sequence[str],
         observable_names: Sequence[str],
         with_events: bool,
+        scratch: Scratch | None = None,
     ) -> tuple[EventBlock, npt.NDArray[np.int64]]:
         """Read a slice of events.
 
@@ -110,6 +113,8 @@ class Run:
             Columns to give; those that this run lacks are unknown (-1, NaN).
         with_events : bool
             Read the encoded events too.
+        scratch : Scratch, optional
+            Lends the memory of the encoded events.
 
         Returns
         -------
@@ -117,15 +122,28 @@ class Run:
             The events, in memory.
         events : numpy.ndarray [n]
             Their positions in ``block.encoded``.
+
+        Raises
+        ------
+        OSError
+            When the file cannot be read, or has become shorter.
         """
-        with open(self.path, "rb") as stream:
+        room = Scratch() if scratch is None else scratch
+        with open(self.path, "rb", buffering=0) as stream:
 
             def column(name: str, first: int, last: int) -> npt.NDArray[Any]:
                 dtype, shape, offset = self.columns[name]
+                values: npt.NDArray[Any]
+                if name in _PARTICLE_COLUMNS or name == "decay":
+                    # Large, and copied soon: the other columns stay.
+                    lent = f"{self.path.name} {name}"
+                    values = room.empty(lent, (last - first, *shape[1:]), dtype)
+                else:
+                    values = np.empty((last - first, *shape[1:]), dtype=dtype)
                 width = int(np.prod(shape[1:], dtype=np.int64))
                 stream.seek(offset + first * width * np.dtype(dtype).itemsize)
-                values = np.fromfile(stream, dtype=dtype, count=(last - first) * width)
-                return values.reshape((last - first, *shape[1:]))
+                _fill(stream, values)
+                return values
 
             parts = {name: column(name, begin, end) for name in _EVENT_COLUMNS}
             encoded = None
@@ -232,6 +250,7 @@ class MemoryRun:
         label_names: Sequence[str],
         observable_names: Sequence[str],
         with_events: bool,
+        scratch: Scratch | None = None,
     ) -> tuple[EventBlock, npt.NDArray[np.int64]]:
         """Give a slice of events, as `Run.read`.
 
@@ -243,6 +262,8 @@ class MemoryRun:
             Columns to give; those that this run lacks are unknown (-1, NaN).
         with_events : bool
             Give the encoded events too: all of the run, without a copy.
+        scratch : Scratch, optional
+            Not needed.
 
         Returns
         -------
@@ -280,6 +301,16 @@ class MemoryRun:
         encoded = self._encoded.take(self._order[begin:end][chosen])
         labels = self._sorted.labels[begin:end][chosen]
         return content_of(encoded, labels, self.label_names)
+
+
+def _fill(stream: FileIO, values: npt.NDArray[Any]) -> None:
+    """Read exactly as many bytes as an array has; one read may give less."""
+    room = memoryview(values.reshape(-1).view(np.uint8)) if values.size else memoryview(b"")
+    while len(room):
+        n_bytes = stream.readinto(room)
+        if not n_bytes:
+            raise OSError(f"{stream.name}: {len(room)} bytes are missing")
+        room = room[n_bytes:]
 
 
 def bytes_of(block: EventBlock, encoded: EncodedEvents) -> int:
@@ -371,7 +402,8 @@ def write_run(
             # The maps of the hashes need an aligned beginning.
             stream.write(b"\0" * (-stream.tell() % 64))
             columns[name] = (values.dtype.str, values.shape, stream.tell())
-            stream.write(np.ascontiguousarray(values).tobytes())
+            if values.size:
+                stream.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
     return Run(
         path=path,
         columns=columns,
@@ -396,7 +428,8 @@ class Range:
         Columns to give.
     with_events : bool
         Read the encoded events too.
-
+    scratch : Scratch, optional
+        Lends the memory of what is read from files; the range holds until it is lent again.
     """
 
     def __init__(
@@ -408,11 +441,12 @@ class Range:
         observable_names: Sequence[str],
         *,
         with_events: bool,
+        scratch: Scratch | None = None,
     ) -> None:
         slices = [(run, *run.slice_of_hashes(begin, end)) for run in runs]
         slices = [(run, first, last) for run, first, last in slices if last > first]
         parts = [
-            run.read(first, last, label_names, observable_names, with_events)
+            run.read(first, last, label_names, observable_names, with_events, scratch)
             for run, first, last in slices
         ]
         borders = offsets_of([last - first for _, first, last in slices])
@@ -474,13 +508,15 @@ class Range:
             encoded, events = self._parts[i]
             self._parts[i] = encoded, events[stays]
 
-    def gather(self, begin: int, end: int) -> EventBlock:
+    def gather(self, begin: int, end: int, scratch: Scratch | None = None) -> EventBlock:
         """Put encoded events together.
 
         Parameters
         ----------
         begin, end : int
             First event in the order, and the one behind the last.
+        scratch : Scratch, optional
+            Lends the memory of the encoded events.
 
         Returns
         -------
@@ -490,7 +526,9 @@ class Range:
         block = self.block.slice(begin, end)
         like = self._parts[0][0]
         assert like is not None
-        gatherer = EventGatherer(like, offsets_of(block.n_particles), offsets_of(block.n_tokens))
+        gatherer = EventGatherer(
+            like, offsets_of(block.n_particles), offsets_of(block.n_tokens), scratch
+        )
         for (encoded, events), places in zip(self._parts, self._places, strict=True):
             assert encoded is not None
             chosen = slice(None)

@@ -19,10 +19,14 @@ import numpy.typing as npt
 
 from smartbkg_tf.dataset.hashing import XXH64
 from smartbkg_tf.dataset.side_files import DTYPES, read_dtype, read_shape, side_file
+from smartbkg_tf.runtime.files import begin_writing_back
 from smartbkg_tf.settings.errors import InputError, did_you_mean
 
 #: Bytes at the beginning, middle and end of a map that make its fingerprint.
 _PROBE = 1 << 16
+
+#: Bytes that the disk is asked to begin with at a time.
+_WRITE_BACK = 1 << 22
 
 _MADE_BY = "dataset directories are made by: python -m smartbkg_tf.preprocess"
 
@@ -80,6 +84,7 @@ class MapWriter:
             raise ValueError(f"{name}: a map cannot hold {self.dtype}")
         self.rows = 0
         self._flushed = -1
+        self._written = self._begun = 0
         self._hash = XXH64()
         side_file(self.path, "shape").write_text(json.dumps(list(self.shape)) + "\n")
         side_file(self.path, "dtype").write_text(json.dumps(self.dtype.name) + "\n")
@@ -108,6 +113,12 @@ class MapWriter:
         self._file.write(data)
         self._hash.update(data)
         self.rows += len(block)
+        self._written += len(data)
+        if self._written - self._begun >= _WRITE_BACK:
+            # Whole pages: the last one will be changed again.
+            end = self._written - self._written % _WRITE_BACK
+            begin_writing_back(self._file.fileno(), self._begun, end - self._begun)
+            self._begun = end
 
     def flush(self) -> None:
         """Flush to the disk what was written so far; several maps can do so at a time.
