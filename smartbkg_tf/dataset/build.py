@@ -27,6 +27,7 @@ from smartbkg_tf.dataset.layout import DatasetWriter
 from smartbkg_tf.dataset.legacy import is_legacy, legacy_encoding, legacy_inputs
 from smartbkg_tf.dataset.runs import MemoryRun, Range, Run
 from smartbkg_tf.dataset.sources import (
+    MEMORY_BYTES,
     ReadingSettings,
     SourceReport,
     find_files,
@@ -46,6 +47,10 @@ from smartbkg_tf.settings.preprocessing import PreprocessSettings
 
 #: Bytes of runs that are merged in memory at a time.
 MERGE_BYTES = 32 << 20
+
+#: The same for samples of less than `MEMORY_BYTES`, whose runs are as a rule in memory: many
+#: ranges, so that threads can share them, and each stays in the processor's caches.
+_SMALL_MERGE_BYTES = 8 << 20
 
 #: Events that are put together, described and written while they are in the processor's caches.
 _EVENTS_AT_A_TIME = 4000
@@ -81,21 +86,28 @@ class Merger:
     ----------
     reports : sequence of SourceReport
         Of all files.
-    merge_bytes : int
-        Aim for so many bytes at a time.
+    merge_bytes : int, optional
+        Aim for so many bytes at a time; by default what suits the size of the sample, and
+        nothing else: ranges decide about the last digits of the statistics.
     workers : int, default 1
         Ranges that are merged at the same time.
     """
 
     def __init__(
-        self, reports: Sequence[SourceReport], merge_bytes: int = MERGE_BYTES, workers: int = 1
+        self,
+        reports: Sequence[SourceReport],
+        merge_bytes: int | None = None,
+        workers: int = 1,
     ) -> None:
         self._workers = workers
         self.runs: list[Run | MemoryRun] = [run for report in reports for run in report.runs]
         self.label_names = _union(report.label_names for report in reports)
         self.observable_names = _union(report.observable_names for report in reports)
         self.files = np.array([report.path for report in reports], dtype=object)
-        self.n_ranges = max(1, -(-sum(run.n_bytes for run in self.runs) // merge_bytes))
+        n_bytes = sum(run.n_bytes for run in self.runs)
+        if merge_bytes is None:
+            merge_bytes = _SMALL_MERGE_BYTES if n_bytes <= MEMORY_BYTES else MERGE_BYTES
+        self.n_ranges = max(1, -(-n_bytes // merge_bytes))
         #: Whether any event has any label: then those without are of no use.
         self.labelled = False
         #: Ranges of events that are all in memory: put into order once.
@@ -179,9 +191,7 @@ class Merger:
                     if made is not None:
                         yield *made, True
 
-    def _range(
-        self, i: int, with_events: bool, scratch: Scratch
-    ) -> tuple[Range, Findings] | None:
+    def _range(self, i: int, with_events: bool, scratch: Scratch) -> tuple[Range, Findings] | None:
         begin, end = (j * 2**64 // self.n_ranges for j in (i, i + 1))
         events = Range(
             self.runs,

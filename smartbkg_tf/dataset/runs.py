@@ -305,7 +305,7 @@ class MemoryRun:
 
 def _fill(stream: FileIO, values: npt.NDArray[Any]) -> None:
     """Read exactly as many bytes as an array has; one read may give less."""
-    room = memoryview(values.reshape(-1).view(np.uint8)) if values.size else memoryview(b"")
+    room: Any = values.reshape(-1).view(np.uint8).data if values.size else b""
     while len(room):
         n_bytes = stream.readinto(room)
         if not n_bytes:

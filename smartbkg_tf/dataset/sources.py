@@ -30,7 +30,7 @@ from smartbkg_tf.settings.encoding import EncodingSettings
 from smartbkg_tf.settings.errors import InputError, Problems, UserError
 
 #: Bytes of runs that stay in memory; what is beyond is shuffled by way of the disk.
-MEMORY_BYTES = 128 << 20
+MEMORY_BYTES = 256 << 20
 
 #: Files stay open between counting and reading as long as they hold no more events than this
 #: (some 250 bytes each are in memory), and are no more than this.

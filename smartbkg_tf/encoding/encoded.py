@@ -93,9 +93,7 @@ class EncodedEvents:
         charge = self.charge.astype(np.float32) / np.float32(3)
         return np.concatenate([self.continuous, charge[:, None]], axis=1)
 
-    def take(
-        self, events: npt.NDArray[np.int64], scratch: Scratch | None = None
-    ) -> EncodedEvents:
+    def take(self, events: npt.NDArray[np.int64], scratch: Scratch | None = None) -> EncodedEvents:
         """Choose events by position, in the given order.
 
         Parameters

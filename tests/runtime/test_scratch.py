@@ -12,9 +12,11 @@ def test_arrays_of_one_name_share_memory_and_others_do_not() -> None:
     first = scratch.empty("a", (100, 3), "float32")
     other = scratch.empty("b", (100, 3), "float32")
     again = scratch.empty("a", (7,), "int16")
-    assert first.shape == (100, 3) and first.dtype == np.float32 and first.flags.c_contiguous
-    assert again.shape == (7,) and again.dtype == np.int16
-    assert np.shares_memory(first, again) and not np.shares_memory(first, other)
+    assert (first.shape, first.dtype) == ((100, 3), np.float32)
+    assert first.flags.c_contiguous
+    assert (again.shape, again.dtype) == ((7,), np.int16)
+    assert np.shares_memory(first, again)
+    assert not np.shares_memory(first, other)
 
 
 def test_it_grows_when_more_is_needed() -> None:
