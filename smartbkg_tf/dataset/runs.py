@@ -121,7 +121,7 @@ class Run:
         block : EventBlock
             The events, in memory.
         events : numpy.ndarray [n]
-            Their positions in ``block.encoded``.
+            Their positions in it.
 
         Raises
         ------
@@ -215,9 +215,11 @@ class MemoryRun:
         self, block: EventBlock, label_names: Sequence[str], observable_names: Sequence[str]
     ) -> None:
         assert block.encoded is not None
-        self._encoded = block.encoded
+        self._block = block
         self._order = order_of(block)
-        self._sorted = replace(block, encoded=None).take(self._order)
+        self._hash = block.hash[self._order]
+        #: The block with the columns of all runs, as they are asked for.
+        self._aligned: tuple[tuple[str, ...], tuple[str, ...], EventBlock] | None = None
         self.n_events = len(block)
         self.label_names = tuple(label_names)
         self.observable_names = tuple(observable_names)
@@ -226,7 +228,8 @@ class MemoryRun:
     @property
     def n_bytes(self) -> int:
         """Bytes of its events, counted as `Run.n_bytes` does."""
-        return bytes_of(self._sorted, self._encoded)
+        assert self._block.encoded is not None
+        return bytes_of(self._block, self._block.encoded)
 
     def slice_of_hashes(self, begin: int, end: int) -> tuple[int, int]:
         """Find the events whose hash lies in a range, as `Run.slice_of_hashes`.
@@ -241,7 +244,7 @@ class MemoryRun:
         tuple of int
             First event, and the one behind the last.
         """
-        return _slice_of(self._sorted.hash, begin, end)
+        return _slice_of(self._hash, begin, end)
 
     def read(
         self,
@@ -261,25 +264,28 @@ class MemoryRun:
         label_names, observable_names : sequence of str
             Columns to give; those that this run lacks are unknown (-1, NaN).
         with_events : bool
-            Give the encoded events too: all of the run, without a copy.
+            Has no influence: all events of the run are given, without a copy.
         scratch : Scratch, optional
             Not needed.
 
         Returns
         -------
         block : EventBlock
-            The events.
+            All events of the run, in any order.
         events : numpy.ndarray [n]
-            Their positions in ``block.encoded``.
+            Positions in it of those that were asked for, in the order of the data set.
         """
-        part = self._sorted.slice(begin, end)
-        block = replace(
-            part,
-            labels=_align(part.labels, self.label_names, label_names, -1),
-            observables=_align(part.observables, self.observable_names, observable_names, np.nan),
-            encoded=self._encoded if with_events else None,
-        )
-        return block, self._order[begin:end]
+        names = tuple(label_names), tuple(observable_names)
+        if self._aligned is None or self._aligned[:2] != names:
+            block = replace(
+                self._block,
+                labels=_align(self._block.labels, self.label_names, names[0], -1),
+                observables=_align(
+                    self._block.observables, self.observable_names, names[1], np.nan
+                ),
+            )
+            self._aligned = (*names, block)
+        return self._aligned[2], self._order[begin:end]
 
     def content(
         self, begin: int, end: int, chosen: npt.NDArray[np.int64]
@@ -298,9 +304,10 @@ class MemoryRun:
         numpy.ndarray [n]
             uint64, as `content_of`.
         """
-        encoded = self._encoded.take(self._order[begin:end][chosen])
-        labels = self._sorted.labels[begin:end][chosen]
-        return content_of(encoded, labels, self.label_names)
+        events = self._order[begin:end][chosen]
+        assert self._block.encoded is not None
+        encoded = self._block.encoded.take(events)
+        return content_of(encoded, self._block.labels[events], self.label_names)
 
 
 def _fill(stream: FileIO, values: npt.NDArray[Any]) -> None:
@@ -450,29 +457,32 @@ class Range:
             for run, first, last in slices
         ]
         borders = offsets_of([last - first for _, first, last in slices])
-        hashes = np.concatenate([block.hash for block, _ in parts] or [np.empty(0, np.uint64)])
+        hashes = np.concatenate(
+            [block.hash[events] for block, events in parts] or [np.empty(0, np.uint64)]
+        )
         order = np.argsort(hashes)
         ordered = hashes[order]
         again = np.zeros(len(order), dtype=np.bool_)
         again[1:] = ordered[1:] == ordered[:-1]
         again[:-1] |= again[1:]
-        content = np.zeros(len(order), dtype=np.uint64)
+        self._parts = [(block.encoded, events) for block, events in parts]
+        self._block: EventBlock | None = None
         if again.any():
             # Events that may have the same key: only these are compared.
+            content = np.zeros(len(order), dtype=np.uint64)
             chosen = np.sort(order[again])
             cuts = np.searchsorted(chosen, borders)
             for i, (run, first, last) in enumerate(slices):
                 mine = chosen[cuts[i] : cuts[i + 1]]
                 if len(mine):
                     content[mine] = run.content(first, last, mine - borders[i])
-        self._block: EventBlock | None = None
-        if parts:
-            whole = replace(_concatenate([block for block, _ in parts]), content=content)
-            if again.any():
-                order = order_of(whole)
+            in_turn = [np.arange(a, b) for a, b in pairwise(borders.tolist())]
+            whole = replace(_put_together(parts, in_turn), content=content)
+            order = order_of(whole)
             self._block = whole.take(order)
-        self._parts = [(block.encoded, events) for block, events in parts]
         self._set_places(order, borders)
+        if parts and self._block is None:
+            self._block = _put_together(parts, self._places)
 
     def _set_places(self, order: npt.NDArray[np.int64], borders: npt.NDArray[np.int64]) -> None:
         """Note where the events of each part stand in the order; -1: nowhere."""
@@ -545,8 +555,16 @@ class Range:
         return replace(block, encoded=gatherer.finish())
 
 
-def _concatenate(blocks: Sequence[EventBlock]) -> EventBlock:
-    """Join all columns but the encoded events."""
-    names = [field.name for field in fields(EventBlock) if field.name != "encoded"]
-    columns = {name: np.concatenate([getattr(b, name) for b in blocks]) for name in names}
+def _put_together(
+    parts: Sequence[tuple[EventBlock, npt.NDArray[np.int64]]],
+    places: Sequence[npt.NDArray[np.int64]],
+) -> EventBlock:
+    """Put chosen events of each part at their places; all columns but the encoded events."""
+    n = sum(map(len, places))
+    columns: dict[str, npt.NDArray[Any]] = {}
+    for name in (field.name for field in fields(EventBlock) if field.name != "encoded"):
+        like = getattr(parts[0][0], name)
+        columns[name] = np.empty((n, *like.shape[1:]), dtype=like.dtype)
+        for (block, events), mine in zip(parts, places, strict=True):
+            columns[name][mine] = getattr(block, name)[events]
     return EventBlock(**columns, encoded=None)

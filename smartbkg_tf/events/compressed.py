@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.runtime.scratch import Scratch
 from smartbkg_tf.settings.errors import InputError
 
 #: Registered numbers of HDF5 filters: https://github.com/HDFGroup/hdf5_plugins
@@ -25,7 +26,12 @@ _NAMES = {307: "bzip2", 305: "LZO", 32001: "Blosc", 32026: "Blosc2"}
 
 
 def read_rows(
-    node: h5py.Dataset, start: int, stop: int, *, unaligned: bool = False
+    node: h5py.Dataset,
+    start: int,
+    stop: int,
+    *,
+    unaligned: bool = False,
+    scratch: Scratch | None = None,
 ) -> npt.NDArray[Any]:
     """Read a slice of the first axis.
 
@@ -38,6 +44,9 @@ def read_rows(
     unaligned : bool, default False
         Map numbers too that do not stand at multiples of their size in the file. PyTables
         writes such; compiled code and NumPy read them, other libraries may not.
+    scratch : Scratch, optional
+        Lends the memory of rows that stand in several pieces of the file, which then hold
+        until the next ones are read.
 
     Returns
     -------
@@ -52,7 +61,7 @@ def read_rows(
     properties = node.id.get_create_plist()
     filters = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
     missing = [number for number in filters if not h5py.h5z.filter_avail(number)]
-    mapped = None if filters else _mapped(node, start, stop, unaligned)
+    mapped = None if filters else _mapped(node, start, stop, unaligned, scratch)
     if mapped is not None:
         return mapped
     if not missing:
@@ -69,7 +78,9 @@ def read_rows(
     return rows if rows.dtype.isnative else rows.astype(rows.dtype.newbyteorder("="))
 
 
-def _mapped(node: h5py.Dataset, start: int, stop: int, unaligned: bool) -> npt.NDArray[Any] | None:
+def _mapped(
+    node: h5py.Dataset, start: int, stop: int, unaligned: bool, scratch: Scratch | None
+) -> npt.NDArray[Any] | None:
     """Map rows that stand in the file as they stand in memory: nothing is copied."""
     dtype, shape = node.dtype, node.shape
     row = dtype.itemsize * math.prod(shape[1:])
@@ -88,7 +99,8 @@ def _mapped(node: h5py.Dataset, start: int, stop: int, unaligned: bool) -> npt.N
         if node.chunks is None:
             return None
         # Chunks with something between them; h5py would convert each text by itself.
-        rows = np.empty((stop - start, *shape[1:]), dtype=dtype)
+        memory = Scratch() if scratch is None else scratch
+        rows = memory.empty("rows", (stop - start, *shape[1:]), dtype)
         room, done = rows.view(np.uint8).reshape(-1), 0
         first = min(place for place, _ in pieces)
         last = max(place + n * row for place, n in pieces)

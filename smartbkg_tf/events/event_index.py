@@ -243,7 +243,8 @@ def index_of_strings(frame: Frame, path: Path) -> EventIndex:
     where = f"{path}: decay_strings"
     labelled = "label" in (*frame.columns, *frame.index_names)
     raw = frame.read(("evtNum", "label") if labelled else ("evtNum",), 0, frame.n_rows)
-    numbers = integers(raw["evtNum"], np.int64, where=f"{where}: evtNum")
+    # A copy: the rows may hold only until the next ones are read.
+    numbers = integers(raw["evtNum"], np.int64, where=f"{where}: evtNum").copy()
     return EventIndex(
         offsets=np.zeros(len(numbers) + 1, dtype=np.int64),
         keys=_filled_keys(numbers, path),
