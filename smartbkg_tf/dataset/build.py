@@ -13,10 +13,12 @@ from __future__ import annotations
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +35,6 @@ from smartbkg_tf.dataset.sources import (
     find_files,
     read_sources,
 )
-from smartbkg_tf.dataset.statistics import FeatureStatistics, describe_particles
 from smartbkg_tf.dataset.summary import describe_dataset, information_of
 from smartbkg_tf.encoding.checks import Findings, finding_of
 from smartbkg_tf.encoding.feature_sets import complete
@@ -54,6 +55,11 @@ _SMALL_MERGE_BYTES = 8 << 20
 
 #: Events that are put together, described and written while they are in the processor's caches.
 _EVENTS_AT_A_TIME = 4000
+
+#: Blocks that are made while one is written.
+_BLOCKS_AHEAD = 3
+
+_T = TypeVar("_T")
 
 _MADE_BY = "python -m smartbkg_tf.produce source=pythia|mdst output=DIR"
 
@@ -79,6 +85,36 @@ class Plan:
     n_tokens: int = 0
 
 
+def ahead(make: Callable[[int], _T], items: range, workers: int) -> Iterator[_T]:
+    """Call a function for all items, a few of them ahead in threads.
+
+    Parameters
+    ----------
+    make : callable
+        Takes an item.
+    items : range
+        What it is called for.
+    workers : int
+        Threads; with one, nothing is done ahead.
+
+    Yields
+    ------
+    object
+        The results in the order of the items.
+    """
+    if workers == 1:
+        yield from map(make, items)
+        return
+    with ThreadPoolExecutor(workers, thread_name_prefix="merge") as pool:
+        waiting: deque[Future[_T]] = deque()
+        for item in items:
+            waiting.append(pool.submit(make, item))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
 class Merger:
     """All runs, range of hashes by range of hashes, without the events that are dropped.
 
@@ -90,7 +126,7 @@ class Merger:
         Aim for so many bytes at a time; by default what suits the size of the sample, and
         nothing else: ranges decide about the last digits of the statistics.
     workers : int, default 1
-        Ranges that are merged at the same time.
+        With more than one, events are put together while others are written.
     """
 
     def __init__(
@@ -134,8 +170,13 @@ class Merger:
         in_memory = all(isinstance(run, MemoryRun) for run in self.runs)
         kept = []
         scratch = Scratch()
-        for i in range(self.n_ranges):
-            found = self._range(i, with_events or in_memory, scratch)
+        # What is lent from range to range cannot be made ahead.
+        workers = 1 if with_events and not in_memory else self._workers
+
+        def make(i: int) -> tuple[Range, Findings] | None:
+            return self._range(i, with_events or in_memory, scratch)
+
+        for found in ahead(make, range(self.n_ranges), workers):
             if found is not None:
                 yield found
                 kept.append(found)
@@ -144,52 +185,35 @@ class Merger:
         if in_memory:
             self._kept = kept
 
-    def blocks(self) -> Iterator[tuple[EventBlock, FeatureStatistics | None, bool]]:
+    def blocks(self) -> Iterator[tuple[EventBlock, bool]]:
         """Give the encoded events in the order of the data set.
 
         Yields
         ------
         block : EventBlock
             Kept events, which hold until the next block is asked for.
-        described : FeatureStatistics or None
-            Of its particles, if it is a whole range and threads had the time.
         last : bool
             Whether a range ends here. Ranges do not depend on the number of workers.
         """
-        if self._workers > 1:
-            yield from self._blocks_ahead()
+        if self._workers == 1:
+            yield from self._pieces(cycle([Scratch()]))
             return
-        scratch = Scratch()
+        # One thread puts events together while this one writes those before: both take about as
+        # long, and what is written has not left the caches yet.
+        scratches = [Scratch() for _ in range(_BLOCKS_AHEAD + 1)]
+        pieces = self._pieces(cycle(scratches))
+        with ThreadPoolExecutor(1, thread_name_prefix="merge") as pool:
+            waiting = deque(pool.submit(next, pieces, None) for _ in range(_BLOCKS_AHEAD))
+            while (piece := waiting.popleft().result()) is not None:
+                waiting.append(pool.submit(next, pieces, None))
+                yield piece
+
+    def _pieces(self, scratches: Iterator[Scratch]) -> Iterator[tuple[EventBlock, bool]]:
         for events, _ in self.ranges(with_events=True):
             n = len(events)
             for begin in range(0, n, _EVENTS_AT_A_TIME):
                 end = min(begin + _EVENTS_AT_A_TIME, n)
-                yield events.gather(begin, end, scratch), None, end == n
-
-    def _blocks_ahead(self) -> Iterator[tuple[EventBlock, FeatureStatistics | None, bool]]:
-        """Put ranges together ahead, in threads, while the ones before are written."""
-        kept = self._kept
-        n_ranges = self.n_ranges if kept is None else len(kept)
-
-        def make(i: int, scratch: Scratch) -> tuple[EventBlock, FeatureStatistics] | None:
-            found = self._range(i, True, scratch) if kept is None else kept[i]
-            if found is None:
-                return None
-            block = found[0].gather(0, len(found[0]), scratch)
-            assert block.encoded is not None
-            return block, describe_particles(block.encoded.continuous, block.encoded.charge)
-
-        # One more than there are threads: what is being written.
-        scratches = [Scratch() for _ in range(self._workers + 1)]
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="merge") as pool:
-            waiting: deque[Future[tuple[EventBlock, FeatureStatistics] | None]] = deque()
-            for i in range(n_ranges + self._workers):
-                if i < n_ranges:
-                    waiting.append(pool.submit(make, i, scratches[i % len(scratches)]))
-                if i >= self._workers:
-                    made = waiting.popleft().result()
-                    if made is not None:
-                        yield *made, True
+                yield events.gather(begin, end, next(scratches)), end == n
 
     def _range(self, i: int, with_events: bool, scratch: Scratch) -> tuple[Range, Findings] | None:
         begin, end = (j * 2**64 // self.n_ranges for j in (i, i + 1))
@@ -198,7 +222,8 @@ class Merger:
             begin,
             end,
             self.label_names,
-            self.observable_names,
+            # Nothing is counted in them, and there may be dozens.
+            self.observable_names if with_events else (),
             with_events=with_events,
             scratch=scratch,
         )
@@ -313,8 +338,8 @@ def build_dataset(settings: PreprocessSettings) -> Path:
             inputs=legacy_inputs(paths[0]) if encoding.features == LEGACY else None,
         )
         with writer, Progress("preprocess: shuffle and write", total=plan.n_events) as progress:
-            for block, described, last in merger.blocks():
-                writer.append(block, described)
+            for block, last in merger.blocks():
+                writer.append(block)
                 if last:
                     writer.end_of_range()
                 progress.add(len(block))

@@ -145,7 +145,11 @@ class Run:
                 _fill(stream, values)
                 return values
 
-            parts = {name: column(name, begin, end) for name in _EVENT_COLUMNS}
+            parts = {
+                name: column(name, begin, end)
+                for name in _EVENT_COLUMNS
+                if name != "observables" or observable_names
+            }
             encoded = None
             if with_events:
                 offsets = column("offsets", begin, end + 1)
@@ -170,7 +174,9 @@ class Run:
             labels=_align(parts["labels"], self.label_names, label_names, -1),
             observables=_align(
                 parts["observables"], self.observable_names, observable_names, np.nan
-            ),
+            )
+            if observable_names
+            else np.empty((end - begin, 0)),
             source=np.full(end - begin, self.source, dtype=np.int32),
             n_particles=parts["n_particles"],
             n_tokens=parts["n_tokens"],

@@ -97,7 +97,7 @@ def test_many_small_ranges_give_the_same_maps(tmp_path: Path) -> None:
     # A block holds until the next one comes.
     blocks = [
         (block.keys.copy(), block.encoded.pdg.copy())
-        for block, _, _ in merger.blocks()
+        for block, _ in merger.blocks()
         if block.encoded
     ]
     assert len(blocks) > 15
