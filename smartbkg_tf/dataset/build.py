@@ -10,10 +10,11 @@ the way events are spread over them, nor chunks, nor workers change a byte of th
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -185,7 +186,7 @@ class Merger:
         if in_memory:
             self._kept = kept
 
-    def blocks(self) -> Iterator[tuple[EventBlock, bool]]:
+    def blocks(self) -> Generator[tuple[EventBlock, bool], None, None]:
         """Give the encoded events in the order of the data set.
 
         Yields
@@ -337,8 +338,13 @@ def build_dataset(settings: PreprocessSettings) -> Path:
             observable_names=merger.observable_names,
             inputs=legacy_inputs(paths[0]) if encoding.features == LEGACY else None,
         )
-        with writer, Progress("preprocess: shuffle and write", total=plan.n_events) as progress:
-            for block, last in merger.blocks():
+        with (
+            writer,
+            Progress("preprocess: shuffle and write", total=plan.n_events) as progress,
+            # A thread that works ahead ends before what it reads is removed.
+            contextlib.closing(merger.blocks()) as blocks,
+        ):
+            for block, last in blocks:
                 writer.append(block)
                 if last:
                     writer.end_of_range()

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smartbkg_tf.dataset import sources
+from smartbkg_tf.dataset import build, sources
 from smartbkg_tf.dataset.build import Merger, build_dataset
 from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.dataset.sources import ReadingSettings, read_source, read_sources
@@ -425,7 +426,10 @@ except OSError as error:
     assert_nothing_left(tmp_path, "tables")
 
 
-def test_an_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupted_run_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
     from smartbkg_tf.dataset.layout import DatasetWriter
 
     append, calls = DatasetWriter.append, []
@@ -437,9 +441,38 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(DatasetWriter, "append", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        make_dataset(tmp_path, 50)
+        make_dataset(tmp_path, 50, workers=workers)
     assert calls == [50]
     assert_nothing_left(tmp_path, "tables")
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("merge")]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_results_ahead_come_in_order_and_errors_in_their_place(workers: int) -> None:
+    def make(i: int) -> int:
+        if i == 7:
+            raise ValueError("seven")
+        return i * i
+
+    assert list(build.ahead(make, range(7), workers)) == [i * i for i in range(7)]
+    results = build.ahead(make, range(20), workers)
+    assert [next(results) for _ in range(7)] == [i * i for i in range(7)]
+    with pytest.raises(ValueError, match="seven"):
+        next(results)
+
+
+@pytest.mark.parametrize("key", ["all", "decay_strings"])
+@pytest.mark.parametrize("held", [0, 200_000])
+def test_files_that_stay_open_or_not_give_the_same_maps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, held: int
+) -> None:
+    monkeypatch.setattr(sources, "_HELD_EVENTS", held)
+    tables = [make_events(n, seed=n) for n in (40, 25)]
+    path = write_dataset(tmp_path, *tables, key=key, chunk_events=7)
+    monkeypatch.undo()
+    files = [str(file) for file in sorted((tmp_path / "tables").iterdir())]
+    other = build_dataset(preprocess_settings(files, tmp_path / "other", key=key))
+    assert maps_of(path) == maps_of(other)
 
 
 def test_all_files_that_cannot_be_opened_are_named_at_once(tmp_path: Path) -> None:
