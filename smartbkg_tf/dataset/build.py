@@ -43,6 +43,7 @@ from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.runtime.files import expand_inputs, refuse_existing, whole_directory, write_json
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.scratch import Scratch
+from smartbkg_tf.runtime.threads import short_turns
 from smartbkg_tf.settings.encoding import FEATURE_SETS, LEGACY, EncodingSettings
 from smartbkg_tf.settings.errors import ConfigurationError, InputError, OutputError, Problems
 from smartbkg_tf.settings.preprocessing import PreprocessSettings
@@ -319,7 +320,10 @@ def build_dataset(settings: PreprocessSettings) -> Path:
     )
     start = time.monotonic()
     say(f"preprocess: {len(paths)} file{'s' * (len(paths) != 1)} -> {output}")
-    with whole_directory(output, overwrite=settings.overwrite) as partial:
+    with (
+        short_turns() if settings.workers > 1 else contextlib.nullcontext(),
+        whole_directory(output, overwrite=settings.overwrite) as partial,
+    ):
         run_directory = partial / "runs"
         run_directory.mkdir()
         reports = read_sources(paths, run_directory, reading, settings.workers)

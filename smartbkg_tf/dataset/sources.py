@@ -140,15 +140,28 @@ class MemoryBudget:
 
 
 class _Hasher:
-    """Hash a file beside its reading: on a second core it costs no time."""
+    """Hash a file beside its reading: on a second core it costs no time.
 
-    def __init__(self, path: Path) -> None:
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file, or the folder of arrays.
+    beside : bool
+        False: only when the result is asked for, in the same thread. Where other files are
+        read at the same time there is no idle core.
+    """
+
+    def __init__(self, path: Path, *, beside: bool) -> None:
+        self._path = path
         self._result = (0, "")
         self._error: OSError | None = None
-        self._thread = threading.Thread(target=self._run, args=(path,), daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        if beside:
+            self._thread = threading.Thread(target=self._run, daemon=True)
+            self._thread.start()
 
-    def _run(self, path: Path) -> None:
+    def _run(self) -> None:
+        path = self._path
         try:
             if path.is_file():
                 self._result = (path.stat().st_size, hash_file(path))
@@ -161,7 +174,10 @@ class _Hasher:
             self._error = error
 
     def result(self) -> tuple[int, str]:
-        self._thread.join()
+        if self._thread is None:
+            self._run()
+        else:
+            self._thread.join()
         if self._error is not None:
             raise self._error
         return self._result
@@ -276,6 +292,7 @@ def read_source(
     progress: Callable[[int], None] | None = None,
     memory: MemoryBudget | None = None,
     opened: TrainingFile | None = None,
+    alone: bool = True,
 ) -> SourceReport:
     """Read one file into sorted runs.
 
@@ -295,6 +312,8 @@ def read_source(
         Runs stay in memory as long as there is room; without it all are files.
     opened : TrainingFile, optional
         The file, if it is open already; it is closed.
+    alone : bool, default True
+        Whether no other file is read at the same time: the file is then hashed meanwhile.
 
     Returns
     -------
@@ -307,7 +326,7 @@ def read_source(
         When the file cannot be read.
     """
     report = SourceReport(name=path.name, path=str(path))
-    hasher = _Hasher(path)
+    hasher = _Hasher(path, beside=alone)
     scratch = Scratch()
     chunks = _encoded_chunks(path, settings, report, opened)
     for number, (table, encoded, n_read) in enumerate(chunks):
@@ -528,6 +547,7 @@ def _in_parallel(
                 settings,
                 memory=memory,
                 opened=None if files is None else files.get(path),
+                alone=False,
             )
             for i, path in enumerate(paths)
         ]
