@@ -181,6 +181,7 @@ class MapWriter:
 
     def abandon(self) -> None:
         """Close the file as it stands."""
+        self._collected = bytearray()
         self._file.close()
 
     def __enter__(self) -> MapWriter:
