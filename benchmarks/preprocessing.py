@@ -30,15 +30,17 @@ import pandas as pd
 from common import paired, ratio, report, sample, seconds
 
 from smartbkg_tf.dataset.build import build_dataset
+from smartbkg_tf.dataset.hashing import XXH64
 from smartbkg_tf.encoding.checks import find_unusable_events
 from smartbkg_tf.encoding.encode import encode
+from smartbkg_tf.encoding.one_pass import one_pass as one_pass_of
 from smartbkg_tf.events.decay_strings import tokenise, tokens_from_trees
 from smartbkg_tf.events.hdf5 import iterate_hdf5, write_hdf5
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.settings.encoding import EncodingSettings
 from tests.datasets import preprocess_settings
 
-PARTS = ("original", "ceiling", "encode", "strings", "linear", "workers")
+PARTS = ("original", "ceiling", "encode", "strings", "linear", "threads", "workers")
 
 
 def fresh(folder: Path) -> Path:
@@ -251,6 +253,43 @@ def cores_at_hand() -> float:
         return 2 * alone / seconds(lambda: list(pool.map(spin, [n, n])))
 
 
+def threads(path: Path, folder: Path, options: argparse.Namespace) -> None:
+    """Work that two threads do in the time of one, kernel by kernel, each with data of its own.
+
+    Nothing is shared and Python's lock is free: this is what the machine allows.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    vocabulary = default_vocabulary()
+    tables = [next(iterate_hdf5(path, chunk_events=5000, as_stored=True)) for _ in range(2)]
+    strings = [table.decay_strings for table in tables]
+    data = [np.ones(1 << 26, np.uint8) for _ in range(2)]
+    copies = [np.ones(1 << 26, np.uint8) for _ in range(2)]
+
+    def write(i: int) -> None:
+        with open(folder / f"thread{i}", "wb") as stream:
+            for _ in range(16):
+                stream.write(data[i][: 1 << 22].data)
+
+    kernels: dict[str, Callable[[int], Any]] = {
+        "plain arithmetic": lambda i: spin(20_000_000),
+        "hash": lambda i: [XXH64().update(data[i]) for _ in range(4)],
+        "check and encode": lambda i: [one_pass_of(tables[i], vocabulary) for _ in range(8)],
+        "decay strings": lambda i: [tokenise(strings[i], vocabulary) for _ in range(4)],
+        "copy": lambda i: [np.copyto(copies[i], data[i]) for _ in range(3)],
+        "write": write,
+    }
+    with ThreadPoolExecutor(2) as pool:
+        for name, kernel in kernels.items():
+            kernel(0)
+            times = paired(
+                options.rounds,
+                one=lambda: seconds(lambda: kernel(0)),  # noqa: B023
+                two=lambda: seconds(lambda: list(pool.map(kernel, range(2)))),  # noqa: B023
+            )
+            print(f"  two threads / one, {name}: {2 * ratio(times['one'], times['two']):.2f}")
+
+
 #: Preprocesses a list of files on one core whenever it is told to, and says how long it took.
 _APART = """
 import os, sys
@@ -430,6 +469,8 @@ def main() -> None:
         if "linear" in parts:
             linear(path, folder, options)
         os.sched_setaffinity(0, every)
+        if "threads" in parts:
+            threads(path, folder, options)
         if "workers" in parts:
             workers(folder, options)
         if options.large_gb:
