@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,17 @@ import pandas as pd
 from common import paired, ratio, report, sample, seconds
 
 from smartbkg_tf.dataset.build import build_dataset
+from smartbkg_tf.dataset.hashing import XXH64
 from smartbkg_tf.encoding.checks import find_unusable_events
 from smartbkg_tf.encoding.encode import encode
+from smartbkg_tf.encoding.one_pass import one_pass as one_pass_of
 from smartbkg_tf.events.decay_strings import tokenise, tokens_from_trees
 from smartbkg_tf.events.hdf5 import iterate_hdf5, write_hdf5
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.settings.encoding import EncodingSettings
 from tests.datasets import preprocess_settings
 
-PARTS = ("original", "ceiling", "encode", "strings", "linear", "workers")
+PARTS = ("original", "ceiling", "encode", "strings", "linear", "threads", "workers")
 
 
 def fresh(folder: Path) -> Path:
@@ -250,24 +253,148 @@ def cores_at_hand() -> float:
         return 2 * alone / seconds(lambda: list(pool.map(spin, [n, n])))
 
 
+def threads(path: Path, folder: Path, options: argparse.Namespace) -> None:
+    """Work that two threads do in the time of one, kernel by kernel, each with data of its own.
+
+    Nothing is shared and Python's lock is free: this is what the machine allows.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    vocabulary = default_vocabulary()
+    tables = [next(iterate_hdf5(path, chunk_events=5000, as_stored=True)) for _ in range(2)]
+    strings = [table.decay_strings for table in tables]
+    data = [np.ones(1 << 26, np.uint8) for _ in range(2)]
+    copies = [np.ones(1 << 26, np.uint8) for _ in range(2)]
+
+    def write(i: int) -> None:
+        with open(folder / f"thread{i}", "wb") as stream:
+            for _ in range(16):
+                stream.write(data[i][: 1 << 22].data)
+
+    kernels: dict[str, Callable[[int], Any]] = {
+        "plain arithmetic": lambda i: spin(20_000_000),
+        "hash": lambda i: [XXH64().update(data[i]) for _ in range(4)],
+        "check and encode": lambda i: [one_pass_of(tables[i], vocabulary) for _ in range(8)],
+        "decay strings": lambda i: [tokenise(strings[i], vocabulary) for _ in range(4)],
+        "copy": lambda i: [np.copyto(copies[i], data[i]) for _ in range(3)],
+        "write": write,
+    }
+    with ThreadPoolExecutor(2) as pool:
+        for name, kernel in kernels.items():
+            kernel(0)
+            times = paired(
+                options.rounds,
+                one=lambda: seconds(lambda: kernel(0)),  # noqa: B023
+                two=lambda: seconds(lambda: list(pool.map(kernel, range(2)))),  # noqa: B023
+            )
+            print(f"  two threads / one, {name}: {2 * ratio(times['one'], times['two']):.2f}")
+
+
+#: Preprocesses a list of files on one core whenever it is told to, and says how long it took.
+_APART = """
+import os, sys
+sys.path[:0] = {paths!r}
+os.sched_setaffinity(0, {{{core}}})
+from pathlib import Path
+from preprocessing import timed_build
+files, output = {files!r}, Path({output!r})
+timed_build(files, output)
+print("ready", flush=True)
+for line in sys.stdin:
+    print(timed_build(files, output), flush=True)
+"""
+
+
+class TwoApart:
+    """Two processes that share nothing, each with half of the files and a core of its own."""
+
+    def __init__(self, files: list[Path], folder: Path) -> None:
+        paths = [str(path) for path in Path(__file__).resolve().parents[:2]]
+        cores = sorted(os.sched_getaffinity(0))
+        self._processes = [
+            subprocess.Popen(
+                [
+                    sys.executable,
+                    "-c",
+                    _APART.format(
+                        paths=paths,
+                        core=cores[i % len(cores)],
+                        files=[str(file) for file in files[i::2]],
+                        output=str(folder / f"apart{i}"),
+                    ),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for i in range(2)
+        ]
+        for process in self._processes:
+            assert process.stdout is not None
+            if process.stdout.readline() != "ready\n":
+                raise SystemExit("a process of the benchmark died")
+
+    def run(self) -> float:
+        for process in self._processes:
+            assert process.stdin is not None
+            print(file=process.stdin, flush=True)
+        return max(float(process.stdout.readline()) for process in self._processes)  # type: ignore[union-attr]
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.communicate()
+
+
+def on_one_core(function: Callable[[], float]) -> float:
+    every = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(every)[:1])
+    try:
+        return function()
+    finally:
+        os.sched_setaffinity(0, every)
+
+
 def workers(folder: Path, options: argparse.Namespace) -> None:
-    tables = folder / "several"
-    tables.mkdir()
-    for i in range(4):
-        table = sample(options.events, options.tables)
-        table.keys["run"][:] = i
-        write_hdf5(tables / f"{i}.h5", table)
     spin(10)
-    times = paired(
-        max(2, options.rounds // 2),
-        cores=cores_at_hand,
-        one=lambda: timed_build(str(tables / "*.h5"), folder / "ours", workers=1),
-        two=lambda: timed_build(str(tables / "*.h5"), folder / "ours", workers=2),
-    )
-    print(f"  two threads of plain arithmetic: {statistics.median(times.pop('cores')):.2f} x one")
-    for name, values in times.items():
-        print(f"  {name}: {4 * options.events / statistics.median(values):,.0f} events/s")
-    report("2 workers / 1 worker, 4 files", ratio(times["one"], times["two"]), 1.7)
+    for size in options.worker_files.split(","):
+        n_files, n_events = map(int, size.split("x"))
+        tables = folder / "several"
+        tables.mkdir()
+        table = sample(n_events, options.tables)
+        for i in range(n_files):
+            table.keys["run"][:] = i
+            write_hdf5(tables / f"{i}.h5", table)
+        files = sorted(tables.iterdir())
+        inputs = [str(file) for file in files]
+        apart = TwoApart(files, folder)
+        for n in (1, 2):
+            build(inputs, folder / "ours", workers=n)
+        times = paired(
+            max(2, options.rounds // 2),
+            cores=cores_at_hand,
+            one=lambda: timed_build(inputs, folder / "ours", workers=1),  # noqa: B023
+            two=lambda: timed_build(inputs, folder / "ours", workers=2),  # noqa: B023
+            apart=apart.run,
+            core=lambda: on_one_core(
+                lambda: timed_build(inputs, folder / "ours", workers=1)  # noqa: B023
+            ),
+        )
+        apart.close()
+        cores = statistics.median(times.pop("cores"))
+        print(f"{n_files} files of {n_events} events")
+        print(f"  two threads of plain arithmetic: {cores:.2f} x one")
+        names = {
+            "one": "1 worker", "two": "2 workers", "apart": "2 processes, half of the files each",
+            "core": "1 worker on one core",
+        }  # fmt: skip
+        for name, values in times.items():
+            rate = n_files * n_events / statistics.median(values)
+            print(f"  {names[name]}: {rate:,.0f} events/s")
+        report(f"2 workers / 1 worker, {n_files} files", ratio(times["one"], times["two"]), 1.7)
+        for numerator, denominator in (("core", "two"), ("core", "apart")):
+            value = ratio(times[numerator], times[denominator])
+            print(f"  {names[denominator]} / {names[numerator]}: {value:.2f}")
+        shutil.rmtree(tables)
 
 
 def large(folder: Path, options: argparse.Namespace) -> None:
@@ -311,6 +438,9 @@ def main() -> None:
     parser.add_argument("--tables", help="training tables to take events from")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--cores", type=int, default=1)
+    parser.add_argument(
+        "--worker-files", default="4x10000,8x50000", help="numbers of files and their events"
+    )
     parser.add_argument("--large-gb", type=float, default=0)
     parser.add_argument("--parts", default=",".join(PARTS))
     options = parser.parse_args()
@@ -339,6 +469,8 @@ def main() -> None:
         if "linear" in parts:
             linear(path, folder, options)
         os.sched_setaffinity(0, every)
+        if "threads" in parts:
+            threads(path, folder, options)
         if "workers" in parts:
             workers(folder, options)
         if options.large_gb:

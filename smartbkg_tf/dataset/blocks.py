@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from smartbkg_tf.encoding.encoded import EncodedEvents
 from smartbkg_tf.events.table import KEY_COLUMNS
+from smartbkg_tf.runtime.scratch import Scratch
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,15 @@ class EventBlock:
         """Give the number of events."""
         return len(self.hash)
 
-    def take(self, events: npt.NDArray[np.int64]) -> EventBlock:
+    def take(self, events: npt.NDArray[np.int64], scratch: Scratch | None = None) -> EventBlock:
         """Choose events by position, in the given order.
 
         Parameters
         ----------
         events : numpy.ndarray [n]
             Positions.
+        scratch : Scratch, optional
+            Lends the memory of the encoded events; by default they have their own.
 
         Returns
         -------
@@ -75,7 +78,7 @@ class EventBlock:
             source=self.source[events],
             n_particles=self.n_particles[events],
             n_tokens=self.n_tokens[events],
-            encoded=None if self.encoded is None else self.encoded.take(events),
+            encoded=None if self.encoded is None else self.encoded.take(events, scratch),
         )
 
     def slice(self, begin: int, end: int) -> EventBlock:

@@ -10,13 +10,16 @@ the way events are spread over them, nor chunks, nor workers change a byte of th
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,18 +30,20 @@ from smartbkg_tf.dataset.layout import DatasetWriter
 from smartbkg_tf.dataset.legacy import is_legacy, legacy_encoding, legacy_inputs
 from smartbkg_tf.dataset.runs import MemoryRun, Range, Run
 from smartbkg_tf.dataset.sources import (
+    MEMORY_BYTES,
     ReadingSettings,
     SourceReport,
     find_files,
     read_sources,
 )
-from smartbkg_tf.dataset.statistics import FeatureStatistics, describe_particles
 from smartbkg_tf.dataset.summary import describe_dataset, information_of
 from smartbkg_tf.encoding.checks import Findings, finding_of
 from smartbkg_tf.encoding.feature_sets import complete
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.runtime.files import expand_inputs, refuse_existing, whole_directory, write_json
 from smartbkg_tf.runtime.progress import Progress, say
+from smartbkg_tf.runtime.scratch import Scratch
+from smartbkg_tf.runtime.threads import short_turns
 from smartbkg_tf.settings.encoding import FEATURE_SETS, LEGACY, EncodingSettings
 from smartbkg_tf.settings.errors import ConfigurationError, InputError, OutputError, Problems
 from smartbkg_tf.settings.preprocessing import PreprocessSettings
@@ -46,8 +51,17 @@ from smartbkg_tf.settings.preprocessing import PreprocessSettings
 #: Bytes of runs that are merged in memory at a time.
 MERGE_BYTES = 32 << 20
 
+#: The same for samples of less than `MEMORY_BYTES`, whose runs are as a rule in memory: many
+#: ranges, so that threads can share them, and each stays in the processor's caches.
+_SMALL_MERGE_BYTES = 8 << 20
+
 #: Events that are put together, described and written while they are in the processor's caches.
 _EVENTS_AT_A_TIME = 4000
+
+#: Blocks that are made while one is written.
+_BLOCKS_AHEAD = 3
+
+_T = TypeVar("_T")
 
 _MADE_BY = "python -m smartbkg_tf.produce source=pythia|mdst output=DIR"
 
@@ -73,6 +87,36 @@ class Plan:
     n_tokens: int = 0
 
 
+def ahead(make: Callable[[int], _T], items: range, workers: int) -> Iterator[_T]:
+    """Call a function for all items, a few of them ahead in threads.
+
+    Parameters
+    ----------
+    make : callable
+        Takes an item.
+    items : range
+        What it is called for.
+    workers : int
+        Threads; with one, nothing is done ahead.
+
+    Yields
+    ------
+    object
+        The results in the order of the items.
+    """
+    if workers == 1:
+        yield from map(make, items)
+        return
+    with ThreadPoolExecutor(workers, thread_name_prefix="merge") as pool:
+        waiting: deque[Future[_T]] = deque()
+        for item in items:
+            waiting.append(pool.submit(make, item))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
 class Merger:
     """All runs, range of hashes by range of hashes, without the events that are dropped.
 
@@ -80,21 +124,28 @@ class Merger:
     ----------
     reports : sequence of SourceReport
         Of all files.
-    merge_bytes : int
-        Aim for so many bytes at a time.
+    merge_bytes : int, optional
+        Aim for so many bytes at a time; by default what suits the size of the sample, and
+        nothing else: ranges decide about the last digits of the statistics.
     workers : int, default 1
-        Ranges that are merged at the same time.
+        With more than one, events are put together while others are written.
     """
 
     def __init__(
-        self, reports: Sequence[SourceReport], merge_bytes: int = MERGE_BYTES, workers: int = 1
+        self,
+        reports: Sequence[SourceReport],
+        merge_bytes: int | None = None,
+        workers: int = 1,
     ) -> None:
         self._workers = workers
         self.runs: list[Run | MemoryRun] = [run for report in reports for run in report.runs]
         self.label_names = _union(report.label_names for report in reports)
         self.observable_names = _union(report.observable_names for report in reports)
         self.files = np.array([report.path for report in reports], dtype=object)
-        self.n_ranges = max(1, -(-sum(run.n_bytes for run in self.runs) // merge_bytes))
+        n_bytes = sum(run.n_bytes for run in self.runs)
+        if merge_bytes is None:
+            merge_bytes = _SMALL_MERGE_BYTES if n_bytes <= MEMORY_BYTES else MERGE_BYTES
+        self.n_ranges = max(1, -(-n_bytes // merge_bytes))
         #: Whether any event has any label: then those without are of no use.
         self.labelled = False
         #: Ranges of events that are all in memory: put into order once.
@@ -120,8 +171,14 @@ class Merger:
             return
         in_memory = all(isinstance(run, MemoryRun) for run in self.runs)
         kept = []
-        for i in range(self.n_ranges):
-            found = self._range(i, with_events or in_memory)
+        scratch = Scratch()
+        # What is lent from range to range cannot be made ahead.
+        workers = 1 if with_events and not in_memory else self._workers
+
+        def make(i: int) -> tuple[Range, Findings] | None:
+            return self._range(i, with_events or in_memory, scratch)
+
+        for found in ahead(make, range(self.n_ranges), workers):
             if found is not None:
                 yield found
                 kept.append(found)
@@ -130,59 +187,47 @@ class Merger:
         if in_memory:
             self._kept = kept
 
-    def blocks(self) -> Iterator[tuple[EventBlock, FeatureStatistics | None, bool]]:
+    def blocks(self) -> Generator[tuple[EventBlock, bool], None, None]:
         """Give the encoded events in the order of the data set.
 
         Yields
         ------
         block : EventBlock
-            Kept events.
-        described : FeatureStatistics or None
-            Of its particles, if it is a whole range and threads had the time.
+            Kept events, which hold until the next block is asked for.
         last : bool
             Whether a range ends here. Ranges do not depend on the number of workers.
         """
-        if self._workers > 1:
-            yield from self._blocks_ahead()
+        if self._workers == 1:
+            yield from self._pieces(cycle([Scratch()]))
             return
+        # One thread puts events together while this one writes those before: both take about as
+        # long, and what is written has not left the caches yet.
+        scratches = [Scratch() for _ in range(_BLOCKS_AHEAD + 1)]
+        pieces = self._pieces(cycle(scratches))
+        with ThreadPoolExecutor(1, thread_name_prefix="merge") as pool:
+            waiting = deque(pool.submit(next, pieces, None) for _ in range(_BLOCKS_AHEAD))
+            while (piece := waiting.popleft().result()) is not None:
+                waiting.append(pool.submit(next, pieces, None))
+                yield piece
+
+    def _pieces(self, scratches: Iterator[Scratch]) -> Iterator[tuple[EventBlock, bool]]:
         for events, _ in self.ranges(with_events=True):
             n = len(events)
             for begin in range(0, n, _EVENTS_AT_A_TIME):
                 end = min(begin + _EVENTS_AT_A_TIME, n)
-                yield events.gather(begin, end), None, end == n
+                yield events.gather(begin, end, next(scratches)), end == n
 
-    def _blocks_ahead(self) -> Iterator[tuple[EventBlock, FeatureStatistics | None, bool]]:
-        """Put ranges together ahead, in threads, while the ones before are written."""
-        kept = self._kept
-        n_ranges = self.n_ranges if kept is None else len(kept)
-
-        def make(i: int) -> tuple[EventBlock, FeatureStatistics] | None:
-            found = self._range(i, with_events=True) if kept is None else kept[i]
-            if found is None:
-                return None
-            block = found[0].gather(0, len(found[0]))
-            assert block.encoded is not None
-            return block, describe_particles(block.encoded.continuous, block.encoded.charge)
-
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="merge") as pool:
-            waiting: deque[Future[tuple[EventBlock, FeatureStatistics] | None]] = deque()
-            for i in range(n_ranges + self._workers):
-                if i < n_ranges:
-                    waiting.append(pool.submit(make, i))
-                if i >= self._workers:
-                    made = waiting.popleft().result()
-                    if made is not None:
-                        yield *made, True
-
-    def _range(self, i: int, with_events: bool) -> tuple[Range, Findings] | None:
+    def _range(self, i: int, with_events: bool, scratch: Scratch) -> tuple[Range, Findings] | None:
         begin, end = (j * 2**64 // self.n_ranges for j in (i, i + 1))
         events = Range(
             self.runs,
             begin,
             end,
             self.label_names,
-            self.observable_names,
+            # Nothing is counted in them, and there may be dozens.
+            self.observable_names if with_events else (),
             with_events=with_events,
+            scratch=scratch,
         )
         if not len(events):
             return None
@@ -275,7 +320,10 @@ def build_dataset(settings: PreprocessSettings) -> Path:
     )
     start = time.monotonic()
     say(f"preprocess: {len(paths)} file{'s' * (len(paths) != 1)} -> {output}")
-    with whole_directory(output, overwrite=settings.overwrite) as partial:
+    with (
+        short_turns() if settings.workers > 1 else contextlib.nullcontext(),
+        whole_directory(output, overwrite=settings.overwrite) as partial,
+    ):
         run_directory = partial / "runs"
         run_directory.mkdir()
         reports = read_sources(paths, run_directory, reading, settings.workers)
@@ -294,9 +342,14 @@ def build_dataset(settings: PreprocessSettings) -> Path:
             observable_names=merger.observable_names,
             inputs=legacy_inputs(paths[0]) if encoding.features == LEGACY else None,
         )
-        with writer, Progress("preprocess: shuffle and write", total=plan.n_events) as progress:
-            for block, described, last in merger.blocks():
-                writer.append(block, described)
+        with (
+            writer,
+            Progress("preprocess: shuffle and write", total=plan.n_events) as progress,
+            # A thread that works ahead ends before what it reads is removed.
+            contextlib.closing(merger.blocks()) as blocks,
+        ):
+            for block, last in blocks:
+                writer.append(block)
                 if last:
                     writer.end_of_range()
                 progress.add(len(block))

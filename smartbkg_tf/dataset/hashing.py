@@ -12,9 +12,13 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding  # type: ignore[import-untyped]
 import numba
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import types
+from numba.extending import intrinsic
 
 from smartbkg_tf.events.memory import flat_bytes, uint64_at
 
@@ -145,6 +149,12 @@ def _read(stream: FileIO, place: int, n_bytes: int, path: str | Path) -> bytes:
     return b"".join(pieces)
 
 
+def _multiplies_four_at_a_time() -> bool:
+    """Tell whether the processor multiplies four numbers of 64 bits in one step."""
+    features = llvmlite.binding.get_host_cpu_features()
+    return bool(features.get("avx512dq") and features.get("avx512vl"))
+
+
 def _as_array(data: Any) -> npt.NDArray[np.uint8]:
     """Give one type of array for writable and read-only bytes: compiled once."""
     values = np.frombuffer(data, dtype=np.uint8)
@@ -160,7 +170,7 @@ def _round(lane: int, word: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True)
-def _stripes(lanes: npt.NDArray[np.uint64], data: npt.NDArray[np.uint8]) -> None:
+def _stripes_one_by_one(lanes: npt.NDArray[np.uint64], data: npt.NDArray[np.uint8]) -> None:
     p1, p2 = np.uint64(_P1), np.uint64(_P2)
     left, right = np.uint64(31), np.uint64(33)
     a, b, c, d = lanes[0], lanes[1], lanes[2], lanes[3]
@@ -174,3 +184,60 @@ def _stripes(lanes: npt.NDArray[np.uint64], data: npt.NDArray[np.uint8]) -> None
         d += uint64_at(data, i + 24) * p2
         d = ((d << left) | (d >> right)) * p1
     lanes[0], lanes[1], lanes[2], lanes[3] = a, b, c, d
+
+
+@intrinsic
+def _add_stripes(context: Any, lanes: Any, data: Any, n: Any) -> Any:
+    """Take the stripes of the first `n` bytes into the four lanes, which are one vector."""
+    word = ir.IntType(64)
+    vector = ir.VectorType(word, 4)
+
+    def all_lanes(value: int) -> Any:
+        return ir.Constant(vector, [value] * 4)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        state = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        text = context.make_array(signature.args[1])(context, builder, arguments[1]).data
+        state = builder.bitcast(state, vector.as_pointer())
+        first = builder.load(state)
+        first.align = 8
+        before = builder.block
+        loop, end = builder.append_basic_block("loop"), builder.append_basic_block("end")
+        some = builder.icmp_signed(">", arguments[2], ir.Constant(word, 0))
+        builder.cbranch(some, loop, end)
+
+        builder.position_at_end(loop)
+        place, lanes = builder.phi(word), builder.phi(vector)
+        stripe = builder.load(builder.bitcast(builder.gep(text, [place]), vector.as_pointer()))
+        stripe.align = 1
+        mixed = builder.add(lanes, builder.mul(stripe, all_lanes(_P2)))
+        mixed = builder.or_(
+            builder.shl(mixed, all_lanes(31)), builder.lshr(mixed, all_lanes(64 - 31))
+        )
+        mixed = builder.mul(mixed, all_lanes(_P1))
+        following = builder.add(place, ir.Constant(word, _STRIPE))
+        for phi, begin, again in (
+            (place, ir.Constant(word, 0), following),
+            (lanes, first, mixed),
+        ):
+            phi.add_incoming(begin, before)
+            phi.add_incoming(again, loop)
+        builder.cbranch(builder.icmp_signed("<", following, arguments[2]), loop, end)
+
+        builder.position_at_end(end)
+        result = builder.phi(vector)
+        result.add_incoming(first, before)
+        result.add_incoming(mixed, loop)
+        builder.store(result, state).align = 8
+        return context.get_dummy_value()
+
+    return types.void(lanes, data, types.int64), generate
+
+
+@numba.njit(cache=True, nogil=True)
+def _stripes_at_once(lanes: npt.NDArray[np.uint64], data: npt.NDArray[np.uint8]) -> None:
+    _add_stripes(lanes, data, len(data))
+
+
+#: Both do the same; the second is nearly twice as fast, but only with AVX512.
+_stripes = _stripes_at_once if _multiplies_four_at_a_time() else _stripes_one_by_one

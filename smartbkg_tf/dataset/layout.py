@@ -34,7 +34,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.dataset.blocks import EventBlock
-from smartbkg_tf.dataset.statistics import FeatureStatistics, StreamedStatistics
+from smartbkg_tf.dataset.statistics import StreamedStatistics
 from smartbkg_tf.dataset.store import MapWriter
 from smartbkg_tf.encoding.encoded import EncodedEvents
 from smartbkg_tf.encoding.pad import pad
@@ -161,15 +161,13 @@ class DatasetWriter:
         shapes["observables"] = ("float64", (n, n_observables))
         return shapes
 
-    def append(self, block: EventBlock, described: FeatureStatistics | None = None) -> None:
+    def append(self, block: EventBlock) -> None:
         """Write the next events.
 
         Parameters
         ----------
         block : EventBlock
             With encoded events.
-        described : FeatureStatistics, optional
-            Of its particles, if they are described already and the block is a whole range.
 
         Notes
         -----
@@ -199,10 +197,7 @@ class DatasetWriter:
         for name, values in columns.items():
             self._writers[name].append(values)
         self._count(block, encoded)
-        if described is None:
-            self.statistics.add_part(encoded.continuous, encoded.charge)
-        else:
-            self.statistics.add_described(described)
+        self.statistics.add_part(encoded.continuous, encoded.charge)
 
     def _append_ragged(self, encoded: EncodedEvents) -> None:
         columns: dict[str, npt.NDArray[Any]] = {

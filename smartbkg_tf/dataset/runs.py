@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from io import FileIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from smartbkg_tf.dataset.blocks import EventBlock, content_of, order_of
 from smartbkg_tf.encoding.encoded import EncodedEvents, EventGatherer, offsets_of
+from smartbkg_tf.runtime.scratch import Scratch
 
 #: Columns with one row per event, per particle, per token.
 _EVENT_COLUMNS = (
@@ -99,6 +101,7 @@ class Run:
         label_names: Sequence[str],
         observable_names: Sequence[str],
         with_events: bool,
+        scratch: Scratch | None = None,
     ) -> tuple[EventBlock, npt.NDArray[np.int64]]:
         """Read a slice of events.
 
@@ -110,24 +113,43 @@ class Run:
             Columns to give; those that this run lacks are unknown (-1, NaN).
         with_events : bool
             Read the encoded events too.
+        scratch : Scratch, optional
+            Lends the memory of the encoded events.
 
         Returns
         -------
         block : EventBlock
             The events, in memory.
         events : numpy.ndarray [n]
-            Their positions in ``block.encoded``.
+            Their positions in it.
+
+        Raises
+        ------
+        OSError
+            When the file cannot be read, or has become shorter.
         """
-        with open(self.path, "rb") as stream:
+        room = Scratch() if scratch is None else scratch
+        with open(self.path, "rb", buffering=0) as stream:
 
             def column(name: str, first: int, last: int) -> npt.NDArray[Any]:
                 dtype, shape, offset = self.columns[name]
+                values: npt.NDArray[Any]
+                if name in _PARTICLE_COLUMNS or name == "decay":
+                    # Large, and copied soon: the other columns stay.
+                    lent = f"{self.path.name} {name}"
+                    values = room.empty(lent, (last - first, *shape[1:]), dtype)
+                else:
+                    values = np.empty((last - first, *shape[1:]), dtype=dtype)
                 width = int(np.prod(shape[1:], dtype=np.int64))
                 stream.seek(offset + first * width * np.dtype(dtype).itemsize)
-                values = np.fromfile(stream, dtype=dtype, count=(last - first) * width)
-                return values.reshape((last - first, *shape[1:]))
+                _fill(stream, values)
+                return values
 
-            parts = {name: column(name, begin, end) for name in _EVENT_COLUMNS}
+            parts = {
+                name: column(name, begin, end)
+                for name in _EVENT_COLUMNS
+                if name != "observables" or observable_names
+            }
             encoded = None
             if with_events:
                 offsets = column("offsets", begin, end + 1)
@@ -152,7 +174,9 @@ class Run:
             labels=_align(parts["labels"], self.label_names, label_names, -1),
             observables=_align(
                 parts["observables"], self.observable_names, observable_names, np.nan
-            ),
+            )
+            if observable_names
+            else np.empty((end - begin, 0)),
             source=np.full(end - begin, self.source, dtype=np.int32),
             n_particles=parts["n_particles"],
             n_tokens=parts["n_tokens"],
@@ -197,9 +221,11 @@ class MemoryRun:
         self, block: EventBlock, label_names: Sequence[str], observable_names: Sequence[str]
     ) -> None:
         assert block.encoded is not None
-        self._encoded = block.encoded
+        self._block = block
         self._order = order_of(block)
-        self._sorted = replace(block, encoded=None).take(self._order)
+        self._hash = block.hash[self._order]
+        #: The block with the columns of all runs, as they are asked for.
+        self._aligned: tuple[tuple[str, ...], tuple[str, ...], EventBlock] | None = None
         self.n_events = len(block)
         self.label_names = tuple(label_names)
         self.observable_names = tuple(observable_names)
@@ -208,7 +234,8 @@ class MemoryRun:
     @property
     def n_bytes(self) -> int:
         """Bytes of its events, counted as `Run.n_bytes` does."""
-        return bytes_of(self._sorted, self._encoded)
+        assert self._block.encoded is not None
+        return bytes_of(self._block, self._block.encoded)
 
     def slice_of_hashes(self, begin: int, end: int) -> tuple[int, int]:
         """Find the events whose hash lies in a range, as `Run.slice_of_hashes`.
@@ -223,7 +250,7 @@ class MemoryRun:
         tuple of int
             First event, and the one behind the last.
         """
-        return _slice_of(self._sorted.hash, begin, end)
+        return _slice_of(self._hash, begin, end)
 
     def read(
         self,
@@ -232,6 +259,7 @@ class MemoryRun:
         label_names: Sequence[str],
         observable_names: Sequence[str],
         with_events: bool,
+        scratch: Scratch | None = None,
     ) -> tuple[EventBlock, npt.NDArray[np.int64]]:
         """Give a slice of events, as `Run.read`.
 
@@ -242,23 +270,28 @@ class MemoryRun:
         label_names, observable_names : sequence of str
             Columns to give; those that this run lacks are unknown (-1, NaN).
         with_events : bool
-            Give the encoded events too: all of the run, without a copy.
+            Has no influence: all events of the run are given, without a copy.
+        scratch : Scratch, optional
+            Not needed.
 
         Returns
         -------
         block : EventBlock
-            The events.
+            All events of the run, in any order.
         events : numpy.ndarray [n]
-            Their positions in ``block.encoded``.
+            Positions in it of those that were asked for, in the order of the data set.
         """
-        part = self._sorted.slice(begin, end)
-        block = replace(
-            part,
-            labels=_align(part.labels, self.label_names, label_names, -1),
-            observables=_align(part.observables, self.observable_names, observable_names, np.nan),
-            encoded=self._encoded if with_events else None,
-        )
-        return block, self._order[begin:end]
+        names = tuple(label_names), tuple(observable_names)
+        if self._aligned is None or self._aligned[:2] != names:
+            block = replace(
+                self._block,
+                labels=_align(self._block.labels, self.label_names, names[0], -1),
+                observables=_align(
+                    self._block.observables, self.observable_names, names[1], np.nan
+                ),
+            )
+            self._aligned = (*names, block)
+        return self._aligned[2], self._order[begin:end]
 
     def content(
         self, begin: int, end: int, chosen: npt.NDArray[np.int64]
@@ -277,9 +310,20 @@ class MemoryRun:
         numpy.ndarray [n]
             uint64, as `content_of`.
         """
-        encoded = self._encoded.take(self._order[begin:end][chosen])
-        labels = self._sorted.labels[begin:end][chosen]
-        return content_of(encoded, labels, self.label_names)
+        events = self._order[begin:end][chosen]
+        assert self._block.encoded is not None
+        encoded = self._block.encoded.take(events)
+        return content_of(encoded, self._block.labels[events], self.label_names)
+
+
+def _fill(stream: FileIO, values: npt.NDArray[Any]) -> None:
+    """Read exactly as many bytes as an array has; one read may give less."""
+    room: Any = values.reshape(-1).view(np.uint8).data if values.size else b""
+    while len(room):
+        n_bytes = stream.readinto(room)
+        if not n_bytes:
+            raise OSError(f"{stream.name}: {len(room)} bytes are missing")
+        room = room[n_bytes:]
 
 
 def bytes_of(block: EventBlock, encoded: EncodedEvents) -> int:
@@ -371,7 +415,8 @@ def write_run(
             # The maps of the hashes need an aligned beginning.
             stream.write(b"\0" * (-stream.tell() % 64))
             columns[name] = (values.dtype.str, values.shape, stream.tell())
-            stream.write(np.ascontiguousarray(values).tobytes())
+            if values.size:
+                stream.write(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
     return Run(
         path=path,
         columns=columns,
@@ -396,7 +441,8 @@ class Range:
         Columns to give.
     with_events : bool
         Read the encoded events too.
-
+    scratch : Scratch, optional
+        Lends the memory of what is read from files; the range holds until it is lent again.
     """
 
     def __init__(
@@ -408,37 +454,41 @@ class Range:
         observable_names: Sequence[str],
         *,
         with_events: bool,
+        scratch: Scratch | None = None,
     ) -> None:
         slices = [(run, *run.slice_of_hashes(begin, end)) for run in runs]
         slices = [(run, first, last) for run, first, last in slices if last > first]
         parts = [
-            run.read(first, last, label_names, observable_names, with_events)
+            run.read(first, last, label_names, observable_names, with_events, scratch)
             for run, first, last in slices
         ]
         borders = offsets_of([last - first for _, first, last in slices])
-        hashes = np.concatenate([block.hash for block, _ in parts] or [np.empty(0, np.uint64)])
+        hashes = np.concatenate(
+            [block.hash[events] for block, events in parts] or [np.empty(0, np.uint64)]
+        )
         order = np.argsort(hashes)
         ordered = hashes[order]
         again = np.zeros(len(order), dtype=np.bool_)
         again[1:] = ordered[1:] == ordered[:-1]
         again[:-1] |= again[1:]
-        content = np.zeros(len(order), dtype=np.uint64)
+        self._parts = [(block.encoded, events) for block, events in parts]
+        self._block: EventBlock | None = None
         if again.any():
             # Events that may have the same key: only these are compared.
+            content = np.zeros(len(order), dtype=np.uint64)
             chosen = np.sort(order[again])
             cuts = np.searchsorted(chosen, borders)
             for i, (run, first, last) in enumerate(slices):
                 mine = chosen[cuts[i] : cuts[i + 1]]
                 if len(mine):
                     content[mine] = run.content(first, last, mine - borders[i])
-        self._block: EventBlock | None = None
-        if parts:
-            whole = replace(_concatenate([block for block, _ in parts]), content=content)
-            if again.any():
-                order = order_of(whole)
+            in_turn = [np.arange(a, b) for a, b in pairwise(borders.tolist())]
+            whole = replace(_put_together(parts, in_turn), content=content)
+            order = order_of(whole)
             self._block = whole.take(order)
-        self._parts = [(block.encoded, events) for block, events in parts]
         self._set_places(order, borders)
+        if parts and self._block is None:
+            self._block = _put_together(parts, self._places)
 
     def _set_places(self, order: npt.NDArray[np.int64], borders: npt.NDArray[np.int64]) -> None:
         """Note where the events of each part stand in the order; -1: nowhere."""
@@ -474,13 +524,15 @@ class Range:
             encoded, events = self._parts[i]
             self._parts[i] = encoded, events[stays]
 
-    def gather(self, begin: int, end: int) -> EventBlock:
+    def gather(self, begin: int, end: int, scratch: Scratch | None = None) -> EventBlock:
         """Put encoded events together.
 
         Parameters
         ----------
         begin, end : int
             First event in the order, and the one behind the last.
+        scratch : Scratch, optional
+            Lends the memory of the encoded events.
 
         Returns
         -------
@@ -490,7 +542,9 @@ class Range:
         block = self.block.slice(begin, end)
         like = self._parts[0][0]
         assert like is not None
-        gatherer = EventGatherer(like, offsets_of(block.n_particles), offsets_of(block.n_tokens))
+        gatherer = EventGatherer(
+            like, offsets_of(block.n_particles), offsets_of(block.n_tokens), scratch
+        )
         for (encoded, events), places in zip(self._parts, self._places, strict=True):
             assert encoded is not None
             chosen = slice(None)
@@ -507,8 +561,16 @@ class Range:
         return replace(block, encoded=gatherer.finish())
 
 
-def _concatenate(blocks: Sequence[EventBlock]) -> EventBlock:
-    """Join all columns but the encoded events."""
-    names = [field.name for field in fields(EventBlock) if field.name != "encoded"]
-    columns = {name: np.concatenate([getattr(b, name) for b in blocks]) for name in names}
+def _put_together(
+    parts: Sequence[tuple[EventBlock, npt.NDArray[np.int64]]],
+    places: Sequence[npt.NDArray[np.int64]],
+) -> EventBlock:
+    """Put chosen events of each part at their places; all columns but the encoded events."""
+    n = sum(map(len, places))
+    columns: dict[str, npt.NDArray[Any]] = {}
+    for name in (field.name for field in fields(EventBlock) if field.name != "encoded"):
+        like = getattr(parts[0][0], name)
+        columns[name] = np.empty((n, *like.shape[1:]), dtype=like.dtype)
+        for (block, events), mine in zip(parts, places, strict=True):
+            columns[name][mine] = getattr(block, name)[events]
     return EventBlock(**columns, encoded=None)

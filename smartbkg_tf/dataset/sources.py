@@ -20,15 +20,22 @@ from smartbkg_tf.dataset.legacy import is_legacy, open_legacy, read_legacy
 from smartbkg_tf.dataset.runs import MemoryRun, Run, bytes_of, write_run
 from smartbkg_tf.encoding.checks import Findings, find_unusable_strings
 from smartbkg_tf.encoding.encode import EncodedEvents, check_and_encode
+from smartbkg_tf.events.hdf5 import TrainingFile
 from smartbkg_tf.events.readers import count_events, file_format, iterate_events
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.runtime.progress import Progress
+from smartbkg_tf.runtime.scratch import Scratch
 from smartbkg_tf.settings.encoding import EncodingSettings
 from smartbkg_tf.settings.errors import InputError, Problems, UserError
 
 #: Bytes of runs that stay in memory; what is beyond is shuffled by way of the disk.
-MEMORY_BYTES = 128 << 20
+MEMORY_BYTES = 256 << 20
+
+#: Files stay open between counting and reading as long as they hold no more events than this
+#: (some 250 bytes each are in memory), and are no more than this.
+_HELD_EVENTS = 200_000
+_HELD_FILES = 100
 
 #: What file names of tables end in, when a folder is given.
 _SUFFIXES = (".h5", ".hdf5", ".parquet", ".root", ".npz")
@@ -133,15 +140,28 @@ class MemoryBudget:
 
 
 class _Hasher:
-    """Hash a file beside its reading: on a second core it costs no time."""
+    """Hash a file beside its reading: on a second core it costs no time.
 
-    def __init__(self, path: Path) -> None:
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file, or the folder of arrays.
+    beside : bool
+        False: only when the result is asked for, in the same thread. Where other files are
+        read at the same time there is no idle core.
+    """
+
+    def __init__(self, path: Path, *, beside: bool) -> None:
+        self._path = path
         self._result = (0, "")
         self._error: OSError | None = None
-        self._thread = threading.Thread(target=self._run, args=(path,), daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        if beside:
+            self._thread = threading.Thread(target=self._run, daemon=True)
+            self._thread.start()
 
-    def _run(self, path: Path) -> None:
+    def _run(self) -> None:
+        path = self._path
         try:
             if path.is_file():
                 self._result = (path.stat().st_size, hash_file(path))
@@ -154,7 +174,10 @@ class _Hasher:
             self._error = error
 
     def result(self) -> tuple[int, str]:
-        self._thread.join()
+        if self._thread is None:
+            self._run()
+        else:
+            self._thread.join()
         if self._error is not None:
             raise self._error
         return self._result
@@ -268,6 +291,8 @@ def read_source(
     settings: ReadingSettings,
     progress: Callable[[int], None] | None = None,
     memory: MemoryBudget | None = None,
+    opened: TrainingFile | None = None,
+    alone: bool = True,
 ) -> SourceReport:
     """Read one file into sorted runs.
 
@@ -285,6 +310,10 @@ def read_source(
         Told the number of events of every chunk.
     memory : MemoryBudget, optional
         Runs stay in memory as long as there is room; without it all are files.
+    opened : TrainingFile, optional
+        The file, if it is open already; it is closed.
+    alone : bool, default True
+        Whether no other file is read at the same time: the file is then hashed meanwhile.
 
     Returns
     -------
@@ -297,8 +326,10 @@ def read_source(
         When the file cannot be read.
     """
     report = SourceReport(name=path.name, path=str(path))
-    hasher = _Hasher(path)
-    for number, (table, encoded, n_read) in enumerate(_encoded_chunks(path, settings, report)):
+    hasher = _Hasher(path, beside=alone)
+    scratch = Scratch()
+    chunks = _encoded_chunks(path, settings, report, opened)
+    for number, (table, encoded, n_read) in enumerate(chunks):
         if memory is not None and memory.stopped:
             break
         report.n_read += n_read
@@ -309,7 +340,7 @@ def read_source(
                 report.runs.append(MemoryRun(block, *columns))
             else:
                 run = directory / f"{source:06d}-{number:06d}.run"
-                report.runs.append(write_run(run, block.take(order_of(block)), *columns))
+                report.runs.append(write_run(run, block.take(order_of(block), scratch), *columns))
         if progress is not None:
             progress(n_read)
     report.size, report.xxh64 = hasher.result()
@@ -317,7 +348,10 @@ def read_source(
 
 
 def _encoded_chunks(
-    path: Path, settings: ReadingSettings, report: SourceReport
+    path: Path,
+    settings: ReadingSettings,
+    report: SourceReport,
+    opened: TrainingFile | None,
 ) -> Iterator[tuple[EventTable, EncodedEvents, int]]:
     """Usable events, encoded, and how many were read for them; the report is filled."""
     if is_legacy(path):
@@ -331,10 +365,7 @@ def _encoded_chunks(
         return
     vocabulary = default_vocabulary()
     decay_only = settings.key == "decay_strings"
-    chunks = iterate_events(
-        [path], key=settings.key, chunk_events=settings.chunk_events, as_stored=True
-    )
-    for _, table in chunks:
+    for table in _tables(path, settings, opened):
         n_read = len(table)
         for names, known in (
             (table.labels, report.label_names),
@@ -357,18 +388,88 @@ def _encoded_chunks(
         yield table, encoded, n_read
 
 
-def _count_all(paths: Sequence[Path]) -> int:
-    """Count the events of all files, or report every file that cannot be opened."""
-    total, problems = 0, Problems()
-    for path in paths:
+def _tables(
+    path: Path, settings: ReadingSettings, opened: TrainingFile | None
+) -> Iterator[EventTable]:
+    """Read a file chunk by chunk, which may be open already."""
+    chunk = settings.chunk_events
+    if opened is None:
+        for _, table in iterate_events(
+            [path], key=settings.key, chunk_events=chunk, as_stored=True
+        ):
+            yield table
+        return
+    with opened:
+        for start in range(0, len(opened), chunk):
+            yield opened.read(start, start + chunk)
+
+
+class _OpenFiles:
+    """Files that were opened to count their events, for those who read them.
+
+    Parameters
+    ----------
+    paths : sequence of pathlib.Path
+        Files.
+    key : {"all", "train_events", "decay_strings"}
+        Part of the tables.
+
+    Raises
+    ------
+    InputError
+        When files cannot be opened; all of them are named.
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], key: Literal["all", "train_events", "decay_strings"]
+    ) -> None:
+        #: Events of all files.
+        self.n_events = 0
+        self._key = key
+        self._held: dict[Path, TrainingFile] = {}
+        self._n_held = 0
+        problems = Problems()
         try:
-            total += sum(map(len, open_legacy(path))) if is_legacy(path) else count_events(path)
-        except InputError as error:
-            problems.add(error)
-    if len(problems.texts) == 1 and len(paths) == 1:
-        raise InputError(problems.texts[0])
-    problems.raise_if_any("not all files can be read", kind=InputError)
-    return total
+            for path in paths:
+                try:
+                    self.n_events += self._count(path)
+                except InputError as error:
+                    problems.add(error)
+            if len(problems.texts) == 1 and len(paths) == 1:
+                raise InputError(problems.texts[0])
+            problems.raise_if_any("not all files can be read", kind=InputError)
+        except BaseException:
+            self.close()
+            raise
+
+    def _count(self, path: Path) -> int:
+        if is_legacy(path):
+            return sum(map(len, open_legacy(path)))
+        if file_format(path) != "hdf5":
+            return count_events(path)
+        file = TrainingFile(path, self._key, as_stored=True)
+        n_events = len(file)
+        if self._n_held + n_events <= _HELD_EVENTS and len(self._held) < _HELD_FILES:
+            self._held[path] = file
+            self._n_held += n_events
+        else:
+            file.close()
+        return n_events
+
+    def get(self, path: Path) -> TrainingFile | None:
+        """Give a file that is still open; None for all others."""
+        return self._held.get(path)
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in self._held.values():
+            file.close()
+
+    def __enter__(self) -> _OpenFiles:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
 
 def read_sources(
@@ -406,12 +507,14 @@ def read_sources(
     UserError
         When a process died.
     """
-    total = _count_all(paths)
     memory = MemoryBudget(MEMORY_BYTES if memory_bytes is None else memory_bytes)
-    with Progress("preprocess: read and encode", total=total) as progress:
+    with (
+        _OpenFiles(paths, settings.key) as files,
+        Progress("preprocess: read and encode", total=files.n_events) as progress,
+    ):
         if workers == 1 or len(paths) == 1:
             return [
-                read_source(path, i, directory, settings, progress.add, memory)
+                read_source(path, i, directory, settings, progress.add, memory, files.get(path))
                 for i, path in enumerate(paths)
             ]
         n_workers = min(workers, len(paths))
@@ -420,9 +523,9 @@ def read_sources(
             # instead of forks: a process that has loaded TensorFlow cannot fork.
             context = multiprocessing.get_context("spawn")
             processes = ProcessPoolExecutor(n_workers, mp_context=context)
-            return _in_parallel(processes, paths, directory, settings, progress, None)
+            return _in_parallel(processes, paths, directory, settings, progress, None, None)
         threads = ThreadPoolExecutor(n_workers, thread_name_prefix="read")
-        return _in_parallel(threads, paths, directory, settings, progress, memory)
+        return _in_parallel(threads, paths, directory, settings, progress, memory, files)
 
 
 def _in_parallel(
@@ -432,11 +535,20 @@ def _in_parallel(
     settings: ReadingSettings,
     progress: Progress,
     memory: MemoryBudget | None,
+    files: _OpenFiles | None,
 ) -> list[SourceReport]:
-    options = () if memory is None else (None, memory)
     with pool:
         futures = [
-            pool.submit(read_source, path, i, directory, settings, *options)
+            pool.submit(
+                read_source,
+                path,
+                i,
+                directory,
+                settings,
+                memory=memory,
+                opened=None if files is None else files.get(path),
+                alone=False,
+            )
             for i, path in enumerate(paths)
         ]
         try:

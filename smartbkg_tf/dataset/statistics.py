@@ -61,9 +61,16 @@ def describe(values: npt.NDArray[np.floating]) -> FeatureStatistics:
 _PIECE = 256
 
 
-# Values are finite, and the order of a sum of 256 numbers in float64 does not matter: several
-# are added at a time.
-@numba.njit(cache=True, nogil=True, fastmath={"nnan", "ninf", "reassoc", "nsz"})
+#: Sums that run side by side, as many as a few of the widest registers hold.
+_LANES = 64
+
+#: Rows whose values are added at a time, at most.
+_ROWS_ABREAST = 16
+
+
+# Values are finite. Nothing else may be changed by the compiler: the order of the additions,
+# and so every digit, is the same on all processors.
+@numba.njit(cache=True, nogil=True, fastmath={"nnan", "ninf", "nsz"})
 def _moments(
     values: npt.NDArray[np.floating],
     before: int,
@@ -72,30 +79,66 @@ def _moments(
     minimum: FloatArray,
     maximum: FloatArray,
 ) -> None:
-    """Two passes over pieces of the rows, combined as `combine` does; `before` rows were seen."""
+    """Two passes over pieces of the rows, combined as `combine` does; `before` rows were seen.
+
+    Several rows are taken as one long row, so that all inner loops run over neighbours.
+    """
     n, width = values.shape
+    if n == 0 or width == 0:
+        return
+    flat = values.reshape(-1)
+    lanes = width * max(1, min(_LANES // width, _ROWS_ABREAST))
+    total, spread, centre = np.empty(lanes), np.empty(lanes), np.empty(lanes)
+    low, high = np.empty(lanes, values.dtype), np.empty(lanes, values.dtype)
     for begin in range(0, n, _PIECE):
         end = min(begin + _PIECE, n)
         rows = end - begin
+        piece = flat[begin * width : end * width]
+        whole = len(piece) // lanes * lanes
+        rest = piece[whole:]
+        total[:] = 0.0
+        spread[:] = 0.0
+        for lane in range(0, lanes, width):
+            for k in range(width):
+                low[lane + k] = piece[k]
+                high[lane + k] = piece[k]
+        for first in range(0, whole, lanes):
+            part = piece[first : first + lanes]
+            for j in range(lanes):
+                value = part[j]
+                total[j] += np.float64(value)
+                # A choice, not min and max, which would have to think of NaN.
+                low[j] = value if value < low[j] else low[j]
+                high[j] = value if value > high[j] else high[j]
+        for j in range(len(rest)):
+            total[j] += np.float64(rest[j])
+            low[j] = min(low[j], rest[j])
+            high[j] = max(high[j], rest[j])
+        for lane in range(width, lanes, width):
+            for k in range(width):
+                total[k] += total[lane + k]
+                low[k] = min(low[k], low[lane + k])
+                high[k] = max(high[k], high[lane + k])
+        for lane in range(0, lanes, width):
+            for k in range(width):
+                centre[lane + k] = total[k] / rows
+        for first in range(0, whole, lanes):
+            part = piece[first : first + lanes]
+            for j in range(lanes):
+                distance = np.float64(part[j]) - centre[j]
+                spread[j] += distance * distance
+        for j in range(len(rest)):
+            distance = np.float64(rest[j]) - centre[j]
+            spread[j] += distance * distance
+        for lane in range(width, lanes, width):
+            for k in range(width):
+                spread[k] += spread[lane + k]
         for k in range(width):
-            total = 0.0
-            low = np.float64(values[begin, k])
-            high = low
-            for i in range(begin, end):
-                value = np.float64(values[i, k])
-                total += value
-                low = min(low, value)
-                high = max(high, value)
-            centre = total / rows
-            spread = 0.0
-            for i in range(begin, end):
-                distance = np.float64(values[i, k]) - centre
-                spread += distance * distance
-            minimum[k] = min(minimum[k], low)
-            maximum[k] = max(maximum[k], high)
-            step = centre - mean[k]
+            minimum[k] = min(minimum[k], np.float64(low[k]))
+            maximum[k] = max(maximum[k], np.float64(high[k]))
+            step = centre[k] - mean[k]
             mean[k] += step * (rows / (before + end))
-            squares[k] += spread + step * step * ((before + begin) * (rows / (before + end)))
+            squares[k] += spread[k] + step * step * ((before + begin) * (rows / (before + end)))
 
 
 class _Block:

@@ -19,10 +19,17 @@ import numpy.typing as npt
 
 from smartbkg_tf.dataset.hashing import XXH64
 from smartbkg_tf.dataset.side_files import DTYPES, read_dtype, read_shape, side_file
+from smartbkg_tf.runtime.files import begin_writing_back
 from smartbkg_tf.settings.errors import InputError, did_you_mean
 
 #: Bytes at the beginning, middle and end of a map that make its fingerprint.
 _PROBE = 1 << 16
+
+#: Less than so many bytes are collected before they are written and hashed.
+_SMALL = 1 << 17
+
+#: Bytes that the disk is asked to begin with at a time.
+_WRITE_BACK = 1 << 22
 
 _MADE_BY = "dataset directories are made by: python -m smartbkg_tf.preprocess"
 
@@ -80,6 +87,8 @@ class MapWriter:
             raise ValueError(f"{name}: a map cannot hold {self.dtype}")
         self.rows = 0
         self._flushed = -1
+        self._written = self._begun = 0
+        self._collected = bytearray()
         self._hash = XXH64()
         side_file(self.path, "shape").write_text(json.dumps(list(self.shape)) + "\n")
         side_file(self.path, "dtype").write_text(json.dumps(self.dtype.name) + "\n")
@@ -105,9 +114,30 @@ class MapWriter:
         if self.rows + len(block) > self.shape[0]:
             raise ValueError(f"{self.path.name}: {self.rows + len(block)} rows for {self.shape[0]}")
         data = np.ascontiguousarray(block).reshape(-1).view(np.uint8).data if block.size else b""
+        if len(data) < _SMALL:
+            # A dozen maps grow by little at a time: fewer and longer steps.
+            self._collected += data
+            if len(self._collected) >= _SMALL:
+                self._put_collected()
+        else:
+            self._put_collected()
+            self._put(data)
+        self.rows += len(block)
+
+    def _put_collected(self) -> None:
+        if self._collected:
+            self._put(memoryview(self._collected))
+            self._collected = bytearray()
+
+    def _put(self, data: bytes | memoryview) -> None:
         self._file.write(data)
         self._hash.update(data)
-        self.rows += len(block)
+        self._written += len(data)
+        if self._written - self._begun >= _WRITE_BACK:
+            # Whole pages: the last one will be changed again.
+            end = self._written - self._written % _WRITE_BACK
+            begin_writing_back(self._file.fileno(), self._begun, end - self._begun)
+            self._begun = end
 
     def flush(self) -> None:
         """Flush to the disk what was written so far; several maps can do so at a time.
@@ -117,6 +147,7 @@ class MapWriter:
         OSError
             When the disk is full.
         """
+        self._put_collected()
         self._file.flush()
         os.fsync(self._file.fileno())
         self._flushed = self.rows
@@ -150,6 +181,7 @@ class MapWriter:
 
     def abandon(self) -> None:
         """Close the file as it stands."""
+        self._collected = bytearray()
         self._file.close()
 
     def __enter__(self) -> MapWriter:
@@ -163,6 +195,8 @@ class MapWriter:
         trace: TracebackType | None,
     ) -> None:
         """Close the file; `close` must have been called for a whole map."""
+        if kind is None:
+            self._put_collected()
         self._file.close()
 
 

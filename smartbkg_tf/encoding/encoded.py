@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.events.memory import bytes_of_array, copy_bytes
+from smartbkg_tf.runtime.scratch import Scratch
 
 
 @dataclass(frozen=True)
@@ -92,13 +93,15 @@ class EncodedEvents:
         charge = self.charge.astype(np.float32) / np.float32(3)
         return np.concatenate([self.continuous, charge[:, None]], axis=1)
 
-    def take(self, events: npt.NDArray[np.int64]) -> EncodedEvents:
+    def take(self, events: npt.NDArray[np.int64], scratch: Scratch | None = None) -> EncodedEvents:
         """Choose events by position, in the given order.
 
         Parameters
         ----------
         events : numpy.ndarray [n]
             Positions.
+        scratch : Scratch, optional
+            Where they are put; by default into memory of their own.
 
         Returns
         -------
@@ -110,6 +113,7 @@ class EncodedEvents:
             self,
             gathered_offsets(self.offsets, events),
             gathered_offsets(self.decay_offsets, events),
+            scratch,
         )
         taken.put(self, events, places)
         return taken.finish()
@@ -165,6 +169,9 @@ class EventGatherer:
         Decides about columns and types.
     offsets, decay_offsets : numpy.ndarray [n_events + 1]
         int64 of the table to come.
+    scratch : Scratch, optional
+        Lends the memory of the table, which then holds until it is lent again; by default
+        the table has memory of its own.
     """
 
     def __init__(
@@ -172,16 +179,18 @@ class EventGatherer:
         like: EncodedEvents,
         offsets: npt.NDArray[np.int64],
         decay_offsets: npt.NDArray[np.int64],
+        scratch: Scratch | None = None,
     ) -> None:
+        room = Scratch() if scratch is None else scratch
         n_particles, n_tokens = int(offsets[-1]), int(decay_offsets[-1])
         self._offsets = offsets
         self._decay_offsets = decay_offsets
         self._report = like.report
         self._columns = {
-            name: np.empty((n_particles, *values.shape[1:]), dtype=values.dtype)
+            name: room.empty(name, (n_particles, *values.shape[1:]), values.dtype)
             for name, values in _particle_columns(like).items()
         }
-        self._decay = np.empty(n_tokens, dtype=like.decay.dtype)
+        self._decay = room.empty("decay", (n_tokens,), like.decay.dtype)
         self._event_type = np.empty(len(offsets) - 1, dtype=np.int8)
         self._broken: npt.NDArray[np.bool_] | None = None
         if like.broken_strings is not None:

@@ -102,7 +102,7 @@ def one_pass(table: EventTable, vocabulary: Vocabulary) -> OnePass | None:
         rows,
         step,
         places[0],
-        np.ascontiguousarray(table.particles["charge"], dtype=np.float64),
+        _charge(table),
         codes,
         codes_step,
         *code_places,
@@ -117,6 +117,13 @@ def one_pass(table: EventTable, vocabulary: Vocabulary) -> OnePass | None:
         unknown_pdg=unknown_pdg,
         unknown_mothers=unknown_mothers,
     )
+
+
+def _charge(table: EventTable) -> npt.NDArray[np.floating]:
+    """Give the charge as it is stored, if it is float32 or float64, and aligned."""
+    charge = np.asarray(table.particles["charge"])
+    kind = charge.dtype if charge.dtype in (np.float32, np.float64) else np.float64
+    return np.require(charge, dtype=kind, requirements=("C", "A"))
 
 
 def side_by_side(columns: Sequence[npt.NDArray[Any]]) -> tuple[Any, int, list[int]]:
@@ -169,7 +176,7 @@ def _one_pass(
     rows: npt.NDArray[np.uint8],
     step: int,
     first: int,
-    charge: npt.NDArray[np.float64],
+    charge: npt.NDArray[np.floating],
     codes: npt.NDArray[np.uint8],
     codes_step: int,
     pdg_place: int,
@@ -209,7 +216,7 @@ def _one_pass(
                 value = float64_at(rows, place + 8 * k)
                 own_continuous[i, k] = np.float32(value)
                 sound += abs(value) <= largest
-            value = own_charge[i] * 3.0
+            value = np.float64(own_charge[i]) * 3.0
             if sound < 8 or not abs(own_charge[i]) <= largest:
                 fault |= NOT_FINITE
                 for k in range(8):

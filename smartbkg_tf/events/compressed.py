@@ -5,6 +5,7 @@ h5py brings no Blosc filter; such chunks are fetched as they are and unpacked he
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -12,6 +13,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.runtime.scratch import Scratch
 from smartbkg_tf.settings.errors import InputError
 
 #: Registered numbers of HDF5 filters: https://github.com/HDFGroup/hdf5_plugins
@@ -24,7 +26,12 @@ _NAMES = {307: "bzip2", 305: "LZO", 32001: "Blosc", 32026: "Blosc2"}
 
 
 def read_rows(
-    node: h5py.Dataset, start: int, stop: int, *, unaligned: bool = False
+    node: h5py.Dataset,
+    start: int,
+    stop: int,
+    *,
+    unaligned: bool = False,
+    scratch: Scratch | None = None,
 ) -> npt.NDArray[Any]:
     """Read a slice of the first axis.
 
@@ -37,6 +44,9 @@ def read_rows(
     unaligned : bool, default False
         Map numbers too that do not stand at multiples of their size in the file. PyTables
         writes such; compiled code and NumPy read them, other libraries may not.
+    scratch : Scratch, optional
+        Lends the memory of rows that stand in several pieces of the file, which then hold
+        until the next ones are read.
 
     Returns
     -------
@@ -51,7 +61,7 @@ def read_rows(
     properties = node.id.get_create_plist()
     filters = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
     missing = [number for number in filters if not h5py.h5z.filter_avail(number)]
-    mapped = None if filters else _mapped(node, start, stop, unaligned)
+    mapped = None if filters else _mapped(node, start, stop, unaligned, scratch)
     if mapped is not None:
         return mapped
     if not missing:
@@ -68,37 +78,45 @@ def read_rows(
     return rows if rows.dtype.isnative else rows.astype(rows.dtype.newbyteorder("="))
 
 
-def _mapped(node: h5py.Dataset, start: int, stop: int, unaligned: bool) -> npt.NDArray[Any] | None:
+def _mapped(
+    node: h5py.Dataset, start: int, stop: int, unaligned: bool, scratch: Scratch | None
+) -> npt.NDArray[Any] | None:
     """Map rows that stand in the file as they stand in memory: nothing is copied."""
-    row = node.dtype.itemsize * int(np.prod(node.shape[1:], dtype=np.int64))
-    if (stop - start) * row < _WORTH_MAPPING or not _plain(node.id.get_type(), node.dtype):
+    dtype, shape = node.dtype, node.shape
+    row = dtype.itemsize * math.prod(shape[1:])
+    if (stop - start) * row < _WORTH_MAPPING or not _plain(node.id.get_type(), dtype):
         return None
     pieces = _pieces(node, start, stop, row)
+    file = os.fsdecode(h5py.h5f.get_name(node.id))
     try:
-        size = _size(node.file.filename)
+        size = _size(file)
         if pieces is None or any(place + n * row > size for place, n in pieces):
             return None
-        step = 1 if unaligned else node.dtype.alignment
+        step = 1 if unaligned else dtype.alignment
         if len(pieces) == 1 and pieces[0][0] % step == 0:
-            return _map(node, *pieces[0])
+            place, n = pieces[0]
+            return np.memmap(file, dtype, "r", place, (n, *shape[1:])).view(np.ndarray)
         if node.chunks is None:
             return None
         # Chunks with something between them; h5py would convert each text by itself.
-        rows = np.empty((stop - start, *node.shape[1:]), dtype=node.dtype)
-        done = 0
-        for place, n in pieces:
-            rows.view(np.uint8).reshape(-1)[done * row : (done + n) * row] = np.memmap(
-                node.file.filename, np.uint8, "r", place, n * row
-            )
-            done += n
+        memory = Scratch() if scratch is None else scratch
+        rows = memory.empty("rows", (stop - start, *shape[1:]), dtype)
+        room, done = rows.view(np.uint8).reshape(-1), 0
+        first = min(place for place, _ in pieces)
+        last = max(place + n * row for place, n in pieces)
+        if last - first < 2 * len(room):
+            # Close to each other, as a rule: one map holds them all.
+            whole = np.memmap(file, np.uint8, "r", first, last - first).view(np.ndarray)
+            for place, n in pieces:
+                room[done : done + n * row] = whole[place - first : place - first + n * row]
+                done += n * row
+        else:
+            for place, n in pieces:
+                room[done : done + n * row] = np.memmap(file, np.uint8, "r", place, n * row)
+                done += n * row
     except (OSError, ValueError):
         return None  # some file systems cannot map; h5py reads there too
     return rows
-
-
-def _map(node: h5py.Dataset, place: int, n_rows: int) -> npt.NDArray[Any]:
-    shape = (n_rows, *node.shape[1:])
-    return np.memmap(node.file.filename, node.dtype, "r", place, shape).view(np.ndarray)
 
 
 def _pieces(node: h5py.Dataset, start: int, stop: int, row: int) -> list[tuple[int, int]] | None:
@@ -114,8 +132,9 @@ def _pieces(node: h5py.Dataset, start: int, stop: int, row: int) -> list[tuple[i
     ):
         return None
     pieces: list[tuple[int, int]] = []
+    others = (0,) * (len(node.shape) - 1)
     for low in range(start - start % length, stop, length):
-        chunk = node.id.get_chunk_info_by_coord((low, *(0 for _ in node.shape[1:])))
+        chunk = node.id.get_chunk_info_by_coord((low, *others))
         if chunk.byte_offset is None:
             return None
         first, last = max(low, start), min(low + length, stop)

@@ -27,12 +27,6 @@ _BRACKET_LENGTH = len(OPENER)
 _OPENER_LETTERS = int.from_bytes(OPENER.encode(), "big")
 _CLOSER_LETTERS = int.from_bytes(CLOSER.encode(), "big")
 
-# Words of a decay string.
-_CODE = 0
-_OPEN = 1
-_CLOSE = 2
-_OTHER = 3
-
 # What can be wrong with the brackets of a string.
 SOUND = 0
 CLOSED_TOO_OFTEN = 1
@@ -191,7 +185,7 @@ def _read_word(
     opener_token: int,
     closer_token: int,
 ) -> Any:
-    """Read any word; returns where it ends, its token, and what it is."""
+    """Read any word; returns where it ends, and its token."""
     place = start
     while place < end and text[place] > 32:
         place += 1
@@ -200,15 +194,15 @@ def _read_word(
         for j in range(start, place):
             letters = letters << 8 | np.int64(text[j])
     if letters == _OPENER_LETTERS:
-        return place, np.int64(opener_token), _OPEN
+        return place, np.int64(opener_token)
     if letters == _CLOSER_LETTERS:
-        return place, np.int64(closer_token), _CLOSE
+        return place, np.int64(closer_token)
     sound, code = _read_number(text, start, place)
     if not sound:
-        return place, np.int64(UNKNOWN), _OTHER
+        return place, np.int64(UNKNOWN)
     slot = code % len(slot_codes)
     token = np.int64(slot_tokens[slot]) if slot_codes[slot] == code else np.int64(UNKNOWN)
-    return place, token, _CODE
+    return place, token
 
 
 @_compiled
@@ -248,8 +242,8 @@ def translate(
     for i in range(len(starts)):
         place, end = np.int64(starts[i]), np.int64(stops[i])
         in_reach: Any = min(end, len(text) - 7)
-        depth = 0
-        after_bracket = True
+        depth = np.int64(0)
+        after_bracket = np.int64(1)
         fault = SOUND
         while True:
             while place < end and text[place] <= 32:
@@ -276,22 +270,17 @@ def translate(
             if found != none:
                 place += length
                 token = np.int64(word_tokens[slot])
-                kind = (
-                    _OPEN if token == opener_token else _CLOSE if token == closer_token else _CODE
-                )
             else:
-                place, token, kind = _read_word(
+                place, token = _read_word(
                     text, place, end, slot_codes, slot_tokens, opener_token, closer_token
                 )
-            opens, closes = kind == _OPEN, kind == _CLOSE
-            depth += opens
-            depth -= closes
-            if fault == SOUND:
-                if opens and after_bracket:
-                    fault = NOTHING_BEFORE
-                elif depth < 0:
-                    fault = CLOSED_TOO_OFTEN
-            after_bracket = opens or closes
+            # Half of the words are brackets, in no order that a processor could guess: numbers
+            # instead of branches.
+            opens, closes = np.int64(token == opener_token), np.int64(token == closer_token)
+            depth += opens - closes
+            if (opens & after_bracket) | np.int64(depth < 0) and fault == SOUND:
+                fault = NOTHING_BEFORE if opens & after_bracket else CLOSED_TOO_OFTEN
+            after_bracket = opens | closes
             tokens[n] = token
             n += 1
             if token == UNKNOWN:

@@ -105,7 +105,8 @@ def events_from_columns(
         if name.startswith("label_")
     }
     observables = {
-        name: values.astype(np.float64)
+        # Views into the rows of the file, where there are dozens of them.
+        name: values.astype(np.float64, copy=False)
         for name, values in rest.items()
         if values.dtype.kind in "iufb"
     }

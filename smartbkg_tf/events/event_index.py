@@ -78,14 +78,14 @@ class EventIndex:
         Returns
         -------
         EventIndex
-            Copies, with offsets that begin with 0.
+            Copies, but for the observables, with offsets that begin with 0.
         """
         return EventIndex(
             offsets=self.offsets[start : stop + 1] - self.offsets[start],
             keys={name: values[start:stop].copy() for name, values in self.keys.items()},
             event_type=self.event_type[start:stop].copy(),
             labels={name: values[start:stop].copy() for name, values in self.labels.items()},
-            observables={n: values[start:stop].copy() for n, values in self.observables.items()},
+            observables={n: values[start:stop] for n, values in self.observables.items()},
             from_events_key=self.from_events_key,
             first_row=self.first_row + int(self.offsets[start]),
         )
@@ -243,7 +243,8 @@ def index_of_strings(frame: Frame, path: Path) -> EventIndex:
     where = f"{path}: decay_strings"
     labelled = "label" in (*frame.columns, *frame.index_names)
     raw = frame.read(("evtNum", "label") if labelled else ("evtNum",), 0, frame.n_rows)
-    numbers = integers(raw["evtNum"], np.int64, where=f"{where}: evtNum")
+    # A copy: the rows may hold only until the next ones are read.
+    numbers = integers(raw["evtNum"], np.int64, where=f"{where}: evtNum").copy()
     return EventIndex(
         offsets=np.zeros(len(numbers) + 1, dtype=np.int64),
         keys=_filled_keys(numbers, path),

@@ -54,7 +54,8 @@ def iterate_hdf5(
         At most so many events are in memory at a time.
     as_stored : bool, default False
         For compiled code: columns of HDF5 tables where they stand in the file, even at odd
-        places, and decay strings as bytes ('S'), for `tokenise`.
+        places and as float32, and decay strings as bytes ('S'), for `tokenise`, which hold
+        until the next table comes.
 
     Yields
     ------

@@ -35,7 +35,7 @@ class FixedFrame:
     where : str
         File and key, for messages.
     as_stored : bool, default False
-        Give numbers where they stand in the file, even at odd places.
+        Give numbers where they stand in the file, even at odd places, in the type of the file.
 
     Raises
     ------
@@ -97,8 +97,8 @@ class FixedFrame:
         Returns
         -------
         dict of str to numpy.ndarray [stop - start]
-            Floats as float64, all else in the type of the file; columns of one type may
-            be views into one array with a row per particle.
+            Floats as float64 (unless `as_stored`), all else in the type of the file;
+            columns of one type may be views into one array with a row per particle.
 
         Raises
         ------
@@ -226,7 +226,7 @@ class FixedFrame:
         if node.ndim != 2 or node.shape[1] != self._widths[block]:
             raise InputError(f"is damaged: '{name}' has the shape {node.shape}", where=self._where)
         values = read_rows(node, start, stop, unaligned=self._as_stored)
-        if values.dtype.kind == "f":
+        if values.dtype.kind == "f" and not self._as_stored:
             values = values.astype(np.float64, copy=False)
         # Views: what reads the columns side by side passes through the memory once.
         return [values[:, place] for place in places]

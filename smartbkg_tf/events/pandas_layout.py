@@ -32,7 +32,8 @@ def open_frame(file: h5py.File, key: str, path: Path, *, as_stored: bool = False
     path : pathlib.Path
         Name of the file, for messages.
     as_stored : bool, default False
-        Give numbers where they stand in the file, even at odd places (`read_rows`).
+        Give numbers where they stand in the file, even at odd places and as float32; rows of
+        decay strings hold until the next ones are read (`read_rows`).
 
     Returns
     -------
@@ -48,7 +49,8 @@ def open_frame(file: h5py.File, key: str, path: Path, *, as_stored: bool = False
     group = file[key]
     kind = attribute(group, "pandas_type", where) if isinstance(group, h5py.Group) else None
     if kind == "frame_table":
-        return TableFrame(group, where)
+        # Decay strings are long and become tokens at once; of other tables, parts are kept.
+        return TableFrame(group, where, lend=as_stored and key == "decay_strings")
     if kind == "frame":
         return FixedFrame(group, where, as_stored=as_stored)
     raise InputError(

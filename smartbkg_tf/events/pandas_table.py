@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from smartbkg_tf.events.compressed import read_rows
 from smartbkg_tf.events.pandas_parts import attribute, column_names, first_other, no_column
+from smartbkg_tf.runtime.scratch import Scratch
 from smartbkg_tf.settings.errors import InputError
 
 Array = npt.NDArray[Any]
@@ -24,6 +25,8 @@ class TableFrame:
         The key.
     where : str
         File and key, for messages.
+    lend : bool, default False
+        Rows that are not mapped hold until the next ones are read: their memory is used again.
 
     Raises
     ------
@@ -31,8 +34,9 @@ class TableFrame:
         When a part of the layout is missing or is not understood.
     """
 
-    def __init__(self, group: h5py.Group, where: str) -> None:
+    def __init__(self, group: h5py.Group, where: str, *, lend: bool = False) -> None:
         self._where = where
+        self._scratch = Scratch() if lend else None
         node = group.get("table")
         if not isinstance(node, h5py.Dataset) or node.dtype.names is None:
             raise InputError("is damaged: the part 'table' is missing", where=where)
@@ -93,7 +97,7 @@ class TableFrame:
         InputError
             When there is no such column.
         """
-        rows = read_rows(self._node, start, stop)
+        rows = read_rows(self._node, start, stop, scratch=self._scratch)
         result: dict[str, Array] = {}
         for name in names:
             if self._index is not None and name == self.index_names[0]:

@@ -46,8 +46,9 @@ class TrainingFile:
         What to read. ``"all"`` needs particles; decay strings that are not in the file
         are built from them.
     as_stored : bool, default False
-        Give columns where they stand in the file, even at odd places, and decay strings as
-        bytes ('S') where it holds such: for compiled code, which needs no copies.
+        Give columns where they stand in the file, even at odd places and as float32, and
+        decay strings as bytes ('S') where it holds such: for compiled code, which needs no
+        copies. Decay strings then hold until the next slice is read.
 
     Attributes
     ----------
@@ -229,6 +230,8 @@ class TrainingFile:
             values = raw.pop(name)
             if np.dtype(dtype).kind == "i":
                 columns[name] = integers(values, dtype, where=f"{where}: {name}", first_row=low)
+            elif self._as_stored and values.dtype in (np.float32, np.float64):
+                columns[name] = values
             elif values.dtype.kind in "iufb":
                 columns[name] = values.astype(dtype, copy=False)
             else:

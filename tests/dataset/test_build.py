@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smartbkg_tf.dataset import sources
+from smartbkg_tf.dataset import build, sources
 from smartbkg_tf.dataset.build import Merger, build_dataset
 from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.dataset.sources import ReadingSettings, read_source, read_sources
@@ -94,12 +95,17 @@ def test_many_small_ranges_give_the_same_maps(tmp_path: Path) -> None:
     merger = Merger(reports, merge_bytes=2000)
     assert merger.n_ranges > 20
     merger.plan(reports)
-    blocks = [block for block, _, _ in merger.blocks()]
+    # A block holds until the next one comes.
+    blocks = [
+        (block.keys.copy(), block.encoded.pdg.copy())
+        for block, _ in merger.blocks()
+        if block.encoded
+    ]
     assert len(blocks) > 15
     dataset = open_dataset(path)
-    keys = np.concatenate([block.keys for block in blocks])
+    keys = np.concatenate([keys for keys, _ in blocks])
     np.testing.assert_array_equal(keys, np.stack(list(dataset.keys.values()), axis=1))
-    pdg = np.concatenate([block.encoded.pdg for block in blocks if block.encoded])
+    pdg = np.concatenate([pdg for _, pdg in blocks])
     np.testing.assert_array_equal(pdg, np.fromfile(path / "pdg_input.memmap", np.int16))
 
 
@@ -420,7 +426,10 @@ except OSError as error:
     assert_nothing_left(tmp_path, "tables")
 
 
-def test_an_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupted_run_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
     from smartbkg_tf.dataset.layout import DatasetWriter
 
     append, calls = DatasetWriter.append, []
@@ -432,9 +441,38 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(DatasetWriter, "append", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        make_dataset(tmp_path, 50)
+        make_dataset(tmp_path, 50, workers=workers)
     assert calls == [50]
     assert_nothing_left(tmp_path, "tables")
+    assert not [t.name for t in threading.enumerate() if t.name.startswith("merge")]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_results_ahead_come_in_order_and_errors_in_their_place(workers: int) -> None:
+    def make(i: int) -> int:
+        if i == 7:
+            raise ValueError("seven")
+        return i * i
+
+    assert list(build.ahead(make, range(7), workers)) == [i * i for i in range(7)]
+    results = build.ahead(make, range(20), workers)
+    assert [next(results) for _ in range(7)] == [i * i for i in range(7)]
+    with pytest.raises(ValueError, match="seven"):
+        next(results)
+
+
+@pytest.mark.parametrize("key", ["all", "decay_strings"])
+@pytest.mark.parametrize("held", [0, 200_000])
+def test_files_that_stay_open_or_not_give_the_same_maps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, held: int
+) -> None:
+    monkeypatch.setattr(sources, "_HELD_EVENTS", held)
+    tables = [make_events(n, seed=n) for n in (40, 25)]
+    path = write_dataset(tmp_path, *tables, key=key, chunk_events=7)
+    monkeypatch.undo()
+    files = [str(file) for file in sorted((tmp_path / "tables").iterdir())]
+    other = build_dataset(preprocess_settings(files, tmp_path / "other", key=key))
+    assert maps_of(path) == maps_of(other)
 
 
 def test_all_files_that_cannot_be_opened_are_named_at_once(tmp_path: Path) -> None:

@@ -37,6 +37,19 @@ def test_pieces_and_whole_agree(pieces: list[bytes]) -> None:
     assert parts.hexdigest() == XXH64(whole).hexdigest()
 
 
+@settings(max_examples=50, deadline=None)
+@given(n=st.integers(0, 9), seed=st.integers(0, 2**32 - 1))
+def test_stripes_at_once_are_those_one_by_one(n: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    # An odd place: the bytes of a file need not be aligned.
+    data = random.integers(0, 256, 32 * n + 1, dtype=np.uint8)[1:]
+    lanes = random.integers(0, 2**64, 4, dtype=np.uint64)
+    other = lanes.copy()
+    hashing._stripes_one_by_one(lanes, data)
+    hashing._stripes_at_once(other, data)
+    np.testing.assert_array_equal(lanes, other)
+
+
 def test_any_bit_counts(tmp_path: Path) -> None:
     data = bytearray(np.random.default_rng(0).bytes(3_000_001))
     file = tmp_path / "file"

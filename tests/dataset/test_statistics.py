@@ -61,6 +61,17 @@ def test_float32_is_summed_in_float64() -> None:
     )
 
 
+@settings(deadline=None)
+@given(st.integers(1, 70), st.integers(0, 600), st.sampled_from([np.float32, np.float64]))
+def test_any_width_and_number_of_rows(width: int, rows: int, dtype: type) -> None:
+    values = np.random.default_rng(width).normal(3, 2, (rows, width)).astype(dtype)
+    assert_describes(describe(values), values.astype(np.float64))
+
+
+def test_no_columns() -> None:
+    assert describe(np.empty((3, 0), dtype=np.float32)).count == 3
+
+
 def test_no_rows() -> None:
     result = StreamedStatistics(3).result()
     assert result.count == 0

@@ -182,3 +182,20 @@ def test_missing_side_files(tmp_path: Path) -> None:
     (tmp_path / "a.memmap.dtype").unlink()
     with pytest.raises(InputError, match=r"the dtype of a\.memmap is missing"):
         open_map(tmp_path, "a")
+
+
+@pytest.mark.parametrize("rows", [1, 5000, 40_000])
+def test_blocks_of_any_length_make_the_same_map(tmp_path: Path, rows: int) -> None:
+    """Short ones are collected before they are written and hashed."""
+    values = np.random.default_rng(0).integers(0, 100, 100_000).astype(np.int16)[:70_000]
+    whole = write_map(tmp_path, "whole", values)
+    with MapWriter(tmp_path, "parts", np.int16, values.shape) as writer:
+        lengths = [rows, 1, 3 * rows, 2]
+        begin = 0
+        while begin < len(values):
+            length = lengths[begin % 4]
+            writer.append(values[begin : begin + length])
+            begin += length
+        parts = writer.close()
+    assert parts == whole
+    np.testing.assert_array_equal(open_map(tmp_path, "parts", parts), values)
