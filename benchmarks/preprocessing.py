@@ -30,7 +30,7 @@ import pandas as pd
 from common import paired, ratio, report, sample, seconds
 
 from smartbkg_tf.dataset.build import build_dataset
-from smartbkg_tf.dataset.hashing import XXH64
+from smartbkg_tf.dataset.hashing import new_hash
 from smartbkg_tf.encoding.checks import find_unusable_events
 from smartbkg_tf.encoding.encode import encode
 from smartbkg_tf.encoding.one_pass import one_pass as one_pass_of
@@ -273,7 +273,7 @@ def threads(path: Path, folder: Path, options: argparse.Namespace) -> None:
 
     kernels: dict[str, Callable[[int], Any]] = {
         "plain arithmetic": lambda i: spin(20_000_000),
-        "hash": lambda i: [XXH64().update(data[i]) for _ in range(4)],
+        "hash": lambda i: [new_hash().update(data[i]) for _ in range(4)],
         "check and encode": lambda i: [one_pass_of(tables[i], vocabulary) for _ in range(8)],
         "decay strings": lambda i: [tokenise(strings[i], vocabulary) for _ in range(4)],
         "copy": lambda i: [np.copyto(copies[i], data[i]) for _ in range(3)],

@@ -250,7 +250,7 @@ class DatasetWriter:
         Returns
         -------
         dict of str to dict
-            Map -> shape, dtype, bytes, xxh64, fingerprint.
+            Map -> shape, dtype, bytes, xxh3, fingerprint.
 
         Raises
         ------

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from smartbkg_tf.dataset.blocks import EventBlock, order_of
-from smartbkg_tf.dataset.hashing import XXH64, hash_file
+from smartbkg_tf.dataset.hashing import hash_file, new_hash
 from smartbkg_tf.dataset.keys import hash_keys
 from smartbkg_tf.dataset.legacy import is_legacy, open_legacy, read_legacy
 from smartbkg_tf.dataset.runs import MemoryRun, Run, bytes_of, write_run
@@ -75,7 +75,7 @@ class SourceReport:
         The file as it was given, for messages.
     size : int
         Bytes.
-    xxh64 : str
+    xxh3 : str
         Hash of the file.
     runs : list of Run or MemoryRun
         Its events, sorted.
@@ -94,7 +94,7 @@ class SourceReport:
     name: str
     path: str = ""
     size: int = 0
-    xxh64: str = ""
+    xxh3: str = ""
     runs: list[Run | MemoryRun] = field(default_factory=list)
     n_read: int = 0
     findings: Findings = field(default_factory=Findings)
@@ -169,7 +169,9 @@ class _Hasher:
                 files = sorted(p for p in path.iterdir() if p.is_file())
                 hashes = "".join(f"{p.name} {hash_file(p)}\n" for p in files)
                 size = sum(p.stat().st_size for p in files)
-                self._result = (size, XXH64(hashes.encode()).hexdigest())
+                every = new_hash()
+                every.update(hashes.encode())
+                self._result = (size, every.hexdigest())
         except OSError as error:
             self._error = error
 
@@ -343,7 +345,7 @@ def read_source(
                 report.runs.append(write_run(run, block.take(order_of(block), scratch), *columns))
         if progress is not None:
             progress(n_read)
-    report.size, report.xxh64 = hasher.result()
+    report.size, report.xxh3 = hasher.result()
     return report
 
 

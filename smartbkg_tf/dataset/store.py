@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.dataset.hashing import XXH64
+from smartbkg_tf.dataset.hashing import HASH, new_hash
 from smartbkg_tf.dataset.side_files import DTYPES, read_dtype, read_shape, side_file
 from smartbkg_tf.runtime.files import begin_writing_back
 from smartbkg_tf.settings.errors import InputError, did_you_mean
@@ -89,7 +89,7 @@ class MapWriter:
         self._flushed = -1
         self._written = self._begun = 0
         self._collected = bytearray()
-        self._hash = XXH64()
+        self._hash = new_hash()
         side_file(self.path, "shape").write_text(json.dumps(list(self.shape)) + "\n")
         side_file(self.path, "dtype").write_text(json.dumps(self.dtype.name) + "\n")
         self._file: BinaryIO = open(self.path, "wb")  # noqa: SIM115 (closed by close)
@@ -158,7 +158,7 @@ class MapWriter:
         Returns
         -------
         dict
-            ``shape``, ``dtype``, ``bytes``, ``xxh64`` and ``fingerprint``.
+            ``shape``, ``dtype``, ``bytes``, ``xxh3`` and ``fingerprint``.
 
         Raises
         ------
@@ -175,7 +175,7 @@ class MapWriter:
             "shape": list(self.shape),
             "dtype": self.dtype.name,
             "bytes": self.path.stat().st_size,
-            "xxh64": self._hash.hexdigest(),
+            HASH: self._hash.hexdigest(),
             "fingerprint": fingerprint(self.path),
         }
 

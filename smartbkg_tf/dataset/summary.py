@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from smartbkg_tf.dataset.hashing import HASH
 from smartbkg_tf.dataset.information import FORMAT_VERSION
 from smartbkg_tf.dataset.layout import DatasetWriter
 from smartbkg_tf.dataset.sources import SourceReport
@@ -89,7 +90,7 @@ def information_of(
         "encoding": encoding,
         "vocabulary": vocabulary.digest,
         "labels": writer.label_names,
-        "maps": {name: entry["xxh64"] for name, entry in maps.items()},
+        "maps": {name: entry[HASH] for name, entry in maps.items()},
     }
     return {
         "format_version": FORMAT_VERSION,
@@ -124,11 +125,8 @@ def information_of(
         "mode": settings.mode,
         "dropped": findings.counts,
         "sources": sorted(
-            (
-                {"name": r.name, "size": r.size, "xxh64": r.xxh64, "n_events": r.n_read}
-                for r in reports
-            ),
-            key=lambda source: (str(source["name"]), str(source["xxh64"])),
+            ({"name": r.name, "size": r.size, HASH: r.xxh3, "n_events": r.n_read} for r in reports),
+            key=lambda source: (str(source["name"]), str(source[HASH])),
         ),
         "seed": settings.seed,
         "software": {

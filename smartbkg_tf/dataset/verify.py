@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from smartbkg_tf.dataset.dataset import open_dataset
-from smartbkg_tf.dataset.hashing import hash_file
+from smartbkg_tf.dataset.hashing import ALGORITHMS, hash_file
 from smartbkg_tf.dataset.information import read_information
 from smartbkg_tf.dataset.store import map_path, open_map
 from smartbkg_tf.runtime.progress import Progress, say
@@ -38,7 +38,8 @@ def verify_dataset(path: str | Path) -> None:
             except InputError as error:
                 problems.add(error)
                 continue
-            if hash_file(map_path(path, name)) != entry["xxh64"]:
+            algorithm = next(known for known in ALGORITHMS if known in entry)
+            if hash_file(map_path(path, name), algorithm) != entry[algorithm]:
                 problems.add(
                     f"{map_path(path, name)}: the content has changed since it was written"
                 )

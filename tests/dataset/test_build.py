@@ -176,7 +176,7 @@ def test_information(tmp_path: Path) -> None:
         )
     assert set(information["statistics"]) == set(information["encoding"]["feature_names"])
     assert [source["name"] for source in information["sources"]] == ["events_0.h5", "events_1.h5"]
-    assert all(len(source["xxh64"]) == 16 for source in information["sources"])
+    assert all(len(source["xxh3"]) == 16 for source in information["sources"])
     assert information["normalisation"]["features"]["x"]["transform"] == "asinh"
     assert information["dropped"] == {}
     assert str(tmp_path) not in (path / "dataset.json").read_text()

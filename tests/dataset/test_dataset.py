@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
+from smartbkg_tf.dataset.hashing import hash_file
 from smartbkg_tf.dataset.store import map_path
 from smartbkg_tf.dataset.verify import verify_dataset
 from smartbkg_tf.encoding.encode import encode, pad
@@ -269,6 +270,24 @@ def test_verify_finds_what_opening_cannot_and_tells_all(
         "'keys' is missing",
     ):
         assert text in str(caught.value)
+
+
+def test_hashes_of_an_earlier_version_are_verified(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_dataset(tmp_path, 20)
+    file = path / "dataset.json"
+    information = json.loads(file.read_text(encoding="utf-8"))
+    for name, entry in information["maps"].items():
+        del entry["xxh3"]
+        entry["xxh64"] = hash_file(map_path(path, name), "xxh64")
+    file.write_text(json.dumps(information), encoding="utf-8")
+    verify_dataset(path)
+    assert "is whole: 20 events" in capsys.readouterr().out
+    information["maps"]["keys"]["xxh64"] = "0" * 16
+    file.write_text(json.dumps(information), encoding="utf-8")
+    with pytest.raises(InputError, match=r"keys\.memmap: the content has changed"):
+        verify_dataset(path)
 
 
 def test_chosen_skims_are_the_labels_in_their_order(dataset: Dataset) -> None:

@@ -1,53 +1,31 @@
-"""XXH64, against values of the reference implementation and itself in pieces."""
+"""Hashes of files: known values, every bit, files that cannot be mapped or change."""
 
 from __future__ import annotations
 
 from io import FileIO
 from pathlib import Path
 
-import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import given, settings
 
 from smartbkg_tf.dataset import hashing
-from smartbkg_tf.dataset.hashing import XXH64, hash_file
+from smartbkg_tf.dataset.hashing import hash_file, new_hash
 
 
-@pytest.mark.parametrize(
-    ("data", "expected"),
-    [
-        (b"", "ef46db3751d8e999"),
-        (b"a", "d24ec4f1a98c6e5b"),
-        (b"abc", "44bc2cf5ad770999"),
-        (b"Nobody inspects the spammish repetition", "fbcea83c8a378bf1"),
-    ],
-)
-def test_known_values(data: bytes, expected: str) -> None:
-    assert XXH64(data).hexdigest() == expected
-
-
-@settings(max_examples=100, deadline=None)
-@given(pieces=st.lists(st.binary(max_size=90), max_size=6))
-def test_pieces_and_whole_agree(pieces: list[bytes]) -> None:
-    whole, parts = b"".join(pieces), XXH64()
-    for piece in pieces:
-        parts.update(piece)
-        parts.update(np.empty(0, np.float32).data)
-    assert parts.hexdigest() == XXH64(whole).hexdigest()
-
-
-@settings(max_examples=50, deadline=None)
-@given(n=st.integers(0, 9), seed=st.integers(0, 2**32 - 1))
-def test_stripes_at_once_are_those_one_by_one(n: int, seed: int) -> None:
-    random = np.random.default_rng(seed)
-    # An odd place: the bytes of a file need not be aligned.
-    data = random.integers(0, 256, 32 * n + 1, dtype=np.uint8)[1:]
-    lanes = random.integers(0, 2**64, 4, dtype=np.uint64)
-    other = lanes.copy()
-    hashing._stripes_one_by_one(lanes, data)
-    hashing._stripes_at_once(other, data)
-    np.testing.assert_array_equal(lanes, other)
+def test_a_file_is_hashed_like_its_bytes(tmp_path: Path) -> None:
+    """Values of XXH3 as `xxhsum -H3` prints them, of XXH64 as `xxhsum -H1` does."""
+    file = tmp_path / "file"
+    for data, expected, earlier in (
+        (b"", "2d06800538d394c2", "ef46db3751d8e999"),
+        (b"abc", "78af5f94892f3950", "44bc2cf5ad770999"),
+    ):
+        file.write_bytes(data)
+        assert hash_file(file) == expected
+        assert hash_file(file, "xxh64") == earlier
+        pieces = new_hash()
+        for byte in data:
+            pieces.update(bytes([byte]))
+        assert pieces.hexdigest() == expected
 
 
 def test_any_bit_counts(tmp_path: Path) -> None:
@@ -55,7 +33,9 @@ def test_any_bit_counts(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(data)
     before = hash_file(file)
-    assert before == XXH64(bytes(data)).hexdigest()
+    whole = new_hash()
+    whole.update(data)
+    assert before == whole.hexdigest()
     for place in (0, 31, 32, 1_500_000, 3_000_000):
         data[place] ^= 1
         file.write_bytes(data)
