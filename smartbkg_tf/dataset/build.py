@@ -24,7 +24,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.dataset.blocks import EventBlock, repeated
+from smartbkg_tf.dataset.blocks import EventBlock, count_labels, repeated, unlabelled
 from smartbkg_tf.dataset.information import FILE_NAME
 from smartbkg_tf.dataset.layout import DatasetWriter
 from smartbkg_tf.dataset.legacy import is_legacy, legacy_encoding, legacy_inputs
@@ -238,7 +238,9 @@ class Merger:
         findings = Findings()
         block = events.block
         duplicate, conflict = repeated(block)
-        no_label = np.all(block.labels == -1, axis=1) & self.labelled & ~duplicate & ~conflict
+        no_label = np.zeros(len(block), dtype=np.bool_)
+        if self.labelled:
+            no_label = unlabelled(block.labels) & ~duplicate & ~conflict
         kept = ~(duplicate | conflict | no_label)
         if kept.all():
             return findings
@@ -276,8 +278,7 @@ class Merger:
             plan.n_events += len(block)
             plan.n_particles += int(block.n_particles.sum())
             plan.n_tokens += int(block.n_tokens.sum())
-            for column, value in enumerate((1, 0, -1)):
-                plan.labels[:, column] += np.count_nonzero(block.labels == value, axis=0)
+            plan.labels += count_labels(block.labels, np.zeros(len(block), np.int8))[1]
         return plan
 
 

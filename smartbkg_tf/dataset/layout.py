@@ -33,7 +33,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.dataset.blocks import EventBlock
+from smartbkg_tf.dataset.blocks import EventBlock, count_labels
 from smartbkg_tf.dataset.statistics import StreamedStatistics
 from smartbkg_tf.dataset.store import MapWriter
 from smartbkg_tf.encoding.encoded import EncodedEvents
@@ -232,13 +232,11 @@ class DatasetWriter:
         ):
             self.truncated[what] += int(np.count_nonzero(lengths > limit))
             self.longest[what] = max(self.longest[what], int(lengths.max(initial=0)))
-        for event_type in np.unique(encoded.event_type).tolist():
-            chosen = block.labels[encoded.event_type == event_type]
-            counts = np.stack(
-                [np.count_nonzero(chosen == value, axis=0) for value in (1, 0, -1)], axis=-1
-            )
-            total = np.concatenate([[[len(chosen), 0, 0]], counts.reshape(-1, 3)])
-            self.label_counts[event_type] = self.label_counts.get(event_type, 0) + total
+        n_events = np.bincount(encoded.event_type + 1)
+        counts = count_labels(block.labels, encoded.event_type)
+        for code in np.flatnonzero(n_events).tolist():
+            total = np.concatenate([[[n_events[code], 0, 0]], counts[code]])
+            self.label_counts[code - 1] = self.label_counts.get(code - 1, 0) + total
 
     def end_of_range(self) -> None:
         """End a block of the statistics."""

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.dataset.blocks import EventBlock, content_of, order_of
+from smartbkg_tf.dataset.blocks import EventBlock, content_of, order_of, put_rows
 from smartbkg_tf.encoding.encoded import EncodedEvents, EventGatherer, offsets_of
+from smartbkg_tf.events.memory import bytes_of_array
 from smartbkg_tf.runtime.scratch import Scratch
 
 #: Columns with one row per event, per particle, per token.
@@ -571,6 +572,14 @@ def _put_together(
     for name in (field.name for field in fields(EventBlock) if field.name != "encoded"):
         like = getattr(parts[0][0], name)
         columns[name] = np.empty((n, *like.shape[1:]), dtype=like.dtype)
-        for (block, events), mine in zip(parts, places, strict=True):
-            columns[name][mine] = getattr(block, name)[events]
+    out = tuple(bytes_of_array(values) for values in columns.values())
+    widths = np.array([values.nbytes // max(n, 1) for values in columns.values()])
+    for (block, events), mine in zip(parts, places, strict=True):
+        put_rows(
+            tuple(bytes_of_array(getattr(block, name)) for name in columns),
+            events,
+            out,
+            mine,
+            widths,
+        )
     return EventBlock(**columns, encoded=None)

@@ -9,9 +9,10 @@ from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from smartbkg_tf.dataset.blocks import EventBlock, order_of
 from smartbkg_tf.dataset.hashing import hash_file, new_hash
@@ -36,6 +37,9 @@ MEMORY_BYTES = 256 << 20
 #: (some 250 bytes each are in memory), and are no more than this.
 _HELD_EVENTS = 200_000
 _HELD_FILES = 100
+
+#: Rows of events whose columns are put side by side at a time.
+_ROWS_AT_A_TIME = 1000
 
 #: What file names of tables end in, when a folder is given.
 _SUFFIXES = (".h5", ".hdf5", ".parquet", ".root", ".npz")
@@ -265,13 +269,10 @@ def block_of(
     EventBlock
         In the order of the table.
     """
-    names = list(table.labels)
-    labels = np.empty((len(table), len(names)), dtype=np.int8)
-    for i, name in enumerate(names):
-        labels[:, i] = table.labels[name]
+    labels = np.empty((len(table), len(table.labels)), dtype=np.int8)
+    _put_columns(labels, list(table.labels.values()))
     observables = np.empty((len(table), len(table.observables)), dtype=np.float64)
-    for i, values in enumerate(table.observables.values()):
-        observables[:, i] = values
+    _put_columns(observables, list(table.observables.values()))
     keys = np.stack([np.asarray(table.keys[name], np.int64) for name in KEY_COLUMNS], axis=1)
     return EventBlock(
         hash=hash_keys(table.keys, shuffle_salt(settings.seed)),
@@ -284,6 +285,14 @@ def block_of(
         n_tokens=np.diff(encoded.decay_offsets).astype(np.int32),
         encoded=encoded,
     )
+
+
+def _put_columns(out: npt.NDArray[Any], columns: Sequence[npt.NDArray[Any]]) -> None:
+    """Put columns side by side, few rows at a time, which stay in the processor's caches."""
+    for begin in range(0, len(out), _ROWS_AT_A_TIME):
+        rows = slice(begin, begin + _ROWS_AT_A_TIME)
+        for i, values in enumerate(columns):
+            out[rows, i] = values[rows]
 
 
 def read_source(

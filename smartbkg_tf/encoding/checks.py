@@ -220,7 +220,7 @@ def find_unusable_events(
     if table.labels:
         wrong = np.zeros(n, dtype=np.bool_)
         for label in table.labels.values():
-            wrong |= ~np.isin(label, (-1, 0, 1))
+            wrong |= (label != 0) & (label != 1) & (label != -1)
         note("label_value", wrong)
     return usable, findings
 

@@ -97,6 +97,8 @@ def labels_from(values: Array, *, where: str, first_row: int = 0) -> npt.NDArray
         raise InputError(f"holds no labels but {values.dtype}", where=where)
     if values.dtype.kind == "f":
         values = np.where(np.isnan(values), -1, values)
+    # One pass over what may be a column of long rows.
+    values = np.ascontiguousarray(values)
     sound = (values == 0) | (values == 1)
     if values.dtype.kind in "if":
         sound |= values == -1
