@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import cycle
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -55,7 +55,8 @@ MERGE_BYTES = 32 << 20
 #: ranges, so that threads can share them, and each stays in the processor's caches.
 _SMALL_MERGE_BYTES = 8 << 20
 
-#: Events that are put together, described and written while they are in the processor's caches.
+#: About so many events are put together, described and written while they are in the
+#: processor's caches.
 _EVENTS_AT_A_TIME = 4000
 
 #: Blocks that are made while one is written.
@@ -213,8 +214,11 @@ class Merger:
     def _pieces(self, scratches: Iterator[Scratch]) -> Iterator[tuple[EventBlock, bool]]:
         for events, _ in self.ranges(with_events=True):
             n = len(events)
-            for begin in range(0, n, _EVENTS_AT_A_TIME):
-                end = min(begin + _EVENTS_AT_A_TIME, n)
+            if n == 0:  # all of them were dropped
+                continue
+            # Of equal length: a short rest costs as many calls as a long piece.
+            n_pieces = max(1, round(n / _EVENTS_AT_A_TIME))
+            for begin, end in pairwise(i * n // n_pieces for i in range(n_pieces + 1)):
                 yield events.gather(begin, end, next(scratches)), end == n
 
     def _range(self, i: int, with_events: bool, scratch: Scratch) -> tuple[Range, Findings] | None:
@@ -278,7 +282,7 @@ class Merger:
             plan.n_events += len(block)
             plan.n_particles += int(block.n_particles.sum())
             plan.n_tokens += int(block.n_tokens.sum())
-            plan.labels += count_labels(block.labels, np.zeros(len(block), np.int8))[1]
+            plan.labels += count_labels(block.labels, np.zeros(len(block), np.int8)).sum(axis=0)
         return plan
 
 
@@ -326,7 +330,6 @@ def build_dataset(settings: PreprocessSettings) -> Path:
         whole_directory(output, overwrite=settings.overwrite) as partial,
     ):
         run_directory = partial / "runs"
-        run_directory.mkdir()
         reports = read_sources(paths, run_directory, reading, settings.workers)
         merger = Merger(reports, workers=settings.workers)
         plan = merger.plan(reports)
@@ -355,7 +358,8 @@ def build_dataset(settings: PreprocessSettings) -> Path:
                     writer.end_of_range()
                 progress.add(len(block))
             maps = writer.close()
-        shutil.rmtree(run_directory)
+        if run_directory.exists():
+            shutil.rmtree(run_directory)
         information = information_of(
             settings, writer, maps, reports, plan.findings, default_vocabulary()
         )

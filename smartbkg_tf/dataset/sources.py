@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from smartbkg_tf.dataset.legacy import is_legacy, open_legacy, read_legacy
 from smartbkg_tf.dataset.runs import MemoryRun, Run, bytes_of, write_run
 from smartbkg_tf.encoding.checks import Findings, find_unusable_strings
 from smartbkg_tf.encoding.encode import EncodedEvents, check_and_encode
+from smartbkg_tf.encoding.one_pass import side_by_side
 from smartbkg_tf.events.hdf5 import TrainingFile
 from smartbkg_tf.events.readers import count_events, file_format, iterate_events
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
@@ -37,9 +39,6 @@ MEMORY_BYTES = 256 << 20
 #: (some 250 bytes each are in memory), and are no more than this.
 _HELD_EVENTS = 200_000
 _HELD_FILES = 100
-
-#: Rows of events whose columns are put side by side at a time.
-_ROWS_AT_A_TIME = 1000
 
 #: What file names of tables end in, when a folder is given.
 _SUFFIXES = (".h5", ".hdf5", ".parquet", ".root", ".npz")
@@ -270,16 +269,15 @@ def block_of(
         In the order of the table.
     """
     labels = np.empty((len(table), len(table.labels)), dtype=np.int8)
-    _put_columns(labels, list(table.labels.values()))
-    observables = np.empty((len(table), len(table.observables)), dtype=np.float64)
-    _put_columns(observables, list(table.observables.values()))
+    for i, values in enumerate(table.labels.values()):
+        labels[:, i] = values
     keys = np.stack([np.asarray(table.keys[name], np.int64) for name in KEY_COLUMNS], axis=1)
     return EventBlock(
         hash=hash_keys(table.keys, shuffle_salt(settings.seed)),
         content=np.zeros(len(table), dtype=np.uint64),
         keys=keys,
         labels=labels,
-        observables=observables,
+        observables=_rows_of(list(table.observables.values()), len(table)),
         source=np.full(len(table), source, dtype=np.int32),
         n_particles=np.diff(encoded.offsets).astype(np.int32),
         n_tokens=np.diff(encoded.decay_offsets).astype(np.int32),
@@ -287,12 +285,16 @@ def block_of(
     )
 
 
-def _put_columns(out: npt.NDArray[Any], columns: Sequence[npt.NDArray[Any]]) -> None:
-    """Put columns side by side, few rows at a time, which stay in the processor's caches."""
-    for begin in range(0, len(out), _ROWS_AT_A_TIME):
-        rows = slice(begin, begin + _ROWS_AT_A_TIME)
-        for i, values in enumerate(columns):
-            out[rows, i] = values[rows]
+def _rows_of(columns: list[npt.NDArray[Any]], n_rows: int) -> npt.NDArray[np.float64]:
+    """Copy columns into rows [n_rows, n_columns]; in one go where they are views into rows."""
+    if not columns:
+        return np.empty((n_rows, 0), dtype=np.float64)
+    columns = [np.asarray(values, dtype=np.float64) for values in columns]
+    memory, step, places = side_by_side(columns)
+    if any(b - a != 8 for a, b in pairwise(places)):
+        return np.stack(columns, axis=1)
+    shape = (n_rows, len(columns))
+    return np.ndarray(shape, np.float64, memory, strides=(step, 8)).copy()
 
 
 def read_source(
@@ -350,6 +352,8 @@ def read_source(
             if memory is not None and memory.take(bytes_of(block, encoded)):
                 report.runs.append(MemoryRun(block, *columns))
             else:
+                # Not made, and so not removed, for small samples: a disk may wait for that.
+                directory.mkdir(exist_ok=True)
                 run = directory / f"{source:06d}-{number:06d}.run"
                 report.runs.append(write_run(run, block.take(order_of(block), scratch), *columns))
         if progress is not None:
