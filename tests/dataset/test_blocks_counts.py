@@ -41,5 +41,6 @@ def test_rows_come_to_their_places() -> None:
         np.array([1, 4]),
         np.array([24, 1]),
     )
-    assert out[[1, 4]].tolist() == values[[3, 0]].tolist() and not out[[0, 2, 3]].any()
+    assert out[[1, 4]].tolist() == values[[3, 0]].tolist()
+    assert not out[[0, 2, 3]].any()
     assert out_marks.tolist() == [0, 7, 0, 0, 4]
