@@ -78,7 +78,7 @@ class SourceReport:
         The file as it was given, for messages.
     size : int
         Bytes.
-    xxh3 : str
+    hash : str
         Hash of the file.
     runs : list of Run or MemoryRun
         Its events, sorted.
@@ -97,7 +97,7 @@ class SourceReport:
     name: str
     path: str = ""
     size: int = 0
-    xxh3: str = ""
+    hash: str = ""
     runs: list[Run | MemoryRun] = field(default_factory=list)
     n_read: int = 0
     findings: Findings = field(default_factory=Findings)
@@ -358,7 +358,7 @@ def read_source(
                 report.runs.append(write_run(run, block.take(order_of(block), scratch), *columns))
         if progress is not None:
             progress(n_read)
-    report.size, report.xxh3 = hasher.result()
+    report.size, report.hash = hasher.result()
     return report
 
 

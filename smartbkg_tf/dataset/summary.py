@@ -125,7 +125,7 @@ def information_of(
         "mode": settings.mode,
         "dropped": findings.counts,
         "sources": sorted(
-            ({"name": r.name, "size": r.size, HASH: r.xxh3, "n_events": r.n_read} for r in reports),
+            ({"name": r.name, "size": r.size, HASH: r.hash, "n_events": r.n_read} for r in reports),
             key=lambda source: (str(source["name"]), str(source[HASH])),
         ),
         "seed": settings.seed,

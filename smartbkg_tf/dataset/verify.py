@@ -38,8 +38,10 @@ def verify_dataset(path: str | Path) -> None:
             except InputError as error:
                 problems.add(error)
                 continue
-            algorithm = next(known for known in ALGORITHMS if known in entry)
-            if hash_file(map_path(path, name), algorithm) != entry[algorithm]:
+            algorithm = next((known for known in ALGORITHMS if known in entry), None)
+            if algorithm is None:
+                problems.add(f"{map_path(path, name)}: dataset.json holds no hash of it")
+            elif hash_file(map_path(path, name), algorithm) != entry[algorithm]:
                 problems.add(
                     f"{map_path(path, name)}: the content has changed since it was written"
                 )

@@ -19,6 +19,9 @@ from smartbkg_tf.settings.errors import ConfigurationError
 from smartbkg_tf.settings.training import TrainingSettings
 from smartbkg_tf.training.trimming import trim_padding
 
+#: Arrays that tell how long an event is; the first one that is there.
+_LEADERS = ("pdg_input", "decay_input")
+
 Step = Callable[[Any], dict[str, Any]]
 
 
@@ -36,7 +39,8 @@ def check_parts(training: TrainingSettings, model: keras.Model) -> None:
     ------
     ConfigurationError
         With batch normalisation, whose moments would be those of a part; with XLA, which
-        would compile every length anew; with fewer events in a batch than parts.
+        would compile every length anew; with fewer events in a batch than parts; when the
+        network reads nothing that tells the length of an event.
     """
     n = training.batch_parts
     where = f"training.batch_parts={n}"
@@ -54,6 +58,13 @@ def check_parts(training: TrainingSettings, model: keras.Model) -> None:
             + "), which would see only a part of the batch, all of like length",
             where=where,
             next_step="use training.batch_parts=1, or a network with layer normalisation",
+        )
+    if not {tensor.name for tensor in model.inputs} & set(_LEADERS):
+        raise ConfigurationError(
+            f"the length of an event is that of {' or '.join(_LEADERS)}, and the network reads "
+            "neither",
+            where=where,
+            next_step="use training.batch_parts=1",
         )
     if training.xla:
         raise ConfigurationError(
@@ -90,7 +101,7 @@ def sorted_parts(inputs: dict[str, Any], n: int) -> tuple[list[dict[str, Any]], 
     """
     import tensorflow as tf
 
-    leader = next(inputs[name] for name in ("pdg_input", "decay_input") if name in inputs)
+    leader = next(inputs[name] for name in _LEADERS if name in inputs)
     places = tf.range(1, tf.shape(leader)[1] + 1)
     lengths = tf.reduce_max(tf.where(leader != 0, places, 0), axis=1)
     order = tf.argsort(lengths, stable=True)

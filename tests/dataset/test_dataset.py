@@ -288,6 +288,10 @@ def test_hashes_of_an_earlier_version_are_verified(
     file.write_text(json.dumps(information), encoding="utf-8")
     with pytest.raises(InputError, match=r"keys\.memmap: the content has changed"):
         verify_dataset(path)
+    del information["maps"]["keys"]["xxh64"]
+    file.write_text(json.dumps(information), encoding="utf-8")
+    with pytest.raises(InputError, match=r"keys\.memmap: dataset\.json holds no hash of it"):
+        verify_dataset(path)
 
 
 def test_chosen_skims_are_the_labels_in_their_order(dataset: Dataset) -> None:

@@ -155,3 +155,10 @@ def test_what_cannot_be_divided(
         check_parts(chosen.training, network.model)
     assert "training.batch_parts=4" in str(caught.value)
     check_parts(TrainingSettings(batch_size=1), network.model)
+
+
+def test_a_network_that_cannot_tell_the_length() -> None:
+    inputs = keras.Input((None, 3), name="particle_input")
+    model = keras.Model(inputs, keras.layers.GlobalMaxPooling1D()(inputs))
+    with pytest.raises(ConfigurationError, match="pdg_input or decay_input"):
+        check_parts(TrainingSettings(batch_parts=2), model)
