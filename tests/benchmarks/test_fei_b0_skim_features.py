@@ -10,7 +10,9 @@ from benchmarks.fei_b0.replay import VARIATIONS, Replay, replay
 from benchmarks.fei_b0.skim_features import NOTHING, SkimReplay, without_each
 from smartbkg_tf.dataset.symmetries import Symmetries
 from smartbkg_tf.events.table import EventTable
-from tests.benchmarks.test_fei_b0_features import by_hand
+from smartbkg_tf.generation.chunks import generate_events
+from smartbkg_tf.generation.pythia import Failures
+from smartbkg_tf.settings.generation import PythiaSource
 
 
 def _columns(table: EventTable) -> dict[str, np.ndarray]:
@@ -34,40 +36,57 @@ def test_copies_lack_one_bit_each() -> None:
     assert vectors[:, 0].tolist() == [8.0, 0.0, 4.0, 16.0, 12.0]
 
 
-def test_a_candidate_depends_on_its_particles() -> None:
-    """B0 -> D*- pi+ of the event by hand: found or not, as the combiner says."""
-    table = by_hand()
-    columns = _columns(table)
-    weight = replay(Reading(table), VARIATIONS["loose"])["weight"]
-    expected = np.where(np.isnan(weight), NOTHING, weight)
-    assert columns["best"].tolist() == [expected[0]] * len(columns["best"])
+@pytest.fixture(scope="module")
+def candidates(tmp_path_factory: pytest.TempPathFactory) -> EventTable:
+    """Give generated events in which the combiner finds something."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SMARTBKG_TF_CACHE", str(tmp_path_factory.mktemp("cache")))
+        source = PythiaSource(tau_spin_correlations=False)
+        table = generate_events("mixed", source, 200, 11, 0, Failures())
+    number = Replay(Reading(table), VARIATIONS["loose"]).combine()[4]
+    found = table.take(np.flatnonzero(number)[:6])
+    assert len(found) == 6
+    return found
 
 
-def test_without_a_particle_is_without_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaving a track out of the copies is like the table without its being seen."""
-    table = by_hand()
-    columns = _columns(table)
-    reading = Reading(table)
+def test_columns_of_the_event_are_those_of_the_replay(candidates: EventTable) -> None:
+    columns = _columns(candidates)
+    event = candidates.event_of_particle()
+    found = replay(Reading(candidates), VARIATIONS["loose"])
+    assert np.isfinite(found["weight"]).all()
+    assert (found["weight"] > NOTHING).all()
+    np.testing.assert_allclose(columns["best"], found["weight"][event])
+    np.testing.assert_allclose(columns["candidates"], np.log1p(found["candidates"])[event])
+    np.testing.assert_allclose(columns["energy_difference"], found["delta_e"][event])
+
+
+def test_without_a_particle_is_without_its_row(candidates: EventTable) -> None:
+    """Leaving a particle out of the copies is like its not being seen."""
+    columns = _columns(candidates)
+    reading = Reading(candidates)
     rows = np.flatnonzero(reading.seen_track | reading.seen_photon)
-    assert len(rows) > 5
     full = Replay(reading, VARIATIONS["loose"]).combine()
     for row in rows:
-        less = Reading(table)
+        event = reading.event[row]
+        less = Reading(candidates)
         tracks, photons = less.seen_track.copy(), less.seen_photon.copy()
         tracks[row] = photons[row] = False
         less.__dict__["seen_track"], less.__dict__["seen_photon"] = tracks, photons
         weight, _, _, _, number = Replay(less, VARIATIONS["loose"]).combine()
-        lost = max(full[0][0], NOTHING) - max(weight[0], NOTHING)
+        lost = max(full[0][event], NOTHING) - max(weight[event], NOTHING)
         assert columns["lost_best"][row] == pytest.approx(lost)
-        fewer = np.log1p(full[4][0]) - np.log1p(number[0])
+        fewer = np.log1p(full[4][event]) - np.log1p(number[event])
         assert columns["lost_candidates"][row] == pytest.approx(fewer)
+    # Every candidate is made of something.
+    for event in range(len(candidates)):
+        assert columns["lost_candidates"][reading.event == event].max() > 0
     unseen = np.setdiff1d(np.arange(len(reading.code)), rows)
     assert not columns["lost_best"][unseen].any()
 
 
-def test_the_columns_do_not_change_under_the_symmetries() -> None:
+def test_the_columns_do_not_change_under_the_symmetries(candidates: EventTable) -> None:
     """Charge conjugation and mirror image of the event itself give those of the columns."""
-    table = by_hand()
+    table = candidates
     columns = _columns(table)
     names = list(SkimReplay.names)
     for name in SkimReplay.symmetries:
@@ -75,8 +94,10 @@ def test_the_columns_do_not_change_under_the_symmetries() -> None:
         if name == "mirror":
             particles |= {key: -np.asarray(particles[key]) for key in ("y", "py")}
         else:
-            own = np.isin(np.abs(particles["PDG"]), (22, 111, 310, 300553))
-            particles["PDG"] = np.where(own, particles["PDG"], -np.asarray(particles["PDG"]))
+            # Only kinds of stable particles matter to the combiner.
+            code = np.asarray(particles["PDG"])
+            tracks = np.isin(np.abs(code), (11, 13, 211, 321, 2212))
+            particles["PDG"] = np.where(tracks, -code, code)
             particles["charge"] = -np.asarray(particles["charge"])
         changed = EventTable(
             particles=particles,
@@ -89,4 +110,4 @@ def test_the_columns_do_not_change_under_the_symmetries() -> None:
         arrays = {"particle_input": np.stack(list(columns.values()), axis=1)[None]}
         images = Symmetries([name], features, names).image(arrays, np.array([[True]]))
         expected = np.stack(list(_columns(changed).values()), axis=1)
-        np.testing.assert_allclose(images["particle_input"][0], expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(images["particle_input"][0], expected, rtol=1e-5, atol=1e-5)
