@@ -8,7 +8,9 @@
   nothing on validation events).
 
 - ``skim``: these, and the skim's candidate combinatorics replayed on generated particles
-  (`benchmarks.fei_b0.replay`). The other sets know no cut, decay mode or purity of the skim.
+  (`benchmarks.fei_b0.replay`).
+- ``candidates``: these, and the skim's candidates behind a detector of roughly guessed efficiencies
+  (`benchmarks.fei_b0.candidates`). The other sets know no cut, decay mode or purity of the skim.
 
 GeV, cm, degrees; NaN where a quantity does not exist.
 """
@@ -19,6 +21,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from benchmarks.fei_b0.candidates import candidate_features
 from benchmarks.fei_b0.reading import ACCEPTANCE, INVISIBLE, TRACKS, Floats, Groups, Reading
 from benchmarks.fei_b0.replay import replay_features
 from smartbkg_tf.events.table import EventTable
@@ -311,13 +314,20 @@ def decay_features(reading: Reading) -> Columns:
 
 
 #: Sets that know the skim.
-KNOW_SKIM = ("skim",)
+KNOW_SKIM = ("skim", "candidates")
 #: Feature sets, and the functions whose columns they put together.
 SETS: dict[str, tuple[Callable[[Reading], Columns], ...]] = {
     "event": (event_features,),
     "visible": (event_features, visible_features),
     "decay": (event_features, visible_features, decay_features),
     "skim": (event_features, visible_features, decay_features, replay_features),
+    "candidates": (
+        event_features,
+        visible_features,
+        decay_features,
+        replay_features,
+        candidate_features,
+    ),
 }
 
 

@@ -13,13 +13,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.fei_b0.reading import Floats, Integers, Mask, Reading
+from benchmarks.fei_b0.reading import Floats, Mask, Reading
 from benchmarks.fei_b0.sample import SKIM
 from smartbkg_tf.generation.beams import nominal_collision
 from smartbkg_tf.generation.observables import EventView
 from smartbkg_tf.generation.reconstruction import SPECIES, Clusters, Reconstruction, Tracks
 from smartbkg_tf.generation.skims.base import make_skims
-from smartbkg_tf.generation.skims.combiner import MOST_DAUGHTERS, MOST_TRACKS, combine
+from smartbkg_tf.generation.skims.combiner import (
+    MOST_DAUGHTERS,
+    MOST_TRACKS,
+    Base,
+    Best,
+    Cuts,
+    find_best,
+)
 from smartbkg_tf.generation.skims.fei_hadronic import FeiHadronic
 from smartbkg_tf.generation.skims.modes import (
     B_MODES,
@@ -117,24 +124,33 @@ class Replay:
         settings = compose_settings("produce", ProduceSettings, [f"skim={SKIM}"])
         (skim,) = make_skims(settings.skim)
         assert isinstance(skim, FeiHadronic)
-        self._cuts = skim.settings
-        self._beam_energy = r.beam_energy
+        #: Cuts of the skim.
+        self.settings = skim.settings
         inside = (r.theta > 17.0 + variation.margin) & (r.theta < 150.0 - variation.margin)
         tracks = r.seen_track & inside & (r.pt > variation.track_pt)
         photons = r.seen_photon & inside & (r.laboratory[:, 3] > variation.photon_energy)
-        reconstruction = _reconstruction(r, tracks, photons)
-        view = EventView(reconstruction, nominal_collision(BeamSettings()))
-        self._reactions = compile_modes(
-            LIGHT_MODES + D_MODES + D_STAR_MODES + B_MODES[self._cuts.tag], MOST_DAUGHTERS
+        #: What is seen of the particles.
+        self.reconstruction = _reconstruction(r, tracks, photons)
+        view = self.view(self.reconstruction)
+        #: What the skim combines.
+        self.reactions = compile_modes(
+            LIGHT_MODES + D_MODES + D_STAR_MODES + B_MODES[self.settings.tag], MOST_DAUGHTERS
         )
-        self._floor = np.full(len(self._reactions.prior), np.log(variation.probability))
-        #: Vectors, species, bits and offsets of what the combiner begins with.
-        self.base = base_particles(view, self._cuts)
+        #: What candidates must fulfil.
+        self.cuts = Cuts(
+            float(np.log(variation.probability)),
+            self.settings.capacity,
+            r.beam_energy,
+            self.settings.minimum_mbc,
+            self.settings.maximum_delta_e,
+        )
+        #: What the combiner begins with.
+        self.base = base_particles(view, self.settings)
         #: Do the cuts on the whole event let it pass? bool [n_events].
-        self.selected = skim.preselection(cleaned(view, self._cuts))
+        self.selected = skim.preselection(cleaned(view, self.settings))
         #: Row of the particle that is called by a bit of an event [n_events, 64]; -1: none.
         self.named = np.full((r.n_events, 64), -1)
-        found = reconstruction
+        found = self.reconstruction
         for objects, size, first in (
             (found.tracks, np.linalg.norm(found.tracks.momentum, axis=1), 0),
             (found.clusters, found.clusters.energy, MOST_TRACKS),
@@ -143,43 +159,36 @@ class Replay:
             low = bit < MOST_TRACKS
             self.named[objects.event[low], bit[low] + first] = objects.particle[low]
 
-    def combine(
-        self, base: tuple[Floats, Integers, Integers, Integers] | None = None
-    ) -> tuple[Floats, Floats, Floats, Integers, Integers]:
+    @staticmethod
+    def view(reconstruction: Reconstruction) -> EventView:
+        """Show tracks and clusters as a skim sees them.
+
+        Parameters
+        ----------
+        reconstruction : Reconstruction
+            Tracks and clusters.
+
+        Returns
+        -------
+        EventView
+            In collisions of nominal beams.
+        """
+        return EventView(reconstruction, nominal_collision(BeamSettings()))
+
+    def combine(self, base: Base | None = None) -> Best:
         """Run the combiner.
 
         Parameters
         ----------
-        base : tuple of numpy.ndarray, optional
-            As `base`, which is taken by default.
+        base : Base, optional
+            What to begin with; `base` by default.
 
         Returns
         -------
-        tuple of numpy.ndarray [n_events]
-            As `smartbkg_tf.generation.skims.combiner.combine`.
+        Best
+            One entry for each event.
         """
-        base = self.base if base is None else base
-        reactions, cuts = self._reactions, self._cuts
-        return combine(
-            *base,
-            np.ones(len(base[3]) - 1, dtype=bool),
-            reactions.mothers,
-            reactions.daughters,
-            reactions.n_daughters,
-            reactions.kinds,
-            reactions.low,
-            reactions.high,
-            reactions.centre,
-            reactions.width,
-            reactions.prior,
-            self._floor,
-            reactions.constrain,
-            len(reactions.species),
-            cuts.capacity,
-            self._beam_energy,
-            cuts.minimum_mbc,
-            cuts.maximum_delta_e,
-        )
+        return find_best(self.base if base is None else base, self.reactions, self.cuts)
 
 
 def replay(reading: Reading, variation: Variation) -> dict[str, Floats]:

@@ -28,8 +28,11 @@ from smartbkg_tf.settings.errors import UserError
 
 #: CPU-minutes of a training.
 BUDGET = 40.0
-#: The feature set whose columns know the skim.
-SKIM_FEATURES = "benchmarks.fei_b0.skim_features.SkimReplay"
+#: Feature sets whose columns know the skim, and what they add.
+SKIM_FEATURES = {
+    "benchmarks.fei_b0.skim_features.SkimReplay": "replay of the skim for each of them",
+    "benchmarks.fei_b0.candidates.SkimCandidates": "the skim's candidates",
+}
 
 
 def measured(command: list[str]) -> tuple[int, float]:
@@ -152,9 +155,10 @@ def describe(
         (composed.model.particles or {}).get("side_summaries")
     )
     read = inputs.get(composed.model.inputs, "particles")
-    knows_skim = read_json(folder / "dataset.json")["encoding"]["features"] == SKIM_FEATURES
+    features = read_json(folder / "dataset.json")["encoding"]["features"]
+    knows_skim = features in SKIM_FEATURES
     if knows_skim:
-        read += ", replay of the skim for each of them"
+        read += ", " + SKIM_FEATURES[features]
     others = len(composed.data.skims or [SKIM]) - 1
     if others:
         read += f"; learns {others} other skims, too"

@@ -17,6 +17,7 @@ from benchmarks.fei_b0.reading import Floats, Integers, Reading
 from benchmarks.fei_b0.replay import VARIATIONS, Replay
 from smartbkg_tf.encoding.feature_sets import FeatureSet
 from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.generation.skims.combiner import Base
 
 #: Natural logarithm of the probability of no candidate: below that of any.
 NOTHING = -20.0
@@ -25,26 +26,24 @@ COUNTED = tuple(name for name in VARIATIONS if name != "loose")
 _PLAIN = ("energy", "prodTime", "x", "y", "z", "px", "py", "pz")
 
 
-def without_each(
-    base: tuple[Floats, Integers, Integers, Integers],
-) -> tuple[tuple[Floats, Integers, Integers, Integers], Integers, Integers]:
+def without_each(base: Base) -> tuple[Base, Integers, Integers]:
     """Copy every event once for each bit that occurs in it, without the rows of that bit.
 
     Parameters
     ----------
-    base : tuple of numpy.ndarray
-        Vectors [n, 4], species [n], bits [n], offsets [n_events + 1].
+    base : Base
+        Particles to begin with.
 
     Returns
     -------
-    base : tuple of numpy.ndarray
+    base : Base
         Of the copies.
     event : numpy.ndarray [n_copies]
         Which event a copy was made of.
     bit : numpy.ndarray [n_copies]
         Which bit it lacks.
     """
-    vectors, species, bits, offsets = base
+    vectors, species, bits, offsets, marks = base
     n_rows = np.diff(offsets)
     row_event = np.repeat(np.arange(len(n_rows)), n_rows)
     event, bit = np.divmod(np.unique(row_event * 64 + bits), 64)
@@ -55,7 +54,8 @@ def without_each(
     left = bits[rows] != np.repeat(bit, size)
     kept = np.concatenate([[0], np.cumsum(left)])[starts]
     rows = rows[left]
-    return (vectors[rows], species[rows], bits[rows], kept.astype(np.int64)), event, bit
+    copies = Base(vectors[rows], species[rows], bits[rows], kept.astype(np.int64), marks[rows])
+    return copies, event, bit
 
 
 class SkimReplay(FeatureSet):

@@ -42,6 +42,7 @@ INPUTS = {
     "decay": "visible; a block for each B's subtree",
     "two_stage": "decay, in two stages: trees for one B first",
     "skim": "decay; the skim's candidates, replayed on generated particles",
+    "candidates": "skim; candidates of all names, behind a roughly guessed detector",
 }
 
 

@@ -13,12 +13,14 @@ from smartbkg_tf.models import decay_branches, particle_branches, tree_branches 
 from smartbkg_tf.models.activations import activation_layer
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.branches import Kind, build_branch, find_branch
+from smartbkg_tf.models.candidates import CandidateSurvival
 from smartbkg_tf.models.normalisation import EventColumns
 from smartbkg_tf.models.physics import Summaries
 from smartbkg_tf.models.tokens import event_type_features
+from smartbkg_tf.models.treenet import Columns
 from smartbkg_tf.settings.branches import AnyDecayBranch, AnyParticleBranch
 from smartbkg_tf.settings.errors import ConfigurationError
-from smartbkg_tf.settings.models import HeadSettings
+from smartbkg_tf.settings.models import CandidateSettings, HeadSettings
 
 _ADAPTERS: dict[str, TypeAdapter[Any]] = {
     "particles": TypeAdapter(AnyParticleBranch),
@@ -80,6 +82,10 @@ class BranchedNetwork(NNBaseClass):
     event_columns : sequence of str, default ()
         Columns of the particles that have one value for the whole event, which the head gets too;
         for feature sets of one's own.
+    candidates : mapping, optional
+        `smartbkg_tf.settings.models.CandidateSettings` as plain values: what a learned detector
+        leaves of a skim's candidates (`smartbkg_tf.models.candidates`) goes to the head, and its
+        estimate to the output.
     codes : sequence of int, optional
         PDG code of each token; those of the package's vocabulary by default.
     **common
@@ -110,6 +116,7 @@ class BranchedNetwork(NNBaseClass):
         head: Mapping[str, Any] | None = None,
         summaries: bool = False,
         event_columns: Sequence[str] = (),
+        candidates: Mapping[str, Any] | None = None,
         codes: Sequence[int] | None = None,
         **common: Any,
     ) -> None:
@@ -119,6 +126,9 @@ class BranchedNetwork(NNBaseClass):
         self.head = dataclasses.asdict(HeadSettings(**(head or {})))
         self.summaries = bool(summaries)
         self.event_columns = [str(name) for name in event_columns]
+        self.candidates = (
+            None if candidates is None else dataclasses.asdict(CandidateSettings(**candidates))
+        )
         self.codes = None if codes is None else [int(code) for code in codes]
         for kind, other in (("particles", "decay"), ("decay", "particles")):
             if self.inputs != other and getattr(self, kind) is None:
@@ -131,6 +141,7 @@ class BranchedNetwork(NNBaseClass):
         for wanted, text in (
             (self.summaries, "summaries=true adds up particles"),
             (self.event_columns, "event_columns are columns of particles"),
+            (self.candidates, "candidates are columns of particles"),
         ):
             if wanted and self.inputs == "decay":
                 raise ConfigurationError(
@@ -158,6 +169,8 @@ class BranchedNetwork(NNBaseClass):
             names |= dict.fromkeys(("particle_input", "pdg_input", "mother_index_input"))
         if self.event_columns:
             names |= dict.fromkeys(("particle_input", "pdg_input"))
+        if self.candidates:
+            names |= dict.fromkeys(("particle_input", "pdg_input", "mother_index_input"))
         if self.event_type:
             names["event_type_input"] = None
         return list(names)
@@ -180,6 +193,9 @@ class BranchedNetwork(NNBaseClass):
                 self.event_columns, self.feature_names, self.normalisation, name="event_columns"
             )
             parts.append(columns(inputs["particle_input"], mask=self.particle_mask(inputs)))
+        survival = self._candidate_survival(inputs) if self.candidates else None
+        if survival is not None:
+            parts.append(survival)
         if self.event_type:
             parts.append(event_type_features(inputs, EVENT_TYPE_UNITS))
         x = parts[0] if len(parts) == 1 else keras.layers.Concatenate(name="event")(parts)
@@ -188,8 +204,29 @@ class BranchedNetwork(NNBaseClass):
             x = activation_layer(self.head["activation"], name=f"head_{number}_activation")(x)
             if number == 1:
                 x = keras.layers.Dropout(self.head["dropout"], name="head_dropout")(x)
+        if survival is not None:
+            # The estimate itself, past the head: what is learned there corrects it.
+            estimate = Columns(0, 1, name="estimate")(survival)
+            x = keras.layers.Concatenate(name="head_and_estimate")([x, estimate])
         name = "_".join(sizes["branch"] for _, sizes in self._branches())
         return keras.Model(inputs, self.output(x), name=f"{name}_{self.inputs}")
+
+    def _candidate_survival(self, inputs: Mapping[str, Any]) -> Any:
+        settings = dict(self.candidates or {})
+        mask = self.particle_mask(inputs)
+        embedding = keras.layers.Embedding(
+            self.vocabulary_size, settings.pop("embedding"), name="candidate_embedding"
+        )
+        particles = keras.layers.Concatenate(name="candidate_particles")(
+            [
+                self._normalised(inputs, mask),
+                self.physical_variables(inputs),
+                embedding(inputs["pdg_input"]),
+            ]
+        )
+        return CandidateSurvival(self.feature_names, **settings, name="candidate_survival")(
+            particles, inputs["particle_input"], mask=mask
+        )
 
     def _event_summaries(self, inputs: Mapping[str, Any]) -> Any:
         summaries = Summaries(self.feature_names, name="event_summaries")(

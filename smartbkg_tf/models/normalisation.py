@@ -47,6 +47,8 @@ class ParticleNormalisation(keras.layers.Layer):
     features : mapping of str to mapping
         For each column but ``charge`` the constants transform, scale, centre, spread,
         limit and relative (`smartbkg_tf.settings.normalisation.FeatureScale`).
+    leave_out : sequence of str, default ()
+        Columns that something else reads, as they are.
     **kwargs
         As any Keras layer.
 
@@ -61,19 +63,22 @@ class ParticleNormalisation(keras.layers.Layer):
         self,
         feature_names: Sequence[str],
         features: Mapping[str, Mapping[str, Any]],
+        leave_out: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.feature_names = [str(name) for name in feature_names]
+        self.leave_out = [str(name) for name in leave_out]
+        read = [name for name in self.feature_names if name not in self.leave_out]
         self.features = {
-            name: {**_DEFAULTS, **dict(features[name])}
-            for name in self.feature_names
-            if name in features
+            name: {**_DEFAULTS, **dict(features[name])} for name in read if name in features
         }
         self.supports_masking = True
-        _check(self.feature_names, features)
-        self._columns = [i for i, name in enumerate(self.feature_names) if name != CHARGE]
+        _check(read, features)
+        self._columns = [
+            i for i, name in enumerate(self.feature_names) if name in read and name != CHARGE
+        ]
         self._charge = [i for i, name in enumerate(self.feature_names) if name == CHARGE]
         chosen = [self.features[self.feature_names[i]] for i in self._columns]
 
@@ -155,6 +160,7 @@ class ParticleNormalisation(keras.layers.Layer):
             **super().get_config(),
             "feature_names": self.feature_names,
             "features": self.features,
+            "leave_out": self.leave_out,
         }
 
 

@@ -7,11 +7,13 @@ from typing import Any
 
 import keras
 
+from smartbkg_tf.encoding.candidate_columns import candidate_names
 from smartbkg_tf.encoding.pad import INPUTS_OF
 from smartbkg_tf.models.codes import CodeProperties, codes_of
 from smartbkg_tf.models.masks import PaddingMask
 from smartbkg_tf.models.normalisation import ParticleNormalisation
 from smartbkg_tf.models.packing import PackedRows
+from smartbkg_tf.models.physics import PhysicalVariables
 from smartbkg_tf.models.tree import MotherMatrix
 from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
 
@@ -157,6 +159,36 @@ class ModelParts:
 
         return self._once("code_properties", tokens, make)
 
+    def physical_variables(self, inputs: Mapping[str, Any]) -> Any:
+        """Compute what a detector would measure of each particle.
+
+        Parameters
+        ----------
+        inputs : mapping of str to KerasTensor
+            With ``particle_input``, ``pdg_input`` and ``mother_index_input``.
+
+        Returns
+        -------
+        KerasTensor [batch, particle, column]
+            `smartbkg_tf.models.physics.PhysicalVariables`.
+
+        Raises
+        ------
+        ConfigurationError
+            When a column is missing.
+        """
+        x = inputs["particle_input"]
+
+        def make() -> Any:
+            return PhysicalVariables(self.feature_names, name="physical_variables")(
+                x,
+                self.code_properties(inputs),
+                self.mother_matrix(inputs),
+                mask=self.particle_mask(inputs),
+            )
+
+        return self._once("physical_variables", x, make)
+
     def particle_features(
         self, inputs: Mapping[str, Any], *, embedding: int = 8, share_embedding: bool = True
     ) -> tuple[Any, Any]:
@@ -223,9 +255,17 @@ class ModelParts:
         return x, mask, packed["segments"]
 
     def _normalised(self, inputs: Mapping[str, Any], mask: Any) -> Any:
-        return ParticleNormalisation(self.feature_names, self.normalisation, name="normalisation")(
-            inputs["particle_input"], mask=mask
-        )
+        x = inputs["particle_input"]
+
+        def make() -> Any:
+            return ParticleNormalisation(
+                self.feature_names,
+                self.normalisation,
+                candidate_names(self.feature_names),
+                name="normalisation",
+            )(x, mask=mask)
+
+        return self._once("normalisation", x, make)
 
     def _with_codes(
         self, features: Any, inputs: Mapping[str, Any], embedding: int, share_embedding: bool

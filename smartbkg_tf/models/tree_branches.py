@@ -13,7 +13,7 @@ from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.branches import READS, register_branch
 from smartbkg_tf.models.graphs import GraphAttention, GraphConvolution
 from smartbkg_tf.models.masks import MaskedAveragePooling
-from smartbkg_tf.models.physics import PhysicalVariables, Summaries
+from smartbkg_tf.models.physics import Summaries
 from smartbkg_tf.models.pooling import AttentionPooling
 from smartbkg_tf.models.tokens import EventToken, WithToken, event_type_features
 from smartbkg_tf.models.tree import NormalisedAdjacency, TreeRelations
@@ -33,9 +33,7 @@ def _physical(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> tuple[Any, 
     )
     matrix = network.mother_matrix(inputs)
     properties = network.code_properties(inputs)
-    physical = PhysicalVariables(network.feature_names, name="physical_variables")(
-        inputs["particle_input"], properties, matrix, mask=mask
-    )
+    physical = network.physical_variables(inputs)
     joined = keras.layers.Concatenate(name="particle_columns")([features, physical])
     return joined, mask, matrix, properties
 

@@ -72,6 +72,31 @@ class HeadSettings:
 
 
 @settings
+class CandidateSettings:
+    """A learned detector in front of a skim's candidates (`smartbkg_tf.models.candidates`).
+
+    Parameters
+    ----------
+    embedding : int, default 8
+        Dimensions of the embedding of a particle's PDG code.
+    units : int, default 32
+        Width of the candidates' vectors; inner layers are twice as wide.
+    traits : int, default 8
+        Numbers that each particle hands to its candidates.
+    draws : int, default 64
+        Imagined measurements of each event.
+    softness : float, default 0.5
+        Width of their steps, in logits.
+    """
+
+    embedding: PositiveInt = 8
+    units: PositiveInt = 32
+    traits: PositiveInt = 8
+    draws: PositiveInt = 64
+    softness: float = Field(default=0.5, gt=0)
+
+
+@settings
 class BranchedSettings(ModelSettings):
     """Branches for particles and decay string, and a head.
 
@@ -88,6 +113,8 @@ class BranchedSettings(ModelSettings):
         them.
     event_columns : list of str, default []
         Columns of the feature set that have one value for the whole event; the head gets them, too.
+    candidates : CandidateSettings or None
+        For feature sets with candidates of a skim (`smartbkg_tf.encoding.candidate_columns`).
     head : HeadSettings
         Sizes of the head.
     """
@@ -116,6 +143,7 @@ class BranchedSettings(ModelSettings):
     decay: AnyDecayBranch | None = None
     summaries: bool = False
     event_columns: list[str] = Field(default_factory=list)
+    candidates: CandidateSettings | None = None
     head: HeadSettings = Field(default_factory=HeadSettings)
 
 
@@ -135,6 +163,8 @@ class ResNetSettings(ModelSettings):
         As `BranchedSettings`.
     event_columns : list of str, default []
         As `BranchedSettings`.
+    candidates : CandidateSettings or None
+        As `BranchedSettings`.
     head : HeadSettings
         Sizes of the head.
     """
@@ -145,6 +175,7 @@ class ResNetSettings(ModelSettings):
     decay: AnyDecayBranch | None = Field(default_factory=DecayBranchSettings)
     summaries: bool = False
     event_columns: list[str] = Field(default_factory=list)
+    candidates: CandidateSettings | None = None
     head: HeadSettings = Field(default_factory=HeadSettings)
 
 

@@ -12,6 +12,7 @@ from smartbkg_tf.dataset.symmetries import Symmetries
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.generation.chunks import generate_events
 from smartbkg_tf.generation.pythia import Failures
+from smartbkg_tf.generation.skims.combiner import Base
 from smartbkg_tf.settings.generation import PythiaSource
 
 
@@ -21,18 +22,20 @@ def _columns(table: EventTable) -> dict[str, np.ndarray]:
 
 def test_copies_lack_one_bit_each() -> None:
     """Two events; in the first, bit 3 stands in two rows (a kaon and a pion hypothesis)."""
-    base = (
+    base = Base(
         np.arange(20.0).reshape(5, 4),
         np.array([0, 2, 4, 0, 4]),
         np.array([3, 3, 32, 1, 40]),
         np.array([0, 3, 5]),
+        np.array([0, 1, 0, 0, 0]),
     )
-    (vectors, species, bits, offsets), event, bit = without_each(base)
+    (vectors, species, bits, offsets, marks), event, bit = without_each(base)
     assert event.tolist() == [0, 0, 1, 1]
     assert bit.tolist() == [3, 32, 1, 40]
     assert offsets.tolist() == [0, 1, 3, 4, 5]
     assert bits.tolist() == [32, 3, 3, 40, 1]
     assert species.tolist() == [4, 0, 2, 4, 0]
+    assert marks.tolist() == [0, 0, 1, 0, 0]
     assert vectors[:, 0].tolist() == [8.0, 0.0, 4.0, 16.0, 12.0]
 
 

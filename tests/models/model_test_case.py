@@ -142,6 +142,10 @@ class ModelTestCase:
         randomise(network.model)
         return network
 
+    def events(self, n_events: int, **shape: Any) -> Arrays:
+        """Make random events; override for networks that read more than `FEATURES`."""
+        return random_events(n_events, **shape)
+
     @pytest.fixture(scope="class")
     @classmethod
     def network(cls) -> NNBaseClass:
@@ -165,7 +169,7 @@ class ModelTestCase:
         return np.asarray(network.model(events, training=False))
 
     def test_output_is_one_finite_float32_logit_per_skim(self, network: NNBaseClass) -> None:
-        scores = self.scores(network, random_events(5))
+        scores = self.scores(network, self.events(5))
         assert scores.shape == (5, 2)
         assert scores.dtype == np.float32
         assert np.isfinite(scores).all()
@@ -178,13 +182,13 @@ class ModelTestCase:
         again = type(network).from_config(config)
         assert again.get_config() == config
         again.model.set_weights(network.model.get_weights())
-        events = random_events(4)
+        events = self.events(4)
         np.testing.assert_array_equal(self.scores(again, events), self.scores(network, events))
 
     def test_save_and_load(self, network: NNBaseClass, spare: NNBaseClass, tmp_path: Path) -> None:
         network.save(tmp_path / "model.keras")
         loaded = load_model(tmp_path / "model.keras")
-        events = random_events(4)
+        events = self.events(4)
         np.testing.assert_array_equal(loaded(events), self.scores(network, events))
         assert [p.name for p in tmp_path.iterdir()] == ["model.keras"], "temporary files are left"
         randomise(spare.model, seed=9)
@@ -194,7 +198,7 @@ class ModelTestCase:
 
     @pytest.mark.parametrize("extra", [1, 7, 48])
     def test_padding_never_changes_a_score(self, network: NNBaseClass, extra: int) -> None:
-        events = random_events(6)
+        events = self.events(6)
         expected = self.scores(network, events)
         padded = longer(events, extra)
         np.testing.assert_allclose(self.scores(network, padded), expected, atol=1e-5)
@@ -205,7 +209,7 @@ class ModelTestCase:
 
     def test_the_last_particle_counts(self, network: NNBaseClass) -> None:
         # The counterpart of the test above: what stands before the end does change scores.
-        events = random_events(6, shortest=2)
+        events = self.events(6, shortest=2)
         changed = {name: values.copy() for name, values in events.items()}
         for name in ("pdg_input", "decay_input"):
             last = np.count_nonzero(events[name], axis=1) - 1
@@ -216,13 +220,13 @@ class ModelTestCase:
 
     @pytest.mark.parametrize("length", [1, 2, 3])
     def test_events_shorter_than_a_kernel(self, network: NNBaseClass, length: int) -> None:
-        events = random_events(3, particles=length, tokens=length)
+        events = self.events(3, particles=length, tokens=length)
         expected = self.scores(network, events)
         assert np.isfinite(expected).all()
         np.testing.assert_allclose(self.scores(network, longer(events, 20)), expected, atol=1e-5)
 
     def test_batch_size_never_changes_a_score(self, network: NNBaseClass) -> None:
-        events = random_events(7)
+        events = self.events(7)
         alone = [
             self.scores(network, {name: values[i : i + 1] for name, values in events.items()})
             for i in range(7)
@@ -230,7 +234,7 @@ class ModelTestCase:
         np.testing.assert_allclose(self.scores(network, events), np.concatenate(alone), atol=1e-5)
 
     def test_order_of_the_particles(self, network: NNBaseClass) -> None:
-        events = random_events(6, shortest=8)
+        events = self.events(6, shortest=8)
         expected = self.scores(network, events)
         difference = np.abs(self.scores(network, permuted(events)) - expected).max(axis=1)
         if not self.order_matters or "pdg_input" not in network.input_names:
@@ -239,7 +243,7 @@ class ModelTestCase:
             assert (difference > 1e-4).any(), "the test class says that the order matters"
 
     def test_event_without_particles_has_a_finite_score(self, network: NNBaseClass) -> None:
-        events = random_events(3)
+        events = self.events(3)
         for name in ("pdg_input", "decay_input", "particle_input", "mother_pdg_input"):
             events[name][1] = 0
         scores = self.scores(network, events)
@@ -247,14 +251,14 @@ class ModelTestCase:
 
     def test_training_on_nothing_but_empty_events_stays_finite(self, spare: NNBaseClass) -> None:
         network = spare
-        events = {name: np.zeros_like(values) for name, values in random_events(4).items()}
+        events = {name: np.zeros_like(values) for name, values in self.events(4).items()}
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(network.model(events, training=True))
         weights = network.model.trainable_weights
         for gradient in tape.gradient(loss, [weight.value for weight in weights]):
             assert np.isfinite(tf.convert_to_tensor(gradient).numpy()).all()
         # The moving averages have moved.
-        assert np.isfinite(self.scores(network, random_events(3))).all()
+        assert np.isfinite(self.scores(network, self.events(3))).all()
 
     @staticmethod
     def read_by(network: NNBaseClass, events: Arrays) -> Arrays:
@@ -263,7 +267,7 @@ class ModelTestCase:
 
     def test_gradient_reaches_every_weight(self, spare: NNBaseClass) -> None:
         network = spare
-        events = random_events(16, seed=5)
+        events = self.events(16, seed=5)
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(tf.math.softplus(network.model(events, training=True)))
         weights = network.model.trainable_weights
@@ -283,7 +287,7 @@ class ModelTestCase:
         finally:
             keras.config.set_dtype_policy(policy)
         mixed.model.set_weights(network.model.get_weights())
-        events = random_events(8)
+        events = self.events(8)
         scores, expected = self.scores(mixed, events), self.scores(network, events)
         assert scores.dtype == np.float32
         assert {str(weight.dtype) for weight in mixed.model.trainable_weights} == {"float32"}
@@ -294,7 +298,7 @@ class ModelTestCase:
         assert np.abs(scores - expected).max() > 0, "nothing was computed in low precision"
 
     def test_xla(self, network: NNBaseClass) -> None:
-        events = self.read_by(network, random_events(4))
+        events = self.read_by(network, self.events(4))
         compiled = tf.function(lambda x: network.model(x, training=False), jit_compile=True)
         np.testing.assert_allclose(
             compiled(events), self.scores(network, events), atol=1e-4, rtol=1e-4
@@ -316,7 +320,7 @@ class ModelTestCase:
     def test_one_compiled_fit_step(self, spare: NNBaseClass) -> None:
         network = spare
         network.compile(TrainingSettings(learning_rate=1e-3))
-        events = self.read_by(network, random_events(8, seed=8))
+        events = self.read_by(network, self.events(8, seed=8))
         labels = np.eye(2, dtype=np.float32)[np.arange(8) % 2]
         before = [np.array(weight) for weight in network.model.trainable_weights]
         stream = tf.data.Dataset.from_tensors((events, labels, np.ones_like(labels)))
@@ -331,7 +335,7 @@ class ModelTestCase:
         model = network.compile(
             TrainingSettings(learning_rate=5e-3, gradient_clipping=None, weight_decay=0)
         )
-        events = self.read_by(network, random_events(64, seed=8, shortest=4))
+        events = self.read_by(network, self.events(64, seed=8, shortest=4))
         labels = np.random.default_rng(2).integers(0, 2, (64, 2)).astype(np.float32)
         labels[:, 1] = 1 - labels[:, 0]
         stream = tf.data.Dataset.from_tensors((events, labels, np.ones_like(labels))).repeat(60)

@@ -8,12 +8,18 @@ that one compiled loop serves every mode. Each candidate carries 64 bits that te
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.generation.skims.modes import Reactions
+
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+Bits = npt.NDArray[np.uint64]
 
 #: Tracks and clusters of one event that the bits can name.
 MOST_TRACKS, MOST_CLUSTERS = 32, 32
@@ -25,45 +31,151 @@ MOST_DAUGHTERS = 6
 #: constraint; angle to the B of a semileptonic decay.
 BY_MASS, BY_DIFFERENCE, BY_BEAM, BY_ANGLE = 0, 1, 2, 3
 
+# What a candidate's row of numbers holds: four-momentum, then these. An edge is the largest
+# distance of a mass from the middle of its window, in half windows: 1 at the cut.
+_WEIGHT, _PURITY, _EDGES, _MASS, _NUMBERS = 4, 5, 6, 9, 10
+_LIGHT, _CHARM, _EXCITED = 0, 1, 2
+
+#: Above this mass a particle is no pi0 or K_S, GeV.
+_LIGHT_MASS = 1.0
+
+
+class Base(NamedTuple):
+    """What the combiner begins with, sorted by event; one row per hypothesis.
+
+    Parameters
+    ----------
+    vectors : numpy.ndarray [n, 4]
+        CMS (px, py, pz, E), GeV.
+    species : numpy.ndarray [n]
+        int64: number of the species in `Reactions.species`.
+    bits : numpy.ndarray [n]
+        int64, 0 to 63: what they are made of.
+    offsets : numpy.ndarray [n_events + 1]
+        int64: rows of each event.
+    marks : numpy.ndarray [n]
+        int64: 0, or 1 or 2 for hypotheses of a kind that the caller wants to know again
+        (`Candidates.marked`).
+    """
+
+    vectors: Floats
+    species: Integers
+    bits: Integers
+    offsets: Integers
+    marks: Integers
+
+
+class Cuts(NamedTuple):
+    """What candidates must fulfil, beside the reactions' windows.
+
+    Parameters
+    ----------
+    floor : float
+        Natural logarithm of the smallest probability of a candidate, which is the product of
+        purities and Gaussian factors.
+    capacity : int
+        The best `capacity` candidates of each species are kept.
+    beam_energy : float
+        Half the CMS energy, GeV.
+    minimum_mbc, maximum_delta_e : float, default 0
+        Of B candidates judged by the beams' energy, GeV.
+    """
+
+    floor: float
+    capacity: int
+    beam_energy: float
+    minimum_mbc: float = 0.0
+    maximum_delta_e: float = 0.0
+
+
+class Best(NamedTuple):
+    """The best B candidate of each event.
+
+    Parameters
+    ----------
+    weight : numpy.ndarray [n_events]
+        Natural logarithm of its probability; -inf: no candidate.
+    mbc : numpy.ndarray [n_events]
+        Beam-constrained mass, GeV; NaN: no candidate. For `BY_ANGLE` cos(theta_BY).
+    delta_e : numpy.ndarray [n_events]
+        Energy minus the beam's, GeV; NaN for `BY_ANGLE`.
+    reaction : numpy.ndarray [n_events]
+        int64; -1: no candidate.
+    number : numpy.ndarray [n_events]
+        int64: candidates.
+    """
+
+    weight: Floats
+    mbc: Floats
+    delta_e: Floats
+    reaction: Integers
+    number: Integers
+
+
+class Candidates(NamedTuple):
+    """All B candidates, by event.
+
+    Parameters
+    ----------
+    event, reaction : numpy.ndarray [n]
+        int64.
+    weight, mbc, delta_e : numpy.ndarray [n]
+        As `Best`.
+    purity : numpy.ndarray [n]
+        Natural logarithm of the product of purities alone.
+    edges : numpy.ndarray [n, 3]
+        Largest distance of a mass from the middle of its window in half windows, for pi0 and K_S,
+        D, and D*; 0 where there are none.
+    members : numpy.ndarray [n]
+        uint64: bits of what it is made of.
+    marked : numpy.ndarray [n, 2]
+        uint64: bits of those members whose hypothesis has mark 1, or 2.
+    """
+
+    event: Integers
+    reaction: Integers
+    weight: Floats
+    mbc: Floats
+    delta_e: Floats
+    purity: Floats
+    edges: Floats
+    members: Bits
+    marked: Bits
+
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
 def _keep(
     mother: int,
-    vector: Floats,
-    mass: float,
-    mask: np.uint64,
-    weight: float,
-    vectors: Floats,
-    masses: Floats,
-    masks: npt.NDArray[np.uint64],
-    weights: Floats,
+    row: Floats,
+    bits: Bits,
+    numbers: Floats,
+    masks: Bits,
     counts: Integers,
 ) -> None:
     """Store a candidate; a full list gives up its worst."""
-    capacity = weights.shape[1]
+    capacity = numbers.shape[1]
     place = counts[mother]
     if place == capacity:
         place = 0
         for i in range(1, capacity):
-            if weights[mother, i] < weights[mother, place]:
+            if numbers[mother, i, _WEIGHT] < numbers[mother, place, _WEIGHT]:
                 place = i
-        if weights[mother, place] >= weight:
+        if numbers[mother, place, _WEIGHT] >= row[_WEIGHT]:
             return
     else:
         counts[mother] += 1
-    vectors[mother, place] = vector
-    masses[mother, place] = mass
-    masks[mother, place] = mask
-    weights[mother, place] = weight
+    numbers[mother, place] = row
+    masks[mother, place] = bits
 
 
 @numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def combine(
-    base_vectors: Floats,
-    base_species: Integers,
-    base_bit: Integers,
+def _combine(
+    vectors: Floats,
+    species: Integers,
+    bits: Integers,
     offsets: Integers,
-    selected: npt.NDArray[np.bool_],
+    marks: Integers,
+    selected: Mask,
     mothers: Integers,
     daughters: Integers,
     n_daughters: Integers,
@@ -73,60 +185,21 @@ def combine(
     centre: Floats,
     width: Floats,
     prior: Floats,
-    floor: Floats,
-    constrain: npt.NDArray[np.bool_],
+    constrain: Mask,
     n_species: int,
+    floor: float,
     capacity: int,
     beam_energy: float,
     minimum_mbc: float,
     maximum_delta_e: float,
+    found: Floats,
+    found_in: Integers,
+    found_of: Bits,
 ) -> tuple[Floats, Floats, Floats, Integers, Integers]:
-    """Find the best B candidate of every event.
+    """Find the best B candidate of every event, and list all while there is room.
 
-    A semileptonic candidate Y lacks a massless neutrino. If it comes from a B, the angle between
-    the two is given by cos(theta_BY) = (2 E_B E_Y - m_B^2 - m_Y^2) / (2 |p_B| |p_Y|) in the CMS
-    (conservation of energy and momentum; basf2: ``cosThetaBetweenParticleAndNominalB``).
-
-    Parameters
-    ----------
-    base_vectors : numpy.ndarray [n, 4]
-        Particles to begin with, CMS (px, py, pz, E), GeV; one row per hypothesis.
-    base_species : numpy.ndarray [n]
-        Their species.
-    base_bit : numpy.ndarray [n]
-        0 to 63: what they are made of.
-    offsets : numpy.ndarray [n_events + 1]
-        Rows of each event.
-    selected : numpy.ndarray [n_events]
-        Events to look at.
-    mothers, n_daughters, kinds : numpy.ndarray [n_reactions]
-        int64. Reactions run in this order.
-    daughters : numpy.ndarray [n_reactions, MOST_DAUGHTERS]
-        int64; equal species stand side by side.
-    low, high : numpy.ndarray [n_reactions]
-        Window of mass or mass difference, GeV; of cos(theta_BY) for `BY_ANGLE`.
-    centre, width : numpy.ndarray [n_reactions]
-        The weight falls by ``((m - centre) / width)**2 / 2``; for `BY_ANGLE` `centre` is the
-        mass of the B, and the weight does not fall.
-    prior : numpy.ndarray [n_reactions]
-        Weight (natural logarithm) of the mode.
-    floor : numpy.ndarray [n_reactions]
-        Candidates of less weight are dropped.
-    constrain : numpy.ndarray [n_reactions]
-        Scale the four-momentum so that the mass is `centre` (pi0).
-    n_species, capacity : int
-        Number of species; the best `capacity` candidates of each are kept.
-    beam_energy : float
-        Half the CMS energy, GeV.
-    minimum_mbc, maximum_delta_e : float
-        GeV.
-
-    Returns
-    -------
-    tuple of numpy.ndarray [n_events]
-        weight (-inf: no candidate), Mbc and deltaE of the candidate of largest weight (NaN:
-        none; for `BY_ANGLE` cos(theta_BY) stands in the place of Mbc), its reaction (-1: none),
-        and the number of candidates.
+    Arguments as in `Base`, `Reactions` and `Cuts`. ``found`` [most, 7] takes weight, Mbc, deltaE,
+    purity and edges, ``found_in`` [most, 2] event and reaction, ``found_of`` [most, 3] the bits.
     """
     n_events = len(offsets) - 1
     n_reactions = len(mothers)
@@ -135,130 +208,213 @@ def combine(
     best_delta_e = np.full(n_events, np.nan)
     best_reaction = np.full(n_events, -1, dtype=np.int64)
     n_candidates = np.zeros(n_events, dtype=np.int64)
+    listed = 0
 
-    vectors = np.empty((n_species, capacity, 4))
-    masses = np.empty((n_species, capacity))
-    masks = np.empty((n_species, capacity), dtype=np.uint64)
-    weights = np.empty((n_species, capacity))
+    numbers = np.zeros((n_species, capacity, _NUMBERS))
+    masks = np.empty((n_species, capacity, 3), dtype=np.uint64)
     counts = np.zeros(n_species, dtype=np.int64)
     index = np.zeros(MOST_DAUGHTERS, dtype=np.int64)
-    sums = np.zeros((MOST_DAUGHTERS + 1, 4))
-    used = np.zeros(MOST_DAUGHTERS + 1, dtype=np.uint64)
-    weight_sums = np.zeros(MOST_DAUGHTERS + 1)
+    sums = np.zeros((MOST_DAUGHTERS + 1, _NUMBERS))
+    used = np.zeros((MOST_DAUGHTERS + 1, 3), dtype=np.uint64)
     one = np.uint64(1)
     zero = np.uint64(0)
+    base = np.zeros(_NUMBERS)
+    base_bits = np.zeros(3, dtype=np.uint64)
 
     for event in range(n_events):
         if not selected[event]:
             continue
         counts[:] = 0
         for row in range(offsets[event], offsets[event + 1]):
-            _keep(
-                base_species[row],
-                base_vectors[row],
-                0.0,
-                one << np.uint64(base_bit[row]),
-                0.0,
-                vectors,
-                masses,
-                masks,
-                weights,
-                counts,
-            )
+            base[:4] = vectors[row]
+            base_bits[:] = zero
+            base_bits[0] = one << np.uint64(bits[row])
+            base_bits[marks[row]] = base_bits[0]
+            _keep(species[row], base, base_bits, numbers, masks, counts)
         for reaction in range(n_reactions):
             n = n_daughters[reaction]
-            mother = mothers[reaction]
+            kind = kinds[reaction]
             depth = 0
             index[0] = 0
             while depth >= 0:
-                species = daughters[reaction, depth]
+                daughter = daughters[reaction, depth]
                 candidate = index[depth]
-                if candidate >= counts[species]:
+                if candidate >= counts[daughter]:
                     depth -= 1
                     if depth >= 0:
                         index[depth] += 1
                     continue
-                mask = masks[species, candidate]
-                if (mask & used[depth]) != zero:
+                members = masks[daughter, candidate, 0]
+                if (members & used[depth, 0]) != zero:
                     index[depth] += 1
                     continue
-                for i in range(4):
-                    sums[depth + 1, i] = sums[depth, i] + vectors[species, candidate, i]
-                weight = weight_sums[depth] + weights[species, candidate]
+                for i in range(_EDGES):
+                    sums[depth + 1, i] = sums[depth, i] + numbers[daughter, candidate, i]
+                for i in range(_EDGES, _MASS):
+                    sums[depth + 1, i] = max(sums[depth, i], numbers[daughter, candidate, i])
+                for i in range(3):
+                    used[depth + 1, i] = used[depth, i] | masks[daughter, candidate, i]
                 energy = sums[depth + 1, 3]
                 # Energies only grow.
-                if kinds[reaction] == BY_BEAM and energy > beam_energy + maximum_delta_e:
+                if kind == BY_BEAM and energy > beam_energy + maximum_delta_e:
                     index[depth] += 1
                     continue
                 if depth + 1 < n:
-                    used[depth + 1] = used[depth] | mask
-                    weight_sums[depth + 1] = weight
                     depth += 1
-                    same = daughters[reaction, depth] == species
+                    same = daughters[reaction, depth] == daughter
                     index[depth] = candidate + 1 if same else 0
                     continue
                 index[depth] += 1
-                weight += prior[reaction]
-                momentum_squared = (
-                    sums[n, 0] * sums[n, 0] + sums[n, 1] * sums[n, 1] + sums[n, 2] * sums[n, 2]
-                )
-                if kinds[reaction] == BY_BEAM:
-                    delta_e = energy - beam_energy
-                    if delta_e < -maximum_delta_e:
-                        continue
-                    mbc_squared = beam_energy * beam_energy - momentum_squared
-                    if mbc_squared < minimum_mbc * minimum_mbc:
-                        continue
-                    weight -= 0.5 * (delta_e / width[reaction]) ** 2
-                    if weight < floor[reaction]:
+                total = sums[n]
+                total[_WEIGHT] += prior[reaction]
+                total[_PURITY] += prior[reaction]
+                momentum_squared = total[0] * total[0] + total[1] * total[1] + total[2] * total[2]
+                mass = np.sqrt(max(energy * energy - momentum_squared, 0.0))
+                if kind in (BY_BEAM, BY_ANGLE):
+                    delta_e = np.nan
+                    if kind == BY_BEAM:
+                        delta_e = energy - beam_energy
+                        if delta_e < -maximum_delta_e:
+                            continue
+                        mbc_squared = beam_energy * beam_energy - momentum_squared
+                        if mbc_squared < minimum_mbc * minimum_mbc:
+                            continue
+                        mbc = np.sqrt(mbc_squared)
+                        total[_WEIGHT] -= 0.5 * (delta_e / width[reaction]) ** 2
+                    else:
+                        nominal = centre[reaction]
+                        mbc = (2.0 * beam_energy * energy - nominal * nominal - mass * mass) / (
+                            2.0
+                            * np.sqrt(beam_energy * beam_energy - nominal * nominal)
+                            * np.sqrt(momentum_squared)
+                        )
+                        if mbc < low[reaction] or mbc > high[reaction]:
+                            continue
+                    weight = total[_WEIGHT]
+                    if weight < floor:
                         continue
                     n_candidates[event] += 1
+                    if listed < len(found):
+                        found[listed, 0] = weight
+                        found[listed, 1] = mbc
+                        found[listed, 2] = delta_e
+                        found[listed, 3:] = total[_PURITY:_MASS]
+                        found_in[listed, 0] = event
+                        found_in[listed, 1] = reaction
+                        found_of[listed] = used[n]
+                        listed += 1
                     if weight > best_weight[event]:
                         best_weight[event] = weight
-                        best_mbc[event] = np.sqrt(mbc_squared)
+                        best_mbc[event] = mbc
                         best_delta_e[event] = delta_e
                         best_reaction[event] = reaction
                     continue
-                mass = np.sqrt(max(energy * energy - momentum_squared, 0.0))
-                if kinds[reaction] == BY_ANGLE:
-                    nominal = centre[reaction]
-                    cosine = (2.0 * beam_energy * energy - nominal * nominal - mass * mass) / (
-                        2.0
-                        * np.sqrt(beam_energy * beam_energy - nominal * nominal)
-                        * np.sqrt(momentum_squared)
-                    )
-                    if cosine < low[reaction] or cosine > high[reaction]:
-                        continue
-                    if weight < floor[reaction]:
-                        continue
-                    n_candidates[event] += 1
-                    if weight > best_weight[event]:
-                        best_weight[event] = weight
-                        best_mbc[event] = cosine
-                        best_reaction[event] = reaction
-                    continue
                 value = mass
-                if kinds[reaction] == BY_DIFFERENCE:
-                    value -= masses[daughters[reaction, 0], index[0] - (1 if n == 1 else 0)]
+                if kind == BY_DIFFERENCE:
+                    first = index[0] - (1 if n == 1 else 0)
+                    value -= numbers[daughters[reaction, 0], first, _MASS]
                 if value < low[reaction] or value > high[reaction]:
                     continue
-                weight -= 0.5 * ((value - centre[reaction]) / width[reaction]) ** 2
-                if weight < floor[reaction]:
+                total[_WEIGHT] -= 0.5 * ((value - centre[reaction]) / width[reaction]) ** 2
+                if total[_WEIGHT] < floor:
                     continue
-                vector = sums[n].copy()
+                edge = abs(value - centre[reaction]) / (high[reaction] - centre[reaction])
+                level = _EXCITED
+                if kind == BY_MASS:
+                    level = _LIGHT if centre[reaction] < _LIGHT_MASS else _CHARM
+                total[_EDGES + level] = max(total[_EDGES + level], edge)
                 if constrain[reaction]:
-                    vector *= centre[reaction] / mass
+                    for i in range(4):
+                        total[i] *= centre[reaction] / mass
                     mass = centre[reaction]
-                _keep(
-                    mother,
-                    vector,
-                    mass,
-                    used[n - 1] | mask,
-                    weight,
-                    vectors,
-                    masses,
-                    masks,
-                    weights,
-                    counts,
-                )
+                total[_MASS] = mass
+                _keep(mothers[reaction], total, used[n], numbers, masks, counts)
     return best_weight, best_mbc, best_delta_e, best_reaction, n_candidates
+
+
+def _run(
+    base: Base, reactions: Reactions, cuts: Cuts, selected: Mask | None, most: int
+) -> tuple[Best, tuple[Floats, Integers, Bits]]:
+    """Run the compiled loop, with room for a list of `most` candidates."""
+    if selected is None:
+        selected = np.ones(len(base.offsets) - 1, dtype=bool)
+    room = (np.empty((most, 7)), np.empty((most, 2), np.int64), np.empty((most, 3), np.uint64))
+    best = _combine(
+        *base,
+        selected,
+        reactions.mothers,
+        reactions.daughters,
+        reactions.n_daughters,
+        reactions.kinds,
+        reactions.low,
+        reactions.high,
+        reactions.centre,
+        reactions.width,
+        reactions.prior,
+        reactions.constrain,
+        len(reactions.species),
+        cuts.floor,
+        cuts.capacity,
+        cuts.beam_energy,
+        cuts.minimum_mbc,
+        cuts.maximum_delta_e,
+        *room,
+    )
+    return Best(*best), room
+
+
+def find_best(base: Base, reactions: Reactions, cuts: Cuts, selected: Mask | None = None) -> Best:
+    """Find the best B candidate of every event.
+
+    A semileptonic candidate Y lacks a massless neutrino. If it comes from a B, the angle between
+    the two is given by cos(theta_BY) = (2 E_B E_Y - m_B^2 - m_Y^2) / (2 |p_B| |p_Y|) in the CMS
+    (conservation of energy and momentum; basf2: ``cosThetaBetweenParticleAndNominalB``).
+
+    Parameters
+    ----------
+    base : Base
+        Particles to begin with.
+    reactions : Reactions
+        What is combined, in this order.
+    cuts : Cuts
+        What candidates must fulfil.
+    selected : numpy.ndarray [n_events], optional
+        bool: events to look at; all by default.
+
+    Returns
+    -------
+    Best
+        One entry for each event.
+    """
+    return _run(base, reactions, cuts, selected, 0)[0]
+
+
+def find_candidates(
+    base: Base, reactions: Reactions, cuts: Cuts, selected: Mask | None = None
+) -> Candidates:
+    """Find all B candidates of every event.
+
+    Parameters
+    ----------
+    base, reactions, cuts, selected
+        As `find_best`.
+
+    Returns
+    -------
+    Candidates
+        Sorted by event, and within an event by reaction.
+    """
+    # Counted first: nobody knows how many there are, and memory is dearer than the second run.
+    most = int(_run(base, reactions, cuts, selected, 0)[0].number.sum())
+    _, (found, found_in, found_of) = _run(base, reactions, cuts, selected, most)
+    return Candidates(
+        event=found_in[:, 0],
+        reaction=found_in[:, 1],
+        weight=found[:, 0],
+        mbc=found[:, 1],
+        delta_e=found[:, 2],
+        purity=found[:, 3],
+        edges=found[:, 4:],
+        members=found_of[:, 0],
+        marked=found_of[:, 1:],
+    )

@@ -75,37 +75,22 @@ class FeiHadronic(Skim):
         SkimResult
             Which pass, and the best candidate's observables.
         """
-        from smartbkg_tf.generation.skims.combiner import MOST_DAUGHTERS, combine
+        from smartbkg_tf.generation.skims.combiner import MOST_DAUGHTERS, Cuts, find_best
 
         cuts = self.settings
         selected = self.preselection(cleaned(events, cuts))
         reactions = compile_modes(
             LIGHT_MODES + D_MODES + D_STAR_MODES + B_MODES[cuts.tag], MOST_DAUGHTERS
         )
-        vectors, species, bits, offsets = base_particles(events, cuts)
-        floor = np.full(len(reactions.prior), np.log(cuts.minimum_probability))
-        weight, mbc, delta_e, _, _ = combine(
-            vectors,
-            species,
-            bits,
-            offsets,
-            selected,
-            reactions.mothers,
-            reactions.daughters,
-            reactions.n_daughters,
-            reactions.kinds,
-            reactions.low,
-            reactions.high,
-            reactions.centre,
-            reactions.width,
-            reactions.prior,
-            floor,
-            reactions.constrain,
-            len(reactions.species),
+        limits = Cuts(
+            float(np.log(cuts.minimum_probability)),
             cuts.capacity,
             0.5 * float(events.collision.mass),
             cuts.minimum_mbc,
             cuts.maximum_delta_e,
+        )
+        weight, mbc, delta_e, _, _ = find_best(
+            base_particles(events, cuts), reactions, limits, selected
         )
         found = np.isfinite(weight)
         return SkimResult(

@@ -8,6 +8,7 @@ probability above a threshold, which the product of the modes' purities stands f
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -74,38 +75,28 @@ class FeiSemileptonic(Skim):
         SkimResult
             Which pass, and the best candidate's observables.
         """
-        from smartbkg_tf.generation.skims.combiner import BY_ANGLE, MOST_DAUGHTERS, combine
+        from smartbkg_tf.generation.skims.combiner import (
+            BY_ANGLE,
+            MOST_DAUGHTERS,
+            Cuts,
+            find_best,
+        )
 
         cuts = self.settings
         selected = preselection(cleaned(events, cuts), cuts)
         tags = ("B0", "B+") if cuts.tag == "any" else (cuts.tag,)
         modes = tuple(mode for tag in tags for mode in SEMILEPTONIC_MODES[tag])
         reactions = compile_modes(LIGHT_MODES + D_MODES + D_STAR_MODES + modes, MOST_DAUGHTERS)
-        vectors, species, bits, offsets = base_particles(events, cuts, cuts.minimum_lepton_momentum)
         angle = reactions.kinds == BY_ANGLE
-        weight, cosine, _, _, _ = combine(
-            vectors,
-            species,
-            bits,
-            offsets,
-            selected,
-            reactions.mothers,
-            reactions.daughters,
-            reactions.n_daughters,
-            reactions.kinds,
-            np.where(angle, cuts.minimum_cosine, reactions.low),
-            np.where(angle, cuts.maximum_cosine, reactions.high),
-            reactions.centre,
-            reactions.width,
-            reactions.prior,
-            np.full(len(reactions.prior), np.log(cuts.minimum_probability)),
-            reactions.constrain,
-            len(reactions.species),
-            cuts.capacity,
-            0.5 * float(events.collision.mass),
-            0.0,
-            0.0,
+        reactions = replace(
+            reactions,
+            low=np.where(angle, cuts.minimum_cosine, reactions.low),
+            high=np.where(angle, cuts.maximum_cosine, reactions.high),
         )
+        base = base_particles(events, cuts, cuts.minimum_lepton_momentum)
+        beam_energy = 0.5 * float(events.collision.mass)
+        limits = Cuts(float(np.log(cuts.minimum_probability)), cuts.capacity, beam_energy)
+        weight, cosine, _, _, _ = find_best(base, reactions, limits, selected)
         found = np.isfinite(weight)
         return SkimResult(
             passes=selected & found,

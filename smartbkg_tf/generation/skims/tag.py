@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,6 +11,9 @@ from smartbkg_tf.generation.observables import Cleaning, EventView, Summary
 from smartbkg_tf.generation.reconstruction import Floats, Integers, offsets_of
 from smartbkg_tf.generation.skims.modes import BASE
 from smartbkg_tf.settings.base import Field, settings
+
+if TYPE_CHECKING:
+    from smartbkg_tf.generation.skims.combiner import Base
 
 _ELECTRON, _MUON, _PION, _KAON = 0, 1, 2, 3
 
@@ -105,7 +110,7 @@ def preselection(summary: Summary, cuts: TagSettings) -> npt.NDArray[np.bool_]:
 
 def base_particles(
     events: EventView, cuts: TagSettings, minimum_lepton_momentum: float | None = None
-) -> tuple[Floats, Integers, Integers, Integers]:
+) -> Base:
     """Choose the particles that the combiner begins with, sorted by event.
 
     Parameters
@@ -119,11 +124,10 @@ def base_particles(
 
     Returns
     -------
-    tuple of numpy.ndarray
-        Vectors [n, 4] in the CMS, GeV; positions in `BASE` [n]; bits [n]; offsets
-        [n_events + 1], as `combine` wants them.
+    Base
+        Species are positions in `BASE`; no hypothesis is marked.
     """
-    from smartbkg_tf.generation.skims.combiner import MOST_CLUSTERS, MOST_TRACKS
+    from smartbkg_tf.generation.skims.combiner import MOST_CLUSTERS, MOST_TRACKS, Base
 
     tracks, clusters = events.reconstruction.tracks, events.reconstruction.clusters
     numbers = {name: i for i, name in enumerate(BASE)}
@@ -166,11 +170,12 @@ def base_particles(
     columns = zip(*parts, strict=True)
     event, vectors, kinds, bits = (np.concatenate(column) for column in columns)
     order = np.argsort(event, kind="stable")
-    return (
+    return Base(
         np.ascontiguousarray(vectors[order]),
         kinds[order].astype(np.int64),
         bits[order].astype(np.int64),
         offsets_of(event[order], len(events)),
+        np.zeros(len(order), dtype=np.int64),
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from smartbkg_tf.generation.beams import boost
-from smartbkg_tf.generation.skims.combiner import MOST_DAUGHTERS, combine
+from smartbkg_tf.generation.skims.combiner import MOST_DAUGHTERS, Base, Cuts, find_best
 from smartbkg_tf.generation.skims.modes import (
     B_MODES,
     BASE,
@@ -24,29 +24,15 @@ NUMBER = {name: i for i, name in enumerate(BASE)}
 
 def run(modes, vectors, species, bits, *, floor=-50.0, capacity=64, mbc=5.24, delta_e=0.2):
     reactions = compile_modes(modes, MOST_DAUGHTERS)
-    results = combine(
+    base = Base(
         np.ascontiguousarray(vectors, dtype=float),
         np.array([NUMBER[s] for s in species]),
         np.array(bits),
         np.array([0, len(species)]),
-        np.array([True]),
-        reactions.mothers,
-        reactions.daughters,
-        reactions.n_daughters,
-        reactions.kinds,
-        reactions.low,
-        reactions.high,
-        reactions.centre,
-        reactions.width,
-        reactions.prior,
-        np.full(len(reactions.prior), floor),
-        reactions.constrain,
-        len(reactions.species),
-        capacity,
-        BEAM_ENERGY,
-        mbc,
-        delta_e,
+        np.zeros(len(species), dtype=np.int64),
     )
+    cuts = Cuts(floor, capacity, BEAM_ENERGY, mbc, delta_e)
+    results = find_best(base, reactions, cuts)
     weight, best_mbc, best_delta_e, reaction, n = (r[0] for r in results)
     text = reactions.texts[reaction] if reaction >= 0 else ""
     return weight, best_mbc, best_delta_e, text, n

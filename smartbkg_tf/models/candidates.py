@@ -1,0 +1,271 @@
+"""A detector that the network learns, and what is left of a skim's candidates behind it.
+
+Which candidates of a skim an event holds follows from its generated particles; which of them
+survive depends on the detector: whether each particle is found, which name it gets, whether the
+measured masses stay in their windows. `CandidateSurvival` learns the second from the first:
+
+* every particle gets probabilities, from its columns, to be found as what it is, to be renamed,
+  and to seem displaced;
+* every candidate gets a probability to stay within the cuts if all its members are found, from
+  its own columns and from those of its members;
+* `draws` imagined measurements, the same for every event, draw all that: a candidate survives
+  one if all its members do, in the way in which it needs them. The share of measurements in which
+  any candidate survives estimates the probability that the event passes. So candidates that share
+  particles are not taken for independent.
+
+The draws are smooth (a sigmoid in place of a step), so that gradients reach every probability. They
+are constants, made of a fixed seed: equal for training and prediction, and for every machine.
+
+The columns are those of `smartbkg_tf.encoding.candidate_columns`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from smartbkg_tf.encoding.candidate_columns import BITS, IS, PREFIX, REACTION, WAYS
+from smartbkg_tf.models.plain import PlainLayer
+from smartbkg_tf.models.pooling import masked_softmax
+from smartbkg_tf.settings.errors import ConfigurationError
+
+#: Different particles have draws of their own; those of a longer event begin again.
+_POSITIONS = 256
+#: Reactions that an embedding can tell apart.
+_REACTIONS = 128
+#: Smallest logarithm of a probability, and smallest distance of a probability from 0 and 1.
+_LEAST, _TINY = -20.0, 1e-4
+_SEED = 20200
+
+
+def _logits_of_draws(rows: int, draws: int, seed: int) -> np.ndarray:
+    """Draw evenly spread numbers for each row (a Latin hypercube), as logits."""
+    random = np.random.default_rng(seed)
+    order = np.argsort(random.random((rows, draws)), axis=1)
+    uniform = (order + random.random((rows, draws))) / draws
+    return np.asarray(np.log(uniform / (1.0 - uniform)), dtype=np.float32)
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class CandidateSurvival(PlainLayer):
+    """Chances of an event's candidates behind a learned detector.
+
+    Input: ``particles`` [batch, particle, column] (what is known of each particle), ``x``
+    [batch, particle, feature] (physical values, with candidate columns), ``mask``. Output: float32
+    [batch, 3 + 2 units]: logit of the probability that any candidate survives, logarithm of
+    one plus their mean number, logarithm of the best one's chance (over three); a mean over the
+    candidates weighted by their chances, and a sum. Always float32: probabilities are products
+    of many.
+
+    Parameters
+    ----------
+    feature_names : sequence of str
+        Columns of ``x``.
+    units : int, default 32
+        Width of the candidates' vectors; the layers that make them are twice as wide.
+    traits : int, default 8
+        Numbers that each particle hands to its candidates, such as how well it is measured.
+    draws : int, default 64
+        Imagined measurements of each event.
+    softness : float, default 0.5
+        Width of the steps, in logits; 0 would be exact, without gradients.
+    **kwargs
+        As any Keras layer.
+
+    Raises
+    ------
+    ConfigurationError
+        When a column of candidates is missing.
+    """
+
+    def __init__(
+        self,
+        feature_names: Sequence[str],
+        units: int = 32,
+        traits: int = 8,
+        draws: int = 64,
+        softness: float = 0.5,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        self.feature_names = [str(name) for name in feature_names]
+        self.units = units
+        self.traits = traits
+        self.draws = draws
+        self.softness = softness
+        place = {name: i for i, name in enumerate(self.feature_names)}
+        self._bits = [
+            [place[name] for name in self.feature_names if name.startswith(f"{PREFIX}{way}_")]
+            for way in WAYS
+        ]
+        missing = [name for name in (IS, REACTION) if name not in place]
+        missing += [
+            f"{PREFIX}{way}_0" for way, found in zip(WAYS, self._bits, strict=True) if not found
+        ]
+        if missing:
+            raise ConfigurationError(
+                f"model.candidates: the data have no column {', '.join(missing)}",
+                next_step="preprocess with a feature set that writes candidates "
+                "(smartbkg_tf.encoding.candidate_columns), or leave model.candidates out",
+            )
+        if len({len(found) for found in self._bits}) != 1:
+            raise ConfigurationError("model.candidates: not as many columns of bits for each way")
+        #: Most candidates of an event.
+        self.most = BITS * len(self._bits[0])
+        self._is, self._reaction = place[IS], place[REACTION]
+        bits = {i for found in self._bits for i in found}
+        self._values = [
+            i
+            for name, i in place.items()
+            if name.startswith(PREFIX) and i not in bits and name not in (IS, REACTION)
+        ]
+
+        self._found_draws, self._displaced_draws = (
+            _logits_of_draws(_POSITIONS, draws, _SEED + n) for n in (0, 1)
+        )
+        self._stays_draws = _logits_of_draws(self.most, draws, _SEED + 2)
+
+    def build(self, particles_shape: Any, x_shape: Any = None) -> None:
+        """Make the weights.
+
+        Parameters
+        ----------
+        particles_shape, x_shape : tuple
+            Of the inputs.
+        """
+        width = 2 * self.units
+
+        def dense(name: str, units: int, read: int, **options: Any) -> keras.layers.Dense:
+            layer = keras.layers.Dense(units, dtype=self.dtype_policy, name=name, **options)
+            layer.build((None, None, read))
+            return layer
+
+        # At first most particles are found, and few are anything else.
+        start = keras.initializers.Constant([2.0, -3.0, -3.0] + [0.0] * self.traits)
+        n_chances = len(WAYS) + self.traits
+        self.particle_1 = dense("particle_1", width, particles_shape[-1], activation="silu")
+        self.particle_2 = dense("particle_2", width, width, activation="silu")
+        self.chances = dense("chances", n_chances, width, bias_initializer=start)
+        self.embedding = keras.layers.Embedding(
+            _REACTIONS, 8, dtype=self.dtype_policy, name="reaction"
+        )
+        self.embedding.build((None, self.most))
+        read = len(self._values) + 8 + 3 * self.traits + 3
+        self.candidate_1 = dense("candidate_1", width, read, activation="silu")
+        self.candidate_2 = dense("candidate_2", width, width, activation="silu")
+        self.stays = dense("stays", 1, width)
+        self.vector = dense("vector", self.units, width + 2, activation="silu")
+        self.built = True
+
+    def _rows(self, x: Any) -> Any:
+        """Take the candidates' rows, [batch, most, feature]."""
+        padding = ops.zeros_like(x[:, :1, :])
+        padding = ops.repeat(padding, self.most, axis=1)
+        return ops.concatenate([x, padding], axis=1)[:, : self.most, :]
+
+    def _membership(self, x: Any, columns: Sequence[int]) -> Any:
+        """Read bits: 1 where a particle is in a candidate, [batch, most, particle]."""
+        # Bit k of v is floor(v / 2^k) - 2 floor(v / 2^(k + 1)). No constant may stand behind a
+        # floor: TensorFlow's graph optimiser joins floor(x / a) / b to wrong numbers.
+        parts = []
+        inverse = np.exp2(-np.arange(BITS + 1, dtype=np.float32))
+        for column in columns:
+            shifted = ops.floor(x[..., column : column + 1] * inverse)
+            above = shifted[..., 1:]
+            parts.append(shifted[..., :-1] - above - above)
+        return ops.transpose(ops.concatenate(parts, axis=-1), (0, 2, 1))
+
+    def call(self, particles: Any, x: Any, mask: Any = None) -> Any:
+        """Draw.
+
+        Parameters
+        ----------
+        particles : tensor [batch, particle, column]
+            Columns of the particles.
+        x : tensor [batch, particle, feature]
+            Physical values, with the candidates' columns.
+        mask : tensor [batch, particle]
+            True where there is a particle.
+
+        Returns
+        -------
+        tensor [batch, 3 + 2 units]
+            As above.
+        """
+        here = ops.expand_dims(mask, -1)
+        x = ops.where(here, ops.cast(x, "float32"), 0.0)
+        particles = ops.where(here, ops.cast(particles, "float32"), 0.0)
+        members, renamed, displaced = (self._membership(x, columns) for columns in self._bits)
+        plain = ops.maximum(members - renamed - displaced, 0.0)
+        rows = self._rows(x)
+        present = ops.cast(rows[..., self._is] > 0.5, "float32")
+        reaction = ops.cast(ops.clip(rows[..., self._reaction], 0, _REACTIONS - 1), "int32")
+
+        of_particle = self.chances(self.particle_2(self.particle_1(particles)))
+        found, other, far = (of_particle[..., i : i + 1] for i in range(len(WAYS)))
+        traits = of_particle[..., len(WAYS) :]
+        ways = (plain, renamed, displaced)
+        columns = [ops.take(rows, self._values, axis=-1), self.embedding(reaction)]
+        for way in ways:
+            columns += [ops.matmul(way, traits), ops.sum(way, axis=-1, keepdims=True)]
+        inner = self.candidate_2(self.candidate_1(ops.concatenate(columns, axis=-1)))
+        stays = self.stays(inner)
+
+        def in_every_way(chances: Sequence[Any]) -> Any:
+            return sum(ops.matmul(way, one) for way, one in zip(ways, chances, strict=True))
+
+        # The chance of each candidate by itself.
+        alone = in_every_way([ops.log_sigmoid(one) for one in (found, other, far)])
+        alone = ops.maximum((alone + ops.log_sigmoid(stays))[..., 0], _LEAST)
+        chance = ops.exp(alone) * present
+
+        # The same draw decides what becomes of a particle: low numbers find it, high ones rename
+        # it; that it seems displaced is drawn among those that are found.
+        places = ops.arange(ops.shape(x)[1]) % _POSITIONS
+        drawn = ops.take(self._found_draws, places, axis=0)
+        again = ops.take(self._displaced_draws, places, axis=0)
+        fails = in_every_way(
+            [
+                ops.softplus((drawn - found) / self.softness),
+                ops.softplus((-drawn - other) / self.softness),
+                ops.softplus((again - far) / self.softness),
+            ]
+        ) + ops.softplus((self._stays_draws - stays) / self.softness)
+        alive = ops.where(ops.expand_dims(present, -1) > 0, ops.exp(-fails), 0.0)
+        none = ops.exp(ops.sum(ops.log(1.0 - (1.0 - _TINY) * alive), axis=1))
+        none = ops.mean(none, axis=-1, keepdims=True)
+        logit = ops.log((1.0 + _TINY) - none) - ops.log(none + _TINY)
+        expected = ops.log(1.0 + ops.mean(ops.sum(alive, axis=1), axis=-1, keepdims=True))
+        best = ops.max(ops.where(present > 0, alone, _LEAST), axis=1, keepdims=True) / 3.0
+
+        pair = ops.stack([alone / 3.0, chance], axis=-1)
+        vectors = self.vector(ops.concatenate([inner, pair], axis=-1))
+        vectors = vectors * ops.expand_dims(present, -1)
+        weights = masked_softmax(
+            ops.expand_dims(alone, -1), ops.expand_dims(present, -1) > 0, axis=1
+        )
+        mean = ops.sum(vectors * weights, axis=1)
+        total = 0.3 * ops.sum(vectors * ops.expand_dims(chance, -1), axis=1)
+        return ops.concatenate([logit, expected, best, mean, total], axis=-1)
+
+    def compute_output_spec(self, particles: Any, *_: Any, **__: Any) -> keras.KerasTensor:
+        """Describe the output.
+
+        Parameters
+        ----------
+        particles : KerasTensor
+            The particles.
+        *_, **__ : KerasTensor
+            The other inputs.
+
+        Returns
+        -------
+        KerasTensor
+            float32.
+        """
+        return keras.KerasTensor((particles.shape[0], 3 + 2 * self.units), dtype="float32")

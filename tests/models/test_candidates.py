@@ -1,0 +1,199 @@
+"""The learned detector: as part of a network, and against plain arithmetic."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from smartbkg_tf.encoding.candidate_columns import WAYS, bit_columns
+from smartbkg_tf.models.base import NNBaseClass
+from smartbkg_tf.models.candidates import CandidateSurvival
+from smartbkg_tf.models.network import BranchedNetwork
+from smartbkg_tf.settings.errors import ConfigurationError
+from tests.models.model_test_case import (
+    CODES,
+    FEATURES,
+    NORMALISATION,
+    Arrays,
+    ModelTestCase,
+    common_arguments,
+    random_events,
+)
+
+COLUMNS = (*bit_columns(16), "candidate_is", "candidate_reaction", "candidate_weight")
+NAMES = (*FEATURES[:-1], *COLUMNS, "charge")
+
+
+def with_candidates(events: Arrays, seed: int = 3) -> Arrays:
+    """Give every event up to 16 candidates of up to six particles."""
+    random = np.random.default_rng(seed)
+    x = events["particle_input"]
+    n_events, length = x.shape[:2]
+    own = dict(zip(FEATURES, np.moveaxis(x, -1, 0), strict=True))
+    columns = {name: np.zeros((n_events, length), np.float32) for name in COLUMNS}
+    for event, n in enumerate(np.count_nonzero(events["pdg_input"], axis=1)):
+        for candidate in range(random.integers(0, min(n, 16) + 1)):
+            members = random.permutation(n)[: random.integers(1, 7)]
+            way = random.choice(3, len(members), p=[0.8, 0.1, 0.1])
+            columns["candidate_members_0"][event, members] += 2.0**candidate
+            for number in (1, 2):
+                columns[f"candidate_{WAYS[number]}_0"][event, members[way == number]] += (
+                    2.0**candidate
+                )
+            columns["candidate_is"][event, candidate] = 1.0
+            columns["candidate_reaction"][event, candidate] = random.integers(0, 60)
+            columns["candidate_weight"][event, candidate] = random.normal()
+    own |= columns
+    return events | {"particle_input": np.stack([own[name] for name in NAMES], axis=-1)}
+
+
+class TestTreeNetWithCandidates(ModelTestCase):
+    network_class: ClassVar[type[NNBaseClass]] = BranchedNetwork
+    inputs = "particles"
+    slow = ("test_one_compiled_fit_step",)
+    arguments: ClassVar[dict[str, Any]] = {
+        "feature_names": NAMES,
+        "normalisation": {**NORMALISATION, **{name: {} for name in COLUMNS}},
+        "particles": {
+            "branch": "treenet",
+            "units": 8,
+            "hidden": 12,
+            "layers": 1,
+            "heads": 2,
+            "side_units": 8,
+            "dropout": 0.0,
+            "embedding": 4,
+        },
+        "candidates": {"embedding": 4, "units": 6, "traits": 3, "draws": 16},
+        "codes": CODES,
+        "head": {"units": [8], "dropout": 0.0},
+    }
+
+    def events(self, n_events: int, **shape: Any) -> Arrays:
+        return with_candidates(random_events(n_events, **shape))
+
+
+def _network(**candidates: Any) -> BranchedNetwork:
+    arguments = common_arguments("particles") | TestTreeNetWithCandidates.arguments
+    return BranchedNetwork(**arguments | {"candidates": candidates})
+
+
+def _layer(n: int, **arguments: Any) -> tuple[CandidateSurvival, Any]:
+    layer = CandidateSurvival(NAMES, units=4, traits=2, **arguments)
+    layer.build((None, None, 3), (None, None, len(NAMES)))
+    return layer, np.zeros((1, n, 3), np.float32)
+
+
+def _set(layer: CandidateSurvival, found: float, other: float, far: float, stays: float) -> None:
+    """Give every particle and candidate the same logits."""
+    for dense in (layer.chances, layer.stays):
+        dense.kernel.assign(np.zeros(dense.kernel.shape))
+    layer.chances.bias.assign([found, other, far, 0.0, 0.0])
+    layer.stays.bias.assign([stays])
+
+
+def _event(n: int, *candidates: tuple[int, ...], renamed: int = 0) -> Any:
+    """One event; of each candidate the last `renamed` members are taken for something else."""
+    x = np.zeros((1, n, len(NAMES)), np.float32)
+    for k, members in enumerate(candidates):
+        x[0, list(members), NAMES.index("candidate_members_0")] += 2.0**k
+        other = list(members[len(members) - renamed :]) if renamed else []
+        x[0, other, NAMES.index("candidate_renamed_0")] += 2.0**k
+        x[0, k, NAMES.index("candidate_is")] = 1.0
+    return x
+
+
+def _probability(layer: CandidateSurvival, particles: Any, x: Any) -> float:
+    mask = np.ones(x.shape[:2], bool)
+    logit = float(np.asarray(layer(particles, x, mask=mask))[0, 0])
+    return float(1.0 / (1.0 + np.exp(-logit)))
+
+
+def sigmoid(x: float) -> float:
+    return float(1.0 / (1.0 + np.exp(-x)))
+
+
+def test_one_candidate_survives_with_the_product_of_its_chances() -> None:
+    """Steps that are nearly sharp: the share of measurements is the product of the chances."""
+    layer, particles = _layer(5, draws=4000, softness=0.02)
+    _set(layer, 1.0, -2.0, -2.0, 2.0)
+    expected = sigmoid(1.0) ** 3 * sigmoid(2.0)
+    assert _probability(layer, particles, _event(5, (0, 2, 4))) == pytest.approx(expected, abs=0.02)
+    expected = sigmoid(1.0) ** 2 * sigmoid(-2.0) * sigmoid(2.0)
+    found = _probability(layer, particles, _event(5, (0, 2, 4), renamed=1))
+    assert found == pytest.approx(expected, abs=0.01)
+
+
+def test_a_shared_particle_correlates_two_candidates() -> None:
+    layer, particles = _layer(5, draws=4000, softness=0.02)
+    _set(layer, 0.5, -2.0, -2.0, 9.0)
+    p = sigmoid(0.5)
+    apart = _probability(layer, particles, _event(5, (0, 1), (2, 3)))
+    assert apart == pytest.approx(1.0 - (1.0 - p**2) ** 2, abs=0.02)
+    together = _probability(layer, particles, _event(5, (0, 1), (0, 2)))
+    assert together == pytest.approx(p * (1.0 - (1.0 - p) ** 2), abs=0.02)
+
+
+def test_a_particle_is_not_found_and_renamed_at_once() -> None:
+    """One candidate needs it as it is, another one renamed: together less than independent."""
+    layer, particles = _layer(2, draws=4000, softness=0.02)
+    _set(layer, 0.0, 0.0, -9.0, 9.0)
+    x = _event(2, (0,), (0,))
+    x[0, 0, NAMES.index("candidate_renamed_0")] = 2.0
+    # Chances of a half each that exclude each other: always one of them.
+    assert _probability(layer, particles, x) > 0.99
+
+
+def test_no_candidate_no_chance() -> None:
+    layer, particles = _layer(4)
+    output = np.asarray(layer(particles, _event(4), mask=np.ones((1, 4), bool)))
+    assert output[0, 0] < -9.0
+    assert not output[0, 3:].any()
+    assert np.isfinite(output).all()
+
+
+def test_a_graph_computes_what_its_layers_do_one_by_one() -> None:
+    """TensorFlow's constant folding once made NaN of the bits."""
+    network = _network(units=6, traits=3, draws=16)
+    events = with_candidates(random_events(200))
+    model = network.model
+    chosen = {name: events[name] for name in network.input_names}
+    graph = tf.function(lambda inputs: model(inputs, training=False))
+    np.testing.assert_allclose(graph(chosen), model(chosen, training=False), atol=2e-5)
+
+
+def test_branches_do_not_read_the_columns_of_candidates() -> None:
+    network = _network(units=6)
+    normalised = network.model.get_layer("normalisation").output
+    assert normalised.shape[-1] == len(FEATURES) - 1 + 5
+
+
+def test_missing_columns_are_named() -> None:
+    with pytest.raises(ConfigurationError, match="no column candidate_is, candidate_reaction"):
+        CandidateSurvival(FEATURES)
+    names = [name for name in NAMES if name != "candidate_displaced_0"]
+    with pytest.raises(ConfigurationError, match="no column candidate_displaced_0"):
+        CandidateSurvival(names)
+    names = [*NAMES, "candidate_members_1"]
+    with pytest.raises(ConfigurationError, match="not as many columns of bits"):
+        CandidateSurvival(names)
+
+
+def test_decay_strings_have_no_candidates() -> None:
+    with pytest.raises(ConfigurationError, match="candidates are columns of particles"):
+        BranchedNetwork(**common_arguments("decay"), decay={}, candidates={})
+
+
+def test_draws_are_the_same_for_every_layer() -> None:
+    keras.utils.set_random_seed(1)
+    first, particles = _layer(5)
+    keras.utils.set_random_seed(2)
+    second, _ = _layer(5)
+    for layer in (first, second):
+        _set(layer, 0.3, -1.0, -1.0, 0.5)
+    x = _event(5, (0, 1), (2, 3))
+    assert _probability(first, particles, x) == _probability(second, particles, x)
