@@ -50,18 +50,20 @@ format: $(STAMP)
 
 # Every step keeps what stands there, so that a stopped run goes on.
 QUALITY := data/fei_b0_benchmark
-NETWORKS := resnet gcn transformer treenet treenet_without_sums
-TREES := event visible decay two_stage skim
+NETWORKS := resnet gcn gatgap transformer treenet treenet_without_sums
+TREES := event visible decay two_stage skim candidates
 SEEDS := 1
 benchmark-quality: $(STAMP)
 	$(BIN)/python -m smartbkg_tf.produce event_type=mixed n_events=780000 seed=1 workers=$(JOBS) output=$(QUALITY)/tables
 	test -d $(QUALITY)/sample || $(BIN)/python -m benchmarks.fei_b0.sample --tables '$(QUALITY)/tables/*.h5' --output $(QUALITY)/sample
 	test -d $(QUALITY)/dataset || $(BIN)/python -m smartbkg_tf.preprocess input='$(QUALITY)/sample/*.h5' output=$(QUALITY)/dataset
 	test -d $(QUALITY)/dataset_skim || $(BIN)/python -m smartbkg_tf.preprocess features=benchmarks.fei_b0.skim_features.SkimReplay input='$(QUALITY)/sample/*.h5' output=$(QUALITY)/dataset_skim workers=$(JOBS)
+	test -d $(QUALITY)/dataset_candidates || $(BIN)/python -m smartbkg_tf.preprocess features=benchmarks.fei_b0.candidate_set.SkimCandidates input='$(QUALITY)/sample/*.h5' output=$(QUALITY)/dataset_candidates workers=$(JOBS)
 	test -f $(QUALITY)/reruns.npz || $(BIN)/python -m benchmarks.fei_b0.reruns --sample $(QUALITY)/sample --workers $(JOBS) --output $(QUALITY)/reruns.npz
 	for name in $(TREES); do $(BIN)/python -m benchmarks.fei_b0.trees $$name --sample $(QUALITY)/sample --runs $(QUALITY)/runs --seeds $(SEEDS) || exit 1; done
 	for name in $(NETWORKS); do $(BIN)/python -m benchmarks.fei_b0.run $$name --dataset $(QUALITY)/dataset --runs $(QUALITY)/runs --seeds $(SEEDS) || exit 1; done
 	$(BIN)/python -m benchmarks.fei_b0.run treenet_skim --dataset $(QUALITY)/dataset_skim --runs $(QUALITY)/runs --seeds $(SEEDS)
+	$(BIN)/python -m benchmarks.fei_b0.run treenet_candidates --dataset $(QUALITY)/dataset_candidates --runs $(QUALITY)/runs --seeds $(SEEDS)
 	$(BIN)/python -m benchmarks.fei_b0.table --runs $(QUALITY)/runs --reruns $(QUALITY)/reruns.npz --output $(QUALITY)/results
 
 wheel: $(STAMP)

@@ -7,8 +7,7 @@ it finds is not what passes but what could: how likely each particle is found, r
 displaced, a network has to learn (`smartbkg_tf.models.candidates`), trees are told roughly
 (`candidate_features`).
 
-    python -m smartbkg_tf.preprocess features=benchmarks.fei_b0.candidates.SkimCandidates \
-        input='bench/sample/*.h5' output=bench/dataset_candidates
+`benchmarks.fei_b0.candidate_set` makes columns for networks of it.
 """
 
 from __future__ import annotations
@@ -21,9 +20,6 @@ import numpy as np
 
 from benchmarks.fei_b0.reading import Floats, Integers, Reading
 from benchmarks.fei_b0.replay import Replay, Variation
-from smartbkg_tf.encoding.candidate_columns import IS, PREFIX, WAYS, bit_columns, candidate_columns
-from smartbkg_tf.encoding.feature_sets import FeatureSet
-from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.generation.reconstruction import SPECIES
 from smartbkg_tf.generation.skims.combiner import (
     BY_BEAM,
@@ -54,8 +50,6 @@ LEAST = Variation(1e-7)
 FOUND_TRACK, FOUND_PHOTON, OTHERWISE = -0.12, -0.35, -3.0
 #: A candidate is left out if a better one needs less, and its weight is not smaller by more.
 SLACK = 0.5
-
-_PLAIN = ("energy", "prodTime", "x", "y", "z", "px", "py", "pz")
 
 
 def hypotheses(run: Replay) -> Base:
@@ -192,6 +186,8 @@ class Chosen:
         Event, and number within it.
     candidates : Candidates
         What is known of them.
+    mode : numpy.ndarray [n]
+        int64: number of the B's decay mode, the same for B and anti-B.
     named : numpy.ndarray [n_events, 64]
         Row of the particle that a bit stands for; -1: none.
     selected : numpy.ndarray [n_events]
@@ -207,6 +203,7 @@ class Chosen:
     event: Integers
     place: Integers
     candidates: Candidates
+    mode: Integers
     named: Integers
     selected: np.ndarray
     number: Integers
@@ -249,90 +246,14 @@ def choose(reading: Reading, most: int = MOST) -> Chosen:
         event=event,
         place=place,
         candidates=Candidates(*(a[kept] for a in found)),
+        # Every mode of the B is followed by its charge conjugate.
+        mode=(found.reaction[kept] - np.flatnonzero(run.reactions.kinds == BY_BEAM)[0]) // 2,
         named=run.named,
         selected=run.selected,
         number=np.diff(starts),
         threshold=threshold,
         minimum_mbc=run.settings.minimum_mbc,
     )
-
-
-class SkimCandidates(FeatureSet):
-    """The eight physical values, and the skim's candidates (`candidate_columns`).
-
-    Of the whole event, at each of its particles: ``candidates``, ln(1 + their number before the
-    choice), and ``selected``, the event passes the cuts on the whole event.
-
-    Values of a candidate, each of order one: ``probability`` (natural logarithm over the skim's
-    threshold, in 3), ``purity`` (the same of the mode's purities alone), ``mbc`` (above the skim's
-    cut, in 20 MeV), ``energy_difference`` (deltaE in 100 MeV), ``edge_light``, ``edge_charm``
-    and ``edge_excited`` (distance of masses from the middle of their windows, in half windows of
-    the skim).
-    """
-
-    names = (
-        *_PLAIN,
-        "candidates",
-        "selected",
-        *bit_columns(MOST),
-        IS,
-        *(
-            f"{PREFIX}{name}"
-            for name in (
-                *("reaction", "probability", "purity", "mbc", "energy_difference"),
-                *("edge_light", "edge_charm", "edge_excited"),
-            )
-        ),
-        "charge",
-    )
-    units = (
-        *("GeV", "ns", "cm", "cm", "cm", "GeV", "GeV", "GeV"),
-        *("", ""),
-        *("" for _ in bit_columns(MOST)),
-        *("", "", "", "", "20 MeV", "100 MeV", "", "", ""),
-        "e",
-    )
-    #: The skim treats particles and antiparticles alike, and looks at masses and energies.
-    symmetries = ("charge_conjugation", "mirror")
-
-    def compute(self, table: EventTable) -> Floats:
-        """Compute all columns.
-
-        Parameters
-        ----------
-        table : EventTable
-            Many events.
-
-        Returns
-        -------
-        numpy.ndarray [n_particles, columns]
-            Physical values.
-        """
-        reading = Reading(table)
-        chosen = choose(reading)
-        found = chosen.candidates
-        part = {}
-        marked = (found.marked[:, 0], found.marked[:, 1])
-        for way, bits in zip(WAYS, (found.members, *marked), strict=True):
-            candidate, bit = np.nonzero(members(bits))
-            part[way] = (chosen.named[chosen.event[candidate], bit], candidate)
-        edges = WIDER * found.edges.T
-        values = {
-            "reaction": found.reaction,
-            "probability": (found.weight - chosen.threshold) / 3.0,
-            "purity": (found.purity - chosen.threshold) / 3.0,
-            "mbc": (found.mbc - chosen.minimum_mbc) / 0.02,
-            "energy_difference": found.delta_e / 0.1,
-            **dict(zip(("edge_light", "edge_charm", "edge_excited"), edges, strict=True)),
-        }
-        columns = {name: np.asarray(table.particles[name], np.float64) for name in _PLAIN}
-        columns["candidates"] = np.log1p(chosen.number)[reading.event]
-        columns["selected"] = chosen.selected[reading.event].astype(np.float64)
-        columns |= candidate_columns(
-            reading.offsets, chosen.event, chosen.place, part, values, MOST
-        )
-        columns["charge"] = reading.charge
-        return np.stack([columns[name] for name in self.names], axis=1)
 
 
 #: Rough efficiency of tracks and photons at high momentum, and of how fast they reach it: start and

@@ -112,11 +112,11 @@ def draw(runs: Path, results: Path, curves: list[str], output: Path) -> None:
             axes.axvline(
                 limit[quantity]["value"], linestyle="--", color="grey", label="ceiling (reruns)"
             )
-    middle.legend(loc="upper left", fontsize=8)
-    right.legend(loc="lower right", fontsize=8)
+    for axes in (middle, right):
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.11), ncol=2, fontsize=8)
     figure.suptitle("fei_hadronic_b0: 60000 balanced training events, 20000 natural test events")
     with whole_file(output) as partial:
-        figure.savefig(partial, dpi=110, format="png")
+        figure.savefig(partial, dpi=110, format="png", bbox_inches="tight")
     plt.close(figure)
 
 

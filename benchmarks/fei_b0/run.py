@@ -31,7 +31,7 @@ BUDGET = 40.0
 #: Feature sets whose columns know the skim, and what they add.
 SKIM_FEATURES = {
     "benchmarks.fei_b0.skim_features.SkimReplay": "replay of the skim for each of them",
-    "benchmarks.fei_b0.candidates.SkimCandidates": "the skim's candidates",
+    "benchmarks.fei_b0.candidate_set.SkimCandidates": "the skim's candidates",
 }
 
 

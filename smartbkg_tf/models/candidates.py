@@ -40,6 +40,10 @@ _REACTIONS = 128
 #: Smallest logarithm of a probability, and smallest distance of a probability from 0 and 1.
 _LEAST, _TINY = -20.0, 1e-4
 _SEED = 20200
+#: Soft steps that tell a candidate's values near whole numbers apart, and how steep they are: at
+#: cuts a little decides, and no dense layer is steep enough at first.
+_STEPS = np.arange(-2.0, 3.0, dtype=np.float32)
+_STEEPNESS = 4.0
 
 
 def _logits_of_draws(rows: int, draws: int, seed: int) -> np.ndarray:
@@ -155,7 +159,7 @@ class CandidateSurvival(PlainLayer):
             _REACTIONS, 8, dtype=self.dtype_policy, name="reaction"
         )
         self.embedding.build((None, self.most))
-        read = len(self._values) + 8 + 3 * self.traits + 3
+        read = (1 + len(_STEPS)) * len(self._values) + 8 + 3 * self.traits + 3
         self.candidate_1 = dense("candidate_1", width, read, activation="silu")
         self.candidate_2 = dense("candidate_2", width, width, activation="silu")
         self.stays = dense("stays", 1, width)
@@ -210,7 +214,9 @@ class CandidateSurvival(PlainLayer):
         found, other, far = (of_particle[..., i : i + 1] for i in range(len(WAYS)))
         traits = of_particle[..., len(WAYS) :]
         ways = (plain, renamed, displaced)
-        columns = [ops.take(rows, self._values, axis=-1), self.embedding(reaction)]
+        values = ops.take(rows, self._values, axis=-1)
+        steps = [ops.tanh(_STEEPNESS * (values - step)) for step in _STEPS]
+        columns = [values, *steps, self.embedding(reaction)]
         for way in ways:
             columns += [ops.matmul(way, traits), ops.sum(way, axis=-1, keepdims=True)]
         inner = self.candidate_2(self.candidate_1(ops.concatenate(columns, axis=-1)))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.fei_b0.candidate_set import EVENT_COLUMNS, SkimCandidates
 from benchmarks.fei_b0.candidates import (
     LEAST,
     MOST,
     OTHER_CHANCE,
     SLACK,
-    SkimCandidates,
     all_candidates,
     candidate_features,
     choose,
@@ -114,10 +114,41 @@ def test_columns_say_what_candidates_are_made_of(events: EventTable) -> None:
         bits = np.flatnonzero(members(chosen.candidates.members[row : row + 1])[0])
         assert sorted(inside) == sorted(chosen.named[event, bits])
         assert columns["candidate_is"][begin + place] == 1.0
-        assert columns["candidate_reaction"][begin + place] == chosen.candidates.reaction[row]
+        assert columns["candidate_reaction"][begin + place] == chosen.mode[row]
         # Only what a detector may see is a member.
         assert (reading.seen_track | reading.seen_photon)[inside].all()
     np.testing.assert_allclose(columns["candidates"], np.log1p(chosen.number)[reading.event])
+
+
+def test_the_columns_do_not_change_under_the_symmetries(events: EventTable) -> None:
+    first = SkimCandidates().compute(events)
+    for name in SkimCandidates.symmetries:
+        particles = dict(events.particles)
+        if name == "mirror":
+            particles |= {key: -np.asarray(particles[key]) for key in ("y", "py")}
+        else:
+            code = np.asarray(particles["PDG"])
+            same = np.isin(code, (22, 111, 113, 130, 221, 223, 310, 331, 333, 443, 300553))
+            particles["PDG"] = np.where(same, code, -code)
+            particles["charge"] = -np.asarray(particles["charge"])
+        changed = EventTable(
+            particles=particles,
+            offsets=events.offsets,
+            keys=events.keys,
+            event_type=events.event_type,
+            labels=events.labels,
+        )
+        second = SkimCandidates().compute(changed)
+        for column, values, images in zip(SkimCandidates.names, first.T, second.T, strict=True):
+            sign = -1.0 if column in ("y", "py") and name == "mirror" else 1.0
+            sign *= -1.0 if column == "charge" and name != "mirror" else 1.0
+            # Candidates of equal score may change places: compare what does not depend on it.
+            if column.startswith("candidate_") and column != "candidate_is":
+                values, images = np.sort(values), np.sort(images)
+                if column[-1].isdigit():
+                    continue
+            np.testing.assert_allclose(sign * images, values, atol=1e-6, err_msg=column)
+    assert set(EVENT_COLUMNS) <= set(SkimCandidates.names)
 
 
 def test_trees_are_told_what_loops_find(events: EventTable) -> None:
