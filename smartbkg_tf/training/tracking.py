@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.errors import UserError
 from smartbkg_tf.settings.training import MLflowSettings
 
@@ -167,8 +168,36 @@ class MLflowLog(keras.callbacks.Callback):
         """
         self._run_id = state["run_id"]
 
+    def _connect(self) -> None:
+        if self._settings.tracking_uri is not None:
+            self._mlflow.set_tracking_uri(self._settings.tracking_uri)
+        self._mlflow.set_experiment(self._settings.experiment)
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Find the experiment, before any work.
+
+        Parameters
+        ----------
+        logs : dict, optional
+            Nothing.
+
+        Raises
+        ------
+        UserError
+            When MLflow refuses; later it can only be late, and the training goes on without it.
+        """
+        try:
+            self._connect()
+        except Exception as error:  # MLflow and its stores raise what they like
+            place = self._settings.tracking_uri or "MLFLOW_TRACKING_URI"
+            raise UserError(
+                f"MLflow cannot record the run at {place}: {_first_line(error)}",
+                next_step="give another training.mlflow.tracking_uri, such as "
+                "sqlite:///mlflow.db, or leave training.mlflow=null",
+            ) from error
+
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Record the values of an epoch.
+        """Record the values of an epoch; warn where that fails.
 
         Parameters
         ----------
@@ -177,10 +206,18 @@ class MLflowLog(keras.callbacks.Callback):
         logs : dict, optional
             Losses and metrics.
         """
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        try:
+            self._record(epoch, values)
+        except Exception as error:  # a training is worth more than its record
+            say(
+                f"warning: MLflow did not take epoch {epoch + 1} ({_first_line(error)}); the "
+                "training goes on, its values stand in history.csv"
+            )
+
+    def _record(self, epoch: int, values: dict[str, float]) -> None:
         mlflow = self._mlflow
-        if self._settings.tracking_uri is not None:
-            mlflow.set_tracking_uri(self._settings.tracking_uri)
-        mlflow.set_experiment(self._settings.experiment)
+        self._connect()
         if self._run_id is None:
             with mlflow.start_run(run_name=self._name) as run:
                 self._run_id = str(run.info.run_id)
@@ -189,8 +226,12 @@ class MLflowLog(keras.callbacks.Callback):
                 for i in range(0, len(items), 100):
                     mlflow.log_params(dict(items[i : i + 100]))
         with mlflow.start_run(run_id=self._run_id):
-            values = {name: float(value) for name, value in (logs or {}).items()}
             mlflow.log_metrics(values, step=epoch + 1)
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:200]}"
 
 
 def require_mlflow() -> Any:

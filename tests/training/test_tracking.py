@@ -107,3 +107,20 @@ def test_mlflow_gets_parameters_once_and_values_of_every_epoch(
     ]
     assert ("uri", "file:here") in calls
     assert ("experiment", "mine") in calls
+
+
+def test_an_mlflow_that_refuses_is_an_error_at_first_and_a_warning_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refuse = 'def set_experiment(name): raise RuntimeError("store is closed\\nfor good")\n'
+    (tmp_path / "mlflow.py").write_text(_STAND_IN + refuse)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "mlflow", raising=False)
+    log = MLflowLog(MLflowSettings(tracking_uri="file:here", experiment="mine"), "run_1", {})
+    with pytest.raises(UserError, match=r"at file:here: RuntimeError: store is closed\n"):
+        log.on_train_begin()
+    log.on_epoch_end(0, {"loss": 0.5})
+    monkeypatch.delitem(sys.modules, "mlflow")
+    said = capsys.readouterr().out
+    assert "MLflow did not take epoch 1 (RuntimeError: store is closed)" in said
+    assert "history.csv" in said
