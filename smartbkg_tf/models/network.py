@@ -218,11 +218,9 @@ class BranchedNetwork(NNBaseClass):
             self.vocabulary_size, settings.pop("embedding"), name="candidate_embedding"
         )
         particles = keras.layers.Concatenate(name="candidate_particles")(
-            [
-                self._normalised(inputs, mask),
-                self.physical_variables(inputs),
-                embedding(inputs["pdg_input"]),
-            ]
+            # What a detector sees, and nothing of the event: what becomes of a particle must not
+            # learn the event by heart.
+            [self.physical_variables(inputs), embedding(inputs["pdg_input"])]
         )
         return CandidateSurvival(self.feature_names, **settings, name="candidate_survival")(
             particles, inputs["particle_input"], mask=mask
