@@ -155,6 +155,16 @@ class BranchedNetwork(NNBaseClass):
         chosen = [sizes["branch"] for _, sizes in self._branches()]
         return " + ".join(chosen)
 
+    @property
+    def not_for_particles(self) -> list[str]:
+        """Columns that particle branches do not read: of candidates, and those beside them.
+
+        Without candidates the branch reads `event_columns`, too: what it makes of a particle may
+        depend on them. With candidates that is learned by heart (validation AUC falls by 0.001).
+        """
+        others = self.event_columns if self.candidates else []
+        return [*super().not_for_particles, *others]
+
     def _branches(self) -> list[tuple[Kind, dict[str, Any]]]:
         """Give kind and sizes of each branch that there is."""
         kinds: tuple[tuple[Kind, str], ...] = (("particles", "decay"), ("decay", "particles"))

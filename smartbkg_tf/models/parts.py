@@ -54,6 +54,11 @@ class ModelParts:
         """Number of skims."""
         return len(self.label_names)
 
+    @property
+    def not_for_particles(self) -> list[str]:
+        """Columns that particle branches do not read: those of candidates."""
+        return candidate_names(self.feature_names)
+
     def make_inputs(self, *names: str) -> dict[str, Any]:
         """Make the input tensors, with the fixed names and dynamic lengths.
 
@@ -261,7 +266,7 @@ class ModelParts:
             return ParticleNormalisation(
                 self.feature_names,
                 self.normalisation,
-                candidate_names(self.feature_names),
+                self.not_for_particles,
                 name="normalisation",
             )(x, mask=mask)
 

@@ -170,6 +170,12 @@ def test_branches_do_not_read_the_columns_of_candidates() -> None:
     network = _network(units=6)
     normalised = network.model.get_layer("normalisation").output
     assert normalised.shape[-1] == len(FEATURES) - 1 + 5
+    arguments = common_arguments("particles") | TestTreeNetWithCandidates.arguments
+    network = BranchedNetwork(**arguments | {"event_columns": ["prodTime", "energy"]})
+    assert network.model.get_layer("normalisation").output.shape[-1] == len(FEATURES) - 3 + 5
+    without = {**arguments, "candidates": None, "event_columns": ["prodTime", "energy"]}
+    normalised = BranchedNetwork(**without).model.get_layer("normalisation").output
+    assert normalised.shape[-1] == len(FEATURES) - 1 + 5
 
 
 def test_missing_columns_are_named() -> None:
