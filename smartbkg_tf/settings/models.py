@@ -112,7 +112,8 @@ class BranchedSettings(ModelSettings):
         Give sums and counts over the detectable particles to the head; the model computes
         them.
     event_columns : list of str, default []
-        Columns of the feature set that have one value for the whole event; the head gets them, too.
+        Columns of the feature set that have one value for the whole event; the head gets them, too
+        (with `candidates` the head alone).
     candidates : CandidateSettings or None
         For feature sets with candidates of a skim (`smartbkg_tf.encoding.candidate_columns`).
     head : HeadSettings
