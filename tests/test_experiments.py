@@ -37,7 +37,9 @@ def test_it_composes_and_validates(name: str) -> None:
         fractions = settings.data.fractions
         assert {part: getattr(fractions, part) for part in FRACTIONS} == FRACTIONS
         assert settings.data.balance is None
-        assert settings.data.path == ("dataset_skim" if name.endswith("_skim") else "dataset")
+        own = name.rpartition("_")[2]
+        expected = f"dataset_{own}" if own in ("skim", "candidates") else "dataset"
+        assert settings.data.path == expected
     assert name in command_named("train").help()
 
 

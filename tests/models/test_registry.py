@@ -97,6 +97,7 @@ def test_resnet_from_its_settings() -> None:
         "event_type": False,
         "summaries": False,
         "event_columns": [],
+        "candidates": None,
         "codes": None,
     }
 
@@ -124,8 +125,9 @@ def test_own_class_on_top_of_resnet_names_what_it_ignores(
     write(folder, GOOD)
     settings = validate(ResNetSettings, {"name": "resnet", "_target_": "my_module.MyNet"})
     assert type(build(settings, INFORMATION)).__name__ == "MyNet"
-    assert "MyNet takes no decay, event_columns, head, particles, summaries: these settings" in (
-        capsys.readouterr().out
+    assert (
+        "MyNet takes no candidates, decay, event_columns, head, particles, summaries: these settings"
+        in (capsys.readouterr().out)
     )
     assert model_name(settings) == "MyNet"
     assert model_name(ResNetSettings()) == "resnet"
