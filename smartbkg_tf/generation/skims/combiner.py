@@ -28,7 +28,7 @@ MOST_TRACKS, MOST_CLUSTERS = 32, 32
 MOST_DAUGHTERS = 6
 
 #: How a reaction's candidates are judged: mass; mass minus the first daughter's mass; beam
-#: constraint; angle to the B of a semileptonic decay.
+#: constraint; angle to the B of a semileptonic decay. The last two are those of B mesons.
 BY_MASS, BY_DIFFERENCE, BY_BEAM, BY_ANGLE = 0, 1, 2, 3
 
 # What a candidate's row of numbers holds: four-momentum, then these. An edge is the largest
@@ -209,6 +209,8 @@ def _combine(
     best_reaction = np.full(n_events, -1, dtype=np.int64)
     n_candidates = np.zeros(n_events, dtype=np.int64)
     listed = 0
+    # A skim needs neither purities nor edges and marks.
+    listing = len(found) > 0
 
     numbers = np.zeros((n_species, capacity, _NUMBERS))
     masks = np.empty((n_species, capacity, 3), dtype=np.uint64)
@@ -248,12 +250,17 @@ def _combine(
                 if (members & used[depth, 0]) != zero:
                     index[depth] += 1
                     continue
-                for i in range(_EDGES):
+                for i in range(_PURITY):
                     sums[depth + 1, i] = sums[depth, i] + numbers[daughter, candidate, i]
-                for i in range(_EDGES, _MASS):
-                    sums[depth + 1, i] = max(sums[depth, i], numbers[daughter, candidate, i])
-                for i in range(3):
-                    used[depth + 1, i] = used[depth, i] | masks[daughter, candidate, i]
+                used[depth + 1, 0] = used[depth, 0] | members
+                if listing:
+                    sums[depth + 1, _PURITY] = (
+                        sums[depth, _PURITY] + numbers[daughter, candidate, _PURITY]
+                    )
+                    for i in range(_EDGES, _MASS):
+                        sums[depth + 1, i] = max(sums[depth, i], numbers[daughter, candidate, i])
+                    for i in range(1, 3):
+                        used[depth + 1, i] = used[depth, i] | masks[daughter, candidate, i]
                 energy = sums[depth + 1, 3]
                 # Energies only grow.
                 if kind == BY_BEAM and energy > beam_energy + maximum_delta_e:
@@ -267,10 +274,10 @@ def _combine(
                 index[depth] += 1
                 total = sums[n]
                 total[_WEIGHT] += prior[reaction]
-                total[_PURITY] += prior[reaction]
+                if listing:
+                    total[_PURITY] += prior[reaction]
                 momentum_squared = total[0] * total[0] + total[1] * total[1] + total[2] * total[2]
-                mass = np.sqrt(max(energy * energy - momentum_squared, 0.0))
-                if kind in (BY_BEAM, BY_ANGLE):
+                if kind >= BY_BEAM:
                     delta_e = np.nan
                     if kind == BY_BEAM:
                         delta_e = energy - beam_energy
@@ -282,6 +289,7 @@ def _combine(
                         mbc = np.sqrt(mbc_squared)
                         total[_WEIGHT] -= 0.5 * (delta_e / width[reaction]) ** 2
                     else:
+                        mass = np.sqrt(max(energy * energy - momentum_squared, 0.0))
                         nominal = centre[reaction]
                         mbc = (2.0 * beam_energy * energy - nominal * nominal - mass * mass) / (
                             2.0
@@ -309,6 +317,7 @@ def _combine(
                         best_delta_e[event] = delta_e
                         best_reaction[event] = reaction
                     continue
+                mass = np.sqrt(max(energy * energy - momentum_squared, 0.0))
                 value = mass
                 if kind == BY_DIFFERENCE:
                     first = index[0] - (1 if n == 1 else 0)
