@@ -230,8 +230,9 @@ class CandidateSurvival(PlainLayer):
         alone = ops.maximum((alone + ops.log_sigmoid(stays))[..., 0], _LEAST)
         chance = ops.exp(alone) * present
 
-        # The same draw decides what becomes of a particle: low numbers find it, high ones rename
-        # it; that it seems displaced is drawn among those that are found.
+        # One draw decides whether a particle is found or renamed, which exclude each other: low
+        # numbers find it, high ones rename it. A track that seems displaced may be used as a
+        # prompt one as well, so that has a draw of its own.
         places = ops.arange(ops.shape(x)[1]) % _POSITIONS
         drawn = ops.take(self._found_draws, places, axis=0)
         again = ops.take(self._displaced_draws, places, axis=0)

@@ -160,7 +160,8 @@ class BranchedNetwork(NNBaseClass):
         """Columns that particle branches do not read: of candidates, and those beside them.
 
         Without candidates the branch reads `event_columns`, too: what it makes of a particle may
-        depend on them. With candidates that is learned by heart (validation AUC falls by 0.001).
+        depend on them. With candidates it need not, and is smaller: the benchmark's validation AUC
+        is the same (0.9599 and 0.9603 with them, 0.9598 and 0.9602 without, two seeds each).
         """
         others = self.event_columns if self.candidates else []
         return [*super().not_for_particles, *others]
