@@ -1,7 +1,6 @@
 """Particle columns that know the skim's candidates, for `smartbkg_tf.models.candidates`.
 
-python -m smartbkg_tf.preprocess features=benchmarks.fei_b0.candidate_set.SkimCandidates \
-        input='bench/sample/*.h5' output=bench/dataset_candidates
+The quality benchmark's README has the command that preprocesses events with it.
 """
 
 from __future__ import annotations
@@ -14,8 +13,9 @@ from benchmarks.fei_b0.reading import Floats, Reading
 from smartbkg_tf.encoding.candidate_columns import IS, PREFIX, WAYS, bit_columns, candidate_columns
 from smartbkg_tf.encoding.feature_sets import FeatureSet
 from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.settings.encoding import FEATURE_SETS, FEATURE_UNITS
 
-_PLAIN = ("energy", "prodTime", "x", "y", "z", "px", "py", "pz")
+_PLAIN = FEATURE_SETS["original"][:-1]
 #: Columns of the whole event; not `seen_charge`, which charge conjugation turns round.
 EVENT_COLUMNS = (
     "candidates",
@@ -115,13 +115,14 @@ class SkimCandidates(FeatureSet):
         "charge",
     )
     units = (
-        *("GeV", "ns", "cm", "cm", "cm", "GeV", "GeV", "GeV"),
+        *(FEATURE_UNITS[name] for name in _PLAIN),
         *("" for _ in EVENT_COLUMNS),
         *("" for _ in bit_columns(MOST)),
         *("", "", "", "", "20 MeV", "100 MeV", "", "", ""),
         "e",
     )
     #: The skim treats particles and antiparticles alike, and looks at masses and energies.
+    #: Where an event has more candidates than are kept, its image may keep others of equal score.
     symmetries = ("charge_conjugation", "mirror")
 
     def compute(self, table: EventTable) -> Floats:

@@ -18,12 +18,13 @@ from benchmarks.fei_b0.replay import VARIATIONS, Replay
 from smartbkg_tf.encoding.feature_sets import FeatureSet
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.generation.skims.combiner import Base
+from smartbkg_tf.settings.encoding import FEATURE_SETS, FEATURE_UNITS
 
 #: Natural logarithm of the probability of no candidate: below that of any.
 NOTHING = -20.0
 #: Replays of which the number of candidates is a column.
 COUNTED = tuple(name for name in VARIATIONS if name != "loose")
-_PLAIN = ("energy", "prodTime", "x", "y", "z", "px", "py", "pz")
+_PLAIN = FEATURE_SETS["original"][:-1]
 
 
 def without_each(base: Base) -> tuple[Base, Integers, Integers]:
@@ -81,7 +82,7 @@ class SkimReplay(FeatureSet):
         "charge",
     )
     units = (
-        *("GeV", "ns", "cm", "cm", "cm", "GeV", "GeV", "GeV"),
+        *(FEATURE_UNITS[name] for name in _PLAIN),
         *("", "GeV", "GeV", ""),
         *("" for _ in COUNTED),
         *("", "", ""),

@@ -10,10 +10,8 @@ from benchmarks.fei_b0.replay import VARIATIONS, Replay, replay
 from benchmarks.fei_b0.skim_features import NOTHING, SkimReplay, without_each
 from smartbkg_tf.dataset.symmetries import Symmetries
 from smartbkg_tf.events.table import EventTable
-from smartbkg_tf.generation.chunks import generate_events
-from smartbkg_tf.generation.pythia import Failures
 from smartbkg_tf.generation.skims.combiner import Base
-from smartbkg_tf.settings.generation import PythiaSource
+from tests.images import image
 
 
 def _columns(table: EventTable) -> dict[str, np.ndarray]:
@@ -40,12 +38,9 @@ def test_copies_lack_one_bit_each() -> None:
 
 
 @pytest.fixture(scope="module")
-def candidates(tmp_path_factory: pytest.TempPathFactory) -> EventTable:
+def candidates(mixed_events: EventTable) -> EventTable:
     """Give generated events in which the combiner finds something."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SMARTBKG_TF_CACHE", str(tmp_path_factory.mktemp("cache")))
-        source = PythiaSource(tau_spin_correlations=False)
-        table = generate_events("mixed", source, 200, 11, 0, Failures())
+    table = mixed_events
     number = Replay(Reading(table), VARIATIONS["loose"]).combine()[4]
     found = table.take(np.flatnonzero(number)[:6])
     assert len(found) == 6
@@ -93,24 +88,8 @@ def test_the_columns_do_not_change_under_the_symmetries(candidates: EventTable) 
     columns = _columns(table)
     names = list(SkimReplay.names)
     for name in SkimReplay.symmetries:
-        particles = dict(table.particles)
-        if name == "mirror":
-            particles |= {key: -np.asarray(particles[key]) for key in ("y", "py")}
-        else:
-            # Only kinds of stable particles matter to the combiner.
-            code = np.asarray(particles["PDG"])
-            tracks = np.isin(np.abs(code), (11, 13, 211, 321, 2212))
-            particles["PDG"] = np.where(tracks, -code, code)
-            particles["charge"] = -np.asarray(particles["charge"])
-        changed = EventTable(
-            particles=particles,
-            offsets=table.offsets,
-            keys=table.keys,
-            event_type=table.event_type,
-            labels=table.labels,
-        )
         features = "benchmarks.fei_b0.skim_features.SkimReplay"
         arrays = {"particle_input": np.stack(list(columns.values()), axis=1)[None]}
         images = Symmetries([name], features, names).image(arrays, np.array([[True]]))
-        expected = np.stack(list(_columns(changed).values()), axis=1)
+        expected = np.stack(list(_columns(image(table, name)).values()), axis=1)
         np.testing.assert_allclose(images["particle_input"][0], expected, rtol=1e-5, atol=1e-5)

@@ -7,33 +7,16 @@ import dataclasses
 import numpy as np
 import pytest
 
-from smartbkg_tf.dataset.symmetries import antiparticle_tokens
 from smartbkg_tf.events.table import EventTable
-from smartbkg_tf.events.vocabulary import FIRST_CODE, default_vocabulary
 from smartbkg_tf.generation.beams import nominal_collision
 from smartbkg_tf.generation.detector import reconstruct
 from smartbkg_tf.generation.observables import EventView
 from smartbkg_tf.generation.skims.base import make_skims
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.generation import ProduceSettings, PythiaSource
+from tests.images import image
 
 N_EVENTS, N_RUNS = 1500, 12
-
-
-def _image(table: EventTable, symmetry: str) -> EventTable:
-    particles = dict(table.particles)
-    if symmetry == "mirror":
-        particles |= {name: -np.asarray(particles[name]) for name in ("y", "py")}
-    else:
-        vocabulary = default_vocabulary()
-        codes = np.concatenate([np.zeros(FIRST_CODE), vocabulary.codes]).astype(np.int64)
-        for name in ("PDG", "motherPDG"):
-            old = np.asarray(particles[name])
-            tokens = vocabulary.tokens(old)
-            new = codes[antiparticle_tokens(vocabulary)[tokens]]
-            particles[name] = np.where(tokens >= FIRST_CODE, new, old)
-        particles["charge"] = -np.asarray(particles["charge"])
-    return dataclasses.replace(table, particles=particles, decay_strings=None)
 
 
 def _share_that_passes(table: EventTable, seed: int) -> np.ndarray:
@@ -67,8 +50,8 @@ def test_images_pass_as_often(events: EventTable, share: np.ndarray, symmetry: s
     The error comes from the spread of the differences of single events; it is small enough
     to see a difference of a fifth in skims that keep a percent or more.
     """
-    image = _share_that_passes(_image(events, symmetry), 2)
-    difference = image - share
+    found = _share_that_passes(image(events, symmetry), 2)
+    difference = found - share
     error = difference.std(axis=0, ddof=1) / np.sqrt(N_EVENTS)
     retention = share.mean(axis=0)
     frequent = retention > 0.01
@@ -82,7 +65,6 @@ def test_a_broken_symmetry_is_seen(events: EventTable, share: np.ndarray) -> Non
     particles = dict(events.particles)
     particles |= {name: -np.asarray(particles[name]) for name in ("z", "pz")}
     turned = dataclasses.replace(events, particles=particles)
-    image = _share_that_passes(turned, 2)
-    difference = image - share
+    difference = _share_that_passes(turned, 2) - share
     error = difference.std(axis=0, ddof=1) / np.sqrt(N_EVENTS)
     assert (np.abs(difference.mean(axis=0)) > 4.0 * error).any()

@@ -1,0 +1,19 @@
+"""Generated events for tests of what the quality benchmark reads."""
+
+from __future__ import annotations
+
+import pytest
+
+from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.generation.chunks import generate_events
+from smartbkg_tf.generation.pythia import Failures
+from smartbkg_tf.settings.generation import PythiaSource
+
+
+@pytest.fixture(scope="session")
+def mixed_events(tmp_path_factory: pytest.TempPathFactory) -> EventTable:
+    """Give 200 mixed events."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SMARTBKG_TF_CACHE", str(tmp_path_factory.mktemp("cache")))
+        source = PythiaSource(tau_spin_correlations=False)
+        return generate_events("mixed", source, 200, 11, 0, Failures())
