@@ -193,6 +193,38 @@ class Ceiling:
     reruns: list[dict[str, float]]
 
 
+def read_reruns(
+    path: Path,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int8], npt.NDArray[np.bool_]]:
+    """Read what `benchmarks.fei_b0.reruns` wrote.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    keys : numpy.ndarray [n, 4]
+        int64: experiment, run, event, production.
+    labels : numpy.ndarray [n]
+        int8: of the sample.
+    passes : numpy.ndarray [n, reruns]
+        bool.
+
+    Raises
+    ------
+    InputError
+        When the file is missing.
+    """
+    if not path.is_file():
+        raise InputError(
+            "the reruns do not exist", where=path, next_step="python -m benchmarks.fei_b0.reruns"
+        )
+    with np.load(path) as arrays:
+        return arrays["keys"], arrays["label"], arrays["passes"]
+
+
 def ceiling(path: Path, *, number: int = 100, seed: int = 0) -> Ceiling:
     """Compute the ceiling of a sample.
 
@@ -215,12 +247,7 @@ def ceiling(path: Path, *, number: int = 100, seed: int = 0) -> Ceiling:
     InputError
         When the file is missing.
     """
-    if not path.is_file():
-        raise InputError(
-            "the reruns do not exist", where=path, next_step="python -m benchmarks.fei_b0.reruns"
-        )
-    with np.load(path) as arrays:
-        labels, passes = arrays["label"], arrays["passes"]
+    _, labels, passes = read_reruns(path)
     n = passes.shape[1]
     # The benchmark's label is one more draw; it counts in the mixture.
     counts = passes.sum(axis=1) + labels

@@ -177,7 +177,8 @@ def describe(
             "experiment": f"fei_b0_benchmark/{name}",
             "overrides": overrides,
             "best_epoch": metadata["result"]["best_epoch"],
-            "commit": metadata["code"]["commit"],
+            # Nobody knows the commit of an unpacked archive.
+            "commit": (metadata["code"] or {}).get("commit"),
             "dataset": metadata["dataset"]["digest"],
         },
     )

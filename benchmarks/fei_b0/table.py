@@ -5,6 +5,11 @@ keeps `EFFICIENCY` of the passing validation events. All errors come from the sa
 resamples of the test events, so that differences between rows are paired. Rows with several seeds
 show means over seeds; ``seeds`` in the JSON files tells each one's AUC and their spread.
 
+A label is one draw of the detector's randomness, and most of the error of a difference is the
+chance of that draw: some 900 of 20000 events pass. With reruns (`benchmarks.fei_b0.reruns`) the
+same scores of the same events are also judged by labels drawn again, averaged over all reruns:
+the same quantities, known better. Their errors resample events.
+
 Run: ``python -m benchmarks.fei_b0.table --runs RUNS --reruns FILE --output DIRECTORY``
 writes ``NAME.json`` for each row, ``ceiling.json`` and ``table.md``.
 """
@@ -19,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.fei_b0.ceiling import Ceiling, ceiling
+from benchmarks.fei_b0.ceiling import Ceiling, ceiling, read_reruns
 from benchmarks.fei_b0.rows import ROW, TEST, VALIDATION, Floats, Row, Scores, read_row, read_scores
 from benchmarks.fei_b0.run import BUDGET
 from smartbkg_tf.evaluation.metrics import Estimate
@@ -38,6 +43,8 @@ EFFICIENCY = 0.95
 MARKERS = ("<!-- quality table -->", "<!-- end of quality table -->")
 #: What is measured of each model, in this order.
 FIGURES = ("auc", "sampling_speedup", "threshold_speedup")
+#: The same with labels drawn again.
+REDRAWN = ("redrawn_auc", "redrawn_sampling_speedup")
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,83 @@ class Measured:
         )
 
 
+class MeasuredAgain:
+    """Figures of one model on test events whose labels are drawn again.
+
+    Every event counts as passing with the share of reruns that pass, and as failing with the rest.
+
+    Parameters
+    ----------
+    test : Scores
+        The test events.
+    working : Working
+        How the model decides.
+    share : numpy.ndarray [n]
+        Share of the reruns of each event that pass.
+    """
+
+    def __init__(self, test: Scores, working: Working, share: Floats) -> None:
+        n = len(share)
+        self._cost = CostModel()
+        self._share = share
+        self._sorted = SortedScores(
+            np.tile(test.score, 2), np.concatenate([np.ones(n, np.int8), np.zeros(n, np.int8)])
+        )
+        self._kept = working.rule.probability(test.score)
+
+    def figures(self, copies: Floats) -> Floats:
+        """Measure.
+
+        Parameters
+        ----------
+        copies : numpy.ndarray [n]
+            Of each event; 1 for the events as they are.
+
+        Returns
+        -------
+        numpy.ndarray [2]
+            In the order of `REDRAWN`.
+        """
+        passing = copies * self._share
+        cumulative = self._sorted.cumulative(np.concatenate([passing, copies - passing]))
+        speedup = self._cost.speedup(
+            float(copies @ self._kept / copies.sum()),
+            float(passing @ (1.0 / self._kept) / passing.sum()),
+        )
+        return np.array([area_under_roc(*cumulative), speedup])
+
+
+def shares_of(reruns: Path, test: Scores) -> Floats:
+    """Read which share of its reruns each test event passes.
+
+    Parameters
+    ----------
+    reruns : pathlib.Path
+        From `benchmarks.fei_b0.reruns`.
+    test : Scores
+        The test events.
+
+    Returns
+    -------
+    numpy.ndarray [n]
+        In the order of `test`.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, or holds other events.
+    """
+    keys, labels, passes = read_reruns(reruns)
+    order = np.lexsort(keys.T[::-1])
+    if not (np.array_equal(keys[order], test.keys) and np.array_equal(labels[order], test.label)):
+        raise InputError(
+            "holds other events or labels than the models were scored on",
+            where=reruns,
+            next_step="python -m benchmarks.fei_b0.reruns --part test, of the same sample",
+        )
+    return np.asarray(passes[order].mean(axis=1), dtype=np.float64)
+
+
 @dataclass(frozen=True)
 class Model:
     """A finished model with its scores.
@@ -187,9 +271,9 @@ class Result:
     ----------
     rows : list of Row
         One for each seed.
-    values : numpy.ndarray [seeds, 3]
-        `FIGURES` of each seed.
-    replicas : numpy.ndarray [resamples, 3]
+    values : numpy.ndarray [seeds, 3 or 5]
+        `FIGURES` of each seed, and `REDRAWN` where there are reruns.
+    replicas : numpy.ndarray [resamples, 3 or 5]
         Their means over seeds, for each resample of the test events.
     """
 
@@ -198,15 +282,24 @@ class Result:
     replicas: Floats
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What the columns of `values` are."""
+        return (FIGURES + REDRAWN)[: self.values.shape[1]]
+
+    @property
     def estimates(self) -> dict[str, Estimate]:
         """Means over seeds, errors by resampling."""
         errors = self.replicas.std(axis=0, ddof=1)
         means = self.values.mean(axis=0)
-        return {name: Estimate(float(means[i]), float(errors[i])) for i, name in enumerate(FIGURES)}
+        return {n: Estimate(float(means[i]), float(errors[i])) for i, n in enumerate(self.names)}
 
 
 def measure(
-    models: dict[str, list[Model]], *, number: int = 1000, seed: int = 0
+    models: dict[str, list[Model]],
+    *,
+    share: Floats | None = None,
+    number: int = 1000,
+    seed: int = 0,
 ) -> dict[str, Result]:
     """Measure all models with the same resamples.
 
@@ -214,6 +307,8 @@ def measure(
     ----------
     models : dict of str to list of Model
         From `find_models`.
+    share : numpy.ndarray [n], optional
+        From `shares_of`; without it nothing is measured with labels drawn again.
     number : int, default 1000
         Bootstrap resamples.
     seed : int, default 0
@@ -225,20 +320,31 @@ def measure(
         By row, the largest AUC first.
     """
     label = next(iter(models.values()))[0].test.label
-    measures = {
-        name: [Measured(m.test, decide_on(m.validation)) for m in members]
-        for name, members in models.items()
-    }
-    values = {
-        name: np.stack([m.figures(np.ones(len(label))) for m in members])
-        for name, members in measures.items()
-    }
+    # With labels drawn again there are no classes that a resample could keep apart.
+    kinds: list[tuple[Any, dict[str, list[Measured | MeasuredAgain]]]] = [(label, {})]
+    if share is not None:
+        kinds.append((np.zeros_like(label), {}))
+    for name, members in models.items():
+        deciding = [(m.test, decide_on(m.validation)) for m in members]
+        kinds[0][1][name] = [Measured(*one) for one in deciding]
+        if share is not None:
+            kinds[1][1][name] = [MeasuredAgain(*one, share) for one in deciding]
+    values: dict[str, list[Floats]] = {name: [] for name in models}
     replicas: dict[str, list[Floats]] = {name: [] for name in models}
-    for copies in resamples(label, number, seed):
-        for name, members in measures.items():
-            replicas[name].append(np.mean([m.figures(copies) for m in members], axis=0))
+    for classes, measures in kinds:
+        again: dict[str, list[Floats]] = {name: [] for name in models}
+        for copies in resamples(classes, number, seed):
+            for name, found in measures.items():
+                again[name].append(np.mean([m.figures(copies) for m in found], axis=0))
+        for name, found in measures.items():
+            values[name].append(np.stack([m.figures(np.ones(len(label))) for m in found]))
+            replicas[name].append(np.stack(again[name]))
     results = {
-        name: Result([m.row for m in members], values[name], np.stack(replicas[name]))
+        name: Result(
+            [m.row for m in members],
+            np.concatenate(values[name], axis=1),
+            np.concatenate(replicas[name], axis=1),
+        )
         for name, members in models.items()
     }
     return dict(sorted(results.items(), key=lambda item: -item[1].values[:, 0].mean()))
@@ -282,7 +388,7 @@ def difference(result: Result, other: Result) -> dict[str, Estimate]:
     """
     values = result.values.mean(axis=0) - other.values.mean(axis=0)
     errors = (result.replicas - other.replicas).std(axis=0, ddof=1)
-    return {name: Estimate(float(values[i]), float(errors[i])) for i, name in enumerate(FIGURES)}
+    return {n: Estimate(float(values[i]), float(errors[i])) for i, n in enumerate(result.names)}
 
 
 def _plain(estimates: dict[str, Estimate]) -> dict[str, Any]:
@@ -310,12 +416,12 @@ def as_json(name: str, result: Result, best: tuple[str, Result] | None) -> dict[
     if len(result.rows) > 1:
         values["seed_spread"] = {
             figure: float(spread)
-            for figure, spread in zip(FIGURES, result.values.std(axis=0, ddof=1), strict=True)
+            for figure, spread in zip(result.names, result.values.std(axis=0, ddof=1), strict=True)
         }
     if best is not None and best[0] != name:
         values["difference"] = {"to": best[0], **_plain(difference(result, best[1]))}
     values["seeds"] = [
-        {**asdict(row), **dict(zip(FIGURES, map(float, figures), strict=True))}
+        {**asdict(row), **dict(zip(result.names, map(float, figures), strict=True))}
         for row, figures in zip(result.rows, result.values, strict=True)
     ]
     return values
@@ -350,25 +456,38 @@ def markdown(results: dict[str, Result], limit: Ceiling | None) -> str:
         Markdown.
     """
     references = {knows: reference_of(results, knows) for knows in (False, True)}
+    redrawn = all(REDRAWN[0] in result.names for result in results.values())
     head = (
-        *("row", "inputs", "knows the skim", "AUC", "AUC - best trees", "speedup, sampling"),
-        f"speedup, threshold at {EFFICIENCY:g}",
+        *("row", "inputs", "knows the skim", "AUC", "AUC - best trees"),
+        *(("redrawn AUC", "redrawn AUC - best trees", "redrawn speedup") if redrawn else ()),
+        *("speedup, sampling", f"speedup, threshold at {EFFICIENCY:g}"),
         *("parameters", "events/s", "CPU-min", "passes", "seeds"),
     )
     lines = [_line(head), _line(["---"] * len(head))]
     if limit is not None:
         text = "the probability to pass, from detector reruns"
-        figures = (_cell(limit.auc, 4), "", _cell(limit.speedup, 2))
-        lines.append(_line(["*ceiling*", text, "", *figures, *[""] * 6]))
+        figures = [_cell(limit.auc, 4), "", _cell(limit.speedup, 2)]
+        if redrawn:  # The same whatever labels are drawn.
+            figures = [figures[0], "", *figures]
+        lines.append(
+            _line(["*ceiling*", text, "", *figures, *[""] * (len(head) - 3 - len(figures))])
+        )
     for name, result in results.items():
         row, estimates = result.rows[0], result.estimates
-        paired = "reference"
         reference = references[row.knows_skim]
-        if reference is None:
-            paired = ""
-        elif name != reference:
-            gap = difference(result, results[reference])["auc"]
-            paired = f"{gap.value:+.4f} ± {gap.error:.4f}"
+        gaps = dict.fromkeys(result.names, "" if reference is None else "reference")
+        if reference is not None and name != reference:
+            for figure, gap in difference(result, results[reference]).items():
+                gaps[figure] = f"{gap.value:+.4f} ± {gap.error:.4f}"
+        again = (
+            (
+                _cell(estimates[REDRAWN[0]], 4),
+                gaps[REDRAWN[0]],
+                _cell(estimates[REDRAWN[1]], 2),
+            )
+            if redrawn
+            else ()
+        )
         area = _cell(estimates["auc"], 4)
         if len(result.rows) > 1:
             area += f" (spread {result.values[:, 0].std(ddof=1):.4f})"
@@ -379,7 +498,8 @@ def markdown(results: dict[str, Result], limit: Ceiling | None) -> str:
             row.inputs,
             "yes" if row.knows_skim else "no",
             area,
-            paired,
+            gaps["auc"],
+            *again,
             _cell(estimates["sampling_speedup"], 2),
             _cell(estimates["threshold_speedup"], 2),
             f"{row.parameters:,}",
@@ -464,8 +584,13 @@ def main() -> None:
         )
     if options.only:
         models = {name: models[name] for name in options.only}
-    limit = None if options.reruns is None else ceiling(options.reruns)
-    text = write_table(measure(models, number=options.resamples), limit, options.output)
+    limit = share = None
+    if options.reruns is not None:
+        limit = ceiling(options.reruns)
+        share = shares_of(options.reruns, next(iter(models.values()))[0].test)
+    text = write_table(
+        measure(models, share=share, number=options.resamples), limit, options.output
+    )
     print(text)
     if options.document is not None:
         put_into(options.document, text)

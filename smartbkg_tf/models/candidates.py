@@ -31,6 +31,7 @@ from keras import ops
 from smartbkg_tf.encoding.candidate_columns import BITS, IS, PREFIX, REACTION, WAYS
 from smartbkg_tf.models.plain import PlainLayer
 from smartbkg_tf.models.pooling import masked_softmax
+from smartbkg_tf.models.steps import soft_steps
 from smartbkg_tf.settings.errors import ConfigurationError
 
 #: Different particles have draws of their own; those of a longer event begin again.
@@ -42,7 +43,7 @@ _LEAST, _TINY = -20.0, 1e-4
 _SEED = 20200
 #: Soft steps that tell a candidate's values near whole numbers apart, and how steep they are: at
 #: cuts a little decides, and no dense layer is steep enough at first.
-_STEPS = np.arange(-2.0, 3.0, dtype=np.float32)
+_STEPS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 _STEEPNESS = 4.0
 
 
@@ -162,7 +163,9 @@ class CandidateSurvival(PlainLayer):
         read = (1 + len(_STEPS)) * len(self._values) + 8 + 3 * self.traits + 3
         self.candidate_1 = dense("candidate_1", width, read, activation="silu")
         self.candidate_2 = dense("candidate_2", width, width, activation="silu")
-        self.stays = dense("stays", 1, width)
+        # Nearly all stay at first: what the labels say about losses is then learned by the
+        # particles, which candidates share.
+        self.stays = dense("stays", 1, width, bias_initializer=keras.initializers.Constant(3.0))
         self.vector = dense("vector", self.units, width + 2, activation="silu")
         self.built = True
 
@@ -215,8 +218,7 @@ class CandidateSurvival(PlainLayer):
         traits = of_particle[..., len(WAYS) :]
         ways = (plain, renamed, displaced)
         values = ops.take(rows, self._values, axis=-1)
-        steps = [ops.tanh(_STEEPNESS * (values - step)) for step in _STEPS]
-        columns = [values, *steps, self.embedding(reaction)]
+        columns = [values, soft_steps(values, _STEPS, _STEEPNESS), self.embedding(reaction)]
         for way in ways:
             columns += [ops.matmul(way, traits), ops.sum(way, axis=-1, keepdims=True)]
         inner = self.candidate_2(self.candidate_1(ops.concatenate(columns, axis=-1)))
@@ -276,3 +278,80 @@ class CandidateSurvival(PlainLayer):
             float32.
         """
         return keras.KerasTensor((particles.shape[0], 3 + 2 * self.units), dtype="float32")
+
+
+#: How much faster than weights the estimate's shift is learned.
+_FASTER = 10.0
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class CorrectedEstimate(PlainLayer):
+    """The output of a network that estimates: the estimate's logit, and a learned correction.
+
+    ``logit = scale estimate + shift + kernel . x`` for each skim. At first it is the estimate
+    itself but for small corrections. Training events of equal parts passing and failing shift
+    the logit by that of the retention, some units; the shift learns ten times as fast as other
+    weights, lest the estimate bends to make up for it.
+
+    Parameters
+    ----------
+    units : int
+        Number of skims.
+    **kwargs
+        As any Keras layer.
+    """
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        kwargs.setdefault("dtype", "float32")
+        super().__init__(**kwargs)
+        self.units = units
+
+    def build(self, x_shape: Any, estimate_shape: Any = None) -> None:
+        """Make the weights.
+
+        Parameters
+        ----------
+        x_shape, estimate_shape : tuple
+            Of the inputs.
+        """
+        self.kernel = self.add_weight(
+            name="kernel", shape=(x_shape[-1], self.units), initializer="glorot_uniform"
+        )
+        # Names that weight decay leaves alone.
+        self.scale = self.add_weight(name="gamma", shape=(self.units,), initializer="ones")
+        self.shift = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
+        self.built = True
+
+    def call(self, x: Any, estimate: Any) -> Any:
+        """Correct.
+
+        Parameters
+        ----------
+        x : tensor [batch, channels]
+            The last hidden layer.
+        estimate : tensor [batch, 1]
+            A logit.
+
+        Returns
+        -------
+        tensor [batch, units]
+            Logits.
+        """
+        correction = ops.matmul(ops.cast(x, self.compute_dtype), self.kernel)
+        estimate = ops.cast(estimate, self.compute_dtype)
+        return self.scale * estimate + _FASTER * self.shift + correction
+
+    def compute_output_shape(self, x_shape: Any, *_: Any) -> Any:
+        """Give the shape of the output.
+
+        Parameters
+        ----------
+        x_shape, *_ : tuple
+            Of the inputs.
+
+        Returns
+        -------
+        tuple
+            One logit for each skim.
+        """
+        return (x_shape[0], self.units)

@@ -13,9 +13,12 @@ from smartbkg_tf.models import decay_branches, particle_branches, tree_branches 
 from smartbkg_tf.models.activations import activation_layer
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.branches import Kind, build_branch, find_branch
-from smartbkg_tf.models.candidates import CandidateSurvival
+from smartbkg_tf.models.candidates import CandidateSurvival, CorrectedEstimate
+from smartbkg_tf.models.detector_variables import DetectorVariables
 from smartbkg_tf.models.normalisation import EventColumns
+from smartbkg_tf.models.parts import OUTPUT
 from smartbkg_tf.models.physics import Summaries
+from smartbkg_tf.models.steps import SoftSteps
 from smartbkg_tf.models.tokens import event_type_features
 from smartbkg_tf.models.treenet import Columns
 from smartbkg_tf.settings.branches import AnyDecayBranch, AnyParticleBranch
@@ -29,6 +32,9 @@ _ADAPTERS: dict[str, TypeAdapter[Any]] = {
 
 #: Dimensions of the embedding of the event type that goes to the head.
 EVENT_TYPE_UNITS = 8
+
+#: Soft steps of event columns, in standard deviations.
+_EVENT_STEPS = (-1.0, -0.4, 0.4, 1.0)
 
 
 def branch_sizes(kind: Kind, values: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -203,7 +209,8 @@ class BranchedNetwork(NNBaseClass):
             columns = EventColumns(
                 self.event_columns, self.feature_names, self.normalisation, name="event_columns"
             )
-            parts.append(columns(inputs["particle_input"], mask=self.particle_mask(inputs)))
+            values = columns(inputs["particle_input"], mask=self.particle_mask(inputs))
+            parts += [values, *self._event_steps(values)]
         survival = self._candidate_survival(inputs) if self.candidates else None
         if survival is not None:
             parts.append(survival)
@@ -218,9 +225,22 @@ class BranchedNetwork(NNBaseClass):
         if survival is not None:
             # The estimate itself, past the head: what is learned there corrects it.
             estimate = Columns(0, 1, name="estimate")(survival)
-            x = keras.layers.Concatenate(name="head_and_estimate")([x, estimate])
+            output = CorrectedEstimate(self.n_outputs, name=OUTPUT)(x, estimate)
+        else:
+            output = self.output(x)
         name = "_".join(sizes["branch"] for _, sizes in self._branches())
-        return keras.Model(inputs, self.output(x), name=f"{name}_{self.inputs}")
+        return keras.Model(inputs, output, name=f"{name}_{self.inputs}")
+
+    def _event_steps(self, values: Any) -> list[Any]:
+        """Let a dense layer of its own read soft steps of the event's columns, if there is one."""
+        units, dropout = self.head["event_units"], self.head["event_dropout"]
+        if not units:
+            return []
+        x = SoftSteps(_EVENT_STEPS, name="event_steps")(values)
+        x = keras.layers.Dropout(dropout, name="event_steps_dropout")(x)
+        x = keras.layers.Dense(units, name="event_dense")(x)
+        x = activation_layer(self.head["activation"], name="event_activation")(x)
+        return [keras.layers.Dropout(dropout, name="event_dropout")(x)]
 
     def _candidate_survival(self, inputs: Mapping[str, Any]) -> Any:
         settings = dict(self.candidates or {})
@@ -231,7 +251,13 @@ class BranchedNetwork(NNBaseClass):
         particles = keras.layers.Concatenate(name="candidate_particles")(
             # What a detector sees, and nothing of the event: what becomes of a particle must not
             # learn the event by heart.
-            [self.physical_variables(inputs), embedding(inputs["pdg_input"])]
+            [
+                self.physical_variables(inputs),
+                embedding(inputs["pdg_input"]),
+                DetectorVariables(self.feature_names, name="detector_variables")(
+                    inputs["particle_input"], mask=mask
+                ),
+            ]
         )
         return CandidateSurvival(self.feature_names, **settings, name="candidate_survival")(
             particles, inputs["particle_input"], mask=mask

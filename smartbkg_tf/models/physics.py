@@ -31,7 +31,24 @@ NEEDED = ("energy", "prodTime", "x", "y", "z", "px", "py", "pz")
 _TINY = 1e-4
 
 
-def _needed(feature_names: Sequence[str]) -> dict[str, int]:
+def needed_columns(feature_names: Sequence[str]) -> dict[str, int]:
+    """Find the columns that physical variables are made of.
+
+    Parameters
+    ----------
+    feature_names : sequence of str
+        All columns.
+
+    Returns
+    -------
+    dict of str to int
+        Place of every column.
+
+    Raises
+    ------
+    ConfigurationError
+        When one of `NEEDED` is missing.
+    """
     places = {name: place for place, name in enumerate(feature_names)}
     missing = [name for name in NEEDED if name not in places]
     if missing:
@@ -103,7 +120,7 @@ class PhysicalVariables(PlainLayer):
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.feature_names = [str(name) for name in feature_names]
-        self._places = _needed(self.feature_names)
+        self._places = needed_columns(self.feature_names)
 
     @property
     def n_columns(self) -> int:
@@ -228,7 +245,7 @@ class Summaries(PlainLayer):
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.feature_names = [str(name) for name in feature_names]
-        self._places = _needed(self.feature_names)
+        self._places = needed_columns(self.feature_names)
 
     def call(
         self, x: Any, properties: Any, matrix: Any, groups: Any = None, mask: Any = None

@@ -64,11 +64,18 @@ class HeadSettings:
         Share of the first layer's outputs dropped in training.
     activation : {"leaky_relu", "relu", "silu", "gelu"}
         After every dense layer.
+    event_units : int, default 0
+        Width of a dense layer that reads soft steps of `event_columns` and gives its outputs to
+        the head beside them; 0: the columns alone.
+    event_dropout : float, default 0.2
+        Share of its inputs and outputs dropped in training.
     """
 
     units: list[PositiveInt] = Field(default_factory=lambda: [256, 128])
     dropout: float = Field(default=0.4, ge=0, lt=1)
     activation: Activation = "leaky_relu"
+    event_units: int = Field(default=0, ge=0)
+    event_dropout: float = Field(default=0.2, ge=0, lt=1)
 
 
 @settings

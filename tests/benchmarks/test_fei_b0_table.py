@@ -30,6 +30,7 @@ from benchmarks.fei_b0.table import (
     measure,
     put_into,
     reference_of,
+    shares_of,
     write_table,
 )
 from smartbkg_tf.evaluation.resampling import resamples
@@ -133,6 +134,63 @@ def test_the_bootstrap_is_paired(runs: Path) -> None:
     assert estimates.error == pytest.approx(np.std(net, ddof=1))
     # Both err on the same events: the difference is surer than either.
     assert found.error < estimates.error
+
+
+def _reruns(runs: Path, path: Path, number: int = 40) -> np.ndarray:
+    """Draw labels of the test events again, with their true probabilities."""
+    keys, label, truth = sample(1500, 2)
+    passes = np.random.default_rng(8).random((1500, number)) < 1 / (
+        1 + np.exp(2.0 - 2.0 * truth[:, None])
+    )
+    stacked = np.stack(list(keys.values()), axis=1)
+    np.savez(path, keys=stacked, label=label, passes=passes)
+    share: np.ndarray = passes[np.argsort(keys["event"])].mean(axis=1)
+    return share
+
+
+def test_labels_drawn_again_tell_the_same_with_less_chance(runs: Path, tmp_path: Path) -> None:
+    expected = _reruns(runs, tmp_path / "reruns.npz")
+    models = find_models(runs)
+    test = models["net"][0].test
+    share = shares_of(tmp_path / "reruns.npz", test)
+    np.testing.assert_allclose(share, expected)
+    results = measure(models, share=share, number=80, seed=5)
+    # Every rerun by itself, with scikit-learn.
+    with np.load(tmp_path / "reruns.npz") as kept:
+        order = np.argsort(kept["keys"][:, 2])
+        passes = kept["passes"][order]
+    weights = np.concatenate([share, 1.0 - share])
+    area = roc_auc_score(np.repeat([1, 0], 1500), np.tile(test.score, 2), sample_weight=weights)
+    found = results["net"].values[0]
+    assert found[3] == pytest.approx(area)
+    single = np.mean([roc_auc_score(column, test.score) for column in passes.T])
+    assert found[3] == pytest.approx(single, abs=0.002)
+    p = decide_on(models["net"][0].validation).rule.probability(test.score)
+    speedup = 1.01 / ((0.011 + p.mean()) * (share @ (1 / p) / share.sum()))
+    assert found[4] == pytest.approx(speedup)
+    # The difference is that of the single labels, known better.
+    one, many = (difference(results["net"], results["trees_a"])[n] for n in ("auc", "redrawn_auc"))
+    assert many.error < 0.6 * one.error
+    assert abs(many.value - one.value) < 4.0 * one.error
+    text = markdown(results, None)
+    assert "redrawn AUC - best trees" in text
+    assert len({line.count("|") for line in text.splitlines()}) == 1
+    assert "redrawn_auc" in as_json("net", results["net"], ("trees_a", results["trees_a"]))
+
+
+def test_reruns_of_other_events_are_refused(runs: Path, tmp_path: Path) -> None:
+    test = find_models(runs)["net"][0].test
+    with pytest.raises(InputError, match="do not exist"):
+        shares_of(tmp_path / "none.npz", test)
+    keys, label, _ = sample(1500, 3)
+    np.savez(
+        tmp_path / "other.npz",
+        keys=np.stack(list(keys.values()), axis=1),
+        label=label,
+        passes=np.zeros((1500, 2), bool),
+    )
+    with pytest.raises(InputError, match="other events or labels"):
+        shares_of(tmp_path / "other.npz", test)
 
 
 def test_rows_are_compared_with_the_best_trees_that_know_as_much(runs: Path) -> None:

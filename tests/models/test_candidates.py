@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from smartbkg_tf.encoding.candidate_columns import WAYS, bit_columns
 from smartbkg_tf.models.base import NNBaseClass
-from smartbkg_tf.models.candidates import CandidateSurvival
+from smartbkg_tf.models.candidates import CandidateSurvival, CorrectedEstimate
 from smartbkg_tf.models.network import BranchedNetwork
 from smartbkg_tf.settings.errors import ConfigurationError
 from tests.models.model_test_case import (
@@ -70,7 +70,8 @@ class TestTreeNetWithCandidates(ModelTestCase):
         },
         "candidates": {"embedding": 4, "units": 6, "traits": 3, "draws": 16},
         "codes": CODES,
-        "head": {"units": [8], "dropout": 0.0},
+        "event_columns": ["prodTime", "energy"],
+        "head": {"units": [8], "dropout": 0.0, "event_units": 4, "event_dropout": 0.0},
     }
 
     def events(self, n_events: int, **shape: Any) -> Arrays:
@@ -168,14 +169,35 @@ def test_a_graph_computes_what_its_layers_do_one_by_one() -> None:
 
 def test_branches_do_not_read_the_columns_of_candidates() -> None:
     network = _network(units=6)
-    normalised = network.model.get_layer("normalisation").output
-    assert normalised.shape[-1] == len(FEATURES) - 1 + 5
-    arguments = common_arguments("particles") | TestTreeNetWithCandidates.arguments
-    network = BranchedNetwork(**arguments | {"event_columns": ["prodTime", "energy"]})
     assert network.model.get_layer("normalisation").output.shape[-1] == len(FEATURES) - 3 + 5
-    without = {**arguments, "candidates": None, "event_columns": ["prodTime", "energy"]}
+    arguments = common_arguments("particles") | TestTreeNetWithCandidates.arguments
+    network = BranchedNetwork(**arguments | {"event_columns": []})
+    assert network.model.get_layer("normalisation").output.shape[-1] == len(FEATURES) - 1 + 5
+    without = {**arguments, "candidates": None}
     normalised = BranchedNetwork(**without).model.get_layer("normalisation").output
     assert normalised.shape[-1] == len(FEATURES) - 1 + 5
+
+
+def test_the_output_begins_with_the_estimate() -> None:
+    """Scale one and no shift at first: what the head adds is small beside a clear estimate."""
+    layer = CorrectedEstimate(2)
+    hidden = np.zeros((3, 4), np.float32)
+    estimate = np.array([[-4.0], [0.0], [3.0]], np.float32)
+    np.testing.assert_allclose(layer(hidden, estimate), np.tile(estimate, (1, 2)))
+    layer.shift.assign([0.3, 0.0])
+    layer.scale.assign([1.0, 2.0])
+    expected = np.concatenate([estimate + 3.0, 2.0 * estimate], axis=1)
+    np.testing.assert_allclose(layer(hidden, estimate), expected, rtol=1e-6)
+    hidden[0, 1] = 1.0
+    row = np.asarray(layer.kernel)[1]
+    np.testing.assert_allclose(layer(hidden, estimate)[0], expected[0] + row, rtol=1e-6)
+
+
+def test_several_skims_correct_one_estimate() -> None:
+    arguments = common_arguments("particles") | TestTreeNetWithCandidates.arguments
+    network = BranchedNetwork(**arguments | {"label_names": ["one", "other", "third"]})
+    events = with_candidates(random_events(5))
+    assert network.model({n: events[n] for n in network.input_names}).shape == (5, 3)
 
 
 def test_missing_columns_are_named() -> None:

@@ -414,6 +414,18 @@ def test_event_columns_reach_the_head(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(loaded(events)), first)
 
 
+def test_event_columns_have_soft_steps_of_their_own() -> None:
+    arguments = common_arguments("particles") | {"particles": {"branch": "gcn"}}
+    head = {"event_units": 6, "event_dropout": 0.0}
+    network = BranchedNetwork(**arguments, event_columns=["energy", "px"], head=head)
+    assert network.model.get_layer("event_steps").output.shape == (None, 10)
+    assert network.model.get_layer("event_dropout").output.shape == (None, 6)
+    names = [layer.name for layer in BranchedNetwork(**arguments, head=head).model.layers]
+    assert "event_steps" not in names  # no columns, no steps
+    plain = BranchedNetwork(**arguments, event_columns=["energy", "px"])
+    assert "event_steps" not in [layer.name for layer in plain.model.layers]
+
+
 def test_event_type_changes_scores_and_an_unknown_one_is_none_of_them() -> None:
     network = BranchedNetwork(
         **common_arguments("decay"), decay={"branch": "wide_cnn"}, event_type=True
