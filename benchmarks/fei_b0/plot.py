@@ -91,10 +91,19 @@ def draw(runs: Path, results: Path, curves: list[str], output: Path) -> None:
     left.legend(loc="lower right", fontsize=8)
     labels = [row["name"] + (" (knows the skim)" if knows(row) else "") for row in rows]
     places = np.arange(len(rows))
-    middle.errorbar(
-        [row["auc"]["value"] for row in rows], places,
-        xerr=[row["auc"]["error"] for row in rows], fmt="o", color=_COLOURS[0], label="AUC",
-    )  # fmt: skip
+    again = [row for row in rows if "redrawn_auc" in row]
+    for figure_name, text, marker, colour, shift, chosen in (
+        ("auc", "AUC", "o", _COLOURS[0], 0.15 if again else 0.0, rows),
+        ("redrawn_auc", "AUC, labels drawn again", "s", _COLOURS[1], -0.15, again),
+    ):
+        if not chosen:
+            continue
+        middle.errorbar(
+            [row[figure_name]["value"] for row in chosen],
+            [place + shift for place, row in zip(places, rows, strict=True) if row in chosen],
+            xerr=[row[figure_name]["error"] for row in chosen],
+            fmt=marker, markersize=4, color=colour, label=text,
+        )  # fmt: skip
     middle.set_yticks(places, labels, fontsize=8)
     middle.set_xlabel("AUC, natural test events")
     for shift, figure_name, text, colour in (

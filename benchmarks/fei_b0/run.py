@@ -24,6 +24,7 @@ from benchmarks.fei_b0.sample import SKIM
 from smartbkg_tf.evaluation.metrics import auc
 from smartbkg_tf.runtime.command import compose, guarded
 from smartbkg_tf.runtime.files import read_json, write_json
+from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.errors import UserError
 
 #: CPU-minutes of a training.
@@ -84,6 +85,8 @@ def train(name: str, dataset: Path, folder: Path, seed: int, overrides: list[str
     """
     cost = folder.parent / f"{folder.name}.cpu.json"
     earlier = float(read_json(cost)["cpu_minutes"]) if cost.is_file() else 0.0
+    if cost.is_file() and RunDirectory(folder).done.is_file():
+        return earlier  # trained, but not described: the scoring was stopped
     folder.parent.mkdir(parents=True, exist_ok=True)
     command = [
         *(sys.executable, "-m", "smartbkg_tf.train", f"+experiment=fei_b0_benchmark/{name}"),

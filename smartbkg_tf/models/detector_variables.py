@@ -1,9 +1,9 @@
 """What efficiencies depend on: momenta, energies, angles near the acceptance's edges, displacement.
 
 `PhysicalVariables` describe particles smoothly; a detector has edges. Without these columns the
-learned efficiency of kaons below 0.1 GeV came out at 0.84 where the emulated detector has 0.42,
-and that of pions within 5 degrees of the edges at 0.84 where it has 0.63; with them 0.55 and 0.73
-(benchmark fei_b0, validation events).
+learned efficiency of kaons below 0.1 GeV came out at 0.82 where the emulated detector has 0.42,
+and that of pions within 5 degrees of the acceptance's edges at 0.89 where it has 0.63; with them
+0.53 and 0.73 (benchmark fei_b0, 3000 events).
 """
 
 from __future__ import annotations

@@ -1,0 +1,73 @@
+"""What is kept of a finished training of the quality benchmark."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from sklearn.metrics import roc_auc_score
+
+from benchmarks.fei_b0.rows import VALIDATION, write_scores
+from benchmarks.fei_b0.run import describe, measured, train
+from smartbkg_tf.runtime.files import read_json, write_json
+from smartbkg_tf.settings.errors import UserError
+
+
+def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
+    """The scoring behind it was stopped: the same command goes on."""
+    folder = tmp_path / "treenet" / "seed_1"
+    folder.mkdir(parents=True)
+    write_json(folder.with_name("seed_1.cpu.json"), {"cpu_minutes": 7.5})
+    write_json(folder / "done.json", {})
+    assert train("treenet", tmp_path / "nowhere", folder, 1, []) == 7.5
+
+
+def test_an_unfinished_one_begins_and_its_minutes_add_up(tmp_path: Path) -> None:
+    folder = tmp_path / "treenet" / "seed_1"
+    folder.mkdir(parents=True)
+    write_json(folder.with_name("seed_1.cpu.json"), {"cpu_minutes": 7.5})
+    with pytest.raises(UserError, match="the training of treenet ended with code"):
+        train("treenet", tmp_path / "nowhere", folder, 1, [])
+    kept = read_json(folder.with_name("seed_1.cpu.json"))
+    assert 7.5 < kept["cpu_minutes"] < 8.5
+
+
+def test_cpu_minutes_are_those_of_the_child() -> None:
+    code, minutes = measured([sys.executable, "-c", "sum(range(10**7)); raise SystemExit(3)"])
+    assert code == 3
+    assert 0.0 < minutes < 1.0
+
+
+@pytest.mark.parametrize("code", [None, {"commit": "abc"}])
+def test_a_run_from_an_unpacked_archive_has_no_commit(
+    tmp_path: Path, code: dict[str, str] | None
+) -> None:
+    metadata = {
+        "model": {"weights": 123},
+        "result": {"best_epoch": 2},
+        "code": code,
+        "dataset": {"digest": "d"},
+    }
+    (tmp_path / "metadata.yaml").write_text(yaml.safe_dump(metadata))
+    (tmp_path / "history.csv").write_text("epoch,events_per_second\n1,10\n2,30\n")
+    write_json(
+        tmp_path / "dataset.json",
+        {"encoding": {"features": "benchmarks.fei_b0.candidate_set.SkimCandidates"}},
+    )
+    random = np.random.default_rng(2)
+    n = 60
+    keys = {
+        name: np.arange(n) if name == "event" else np.ones(n, dtype=np.int64)
+        for name in ("experiment", "run", "event", "production")
+    }
+    labels, scores = random.integers(0, 2, n).astype(np.int8), random.normal(size=n)
+    write_scores(tmp_path / VALIDATION, keys, labels, scores)
+    row = describe("treenet_candidates", tmp_path, 3, 8.0, ["training.epochs=2"])
+    assert row.details["commit"] == (code and code["commit"])
+    assert (row.parameters, row.events_per_second, row.passes) == (123, 20.0, 2)
+    assert row.validation_auc == pytest.approx(roc_auc_score(labels, scores.astype(np.float32)))
+    assert row.knows_skim
+    assert "the skim's candidates" in row.inputs
