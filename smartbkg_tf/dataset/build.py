@@ -28,12 +28,13 @@ from smartbkg_tf.dataset.blocks import EventBlock, count_labels, repeated, unlab
 from smartbkg_tf.dataset.information import FILE_NAME
 from smartbkg_tf.dataset.layout import DatasetWriter
 from smartbkg_tf.dataset.legacy import is_legacy, legacy_encoding, legacy_inputs
-from smartbkg_tf.dataset.runs import MemoryRun, Range, Run
+from smartbkg_tf.dataset.ranges import Range
+from smartbkg_tf.dataset.runs import MemoryRun, Run
+from smartbkg_tf.dataset.source_files import find_files
 from smartbkg_tf.dataset.sources import (
     MEMORY_BYTES,
     ReadingSettings,
     SourceReport,
-    find_files,
     read_sources,
 )
 from smartbkg_tf.dataset.summary import describe_dataset, information_of

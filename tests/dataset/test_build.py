@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smartbkg_tf.dataset import build, sources
+from smartbkg_tf.dataset import build, source_files, sources
 from smartbkg_tf.dataset.build import Merger, build_dataset
 from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.dataset.sources import ReadingSettings, read_source, read_sources
@@ -466,7 +466,7 @@ def test_results_ahead_come_in_order_and_errors_in_their_place(workers: int) -> 
 def test_files_that_stay_open_or_not_give_the_same_maps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, held: int
 ) -> None:
-    monkeypatch.setattr(sources, "_HELD_EVENTS", held)
+    monkeypatch.setattr(source_files, "_HELD_EVENTS", held)
     tables = [make_events(n, seed=n) for n in (40, 25)]
     path = write_dataset(tmp_path, *tables, key=key, chunk_events=7)
     monkeypatch.undo()
