@@ -64,6 +64,8 @@ benchmark-quality: $(STAMP)
 	for name in $(NETWORKS); do $(BIN)/python -m benchmarks.fei_b0.run $$name --dataset $(QUALITY)/dataset --runs $(QUALITY)/runs --seeds $(SEEDS) || exit 1; done
 	$(BIN)/python -m benchmarks.fei_b0.run treenet_skim --dataset $(QUALITY)/dataset_skim --runs $(QUALITY)/runs --seeds $(SEEDS)
 	$(BIN)/python -m benchmarks.fei_b0.run treenet_candidates --dataset $(QUALITY)/dataset_candidates --runs $(QUALITY)/runs --seeds $(SEEDS)
+	$(BIN)/python -m benchmarks.fei_b0.average treenet_and_trees --runs $(QUALITY)/runs --members treenet/seed_1 trees_two_stage/seed_1
+	$(BIN)/python -m benchmarks.fei_b0.average treenet_candidates_and_trees --runs $(QUALITY)/runs --members treenet_candidates/seed_1 trees_candidates/seed_1
 	$(BIN)/python -m benchmarks.fei_b0.table --runs $(QUALITY)/runs --reruns $(QUALITY)/reruns.npz --output $(QUALITY)/results
 
 wheel: $(STAMP)

@@ -22,10 +22,12 @@ import yaml
 from benchmarks.fei_b0.rows import VALIDATION, Row, folder_of, read_scores, write_row
 from benchmarks.fei_b0.sample import SKIM
 from smartbkg_tf.evaluation.metrics import auc
-from smartbkg_tf.runtime.command import compose, guarded
+from smartbkg_tf.runtime.command import compose, compose_settings, guarded
 from smartbkg_tf.runtime.files import read_json, write_json
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.errors import UserError
+from smartbkg_tf.settings.training import TrainSettings
+from smartbkg_tf.training.run_folder import changed_keys, plain_settings
 
 #: CPU-minutes of a training.
 BUDGET = 40.0
@@ -57,6 +59,27 @@ def measured(command: list[str]) -> tuple[int, float]:
     return process.returncode, (usage.ru_utime + usage.ru_stime) / 60.0
 
 
+def _settings_of(
+    name: str, dataset: Path, folder: Path, seed: int, overrides: list[str]
+) -> list[str]:
+    """Give the overrides of a training, for the command line."""
+    own = [f"data.path={dataset}", f"training.seed={seed}", f"run_dir={folder}"]
+    return [f"+experiment=fei_b0_benchmark/{name}", *own, *overrides]
+
+
+def _must_be_same(folder: Path, wanted: list[str]) -> None:
+    """Refuse a finished run of other settings."""
+    settings = compose_settings("train", TrainSettings, wanted)
+    old = yaml.safe_load(RunDirectory(folder).config.read_text(encoding="utf-8"))
+    changed = changed_keys(old, plain_settings(settings))
+    if changed:
+        raise UserError(
+            f"holds a finished run of other settings ({'; '.join(changed)})",
+            where=folder,
+            next_step="choose another --runs, or remove the folder",
+        )
+
+
 def train(name: str, dataset: Path, folder: Path, seed: int, overrides: list[str]) -> float:
     """Train, or go on.
 
@@ -81,17 +104,17 @@ def train(name: str, dataset: Path, folder: Path, seed: int, overrides: list[str
     Raises
     ------
     UserError
-        When the training fails.
+        When the training fails, or is finished with other settings.
     """
+    wanted = _settings_of(name, dataset, folder, seed, overrides)
     cost = folder.parent / f"{folder.name}.cpu.json"
     earlier = float(read_json(cost)["cpu_minutes"]) if cost.is_file() else 0.0
     if cost.is_file() and RunDirectory(folder).done.is_file():
-        return earlier  # trained, but not described: the scoring was stopped
+        # Trained, but not described: the scoring was stopped.
+        _must_be_same(folder, wanted)
+        return earlier
     folder.parent.mkdir(parents=True, exist_ok=True)
-    command = [
-        *(sys.executable, "-m", "smartbkg_tf.train", f"+experiment=fei_b0_benchmark/{name}"),
-        *(f"data.path={dataset}", f"training.seed={seed}", f"run_dir={folder}", *overrides),
-    ]
+    command = [sys.executable, "-m", "smartbkg_tf.train", *wanted]
     code, minutes = measured(command)
     write_json(cost, {"cpu_minutes": earlier + minutes})
     if code:

@@ -1,14 +1,16 @@
 """The benchmark's table: every finished model, scored once on the test events.
 
 The sampling rule of each model is fitted on its validation scores, the threshold is the one that
-keeps `EFFICIENCY` of the passing validation events. All errors come from the same bootstrap
-resamples of the test events, so that differences between rows are paired. Rows with several seeds
-show means over seeds; ``seeds`` in the JSON files tells each one's AUC and their spread.
+keeps `EFFICIENCY` of the passing validation events. All rows see the same bootstrap resamples of
+the test events, so that differences between rows are paired; errors leave training seeds out. Rows
+with several seeds show means over seeds; ``seeds`` in the JSON files tells each one's AUC and
+their spread.
 
 A label is one draw of the detector's randomness, and most of the error of a difference is the
 chance of that draw: some 900 of 20000 events pass. With reruns (`benchmarks.fei_b0.reruns`) the
 same scores of the same events are also judged by labels drawn again, averaged over all reruns:
-the same quantities, known better. Their errors resample events.
+the same quantities, known better. Their errors resample events without regard to labels, those of
+the sample's own labels resample passing and failing events each on their own.
 
 Run: ``python -m benchmarks.fei_b0.table --runs RUNS --reruns FILE --output DIRECTORY``
 writes ``NAME.json`` for each row, ``ceiling.json`` and ``table.md``.
@@ -17,12 +19,13 @@ writes ``NAME.json`` for each row, ``ceiling.json`` and ``table.md``.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.fei_b0.ceiling import Ceiling, ceiling, read_reruns
 from benchmarks.fei_b0.rows import ROW, TEST, VALIDATION, Floats, Row, Scores, read_row, read_scores
@@ -81,7 +84,7 @@ def decide_on(validation: Scores) -> Working:
     return Working(fitted.rule, point.threshold)
 
 
-class Measured:
+class Measures:
     """Figures of one model on test events, for any numbers of copies of them.
 
     Parameters
@@ -126,7 +129,7 @@ class Measured:
         )
 
 
-class MeasuredAgain:
+class RedrawnMeasures:
     """Figures of one model on test events whose labels are drawn again.
 
     Every event counts as passing with the share of reruns that pass, and as failing with the rest.
@@ -190,7 +193,7 @@ def shares_of(reruns: Path, test: Scores) -> Floats:
     Raises
     ------
     InputError
-        When the file is missing, or holds other events.
+        When the file is missing, or holds other events or labels.
     """
     keys, labels, passes = read_reruns(reruns)
     order = np.lexsort(keys.T[::-1])
@@ -274,7 +277,8 @@ class Result:
     values : numpy.ndarray [seeds, 3 or 5]
         `FIGURES` of each seed, and `REDRAWN` where there are reruns.
     replicas : numpy.ndarray [resamples, 3 or 5]
-        Their means over seeds, for each resample of the test events.
+        Their means over seeds, for each resample of the test events; resamples of `REDRAWN`
+        are others than those of `FIGURES`, and the same for all rows.
     """
 
     rows: list[Row]
@@ -292,6 +296,22 @@ class Result:
         errors = self.replicas.std(axis=0, ddof=1)
         means = self.values.mean(axis=0)
         return {n: Estimate(float(means[i]), float(errors[i])) for i, n in enumerate(self.names)}
+
+
+def _resampled(
+    measures: Mapping[str, Sequence[Measures | RedrawnMeasures]],
+    classes: npt.NDArray[np.int8],
+    number: int,
+    seed: int,
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Give figures of every seed of every row, and means over seeds for every resample."""
+    replicas: dict[str, list[Floats]] = {name: [] for name in measures}
+    for copies in resamples(classes, number, seed):
+        for name, members in measures.items():
+            replicas[name].append(np.mean([m.figures(copies) for m in members], axis=0))
+    once = np.ones(len(classes))
+    values = {name: np.stack([m.figures(once) for m in found]) for name, found in measures.items()}
+    return values, {name: np.stack(rows) for name, rows in replicas.items()}
 
 
 def measure(
@@ -320,30 +340,39 @@ def measure(
         By row, the largest AUC first.
     """
     label = next(iter(models.values()))[0].test.label
-    # With labels drawn again there are no classes that a resample could keep apart.
-    kinds: list[tuple[Any, dict[str, list[Measured | MeasuredAgain]]]] = [(label, {})]
+    working = {name: [decide_on(m.validation) for m in members] for name, members in models.items()}
+    parts = [
+        _resampled(
+            {
+                name: [Measures(m.test, w) for m, w in zip(members, working[name], strict=True)]
+                for name, members in models.items()
+            },
+            label,
+            number,
+            seed,
+        )
+    ]
     if share is not None:
-        kinds.append((np.zeros_like(label), {}))
-    for name, members in models.items():
-        deciding = [(m.test, decide_on(m.validation)) for m in members]
-        kinds[0][1][name] = [Measured(*one) for one in deciding]
-        if share is not None:
-            kinds[1][1][name] = [MeasuredAgain(*one, share) for one in deciding]
-    values: dict[str, list[Floats]] = {name: [] for name in models}
-    replicas: dict[str, list[Floats]] = {name: [] for name in models}
-    for classes, measures in kinds:
-        again: dict[str, list[Floats]] = {name: [] for name in models}
-        for copies in resamples(classes, number, seed):
-            for name, found in measures.items():
-                again[name].append(np.mean([m.figures(copies) for m in found], axis=0))
-        for name, found in measures.items():
-            values[name].append(np.stack([m.figures(np.ones(len(label))) for m in found]))
-            replicas[name].append(np.stack(again[name]))
+        # With labels drawn again there are no classes that a resample could keep apart.
+        parts.append(
+            _resampled(
+                {
+                    name: [
+                        RedrawnMeasures(m.test, w, share)
+                        for m, w in zip(members, working[name], strict=True)
+                    ]
+                    for name, members in models.items()
+                },
+                np.zeros_like(label),
+                number,
+                seed,
+            )
+        )
     results = {
         name: Result(
             [m.row for m in members],
-            np.concatenate(values[name], axis=1),
-            np.concatenate(replicas[name], axis=1),
+            np.concatenate([values[name] for values, _ in parts], axis=1),
+            np.concatenate([replicas[name] for _, replicas in parts], axis=1),
         )
         for name, members in models.items()
     }
@@ -466,9 +495,9 @@ def markdown(results: dict[str, Result], limit: Ceiling | None) -> str:
     lines = [_line(head), _line(["---"] * len(head))]
     if limit is not None:
         text = "the probability to pass, from detector reruns"
-        figures = [_cell(limit.auc, 4), "", _cell(limit.speedup, 2)]
-        if redrawn:  # The same whatever labels are drawn.
-            figures = [figures[0], "", *figures]
+        area, speedup = _cell(limit.auc, 4), _cell(limit.speedup, 2)
+        # The same whatever labels are drawn.
+        figures = [area, "", *((area, "", speedup) if redrawn else ()), speedup]
         lines.append(
             _line(["*ceiling*", text, "", *figures, *[""] * (len(head) - 3 - len(figures))])
         )

@@ -280,18 +280,19 @@ class CandidateSurvival(PlainLayer):
         return keras.KerasTensor((particles.shape[0], 3 + 2 * self.units), dtype="float32")
 
 
-#: How much faster than weights the estimate's shift is learned.
-_FASTER = 10.0
+#: The shift counts so many times: with Adam, whose steps do not depend on the size of a gradient,
+#: it is learned so much faster than weights.
+SHIFT_RATE = 10.0
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
 class CorrectedEstimate(PlainLayer):
     """The output of a network that estimates: the estimate's logit, and a learned correction.
 
-    ``logit = scale estimate + shift + kernel . x`` for each skim. At first it is the estimate
-    itself but for small corrections. Training events of equal parts passing and failing shift
-    the logit by that of the retention, some units; the shift learns ten times as fast as other
-    weights, lest the estimate bends to make up for it.
+    ``logit = scale estimate + 10 shift + kernel . x`` for each skim. A new network gives the
+    estimate (scale 1, no shift) and a random correction of some half a unit. Training events
+    of equal parts passing and failing shift the logit by that of the retention, some units; the
+    shift is made to learn fast, lest the estimate bends to make up for it.
 
     Parameters
     ----------
@@ -339,7 +340,7 @@ class CorrectedEstimate(PlainLayer):
         """
         correction = ops.matmul(ops.cast(x, self.compute_dtype), self.kernel)
         estimate = ops.cast(estimate, self.compute_dtype)
-        return self.scale * estimate + _FASTER * self.shift + correction
+        return self.scale * estimate + SHIFT_RATE * self.shift + correction
 
     def compute_output_shape(self, x_shape: Any, *_: Any) -> Any:
         """Give the shape of the output.

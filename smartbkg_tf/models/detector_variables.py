@@ -1,9 +1,8 @@
 """What efficiencies depend on: momenta, energies, angles near the acceptance's edges, displacement.
 
-`PhysicalVariables` describe particles smoothly; a detector has edges. Without these columns the
-learned efficiency of kaons below 0.1 GeV came out at 0.82 where the emulated detector has 0.42,
-and that of pions within 5 degrees of the acceptance's edges at 0.89 where it has 0.63; with them
-0.53 and 0.73 (benchmark fei_b0, 3000 events).
+`PhysicalVariables` describe particles smoothly; a detector has edges. Without these columns what
+the network learned of rare particles, such as slow kaons, and of those near the edges of the
+acceptance was what holds for the many others.
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ class DetectorVariables(PlainLayer):
 
     Input: ``x`` [batch, n, feature], ``mask``. Output: float32 [batch, n, column]:
     ``exp(-d / 5 degrees)`` for the distances d of the polar angle from both edges of the
-    acceptance; soft steps of the logarithms of transverse momentum, energy and momentum at
-    `STEPS`, and of the transverse displacement at `DISPLACEMENTS`. In the laboratory. Zero in
-    padding.
+    acceptance, 1 beyond them; soft steps of the logarithms of transverse momentum, energy and
+    momentum at `STEPS`, and of the transverse displacement at `DISPLACEMENTS`. In the laboratory.
+    Zero in padding.
 
     Parameters
     ----------

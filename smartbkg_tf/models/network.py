@@ -154,6 +154,12 @@ class BranchedNetwork(NNBaseClass):
                     f"model.{text}, which model.inputs=decay does not read",
                     next_step="use model.inputs=particles or combined, or leave them out",
                 )
+        if self.head["event_units"] and not self.event_columns:
+            raise ConfigurationError(
+                f"model.head.event_units={self.head['event_units']}: the width of a layer for "
+                "model.event_columns, of which there are none",
+                next_step="name columns in model.event_columns, or use model.head.event_units=0",
+            )
 
     @property
     def name(self) -> str:
@@ -236,11 +242,11 @@ class BranchedNetwork(NNBaseClass):
         units, dropout = self.head["event_units"], self.head["event_dropout"]
         if not units:
             return []
-        x = SoftSteps(_EVENT_STEPS, name="event_steps")(values)
-        x = keras.layers.Dropout(dropout, name="event_steps_dropout")(x)
-        x = keras.layers.Dense(units, name="event_dense")(x)
-        x = activation_layer(self.head["activation"], name="event_activation")(x)
-        return [keras.layers.Dropout(dropout, name="event_dropout")(x)]
+        x = SoftSteps(_EVENT_STEPS, name="head_event_steps")(values)
+        x = keras.layers.Dropout(dropout, name="head_event_steps_dropout")(x)
+        x = keras.layers.Dense(units, name="head_event_dense")(x)
+        x = activation_layer(self.head["activation"], name="head_event_activation")(x)
+        return [keras.layers.Dropout(dropout, name="head_event_dropout")(x)]
 
     def _candidate_survival(self, inputs: Mapping[str, Any]) -> Any:
         settings = dict(self.candidates or {})

@@ -66,7 +66,7 @@ class HeadSettings:
         After every dense layer.
     event_units : int, default 0
         Width of a dense layer that reads soft steps of `event_columns` and gives its outputs to
-        the head beside them; 0: the columns alone.
+        the head beside them; 0: the columns alone. Refused without such columns.
     event_dropout : float, default 0.2
         Share of its inputs and outputs dropped in training.
     """

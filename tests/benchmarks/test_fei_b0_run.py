@@ -12,17 +12,28 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.fei_b0.rows import VALIDATION, write_scores
 from benchmarks.fei_b0.run import describe, measured, train
+from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.files import read_json, write_json
 from smartbkg_tf.settings.errors import UserError
+from smartbkg_tf.settings.training import TrainSettings
+from smartbkg_tf.training.run_folder import plain_settings
 
 
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
-    """The scoring behind it was stopped: the same command goes on."""
-    folder = tmp_path / "treenet" / "seed_1"
+    """The scoring behind it was stopped: the same command goes on, another one does not."""
+    folder, data = tmp_path / "treenet" / "seed_1", tmp_path / "data"
     folder.mkdir(parents=True)
     write_json(folder.with_name("seed_1.cpu.json"), {"cpu_minutes": 7.5})
     write_json(folder / "done.json", {})
-    assert train("treenet", tmp_path / "nowhere", folder, 1, []) == 7.5
+    chosen = [f"data.path={data}", "training.seed=1", f"run_dir={folder}"]
+    settings = compose_settings(
+        "train", TrainSettings, ["+experiment=fei_b0_benchmark/treenet", *chosen]
+    )
+    (folder / "config.yaml").write_text(yaml.safe_dump(plain_settings(settings)))
+    assert train("treenet", data, folder, 1, []) == 7.5
+    for seed, overrides in ((2, []), (1, ["training.epochs=3"])):
+        with pytest.raises(UserError, match="a finished run of other settings"):
+            train("treenet", data, folder, seed, overrides)
 
 
 def test_an_unfinished_one_begins_and_its_minutes_add_up(tmp_path: Path) -> None:

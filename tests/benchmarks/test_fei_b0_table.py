@@ -191,6 +191,13 @@ def test_reruns_of_other_events_are_refused(runs: Path, tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="other events or labels"):
         shares_of(tmp_path / "other.npz", test)
+    _reruns(runs, tmp_path / "labels.npz")
+    with np.load(tmp_path / "labels.npz") as kept:
+        arrays = dict(kept)
+    arrays["label"][7] ^= 1
+    np.savez(tmp_path / "labels.npz", **arrays)
+    with pytest.raises(InputError, match="other events or labels"):
+        shares_of(tmp_path / "labels.npz", test)
 
 
 def test_rows_are_compared_with_the_best_trees_that_know_as_much(runs: Path) -> None:
@@ -218,6 +225,19 @@ def test_the_table_says_all(runs: Path, tmp_path: Path) -> None:
     assert values["difference"]["to"] == "trees_a"
     assert [seed["seed"] for seed in values["seeds"]] == [1, 2]
     assert set(values["seed_spread"]) == set(FIGURES)
+
+
+def test_the_figure_shows_every_row(runs: Path, tmp_path: Path) -> None:
+    from benchmarks.fei_b0.plot import draw
+
+    _reruns(runs, tmp_path / "reruns.npz")
+    models = find_models(runs)
+    share = shares_of(tmp_path / "reruns.npz", models["net"][0].test)
+    for name, given in (("own", None), ("redrawn", share)):
+        write_table(measure(models, share=given, number=5), None, tmp_path / name)
+        draw(runs, tmp_path / name, ["net", "trees_a"], tmp_path / f"{name}.png")
+        assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+    assert (tmp_path / "own.png").read_bytes() != (tmp_path / "redrawn.png").read_bytes()
 
 
 def test_models_of_other_events_are_refused(runs: Path) -> None:

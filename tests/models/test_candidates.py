@@ -178,19 +178,30 @@ def test_branches_do_not_read_the_columns_of_candidates() -> None:
     assert normalised.shape[-1] == len(FEATURES) - 1 + 5
 
 
-def test_the_output_begins_with_the_estimate() -> None:
-    """Scale one and no shift at first: what the head adds is small beside a clear estimate."""
+def test_the_output_is_the_estimate_and_a_correction() -> None:
     layer = CorrectedEstimate(2)
     hidden = np.zeros((3, 4), np.float32)
     estimate = np.array([[-4.0], [0.0], [3.0]], np.float32)
     np.testing.assert_allclose(layer(hidden, estimate), np.tile(estimate, (1, 2)))
     layer.shift.assign([0.3, 0.0])
     layer.scale.assign([1.0, 2.0])
-    expected = np.concatenate([estimate + 3.0, 2.0 * estimate], axis=1)
+    expected = np.concatenate([estimate + 10.0 * 0.3, 2.0 * estimate], axis=1)
     np.testing.assert_allclose(layer(hidden, estimate), expected, rtol=1e-6)
     hidden[0, 1] = 1.0
     row = np.asarray(layer.kernel)[1]
     np.testing.assert_allclose(layer(hidden, estimate)[0], expected[0] + row, rtol=1e-6)
+
+
+def test_a_new_network_gives_little_but_its_estimate() -> None:
+    network = _network(units=6, traits=3, draws=16)
+    events = with_candidates(random_events(300))
+    chosen = {name: events[name] for name in network.input_names}
+    parts = keras.Model(
+        network.model.inputs,
+        [network.model.get_layer("estimate").output, network.model.get_layer("y_output").output],
+    )
+    estimate, output = (np.asarray(part)[:, 0] for part in parts(chosen))
+    assert np.std(output - estimate) < 0.5 * np.std(estimate)
 
 
 def test_several_skims_correct_one_estimate() -> None:

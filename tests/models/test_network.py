@@ -418,12 +418,14 @@ def test_event_columns_have_soft_steps_of_their_own() -> None:
     arguments = common_arguments("particles") | {"particles": {"branch": "gcn"}}
     head = {"event_units": 6, "event_dropout": 0.0}
     network = BranchedNetwork(**arguments, event_columns=["energy", "px"], head=head)
-    assert network.model.get_layer("event_steps").output.shape == (None, 10)
-    assert network.model.get_layer("event_dropout").output.shape == (None, 6)
-    names = [layer.name for layer in BranchedNetwork(**arguments, head=head).model.layers]
-    assert "event_steps" not in names  # no columns, no steps
+    assert network.model.get_layer("head_event_steps").output.shape == (None, 10)
+    assert network.model.get_layer("head_event_dropout").output.shape == (None, 6)
+    # Names that fine-tuning knows as the head's.
+    assert network.model.get_layer("head_event_dense").units == 6
     plain = BranchedNetwork(**arguments, event_columns=["energy", "px"])
-    assert "event_steps" not in [layer.name for layer in plain.model.layers]
+    assert "head_event_steps" not in [layer.name for layer in plain.model.layers]
+    with pytest.raises(ConfigurationError, match=r"event_units=6.*of which there are none"):
+        BranchedNetwork(**arguments, head=head)
 
 
 def test_event_type_changes_scores_and_an_unknown_one_is_none_of_them() -> None:
