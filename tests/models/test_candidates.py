@@ -171,7 +171,7 @@ def test_branches_do_not_read_the_columns_of_candidates() -> None:
     network = _network(units=6)
     assert network.model.get_layer("normalisation").output.shape[-1] == len(FEATURES) - 3 + 5
     arguments = common_arguments("particles") | TestTreeNetWithCandidates.arguments
-    network = BranchedNetwork(**arguments | {"event_columns": []})
+    network = BranchedNetwork(**arguments | {"event_columns": [], "head": {"units": [8]}})
     assert network.model.get_layer("normalisation").output.shape[-1] == len(FEATURES) - 1 + 5
     without = {**arguments, "candidates": None}
     normalised = BranchedNetwork(**without).model.get_layer("normalisation").output
