@@ -18,8 +18,10 @@ Only the second uses the labels that the models are scored with.
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -215,14 +217,21 @@ def read_reruns(
     Raises
     ------
     InputError
-        When the file is missing.
+        When the file is missing or damaged.
     """
     if not path.is_file():
         raise InputError(
             "the reruns do not exist", where=path, next_step="python -m benchmarks.fei_b0.reruns"
         )
-    with np.load(path) as arrays:
-        return arrays["keys"], arrays["label"], arrays["passes"]
+    try:
+        with path.open("rb") as stream, np.load(stream) as arrays:
+            return arrays["keys"], arrays["label"], arrays["passes"]
+    except (OSError, EOFError, KeyError, ValueError, BadZipFile, zlib.error) as error:
+        raise InputError(
+            f"is no whole file of reruns ({error})",
+            where=path,
+            next_step="remove it, and python -m benchmarks.fei_b0.reruns",
+        ) from error
 
 
 def ceiling(path: Path, *, number: int = 100, seed: int = 0) -> Ceiling:
@@ -245,7 +254,7 @@ def ceiling(path: Path, *, number: int = 100, seed: int = 0) -> Ceiling:
     Raises
     ------
     InputError
-        When the file is missing.
+        When the file is missing or damaged.
     """
     _, labels, passes = read_reruns(path)
     n = passes.shape[1]

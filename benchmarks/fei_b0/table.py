@@ -47,7 +47,7 @@ MARKERS = ("<!-- quality table -->", "<!-- end of quality table -->")
 #: What is measured of each model, in this order.
 FIGURES = ("auc", "sampling_speedup", "threshold_speedup")
 #: The same with labels drawn again.
-REDRAWN = ("redrawn_auc", "redrawn_sampling_speedup")
+REDRAWN = tuple(f"redrawn_{name}" for name in FIGURES)
 
 
 @dataclass(frozen=True)
@@ -93,14 +93,18 @@ class Measures:
         The test events.
     working : Working
         How the model decides.
+    share : numpy.ndarray [n]
+        Each event counts as passing with this share, and as failing with the rest: its label, or
+        the share of its reruns that pass.
     """
 
-    def __init__(self, test: Scores, working: Working) -> None:
+    def __init__(self, test: Scores, working: Working, share: Floats) -> None:
+        n = len(share)
         self._cost = CostModel()
-        self._passes = test.label == 1
-        self._sorted = SortedScores(test.score, test.label)
+        self._share = share
+        # Every event twice, as a passing and as a failing one; the weights tell how much.
+        self._sorted = SortedScores(np.tile(test.score, 2), np.repeat([1, 0], n))
         self._kept = working.rule.probability(test.score)
-        self._inverse = np.where(self._passes, 1.0 / self._kept, 0.0)
         self._above = (test.score >= working.threshold).astype(np.float64)
 
     def figures(self, copies: Floats) -> Floats:
@@ -116,63 +120,21 @@ class Measures:
         numpy.ndarray [3]
             In the order of `FIGURES`.
         """
-        total, passing = copies.sum(), copies[self._passes].sum()
-        efficiency = float(copies[self._passes] @ self._above[self._passes] / passing)
+        passing = copies * self._share
+        total, n_passing = copies.sum(), passing.sum()
+        cumulative = self._sorted.cumulative(np.concatenate([passing, copies - passing]))
         return np.array(
             [
-                area_under_roc(*self._sorted.cumulative(copies)),
+                area_under_roc(*cumulative),
                 self._cost.speedup(
-                    float(copies @ self._kept / total), float(copies @ self._inverse / passing)
+                    float(copies @ self._kept / total),
+                    float(passing @ (1.0 / self._kept) / n_passing),
                 ),
-                self._cost.threshold_speedup(float(copies @ self._above / total), efficiency),
+                self._cost.threshold_speedup(
+                    float(copies @ self._above / total), float(passing @ self._above / n_passing)
+                ),
             ]
         )
-
-
-class RedrawnMeasures:
-    """Figures of one model on test events whose labels are drawn again.
-
-    Every event counts as passing with the share of reruns that pass, and as failing with the rest.
-
-    Parameters
-    ----------
-    test : Scores
-        The test events.
-    working : Working
-        How the model decides.
-    share : numpy.ndarray [n]
-        Share of the reruns of each event that pass.
-    """
-
-    def __init__(self, test: Scores, working: Working, share: Floats) -> None:
-        n = len(share)
-        self._cost = CostModel()
-        self._share = share
-        self._sorted = SortedScores(
-            np.tile(test.score, 2), np.concatenate([np.ones(n, np.int8), np.zeros(n, np.int8)])
-        )
-        self._kept = working.rule.probability(test.score)
-
-    def figures(self, copies: Floats) -> Floats:
-        """Measure.
-
-        Parameters
-        ----------
-        copies : numpy.ndarray [n]
-            Of each event; 1 for the events as they are.
-
-        Returns
-        -------
-        numpy.ndarray [2]
-            In the order of `REDRAWN`.
-        """
-        passing = copies * self._share
-        cumulative = self._sorted.cumulative(np.concatenate([passing, copies - passing]))
-        speedup = self._cost.speedup(
-            float(copies @ self._kept / copies.sum()),
-            float(passing @ (1.0 / self._kept) / passing.sum()),
-        )
-        return np.array([area_under_roc(*cumulative), speedup])
 
 
 def shares_of(reruns: Path, test: Scores) -> Floats:
@@ -193,7 +155,7 @@ def shares_of(reruns: Path, test: Scores) -> Floats:
     Raises
     ------
     InputError
-        When the file is missing, or holds other events or labels.
+        When the file is missing or damaged, holds other events or labels, or one class only.
     """
     keys, labels, passes = read_reruns(reruns)
     order = np.lexsort(keys.T[::-1])
@@ -203,7 +165,14 @@ def shares_of(reruns: Path, test: Scores) -> Floats:
             where=reruns,
             next_step="python -m benchmarks.fei_b0.reruns --part test, of the same sample",
         )
-    return np.asarray(passes[order].mean(axis=1), dtype=np.float64)
+    share = np.asarray(passes[order].mean(axis=1), dtype=np.float64)
+    if not 0.0 < share.mean() < 1.0:
+        raise InputError(
+            "all events fail, or all pass, in every rerun: there is nothing to tell apart",
+            where=reruns,
+            next_step="take a larger sample",
+        )
+    return share
 
 
 @dataclass(frozen=True)
@@ -274,9 +243,9 @@ class Result:
     ----------
     rows : list of Row
         One for each seed.
-    values : numpy.ndarray [seeds, 3 or 5]
+    values : numpy.ndarray [seeds, 3 or 6]
         `FIGURES` of each seed, and `REDRAWN` where there are reruns.
-    replicas : numpy.ndarray [resamples, 3 or 5]
+    replicas : numpy.ndarray [resamples, 3 or 6]
         Their means over seeds, for each resample of the test events; resamples of `REDRAWN`
         are others than those of `FIGURES`, and the same for all rows.
     """
@@ -299,7 +268,7 @@ class Result:
 
 
 def _resampled(
-    measures: Mapping[str, Sequence[Measures | RedrawnMeasures]],
+    measures: Mapping[str, Sequence[Measures]],
     classes: npt.NDArray[np.int8],
     number: int,
     seed: int,
@@ -341,33 +310,22 @@ def measure(
     """
     label = next(iter(models.values()))[0].test.label
     working = {name: [decide_on(m.validation) for m in members] for name, members in models.items()}
+    # With labels drawn again there are no classes that a resample could keep apart.
+    judged_by = [(label.astype(np.float64), label)]
+    if share is not None:
+        judged_by.append((share, np.zeros_like(label)))
     parts = [
         _resampled(
             {
-                name: [Measures(m.test, w) for m, w in zip(members, working[name], strict=True)]
+                name: [Measures(m.test, w, of) for m, w in zip(members, working[name], strict=True)]
                 for name, members in models.items()
             },
-            label,
+            classes,
             number,
             seed,
         )
+        for of, classes in judged_by
     ]
-    if share is not None:
-        # With labels drawn again there are no classes that a resample could keep apart.
-        parts.append(
-            _resampled(
-                {
-                    name: [
-                        RedrawnMeasures(m.test, w, share)
-                        for m, w in zip(members, working[name], strict=True)
-                    ]
-                    for name, members in models.items()
-                },
-                np.zeros_like(label),
-                number,
-                seed,
-            )
-        )
     results = {
         name: Result(
             [m.row for m in members],

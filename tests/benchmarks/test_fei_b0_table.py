@@ -168,6 +168,9 @@ def test_labels_drawn_again_tell_the_same_with_less_chance(runs: Path, tmp_path:
     p = decide_on(models["net"][0].validation).rule.probability(test.score)
     speedup = 1.01 / ((0.011 + p.mean()) * (share @ (1 / p) / share.sum()))
     assert found[4] == pytest.approx(speedup)
+    kept = test.score >= decide_on(models["net"][0].validation).threshold
+    expected = CostModel().threshold_speedup(kept.mean(), share[kept].sum() / share.sum())
+    assert found[5] == pytest.approx(expected)
     # The difference is that of the single labels, known better.
     one, many = (difference(results["net"], results["trees_a"])[n] for n in ("auc", "redrawn_auc"))
     assert many.error < 0.6 * one.error
@@ -198,6 +201,20 @@ def test_reruns_of_other_events_are_refused(runs: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "labels.npz", **arrays)
     with pytest.raises(InputError, match="other events or labels"):
         shares_of(tmp_path / "labels.npz", test)
+    _reruns(runs, tmp_path / "one.npz")
+    with np.load(tmp_path / "one.npz") as kept:
+        arrays = dict(kept)
+    np.savez(tmp_path / "one.npz", **arrays | {"passes": np.zeros((1500, 3), bool)})
+    with pytest.raises(InputError, match="nothing to tell apart"):
+        shares_of(tmp_path / "one.npz", test)
+    whole = (tmp_path / "labels.npz").read_bytes()
+    for n_bytes in (0, 100, len(whole) // 2, len(whole) - 5):
+        (tmp_path / "cut.npz").write_bytes(whole[:n_bytes])
+        with pytest.raises(InputError, match="no whole file of reruns"):
+            shares_of(tmp_path / "cut.npz", test)
+    np.savez(tmp_path / "lacks.npz", keys=arrays["keys"], label=arrays["label"])
+    with pytest.raises(InputError, match="no whole file of reruns"):
+        shares_of(tmp_path / "lacks.npz", test)
 
 
 def test_rows_are_compared_with_the_best_trees_that_know_as_much(runs: Path) -> None:
