@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.errors import InputError, OutputError, did_you_mean
 
 #: Part of the name of everything that is still being written.
@@ -201,6 +202,58 @@ def refuse_existing(path: str | Path, *, overwrite: bool) -> None:
         where=path,
         next_step="choose another output or add overwrite=true",
     )
+
+
+@contextlib.contextmanager
+def exclusive_lock(
+    folder: Path, *, busy: str, next_step: str | None = None, wait: bool = False
+) -> Iterator[None]:
+    """Let one process at a time work on a folder; the lock ends with its process.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        An existing folder. Nothing is written into it.
+    busy : str
+        What to say when another process holds the lock.
+    next_step : str, optional
+        What the user can do then.
+    wait : bool, default False
+        Say so and wait for the other process, instead of raising.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    OutputError
+        When another process holds the lock and `wait` is false.
+
+    Notes
+    -----
+    File systems that cannot lock a folder (some network file systems) do not keep a second process
+    out.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Not a POSIX system.
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if not wait:
+                raise OutputError(busy, where=folder, next_step=next_step) from error
+            say(f"{folder}: {busy}; waiting for it")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:
+            pass  # A file system without locks.
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def expand_inputs(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import smartbkg_tf
 from smartbkg_tf.dataset.legacy import is_legacy
 from smartbkg_tf.events.foreign import content_number
 from smartbkg_tf.runtime.command import compose_settings
-from smartbkg_tf.runtime.files import hash_of_values
+from smartbkg_tf.runtime.files import exclusive_lock, hash_of_values
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.errors import InputError, OutputError, UserError, did_you_mean
 from smartbkg_tf.settings.generation import ProduceSettings
@@ -83,7 +82,7 @@ def _taken_over(path: Path, demo: DemoSettings) -> Path:
     key = hash_of_values({"content": content, "version": smartbkg_tf.__version__})
     folder = _cache(demo, f"{path.stem}-{key}")
     dataset = folder / "dataset"
-    with _alone(folder / "lock"):
+    with _alone(folder):
         if (dataset / "dataset.json").is_file():
             say(f"data: {path} was taken over earlier: {dataset}")
             return dataset
@@ -205,7 +204,7 @@ def _demo(demo: DemoSettings) -> Path:
     name = "+".join(demo.event_types)
     folder = _cache(demo, f"{name}-{demo.n_events}-{demo_key(demo)}")
     dataset = folder / "dataset"
-    with _alone(folder / "lock"):
+    with _alone(folder):
         if (dataset / "dataset.json").is_file():
             say(f"data: using the sample of an earlier run, {dataset}")
             return dataset
@@ -235,23 +234,9 @@ def _produce(produce: ProduceSettings) -> None:
     run(produce)
 
 
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Let one process at a time make a sample; the lock ends with its process."""
-    try:
-        import fcntl
-    except ImportError:  # Not a POSIX system.
-        yield
-        return
-    with path.open("a", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"data: another process is making this sample ({path.parent}); waiting for it")
-            fcntl.flock(stream, fcntl.LOCK_EX)
-        except OSError:
-            pass  # A file system without locks: the rename at the end still decides.
-        yield
+def _alone(folder: Path) -> AbstractContextManager[None]:
+    """Let one process at a time make a sample; others wait for it."""
+    return exclusive_lock(folder, busy="another process is making this sample", wait=True)
 
 
 def _cores() -> int:

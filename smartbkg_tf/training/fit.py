@@ -30,12 +30,12 @@ from smartbkg_tf.training.parts import check_parts
 from smartbkg_tf.training.provenance import code_version, hardware, now, software
 from smartbkg_tf.training.report import EpochReport
 from smartbkg_tf.training.run_folder import (
-    alone_in,
     check_run_folder,
     flat_settings,
     make_run_directory,
     note_unfinished,
     plain_settings,
+    training_lock,
     unfinished_run,
     write_yaml,
 )
@@ -125,7 +125,7 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
         dataset.check_inputs(network.input_names)
         dataset.lengths(settings.data.max_particles, settings.data.max_tokens)
         run, checkpoint = _run_directory(settings, dataset, network)
-        with alone_in(run):
+        with training_lock(run):
             if checkpoint is None:
                 record = _record(settings, dataset, network, parts, started)
                 _describe(run, settings, dataset, network, record)
@@ -164,7 +164,7 @@ def _run_directory(
     if run is None:
         note_unfinished(settings)
         return make_run_directory(settings, model_name(settings.model)), None
-    with alone_in(run):
+    with training_lock(run):
         checkpoint = Checkpoints(run.checkpoints).newest()
         if checkpoint is None or not run.metadata.is_file():
             say(

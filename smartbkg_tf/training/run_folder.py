@@ -5,16 +5,22 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import TypeAdapter
 
-from smartbkg_tf.runtime.files import PARTIAL, read_json, refuse_existing, whole_file
+from smartbkg_tf.runtime.files import (
+    PARTIAL,
+    exclusive_lock,
+    read_json,
+    refuse_existing,
+    whole_file,
+)
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.errors import OutputError
@@ -222,44 +228,13 @@ def check_run_folder(settings: TrainSettings) -> None:
     unfinished_run(settings)
 
 
-@contextlib.contextmanager
-def alone_in(run: RunDirectory) -> Iterator[None]:
-    """Let one process at a time work on a run; the lock ends with its process.
-
-    Parameters
-    ----------
-    run : RunDirectory
-        An existing folder.
-
-    Yields
-    ------
-    None
-
-    Raises
-    ------
-    OutputError
-        When another process trains in this folder.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Not a POSIX system.
-        yield
-        return
-    descriptor = os.open(run.path, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(
-                "another process is training in this folder",
-                where=run.path,
-                next_step="wait for it, or choose another run_dir",
-            ) from error
-        except OSError:
-            pass  # A file system without locks.
-        yield
-    finally:
-        os.close(descriptor)
+def training_lock(run: RunDirectory) -> AbstractContextManager[None]:
+    """Let one process at a time train in a folder."""
+    return exclusive_lock(
+        run.path,
+        busy="another process is training in this folder",
+        next_step="wait for it, or choose another run_dir",
+    )
 
 
 def note_unfinished(settings: TrainSettings) -> None:

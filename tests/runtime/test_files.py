@@ -9,6 +9,7 @@ import pytest
 from smartbkg_tf.runtime import files
 from smartbkg_tf.runtime.files import (
     begin_writing_back,
+    exclusive_lock,
     expand_inputs,
     hash_of_values,
     read_json,
@@ -109,6 +110,18 @@ def test_an_empty_folder_counts_as_free(tmp_path: Path) -> None:
     refuse_existing(tmp_path, overwrite=False)
     with pytest.raises(OutputError, match="overwrite=true"):
         refuse_existing(tmp_path.parent, overwrite=False)
+
+
+def test_one_at_a_time_in_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (
+        exclusive_lock(tmp_path, busy="in use"),
+        pytest.raises(OutputError, match=r"in use[\s\S]*wait for it"),
+        exclusive_lock(tmp_path, busy="in use", next_step="wait for it"),
+    ):
+        raise AssertionError("two at once")
+    with exclusive_lock(tmp_path, busy="in use", wait=True):
+        assert names(tmp_path) == []
+    assert capsys.readouterr().out == ""
 
 
 def test_inputs_by_name_pattern_list_and_commas(tmp_path: Path) -> None:
