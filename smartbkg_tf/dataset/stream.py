@@ -424,15 +424,22 @@ def _stream(
     """Stream the batches (epoch, first, last) that `begin` names when a pass begins."""
     types = [dtype for _, dtype in signature]
 
-    def part_of_pass(_: tf.Tensor) -> tf.Tensor:
-        part = tf.numpy_function(lambda: np.array(begin(), np.int64), [], tf.int64)
+    # Both functions are declared stateless. Under `deterministic=true` TensorFlow would otherwise
+    # call them one by one and only when the model asks, and the model would wait for each batch.
+    def part_of_pass(start: tf.Tensor) -> tf.Tensor:
+        # Takes the one element of its input, so that no optimiser can take it for a constant.
+        part = tf.numpy_function(
+            lambda _: np.array(begin(), np.int64), [start], tf.int64, stateful=False
+        )
         return tf.ensure_shape(part, [3])
 
     def batches_of(part: tf.Tensor) -> tf.data.Dataset:
         return tf.data.Dataset.range(part[1], part[2]).map(lambda batch: (part[0], batch))
 
     def make(epoch: tf.Tensor, batch: tf.Tensor) -> tuple[Any, ...]:
-        parts = tf.numpy_function(lambda e, b: gather(int(e), int(b)), [epoch, batch], types)
+        parts = tf.numpy_function(
+            lambda e, b: gather(int(e), int(b)), [epoch, batch], types, stateful=False
+        )
         shaped = [
             tf.ensure_shape(part, shape) for part, (shape, _) in zip(parts, signature, strict=True)
         ]

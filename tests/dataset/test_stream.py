@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.framework import config
 
 from smartbkg_tf.dataset import batches, order
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
@@ -422,3 +424,41 @@ def test_mirrored_devices_train_on_every_event(dataset: Dataset) -> None:
     np.testing.assert_array_equal(
         np.sort(np.concatenate(found)), np.sort(momenta(dataset, np.arange(200)))
     )
+
+
+def test_batches_are_made_while_the_model_works_although_all_repeats_itself(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two sleeps overlap under TensorFlow's determinism, and the order stays."""
+    spent: list[float] = []
+
+    def sleep() -> None:
+        begin = time.monotonic()
+        time.sleep(0.03)
+        spent.append(time.monotonic() - begin)
+
+    make = batches.BatchMaker.inputs
+
+    def slowly(*arguments: Any) -> Any:
+        sleep()
+        return make(*arguments)
+
+    rows, options = np.arange(200), {**OPTIONS, "batch_size": 20}
+    expected = one_pass(training_stream(dataset, rows, **options))[0]
+    monkeypatch.setattr(batches.BatchMaker, "inputs", slowly)
+    config.enable_op_determinism()
+    try:
+        iterator = iter(training_stream(dataset, rows, **options))
+        found = [next(iterator)]
+        spent.clear()
+        begin = time.monotonic()
+        for batch in iterator:
+            found.append(batch)
+            sleep()
+        took = time.monotonic() - begin
+    finally:
+        config.disable_op_determinism()
+    np.testing.assert_array_equal(one_pass(found)[0], expected)
+    assert len(spent) >= 15
+    # One after the other they take the sum; side by side about half of it.
+    assert took < 0.8 * sum(spent)
