@@ -111,11 +111,9 @@ def load_run_model(run: RunDirectory, path: Path | None = None) -> Any:
         When the file is missing, truncated or holds no such model.
     """
     load_tensorflow()
-    from smartbkg_tf.models.loading import load_model
+    from smartbkg_tf.models.loading import load_model, target_of
 
-    path = run.model if path is None else path
-    target = (read_yaml(run.config).get("model") or {}).get("_target_")
-    return load_model(path, target)
+    return load_model(path or run.model, target_of(read_yaml(run.config)))
 
 
 def open_scorer(

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import io
+import re
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import keras
 
 from smartbkg_tf.models.registry import import_class
+from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.errors import ConfigurationError, InputError
 
 _MADE_BY = "models are made by: python -m smartbkg_tf.train model=resnet"
-_PARTS = ("config.json", "metadata.json", "model.weights.h5")
+_WEIGHTS = "model.weights.h5"
+_TEXTS = ("config.json", "metadata.json")
+
+#: Largest JSON member; the largest network of the package has 0.3 MB.
+_LARGEST_TEXT = 16 * 2**20
+#: Keras compresses nothing: beyond this many times its own size, and that for small files, an
+#: archive does not unpack, nor weights.
+_EXPANSION, _SMALL = 4, 64 * 2**20
 
 
 def load_model(path: str | Path, target: str | None = None) -> Any:
@@ -27,7 +39,8 @@ def load_model(path: str | Path, target: str | None = None) -> Any:
         The file.
     target : str, optional
         Import path of the network's class (``model._target_`` of the run's
-        ``config.yaml``). Its module is imported first, because it may define layers.
+        ``config.yaml``). Its module may define layers; it is imported only if Keras does
+        not know a class of the file, which is said on the terminal.
 
     Returns
     -------
@@ -45,32 +58,53 @@ def load_model(path: str | Path, target: str | None = None) -> Any:
 
     path = Path(path)
     _check_file(path)
-    import_problem: ConfigurationError | None = None
-    if target is not None:
-        try:
-            import_class(target)
-        except ConfigurationError as error:
-            # Only networks with layers of their own need their module.
-            import_problem = error
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        return _load(path)
     except Exception as error:
-        if import_problem is not None:
-            raise InputError(
-                f"the model cannot be rebuilt, and its class cannot be imported: "
-                f"{import_problem.message}",
-                where=path,
-                next_step=import_problem.next_step,
-            ) from error
-        text = str(error).strip().splitlines()
-        first = text[0] if text else type(error).__name__
+        missing = _UNKNOWN.search(str(error))
+        if missing is None or target is None:
+            raise _cannot_be_rebuilt(path, error) from error
+    say(f"{path} needs '{missing[1]}': importing {target.rpartition('.')[0]}")
+    try:
+        import_class(target)
+    except ConfigurationError as error:
         raise InputError(
-            f"the model cannot be rebuilt ({type(error).__name__}: {first[:300]})",
+            f"the model cannot be rebuilt: it needs '{missing[1]}', and its class cannot be "
+            f"imported: {error.message}",
             where=path,
-            next_step="it was probably written by another version of smartbkg_tf or Keras, or "
-            "uses layers that are not registered with "
-            "@keras.saving.register_keras_serializable(); train again or load it there",
+            next_step=error.next_step,
         ) from error
+    try:
+        return _load(path)
+    except Exception as error:
+        raise _cannot_be_rebuilt(path, error) from error
+
+
+def target_of(config: Mapping[str, Any]) -> str | None:
+    """Read the network's class from a run's configuration, for `load_model`."""
+    model = config.get("model")
+    target = model.get("_target_") if isinstance(model, Mapping) else None
+    return target if isinstance(target, str) and "." in target else None
+
+
+#: How Keras says that a class or function of a file is not known.
+_UNKNOWN = re.compile(r"Could not locate \w+ '([^']*)'")
+
+
+def _load(path: Path) -> Any:
+    return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def _cannot_be_rebuilt(path: Path, error: Exception) -> InputError:
+    text = str(error).strip().splitlines()
+    first = text[0] if text else type(error).__name__
+    return InputError(
+        f"the model cannot be rebuilt ({type(error).__name__}: {first[:300]})",
+        where=path,
+        next_step="it was probably written by another version of smartbkg_tf or Keras, or "
+        "uses layers that are not registered with "
+        "@keras.saving.register_keras_serializable(); train again or load it there",
+    )
 
 
 def copy_weights(source: Any, destination: Any, *, where: str | Path | None = None) -> None:
@@ -127,12 +161,57 @@ def _check_file(path: Path) -> None:
     )
     try:
         with zipfile.ZipFile(path) as archive:
+            _check_sizes(archive, path)
             names = archive.namelist()
             bad = archive.testzip()
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise truncated from error
     if bad is not None:
         raise truncated
-    missing = [name for name in _PARTS if name not in names]
+    missing = [name for name in (*_TEXTS, _WEIGHTS) if name not in names]
     if missing:
         raise InputError(f"is no Keras model: {missing[0]} is missing in it", where=path)
+    _check_weights(path)
+
+
+def _check_sizes(archive: zipfile.ZipFile, path: Path) -> None:
+    """Refuse an archive that would unpack to more than any model; nothing is read."""
+    members = archive.infolist()
+    for member in members:
+        if member.filename in _TEXTS and member.file_size > _LARGEST_TEXT:
+            raise _too_large(path, member.filename, member.file_size)
+    total = sum(member.file_size for member in members)
+    if total > _EXPANSION * path.stat().st_size + _SMALL:
+        raise _too_large(path, "all of it", total)
+
+
+def _check_weights(path: Path) -> None:
+    """Refuse weights that claim to be larger than their file; none is read."""
+    found = 0
+
+    def count(_: str, node: Any) -> None:
+        nonlocal found
+        if isinstance(node, h5py.Dataset):
+            found += int(node.size or 0) * node.dtype.itemsize
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # As Keras does it: an archive's members are slow to read in any other order.
+            content = io.BytesIO(archive.read(_WEIGHTS))
+        with h5py.File(content, "r") as file:
+            file.visititems(count)
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise InputError(
+            f"the model file is damaged: {_WEIGHTS} is not an HDF5 file", where=path
+        ) from error
+    if found > _EXPANSION * path.stat().st_size + _SMALL:
+        raise _too_large(path, _WEIGHTS, found)
+
+
+def _too_large(path: Path, what: str, size: int) -> InputError:
+    return InputError(
+        f"is not a model of this package: {what} unpacks to {size / 1e6:,.0f} MB, the file has "
+        f"{path.stat().st_size / 1e6:,.1f} MB",
+        where=path,
+        next_step=_MADE_BY,
+    )

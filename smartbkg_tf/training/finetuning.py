@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from smartbkg_tf.models.loading import load_model
+from smartbkg_tf.models.loading import load_model, target_of
 from smartbkg_tf.models.parts import HEAD, OUTPUT
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
 from smartbkg_tf.settings.errors import InputError
@@ -110,8 +110,7 @@ def take_backbone(source: Source, model: Any, tuning: FineTuningSettings) -> Non
     InputError
         When the networks differ before the output; the first difference is named.
     """
-    target = source.config.get("model", {}).get("_target_")
-    other = load_model(source.run.model, target)
+    other = load_model(source.run.model, target_of(source.config))
     theirs = _backbone(other)
     ours = _backbone(model)
     for path in [*ours, *theirs]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from smartbkg_tf.config import command_named
 from smartbkg_tf.events.flags import read_passing_keys
@@ -19,6 +20,7 @@ from smartbkg_tf.events.parquet import write_parquet
 from smartbkg_tf.filtering.apply import apply, fit_filter, predict_split
 from smartbkg_tf.filtering.predictions import read_predictions
 from smartbkg_tf.filtering.rules import SamplingRule
+from smartbkg_tf.filtering.scorers import load_run_model
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.overrides import paths_as_values
 from smartbkg_tf.runtime.run_directory import RunDirectory
@@ -227,6 +229,19 @@ def test_a_run_without_rules_says_what_to_do(
     with pytest.raises(InputError, match=r"filter\.json") as error:
         run_apply(fitted, tmp_path / "p.parquet", model=str(run_copy.path))
     assert "smartbkg_tf.train" in str(error.value)
+
+
+@pytest.mark.parametrize("target", ["evil_module.MyNet", 5, None])
+def test_no_code_named_by_a_run_directory_runs(
+    run_copy: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: Any
+) -> None:
+    (tmp_path / "evil_module.py").write_text("open('written', 'w').close()\n")
+    monkeypatch.chdir(tmp_path)
+    config = yaml.safe_load(run_copy.config.read_text())
+    config["model"]["_target_"] = target
+    run_copy.config.write_text(yaml.safe_dump(config))
+    assert load_run_model(run_copy).output_shape == (None, 2)
+    assert not (tmp_path / "written").exists()
 
 
 def test_a_model_of_nan_is_refused(run_copy: RunDirectory, fitted: Trained, tmp_path: Path) -> None:

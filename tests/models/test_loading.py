@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -77,22 +82,105 @@ def test_code_inside_a_file_is_refused(tmp_path: Path) -> None:
     assert "ambda" in str(caught.value)
 
 
-def test_class_that_is_gone_is_named_only_when_it_is_needed(saved: Path, tmp_path: Path) -> None:
-    # The network's class is not needed to rebuild a model of known layers.
-    assert load_model(saved, target="gone_module.Net").output_shape == (None, 2)
+def _with_members(saved: Path, path: Path, **changes: bytes) -> None:
+    """Copy a model, members replaced and compressed."""
+    with zipfile.ZipFile(saved) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, changes.get(name.replace(".", "_"), old.read(name)))
 
-    @keras.saving.register_keras_serializable(package="gone")
-    class Gone(keras.layers.Layer):
-        def call(self, x: object) -> object:
-            return x
+
+def test_an_archive_that_unpacks_to_gigabytes_is_refused_unread(
+    saved: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.keras"
+    _with_members(saved, path, config_json=b" " * 40_000_000)
+    with pytest.raises(InputError, match=r"config\.json unpacks to 40 MB"):
+        load_model(path)
+    _with_members(saved, path, model_weights_h5=b"\0" * 100_000_000)
+    with pytest.raises(InputError, match=r"all of it unpacks to 100 MB"):
+        load_model(path)
+
+
+def test_weights_that_claim_gigabytes_are_refused_unread(saved: Path, tmp_path: Path) -> None:
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        # Nothing of it is stored: HDF5 gives zeros.
+        file.create_dataset("layers/dense/vars/0", (20_000, 10_000), "f4", chunks=(100, 100))
+    path = tmp_path / "model.keras"
+    _with_members(saved, path, model_weights_h5=content.getvalue())
+    with pytest.raises(InputError, match=r"model\.weights\.h5 unpacks to 800 MB"):
+        load_model(path)
+    _with_members(saved, path, model_weights_h5=b"not HDF5")
+    with pytest.raises(InputError, match="is not an HDF5 file"):
+        load_model(path)
+
+
+def test_a_recompressed_model_loads(saved: Path, tmp_path: Path) -> None:
+    _with_members(saved, tmp_path / "model.keras")
+    assert load_model(tmp_path / "model.keras").output_shape == (None, 2)
+
+
+@pytest.fixture
+def with_own_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Save a model with a layer of one's own, which Keras then no longer knows."""
+
+    @keras.saving.register_keras_serializable(package="own")
+    class Doubled(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return 2 * x
 
     inputs = keras.Input((3,))
-    save_model(keras.Model(inputs, Gone()(inputs)), tmp_path / "model.keras")
-    keras.saving.get_custom_objects().pop("gone>Gone")
-    with pytest.raises(InputError, match=r"there is no module 'gone_module'"):
-        load_model(tmp_path / "model.keras", target="gone_module.Net")
+    path = tmp_path / "model.keras"
+    save_model(keras.Model(inputs, Doubled()(inputs)), path)
+    keras.saving.get_custom_objects().pop("own>Doubled")
+    monkeypatch.chdir(tmp_path)
+    yield path
+    keras.saving.get_custom_objects().pop("own>Doubled", None)
+
+
+def test_no_module_is_imported_that_is_not_needed(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A run directory from somewhere, and a file that came with it.
+    (tmp_path / "evil_net.py").write_text("open('written', 'w').close()\n")
+    monkeypatch.chdir(tmp_path)
+    assert load_model(saved, target="evil_net.MyNet").output_shape == (None, 2)
+    assert load_model(saved, target="gone_module.Net").output_shape == (None, 2)
+    # Nor for a file that is wrong in another way.
+    _with_members(saved, tmp_path / "model.keras", config_json=b'{"class_name": "Wrong"}')
+    with pytest.raises(InputError, match="cannot be rebuilt"):
+        load_model(tmp_path / "model.keras", target="evil_net.MyNet")
+    assert not (tmp_path / "written").exists()
+
+
+def test_a_module_that_is_needed_is_named_and_imported(
+    with_own_layer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own_layer_net.py").write_text(
+        "import keras\n"
+        "from smartbkg_tf.models.resnet import ResNet\n"
+        "@keras.saving.register_keras_serializable(package='own')\n"
+        "class Doubled(keras.layers.Layer):\n"
+        "    def call(self, x):\n"
+        "        return 2 * x\n"
+        "class Net(ResNet):\n"
+        "    pass\n"
+    )
+    try:
+        model = load_model(with_own_layer, target="own_layer_net.Net")
+    finally:
+        sys.modules.pop("own_layer_net", None)
+    np.testing.assert_array_equal(model(np.ones((1, 3), np.float32)), [[2, 2, 2]])
+    assert "needs 'Doubled': importing own_layer_net" in capsys.readouterr().out
+
+
+def test_class_that_is_gone_is_named(with_own_layer: Path) -> None:
+    with pytest.raises(InputError, match=r"needs 'Doubled'.*there is no module 'gone_module'"):
+        load_model(with_own_layer, target="gone_module.Net")
     with pytest.raises(InputError, match="register_keras_serializable"):
-        load_model(tmp_path / "model.keras")
+        load_model(with_own_layer, target="smartbkg_tf.models.resnet.ResNet")
+    with pytest.raises(InputError, match="register_keras_serializable"):
+        load_model(with_own_layer)
 
 
 def test_weights_of_another_architecture_are_refused(saved: Path) -> None:
