@@ -34,7 +34,7 @@ def run(settings: TrainSettings) -> float:
     from smartbkg_tf.runtime.progress import say
     from smartbkg_tf.runtime.quiet import load_tensorflow
     from smartbkg_tf.training.data import prepare_dataset
-    from smartbkg_tf.training.devices import require_device
+    from smartbkg_tf.training.devices import check_devices
     from smartbkg_tf.training.run_folder import check_run_folder, finished_job, with_sweep_folder
 
     settings = with_sweep_folder(settings)
@@ -42,7 +42,7 @@ def run(settings: TrainSettings) -> float:
     if finished is not None:
         return finished
     check_run_folder(settings)
-    require_device(settings.training)
+    check_devices(settings.training)
     load_tensorflow()
     from smartbkg_tf.models.registry import check_model
 

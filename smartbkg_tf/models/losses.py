@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from smartbkg_tf.models.costs import CostModel
+from smartbkg_tf.models.replicas import over_replicas, replicas
 from smartbkg_tf.settings.training import TrainingSettings
 
 
@@ -192,20 +193,36 @@ class SkimSpeedup(keras.losses.Loss):
         floor = 1.0 / self.maximum_weight
         probability = floor + (1.0 - floor) * ops.sigmoid(logits)
 
-        def mean(values: Any, weights: Any) -> Any:
-            total = ops.sum(weights, axis=0)
-            return ops.sum(values * weights, axis=0) / ops.where(total > 0.0, total, 1.0)
-
+        # Of the whole batch: a mean of ratios of its parts would be another quantity.
+        n_passing, n_failing, kept_passing, kept_failing, weight_passing = ops.unstack(
+            over_replicas(
+                ops.stack(
+                    [
+                        ops.sum(values, axis=0)
+                        for values in (
+                            passing,
+                            failing,
+                            probability * passing,
+                            probability * failing,
+                            passing / probability,
+                        )
+                    ]
+                )
+            ),
+            5,
+        )
+        n_passing_or_1 = ops.where(n_passing > 0.0, n_passing, 1.0)
+        n_failing_or_1 = ops.where(n_failing > 0.0, n_failing, 1.0)
         share = ops.convert_to_tensor(self.retention, dtype="float32")
-        kept = share * mean(probability, passing) + (1.0 - share) * mean(probability, failing)
+        kept = share * kept_passing / n_passing_or_1
+        kept = kept + (1.0 - share) * kept_failing / n_failing_or_1
         ratio = CostModel(self.generation, self.network).ratio(
-            kept, mean(1.0 / probability, passing)
+            kept, weight_passing / n_passing_or_1
         )
-        both = ops.logical_and(
-            ops.greater(ops.sum(passing, axis=0), 0.0), ops.greater(ops.sum(failing, axis=0), 0.0)
-        )
-        both = ops.cast(both, "float32")
-        return ops.sum(ratio * both) / ops.maximum(ops.sum(both), 1.0)
+        both = ops.cast(ops.logical_and(n_passing > 0.0, n_failing > 0.0), "float32")
+        loss = ops.sum(ratio * both) / ops.maximum(ops.sum(both), 1.0)
+        # Each device gives its share: Keras adds up over the devices.
+        return loss / replicas()
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Compute the loss of a batch without weights.

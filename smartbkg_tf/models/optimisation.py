@@ -271,10 +271,10 @@ def watching_callbacks(training: TrainingSettings) -> list[Any]:
                 verbose=0,
             )
         )
-    if training.early_stopping is not None:
+    if training.patience is not None:
         callbacks.append(
             keras.callbacks.EarlyStopping(
-                monitor=training.monitor, mode=mode, patience=training.early_stopping, verbose=0
+                monitor=training.monitor, mode=mode, patience=training.patience, verbose=0
             )
         )
     return callbacks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from smartbkg_tf.settings.base import CommandSettings, Field, settings
 from smartbkg_tf.settings.models import AnyModelSettings
@@ -246,6 +246,11 @@ class CheckpointSettings:
     batches: int | None = Field(default=None, gt=0)
 
 
+#: Defaults that are no plain ones: epochs of "auto", and a decay that Adam does not read.
+_PATIENCE = 6
+_WEIGHT_DECAY = 1e-4
+
+
 @settings
 class TrainingSettings:
     """How the weights are found.
@@ -281,8 +286,9 @@ class TrainingSettings:
         them as they are drawn; weights for all skims, or by skim (1 for those not named).
     monitor : {"val_loss", "val_auc"}
         What decides about the best epoch, early stopping and the plateau schedule.
-    early_stopping : int, optional
-        Stop after so many epochs without improvement; null never does.
+    early_stopping : "auto", int or null, default "auto"
+        Stop after so many epochs without improvement; null never does. "auto" is 6, and null
+        for the cosine schedule, whose rate falls at the end only: a number is refused there.
     schedule : ScheduleSettings
         The learning rate.
     mixed_precision : {"float16", "bfloat16"} or null
@@ -298,7 +304,11 @@ class TrainingSettings:
         compiled anew; on a CPU no network that was measured gains by it
         (docs/performance.md).
     device : {"auto", "cpu", "gpu"}
-        "auto" uses all GPUs there are; "gpu" fails early when there is none.
+        "auto" uses GPUs where there are some; "gpu" fails early when there is none.
+    devices : "auto" or int, default "auto"
+        How many share each batch: "auto" takes all GPUs there are. More than one need a
+        `batch_size` that they can share evenly. With ``device="cpu"`` the processor is divided
+        into so many logical devices, to try what several devices do.
     deterministic : bool, default True
         Same seed, same history, on a GPU too (some operations are slower there). Without
         effect together with `xla`, which repeats itself on a CPU anyway.
@@ -320,26 +330,87 @@ class TrainingSettings:
     seed: int = Field(default=1, ge=0, lt=2**31)
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: float = Field(default=1e-3, gt=0)
-    weight_decay: float = Field(default=1e-4, ge=0)
+    weight_decay: float = Field(default=_WEIGHT_DECAY, ge=0)
     gradient_clipping: float | None = Field(default=1.0, gt=0)
     ema: float | None = Field(default=None, gt=0, lt=1)
     loss: LossSettings = Field(default_factory=LossSettings)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     class_weights: Literal["balanced"] | ClassWeights | dict[str, ClassWeights] | None = None
     monitor: Literal["val_loss", "val_auc"] = "val_loss"
-    early_stopping: Annotated[int, Field(gt=0)] | None = 6
+    early_stopping: Literal["auto"] | Annotated[int, Field(gt=0)] | None = "auto"
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
     mixed_precision: Literal["float16", "bfloat16"] | None = None
     batch_parts: int = Field(default=1, gt=0, le=32)
     steps_per_execution: int = Field(default=1, gt=0, le=64)
     xla: bool = False
     device: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: Literal["auto"] | Annotated[int, Field(gt=0, le=64)] = "auto"
     deterministic: bool = True
     checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
     init_from: str | None = Field(default=None, min_length=1)
     fine_tuning: FineTuningSettings = Field(default_factory=FineTuningSettings)
     mlflow: MLflowSettings | None = None
     progress: bool = True
+
+    @property
+    def patience(self) -> int | None:
+        """Epochs without improvement after which the training stops; None: it does not."""
+        if self.early_stopping != "auto":
+            return self.early_stopping
+        return None if self.schedule.name == "cosine" else _PATIENCE
+
+    @model_validator(mode="after")
+    def _every_key_has_a_meaning(self) -> TrainingSettings:
+        problems = [
+            *_without_meaning("schedule", self.schedule, _OF_SCHEDULES),
+            *_without_meaning("loss", self.loss, _OF_LOSSES),
+        ]
+        if self.loss.name == "speedup":
+            for key, value in (
+                ("label_smoothing", self.label_smoothing),
+                ("class_weights", self.class_weights),
+            ):
+                if value:
+                    problems.append(f"{key} has no meaning with loss.name=speedup")
+        if self.optimizer == "adam" and self.weight_decay not in (0.0, _WEIGHT_DECAY):
+            problems.append(
+                f"weight_decay={self.weight_decay} has no meaning with optimizer=adam, only with "
+                "adamw or sgd"
+            )
+        if self.schedule.name == "cosine" and isinstance(self.early_stopping, int):
+            problems.append(
+                f"early_stopping={self.early_stopping} would end a run with schedule.name=cosine "
+                "before its rate has fallen; leave it out, or use schedule.name=plateau"
+            )
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+
+#: Which schedules, and which losses, read a key.
+_OF_SCHEDULES: dict[str, tuple[str, ...]] = {
+    "warmup_epochs": ("cosine",),
+    "factor": ("plateau",),
+    "patience": ("plateau",),
+    "minimum": ("plateau", "cosine"),
+}
+_OF_LOSSES: dict[str, tuple[str, ...]] = {
+    "gamma": ("focal",),
+    "times": ("speedup",),
+    "retention": ("speedup",),
+    "maximum_weight": ("speedup",),
+}
+
+
+def _without_meaning(group: str, chosen: Any, read_by: dict[str, tuple[str, ...]]) -> list[str]:
+    """Name keys that were changed although the choice does not read them."""
+    defaults = type(chosen)()
+    return [
+        f"{group}.{key} has no meaning with {group}.name={chosen.name}, only with "
+        + " or ".join(names)
+        for key, names in read_by.items()
+        if chosen.name not in names and getattr(chosen, key) != getattr(defaults, key)
+    ]
 
 
 @settings

@@ -7,40 +7,118 @@ from collections.abc import Iterator
 from typing import Any
 
 from smartbkg_tf.runtime.quiet import load_tensorflow
-from smartbkg_tf.settings.errors import UserError
+from smartbkg_tf.settings.errors import ConfigurationError, Problems
 from smartbkg_tf.settings.training import TrainingSettings
 
+#: Devices, more than one, on which this process has trained; TensorFlow's sums keep their number.
+_shared: int | None = None
 
-def require_device(training: TrainingSettings) -> None:
-    """Fail before any work when a GPU is asked for and there is none.
+
+def check_devices(training: TrainingSettings) -> int:
+    """Find the devices, and refuse before any work what cannot run on them, all of it at once.
 
     Parameters
     ----------
     training : TrainingSettings
-        With ``device``.
+        Devices, batch size, precision, compilation.
+
+    Returns
+    -------
+    int
+        How many devices share each batch.
 
     Raises
     ------
-    UserError
-        For ``device=gpu`` without a GPU that TensorFlow can use.
+    ConfigurationError
+        Naming every problem.
     """
-    if training.device != "gpu":
-        return
+    problems = Problems()
+    n = _available(training, problems)
+    size, parts = training.batch_size, training.batch_parts
+    if size % n:
+        larger = (size // n + 1) * n
+        problems.add(
+            f"training.batch_size={size}: {n} devices cannot share it evenly; use {larger}"
+            + (f" or {size // n * n}" if size > n else "")
+        )
+    elif size // n < parts:
+        share = "a batch has" if n == 1 else f"each of {n} devices gets"
+        problems.add(
+            f"training.batch_parts={parts}: {share} only {size // n} events; use fewer parts, or a "
+            "larger training.batch_size"
+        )
+    if parts > 1 and training.xla:
+        problems.add(
+            f"training.batch_parts={parts}: XLA compiles every length anew; use training.xla=false"
+        )
+    if n > 1 and training.xla:
+        problems.add(
+            f"training.xla=true: sums over {n} devices cannot be compiled; use training.devices=1 "
+            "or training.xla=false"
+        )
+    if n > 1 and training.mixed_precision == "float16":
+        problems.add(
+            f"training.mixed_precision=float16: on {n} devices an overflow is noticed on the first "
+            "one only; use bfloat16, or training.devices=1"
+        )
+    if n > 1 and _shared not in (None, n):
+        problems.add(
+            f"training.devices={n}: this process has already trained on {_shared} devices, and "
+            "TensorFlow cannot change their number; use a new process (in a sweep: "
+            "hydra/launcher=joblib)"
+        )
+    problems.raise_if_any("the training cannot run like this", kind=ConfigurationError)
+    return n
+
+
+def _available(training: TrainingSettings, problems: Problems) -> int:
+    """Count the devices that are asked for, and note what there is not."""
     load_tensorflow()
     import tensorflow as tf
 
-    if tf.config.list_physical_devices("GPU"):
-        return
-    reason = (
-        "this TensorFlow was built without CUDA"
-        if not tf.test.is_built_with_cuda()
-        else "TensorFlow finds no GPU it can use"
-    )
-    raise UserError(
-        f"training.device=gpu: {reason}",
-        next_step="check nvidia-smi; TF_CPP_MIN_LOG_LEVEL=0 shows TensorFlow's reasons; install "
-        "'smartbkg_tf[gpu]', or use training.device=auto",
-    )
+    gpus = [] if training.device == "cpu" else tf.config.list_physical_devices("GPU")
+    wanted = max(len(gpus), 1) if training.devices == "auto" else training.devices
+    if training.device == "gpu" and not gpus:
+        reason = (
+            "this TensorFlow was built without CUDA"
+            if not tf.test.is_built_with_cuda()
+            else "TensorFlow finds no GPU it can use"
+        )
+        problems.add(
+            f"training.device=gpu: {reason}; check nvidia-smi (TF_CPP_MIN_LOG_LEVEL=0 shows "
+            "TensorFlow's reasons), install 'smartbkg_tf[gpu]', or use training.device=auto"
+        )
+    elif training.device == "cpu":
+        there = _logical_processors(wanted)
+        if there < wanted:
+            problems.add(
+                f"training.devices={wanted}: TensorFlow has already been started with {there} "
+                "logical CPU device(s) in this process; use a new process"
+            )
+    elif wanted > max(len(gpus), 1):
+        found = {0: "there is no GPU", 1: "there is 1 GPU"}.get(
+            len(gpus), f"there are {len(gpus)} GPUs"
+        )
+        problems.add(
+            f"training.devices={wanted}: {found}; use training.devices=auto, or, to try several "
+            "devices without GPUs, training.device=cpu"
+        )
+    return wanted
+
+
+def _logical_processors(n: int) -> int:
+    """Divide the processor into logical devices, as long as TensorFlow has not begun to use it."""
+    import tensorflow as tf
+
+    processor = tf.config.list_physical_devices("CPU")[0]
+    if n <= len(tf.config.get_logical_device_configuration(processor) or [processor]):
+        return n
+    try:
+        logical = [tf.config.LogicalDeviceConfiguration()] * n
+        tf.config.set_logical_device_configuration(processor, logical)
+    except RuntimeError:
+        return len(tf.config.list_logical_devices("CPU"))
+    return n
 
 
 def _visible_gpus(training: TrainingSettings) -> list[Any]:
@@ -82,30 +160,33 @@ def device_scope(training: TrainingSettings) -> Iterator[Any]:
     Parameters
     ----------
     training : TrainingSettings
-        Seed, device, precision, determinism.
+        Seed, devices, precision, determinism.
 
     Yields
     ------
     tf.distribute.Strategy
-        Models must be built and compiled under its ``scope()``. Several GPUs share each
+        Models must be built and compiled under its ``scope()``. Several devices share each
         batch (MirroredStrategy).
 
     Raises
     ------
-    UserError
-        For ``device=gpu`` without a GPU.
+    ConfigurationError
+        As `check_devices`.
     """
     load_tensorflow()
     import keras
     import tensorflow as tf
 
-    require_device(training)
+    n = check_devices(training)
     gpus = _visible_gpus(training)
     keras.backend.clear_session()
     keras.utils.set_random_seed(training.seed)
     _set_determinism(training)
-    if len(gpus) > 1:
-        strategy: Any = tf.distribute.MirroredStrategy()
+    if n > 1:
+        global _shared
+        _shared = n
+        kind = "GPU" if gpus else "CPU"
+        strategy: Any = tf.distribute.MirroredStrategy([f"{kind}:{i}" for i in range(n)])
     elif training.device == "cpu":
         strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     else:

@@ -23,7 +23,8 @@ from smartbkg_tf.settings.training import TrainSettings
 from smartbkg_tf.training.bad_batch import write_bad_batch
 from smartbkg_tf.training.callbacks import SaveBest, SaveLast
 from smartbkg_tf.training.checkpoints import Checkpoint, Checkpoints
-from smartbkg_tf.training.devices import device_scope
+from smartbkg_tf.training.devices import check_devices, device_scope
+from smartbkg_tf.training.filling import filled
 from smartbkg_tf.training.finetuning import Source, open_source, take_backbone
 from smartbkg_tf.training.loop import DivergenceError, Plan, TrainingLoop
 from smartbkg_tf.training.parts import check_parts
@@ -91,6 +92,7 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
     """
     begin, started = time.monotonic(), now()
     training = settings.training
+    check_devices(training)
     if training.mlflow is not None:
         require_mlflow()
     check_run_folder(settings)
@@ -108,6 +110,7 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
         source = open_source(training.init_from, information)
         information["normalisation"] = source.normalisation
     with device_scope(training) as strategy:
+        devices = strategy.num_replicas_in_sync
         with strategy.scope():
             network = build(
                 settings.model,
@@ -128,6 +131,7 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
         with training_lock(run):
             if checkpoint is None:
                 record = _record(settings, dataset, network, parts, started)
+                record["hardware"]["devices"] = devices
                 _describe(run, settings, dataset, network, record)
             else:
                 record = yaml.safe_load(run.metadata.read_text(encoding="utf-8"))
@@ -135,7 +139,7 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
             say(
                 f"training {network.name} ({network.inputs}, {network.model.count_params():,} "
                 f"weights) on {parts.events} events a pass, watching {len(parts.validation)} "
-                "validation events"
+                f"validation events{f', on {devices} devices' if devices > 1 else ''}"
             )
             report, best = _train(run, settings, dataset, network, parts, plan, checkpoint)
             rates = [row["events_per_second"] for row in report.rows]
@@ -251,6 +255,12 @@ def _parts(settings: TrainSettings, dataset: Any) -> _Parts:
             f"note: only {passing} validation events pass; the choice of the best epoch "
             f"is uncertain (AUC to about +-{0.3 / math.sqrt(passing):.2f})"
         )
+    for name, share, growth in zip(names, drawn.known, drawn.growth, strict=True):
+        if growth > 1.005:
+            say(
+                f"note: {name} is known for {100 * share:.3g} % of the training events; each of "
+                f"its labels weighs {growth:.3g} times as much"
+            )
     weights = training_weights(drawn, settings.training.class_weights, names)
     events = len(train)
     if balance is not None:
@@ -309,6 +319,8 @@ def _train(
     )
     if buckets is None and not training.xla:
         train = trimmed(train)
+    devices = network.model.distribute_strategy.num_replicas_in_sync
+    train, watched = filled(train, devices), filled(watched, devices)
     best = SaveBest(run.model, training.monitor, "min" if training.monitor == "val_loss" else "max")
     report = EpochReport(
         plan=plan,

@@ -26,21 +26,20 @@ Step = Callable[[Any], dict[str, Any]]
 
 
 def check_parts(training: TrainingSettings, model: keras.Model) -> None:
-    """Refuse what cannot be computed in parts.
+    """Refuse a network that cannot be computed in parts.
 
     Parameters
     ----------
     training : TrainingSettings
-        ``batch_parts`` and what it must go together with.
+        ``batch_parts``.
     model : keras.Model
         The network.
 
     Raises
     ------
     ConfigurationError
-        With batch normalisation, whose moments would be those of a part; with XLA, which
-        would compile every length anew; with fewer events in a batch than parts; when the
-        network reads nothing that tells the length of an event.
+        With batch normalisation, whose moments would be those of a part; when the network reads
+        nothing that tells the length of an event.
     """
     n = training.batch_parts
     where = f"training.batch_parts={n}"
@@ -65,16 +64,6 @@ def check_parts(training: TrainingSettings, model: keras.Model) -> None:
             "neither",
             where=where,
             next_step="use training.batch_parts=1",
-        )
-    if training.xla:
-        raise ConfigurationError(
-            "XLA compiles every length anew", where=where, next_step="use training.xla=false"
-        )
-    if training.batch_size < n:
-        raise ConfigurationError(
-            f"a batch has only {training.batch_size} events",
-            where=where,
-            next_step="use fewer parts, or a larger training.batch_size",
         )
 
 

@@ -6,6 +6,9 @@ against the natural ones; its plain validation loss would mostly measure that sh
 early stopping would follow it. So validation events are weighted such that passing and
 failing ones carry the same shares of the total weight as in training: both losses then
 estimate the same quantity. The AUC of a skim does not depend on such weights.
+
+Every skim counts alike: the labels of one that is known for a part of the events weigh more, so
+that the loss is the mean over skims of their means over known labels.
 """
 
 from __future__ import annotations
@@ -20,6 +23,10 @@ from smartbkg_tf.dataset.order import balanced_counts
 from smartbkg_tf.settings.errors import ConfigurationError, InputError, Problems, did_you_mean
 from smartbkg_tf.settings.training import ClassWeights
 
+#: No label weighs more than so many of a skim that is known for all events: with very few known
+#: labels, each would shake the whole network.
+LARGEST = 10.0
+
 
 @dataclass(frozen=True)
 class LabelCounts:
@@ -31,15 +38,28 @@ class LabelCounts:
         Expected number of passing events in an epoch.
     failing : numpy.ndarray [n_skims]
         Expected number of failing events in an epoch.
+    events : float
+        Expected number of events in an epoch, whatever of their labels is known.
     """
 
     passing: npt.NDArray[np.float64]
     failing: npt.NDArray[np.float64]
+    events: float
 
     @property
     def share(self) -> npt.NDArray[np.float64]:
         """Fraction that passes, among events of known label [n_skims]."""
         return self.passing / np.maximum(self.passing + self.failing, 1e-300)
+
+    @property
+    def known(self) -> npt.NDArray[np.float64]:
+        """Fraction of the events whose label is known [n_skims]."""
+        return (self.passing + self.failing) / max(self.events, 1e-300)
+
+    @property
+    def growth(self) -> npt.NDArray[np.float64]:
+        """What the labels of each skim weigh so that every skim counts alike [n_skims]."""
+        return np.minimum(1.0 / np.maximum(self.known, 1e-300), LARGEST)
 
 
 def count_labels(labels: npt.NDArray[np.int8], balance: float | None = None) -> LabelCounts:
@@ -69,6 +89,7 @@ def count_labels(labels: npt.NDArray[np.int8], balance: float | None = None) -> 
     return LabelCounts(
         passing=((labels == 1) * drawn[:, None]).sum(axis=0, dtype=np.float64),
         failing=((labels == 0) * drawn[:, None]).sum(axis=0, dtype=np.float64),
+        events=float(drawn.sum()),
     )
 
 
@@ -156,7 +177,8 @@ def training_weights(
     counts : LabelCounts
         Of training events, as drawn.
     class_weights : "balanced", ClassWeights, mapping of str to ClassWeights, or None
-        The setting. "balanced" keeps the mean weight 1; a mapping gives those of some skims,
+        The setting, multiplied by `LabelCounts.growth`. "balanced" keeps the mean weight of
+        known labels; a mapping gives those of some skims,
         and 1 to the others.
     label_names : sequence of str
         The skims, for a mapping.
@@ -188,13 +210,17 @@ def training_weights(
             passing[place], failing[place] = pair.passing, pair.failing
     else:
         passing, failing = 0.5 / counts.share, 0.5 / (1.0 - counts.share)
-    return SkimWeights(passing.astype(np.float32), failing.astype(np.float32))
+    return SkimWeights(
+        (passing * counts.growth).astype(np.float32), (failing * counts.growth).astype(np.float32)
+    )
 
 
 def validation_weights(
     counts: LabelCounts, training: LabelCounts, weights: SkimWeights
 ) -> SkimWeights:
-    """Weights that give validation events the mixture of the training loss; mean weight 1.
+    """Weights that give validation events the mixture of the training loss.
+
+    The mean weight of all labels of a skim is 1, unknown ones included.
 
     Parameters
     ----------
@@ -213,6 +239,6 @@ def validation_weights(
     passing = training.passing * weights.passing
     share = passing / (passing + training.failing * weights.failing)
     return SkimWeights(
-        (share / counts.share).astype(np.float32),
-        ((1.0 - share) / (1.0 - counts.share)).astype(np.float32),
+        (share / counts.share * counts.growth).astype(np.float32),
+        ((1.0 - share) / (1.0 - counts.share) * counts.growth).astype(np.float32),
     )

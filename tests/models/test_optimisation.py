@@ -8,8 +8,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import yaml
 
 from smartbkg_tf.models.optimisation import layer_rates, make_optimizer, watching_callbacks
+from smartbkg_tf.runtime.command import configuration_directory
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.errors import ConfigurationError
 from smartbkg_tf.settings.training import TrainingSettings
@@ -114,7 +116,7 @@ def test_every_layer_moves_at_its_own_rate(name: str) -> None:
     settings = training(
         optimizer=name,
         learning_rate=0.1,
-        weight_decay=0.5,
+        weight_decay=0.0 if name == "adam" else 0.5,
         gradient_clipping=None,
         init_from="run",
         fine_tuning={"first_layer_rate": 0.01},
@@ -138,3 +140,52 @@ def test_every_layer_moves_at_its_own_rate(name: str) -> None:
             np.testing.assert_allclose(moved[path], expected, rtol=0.06, atol=1e-5, err_msg=path)
     again = type(optimizer).from_config(optimizer.get_config())
     assert again.rates == optimizer.rates
+
+
+def test_a_cosine_is_followed_to_its_end() -> None:
+    """A run must not stop at the full rate."""
+    cosine = {"name": "cosine"}
+    assert watching_callbacks(training(schedule=cosine)) == []
+    assert watching_callbacks(training(schedule=cosine, early_stopping=None)) == []
+    (callback,) = watching_callbacks(training(schedule={"name": "constant"}))
+    assert (type(callback).__name__, callback.patience) == ("EarlyStopping", 6)
+    with pytest.raises(ConfigurationError, match="before its rate has fallen"):
+        training(schedule=cosine, early_stopping=6)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"schedule": {"name": "cosine", "patience": 4}}, "schedule.patience .* only with plateau"),
+        ({"schedule": {"name": "cosine", "factor": 0.5}}, "schedule.factor .* only with plateau"),
+        ({"schedule": {"warmup_epochs": 1.0}}, "schedule.warmup_epochs .* only with cosine"),
+        ({"schedule": {"name": "constant", "minimum": 0.1}}, "with plateau or cosine"),
+        ({"loss": {"gamma": 3.0}}, "loss.gamma .* loss.name=crossentropy, only with focal"),
+        ({"loss": {"name": "focal", "retention": 0.1}}, "loss.retention .* only with speedup"),
+        ({"loss": {"times": {"network": 0.5}}}, "loss.times .* only with speedup"),
+        ({"loss": {"name": "speedup"}, "label_smoothing": 0.1}, "label_smoothing .*=speedup"),
+        ({"loss": {"name": "speedup"}, "class_weights": "balanced"}, "class_weights .*=speedup"),
+        ({"optimizer": "adam", "weight_decay": 0.1}, "weight_decay=0.1 .* adamw or sgd"),
+    ],
+)
+def test_keys_that_nothing_reads_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        training(**values)
+
+
+def test_all_keys_that_nothing_reads_are_named_at_once() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        training(schedule={"name": "cosine", "patience": 4}, loss={"gamma": 3.0}, early_stopping=2)
+    for key in ("schedule.patience", "loss.gamma", "early_stopping=2"):
+        assert key in str(caught.value)
+
+
+@pytest.mark.parametrize("schedule", ["plateau", "cosine", "constant"])
+@pytest.mark.parametrize("loss", ["crossentropy", "focal", "speedup"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def test_defaults_of_the_yaml_are_no_choice(schedule: str, loss: str, optimizer: str) -> None:
+    values = yaml.safe_load(
+        (configuration_directory() / "training" / "default.yaml").read_text(encoding="utf-8")
+    )
+    values["schedule"]["name"], values["loss"]["name"] = schedule, loss
+    training(**{**values, "optimizer": optimizer})

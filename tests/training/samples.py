@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from smartbkg_tf.runtime.command import compose_settings
+from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.training import TrainSettings
 from tests.datasets import write_dataset
 from tests.samples import make_events
@@ -47,3 +49,17 @@ def tiny_settings(dataset: Path, run_dir: Path | None, *overrides: str) -> Train
 def small_dataset(folder: Path, n_events: int = 600, **options: Any) -> Path:
     """Make a dataset directory of random events."""
     return write_dataset(folder, make_events(n_events, seed=5, **options), max_particles=40)
+
+
+_TIMES = ("seconds", "events_per_second", "waiting_share")
+
+
+def history(run: RunDirectory) -> list[dict[str, float]]:
+    """Read the history, a row for each epoch."""
+    rows = csv.DictReader(run.history.read_text().splitlines())
+    return [{name: float(value) for name, value in row.items()} for row in rows]
+
+
+def without_times(rows: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Leave out what differs from run to run."""
+    return [{k: v for k, v in r.items() if k not in _TIMES} for r in rows]

@@ -6,8 +6,6 @@ import csv
 import math
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +26,10 @@ from smartbkg_tf.training.devices import device_scope
 from smartbkg_tf.training.fit import fit
 from tests.datasets import write_dataset
 from tests.samples import make_events
-from tests.training.samples import SHARED_RUN, tiny_settings
+from tests.training.samples import SHARED_RUN, history, tiny_settings, without_times
 
 #: Keras 3.15 calls np.array on its variables in a way that NumPy 2 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
-
-_TIMES = ("seconds", "events_per_second", "waiting_share")
-
-
-def history(run: RunDirectory) -> list[dict[str, float]]:
-    rows = csv.DictReader(run.history.read_text().splitlines())
-    return [{name: float(value) for name, value in row.items()} for row in rows]
-
-
-def without_times(rows: list[dict[str, float]]) -> list[dict[str, float]]:
-    return [{k: v for k, v in r.items() if k not in _TIMES} for r in rows]
 
 
 def test_everything_is_in_the_run_directory(run: RunDirectory, dataset_path: Path) -> None:
@@ -294,18 +280,6 @@ def test_divergence_stops_at_once_and_names_the_events(dataset_path: Path, tmp_p
         assert int(row["run"]) == dataset.keys["run"][position]
 
 
-def test_a_gpu_that_is_not_there_is_missed_before_the_data_are_read(tmp_path: Path) -> None:
-    import tensorflow as tf
-
-    from smartbkg_tf.train import run as train
-
-    if tf.config.list_physical_devices("GPU"):
-        pytest.skip("there is a GPU")
-    settings = tiny_settings(tmp_path / "no_dataset", tmp_path / "run", "training.device=gpu")
-    with pytest.raises(UserError, match=r"training\.device=gpu"):
-        train(settings)
-
-
 def test_precision_of_one_run_does_not_reach_the_next() -> None:
     training = validate(TrainingSettings, {"mixed_precision": "bfloat16"})
     with pytest.raises(UserError), device_scope(training):
@@ -322,44 +296,3 @@ def test_mixed_precision_trains(dataset_path: Path, tmp_path: Path, precision: s
     model = load_model(run.model)
     assert precision in {layer.compute_dtype for layer in model.layers}
     assert math.isfinite(history(run)[0]["val_loss"])
-
-
-_TWO_DEVICES = """
-import contextlib, sys
-from pathlib import Path
-import tensorflow as tf
-(cpu,) = tf.config.list_physical_devices("CPU")
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from smartbkg_tf.dataset.dataset import open_dataset
-from smartbkg_tf.training import fit as module
-from tests.training.samples import tiny_settings
-one = module.device_scope
-
-@contextlib.contextmanager
-def two(training):
-    with one(training):
-        yield tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-
-dataset, folder = map(Path, sys.argv[1:])
-# 424 events: 106 in a batch leave no odd one, which would weigh more in the smaller half.
-more = ["model.head.dropout=0", "training.batch_size=106", "training.gradient_clipping=0.1"]
-for name, scope in (("one", one), ("two", two)):
-    module.device_scope = scope
-    module.fit(tiny_settings(dataset, folder / name, *more), open_dataset(dataset))
-"""
-
-
-@pytest.mark.slow
-def test_two_devices_train_what_one_trains(dataset_path: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", _TWO_DEVICES, str(dataset_path), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    runs = [open_run(tmp_path / name) for name in ("one", "two")]
-    rows = [without_times(history(run)) for run in runs]
-    assert len(rows[0]) == 2
-    assert rows[0][1]["loss"] < rows[0][0]["loss"]
-    for one, two in zip(*rows, strict=True):
-        assert two == pytest.approx(one, rel=1e-5)
-    models = [load_model(run.last_model) for run in runs]
-    for a, b in zip(*(model.weights for model in models), strict=True):
-        np.testing.assert_allclose(b.numpy(), a.numpy(), atol=1e-5, err_msg=a.path)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smartbkg_tf.dataset.weights import targets, weights
+from smartbkg_tf.models.losses import SkimCrossentropy
 from smartbkg_tf.settings.errors import ConfigurationError, InputError
 from smartbkg_tf.settings.training import ClassWeights
 from smartbkg_tf.training.weights import (
@@ -39,7 +42,7 @@ def test_a_draw_on_the_first_skim_changes_the_others_too() -> None:
 
 
 def test_weights_of_training_events() -> None:
-    counts = LabelCounts(np.array([25.0]), np.array([75.0]))
+    counts = LabelCounts(np.array([25.0]), np.array([75.0]), 100.0)
     plain = training_weights(counts, None)
     assert plain.table(["fei"]) == {"fei": (1.0, 1.0)}
     balanced = training_weights(counts, "balanced")
@@ -50,8 +53,8 @@ def test_weights_of_training_events() -> None:
 
 def test_validation_by_hand() -> None:
     # Trained on one passing event to three failing ones, watched at 4 %.
-    drawn = LabelCounts(np.array([40.0]), np.array([120.0]))
-    natural = LabelCounts(np.array([4.0]), np.array([96.0]))
+    drawn = LabelCounts(np.array([40.0]), np.array([120.0]), 160.0)
+    natural = LabelCounts(np.array([4.0]), np.array([96.0]), 100.0)
     weights = validation_weights(natural, drawn, training_weights(drawn, None))
     assert weights.passing[0] == pytest.approx(0.25 / 0.04)
     assert weights.failing[0] == pytest.approx(0.75 / 0.96)
@@ -64,8 +67,8 @@ def test_validation_by_hand() -> None:
 def test_validation_loss_has_the_mixture_of_the_training_loss(
     a: float, b: float, c: float, d: float, setting: str | ClassWeights | None
 ) -> None:
-    drawn = LabelCounts(np.array([a]), np.array([b]))
-    natural = LabelCounts(np.array([c]), np.array([d]))
+    drawn = LabelCounts(np.array([a]), np.array([b]), a + b)
+    natural = LabelCounts(np.array([c]), np.array([d]), c + d)
     train = training_weights(drawn, setting)
     watched = validation_weights(natural, drawn, train)
     total = c * watched.passing[0] + d * watched.failing[0]
@@ -90,9 +93,40 @@ def test_one_class_is_refused_with_counts_and_all_at_once() -> None:
 
 
 def test_weights_by_skim() -> None:
-    counts = LabelCounts(np.array([25.0, 10.0]), np.array([75.0, 10.0]))
+    counts = LabelCounts(np.array([25.0, 40.0]), np.array([75.0, 60.0]), 100.0)
     given = {"two": ClassWeights(passing=5.0, failing=0.5)}
     table = training_weights(counts, given, ["one", "two"]).table(["one", "two"])
     assert table == {"one": (1.0, 1.0), "two": (0.5, 5.0)}
     with pytest.raises(ConfigurationError, match=r"class_weights.tow: .*did you mean 'two'"):
         training_weights(counts, {"tow": ClassWeights()}, ["one", "two"])
+
+
+def test_every_skim_counts_alike_however_few_of_its_labels_are_known() -> None:
+    """The gradient of the loss by a skim's logits is the same for all skims."""
+    random = np.random.default_rng(2)
+    labels = np.repeat(random.integers(0, 2, (4000, 1)).astype(np.int8), 3, axis=1)
+    labels[random.permutation(4000)[400:], 1] = -1
+    labels[random.permutation(4000)[40:], 2] = -1
+    counts = count_labels(labels)
+    np.testing.assert_allclose(counts.known, [1, 0.1, 0.01])
+    table = np.array(list(training_weights(counts, None).table("abc").values()), np.float32)
+    logits = tf.zeros(labels.shape)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = SkimCrossentropy()(targets(labels), logits, sample_weight=weights(labels, table))
+    gradient = np.abs(tape.gradient(loss, logits)).sum(axis=0)
+    assert gradient[1] == pytest.approx(gradient[0], rel=1e-3)
+    # Known for 1 %: a label weighs no more than ten.
+    assert gradient[2] == pytest.approx(gradient[0] / 10, rel=1e-3)
+    # Validation likewise: at these logits both losses are the mean of log 2.
+    watched = validation_weights(counts, counts, training_weights(counts, None))
+    table = np.array(list(watched.table("abc").values()), np.float32)
+    value = SkimCrossentropy()(targets(labels), logits, sample_weight=weights(labels, table))
+    assert float(value) == pytest.approx(float(loss), rel=1e-5)
+    assert float(value) == pytest.approx(np.log(2) * (1 + 1 + 0.1) / 3, rel=1e-5)
+
+
+def test_a_single_skim_keeps_its_weights() -> None:
+    """Events of unknown label are not drawn."""
+    counts = count_labels(labels_of(10, 90, 50), balance=2.0)
+    assert counts.growth[0] == pytest.approx(1)
