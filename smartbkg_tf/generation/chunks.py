@@ -35,6 +35,10 @@ Integers = npt.NDArray[np.int64]
 #: Belle II's experiment number of run-independent simulation at the nominal energy.
 EXPERIMENT = 1003
 
+#: Experiment number of events from HepMC files: ours; Belle II's data and simulation use smaller
+#: ones.
+HEPMC_EXPERIMENT = 2000
+
 #: Engines of this process: Pythia takes half a second to start.
 _ENGINES: dict[tuple[str, PythiaSource], PythiaEngine] = {}
 
@@ -52,7 +56,7 @@ class Task:
     event_type : str
         One event type, or ``unknown`` (mDST).
     chunk : int
-        Number of the chunk (built-in source) or of the input file.
+        Number of the chunk (built-in source), of the input file (mDST), or of its content (HepMC).
     n_events : int
         Events to make, or to read from the input file.
     input : str or None

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import xxhash
 
 from smartbkg_tf.generation.extract import GAMMA_Z, VIRTUAL_PHOTON, is_parton_or_string
 from smartbkg_tf.generation.record import Record
@@ -45,7 +46,7 @@ def _open(path: Path) -> Any:
     return gzip.open(path, "rb") if packed else open(path, "rb")
 
 
-def count_hepmc(path: Path) -> int:
+def scan_hepmc(path: Path) -> tuple[int, int]:
     """Count the events of a file, and check that it is whole.
 
     Parameters
@@ -55,8 +56,11 @@ def count_hepmc(path: Path) -> int:
 
     Returns
     -------
-    int
+    n_events : int
         Number of events.
+    number : int
+        48 bits of XXH3 over the unpacked content, never 0: the run of the events. Two of n files
+        with other content share one with a probability of n^2 / 2^49.
 
     Raises
     ------
@@ -64,12 +68,14 @@ def count_hepmc(path: Path) -> int:
         When the file is missing, of another format, truncated or without events.
     """
     n_events, begun, end = 0, False, b"\n"
+    content = xxhash.xxh3_64()
     try:
         with _open(path) as stream:
             head = stream.read(2**16)
             begun = _BEGIN in head
             block = head
             while block and begun:
+                content.update(block)
                 # The end of the last block is looked at again: a mark may be cut in two.
                 n_events += (end[-2:] + block).count(b"\nE ")
                 end = (end + block)[-200:]
@@ -95,7 +101,7 @@ def count_hepmc(path: Path) -> int:
         )
     if n_events == 0:
         raise InputError("holds no events", where=path)
-    return n_events
+    return n_events, (content.intdigest() >> 16) or 1
 
 
 def iterate_hepmc(path: Path, *, chunk_events: int) -> Iterator[tuple[Record, int]]:
@@ -129,7 +135,7 @@ def iterate_hepmc(path: Path, *, chunk_events: int) -> Iterator[tuple[Record, in
             "source=hepmc needs the package pyhepmc, which is not installed",
             next_step="pip install 'smartbkg_tf[generate]'",
         ) from error
-    expected = count_hepmc(path)
+    expected, _ = scan_hepmc(path)
     done = 0
     weighted = False
     # HepMC3 would write to the standard error; what it says is told below.

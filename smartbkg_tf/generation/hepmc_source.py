@@ -12,7 +12,7 @@ from smartbkg_tf.events.decay_strings import build_decay_strings
 from smartbkg_tf.events.table import EVENT_TYPES, UNKNOWN_EVENT_TYPE, EventTable
 from smartbkg_tf.generation.beams import boost, nominal_collision, rotation_to
 from smartbkg_tf.generation.chunks import (
-    EXPERIMENT,
+    HEPMC_EXPERIMENT,
     Report,
     Task,
     detector_generator,
@@ -20,7 +20,7 @@ from smartbkg_tf.generation.chunks import (
     write_part,
 )
 from smartbkg_tf.generation.extract import extract, without_radiation
-from smartbkg_tf.generation.hepmc import count_hepmc, iterate_hepmc
+from smartbkg_tf.generation.hepmc import iterate_hepmc, scan_hepmc
 from smartbkg_tf.generation.input_files import part_name, usable_files
 from smartbkg_tf.generation.record import Record
 from smartbkg_tf.runtime.progress import say
@@ -45,21 +45,33 @@ def plan_hepmc(settings: ProduceSettings) -> tuple[list[Task], dict[str, Any]]:
     ------
     InputError
         Naming every file that is truncated or of another format (``on_bad_file=fail``), or files of
-        equal name.
+        equal name or content.
     """
     source = settings.source
     assert isinstance(source, HepmcSource)
-    good, left_out = usable_files(settings.input, source.on_bad_file, count_hepmc)
+    names: dict[int, Path] = {}
+
+    def check(path: Path) -> tuple[int, int]:
+        n_events, run = scan_hepmc(path)
+        if names.setdefault(run, path) != path:
+            raise InputError(
+                f"holds the same events as {names[run]}",
+                where=path,
+                next_step="leave one of them out; was a seed of the generator used twice?",
+            )
+        return n_events, run
+
+    good, left_out = usable_files(settings.input, source.on_bad_file, check)
     tasks = [
         Task(
             name=part_name(path, 0, settings.format),
             settings=settings,
             event_type=settings.event_types[0],
-            chunk=number,
+            chunk=run,
             n_events=n_events,
             input=str(path.absolute()),
         )
-        for number, (path, n_events) in enumerate(good)
+        for path, (n_events, run) in good
     ]
     report = {
         "files": len(good),
@@ -131,8 +143,8 @@ def _table(task: Task, record: Record, n: int, done: int, kind: int) -> EventTab
             vectors[:, :3] = vectors[:, :3] @ turn.T
             vectors[:] = boost(vectors, collision.velocity)
     keys = {
-        "experiment": np.full(n, EXPERIMENT, dtype=np.int64),
-        "run": np.full(n, task.chunk + 1, dtype=np.int64),
+        "experiment": np.full(n, HEPMC_EXPERIMENT, dtype=np.int64),
+        "run": np.full(n, task.chunk, dtype=np.int64),
         "event": np.arange(done + 1, done + n + 1, dtype=np.int64),
         "production": np.full(n, 10 * task.settings.seed + (kind if kind >= 0 else 9), np.int64),
     }

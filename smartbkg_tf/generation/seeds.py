@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import math
+
 import numpy as np
+
+from smartbkg_tf.settings.errors import ConfigurationError
 
 #: What random numbers are used for; the position is part of the seed.
 PURPOSES = ("generator", "pythia", "detector")
+
+#: Seeds that Pythia accepts: 1 to this number.
+_PYTHIA_SEEDS = 900_000_000
+
+#: Room for event types, as in the production number of an event's key.
+_EVENT_TYPES_AT_MOST = 10
 
 
 def sequence(seed: int, event_type: int, chunk: int, purpose: str) -> np.random.SeedSequence:
@@ -62,8 +73,33 @@ def pythia_seed(seed: int, event_type: int, chunk: int) -> int:
     Returns
     -------
     int
-        1 to 899 999 999: the range that Pythia's Marsaglia-Zaman generator accepts is 1 to
-        900 000 000.
+        1 to 900 000 000, what Pythia's Marsaglia-Zaman generator accepts. Within one `seed` no two
+        chunks of any event types share one.
+
+    Raises
+    ------
+    ConfigurationError
+        When there are more chunks than seeds.
     """
-    word = int(sequence(seed, event_type, chunk, "pythia").generate_state(1)[0])
-    return word % 899_999_999 + 1
+    number = chunk * _EVENT_TYPES_AT_MOST + event_type
+    if number >= _PYTHIA_SEEDS:
+        raise ConfigurationError(
+            f"chunk {chunk}: Pythia has seeds for {_PYTHIA_SEEDS // _EVENT_TYPES_AT_MOST} chunks",
+            next_step="raise chunk_size, or divide the production between several values of seed",
+        )
+    start, step = _first_and_step(seed)
+    return (start + step * number) % _PYTHIA_SEEDS + 1
+
+
+@functools.lru_cache(maxsize=16)
+def _first_and_step(seed: int) -> tuple[int, int]:
+    """Tell where the seeds of the chunks begin and how far they lie apart.
+
+    A step without a common factor with the number of seeds reaches every seed once before it comes
+    round.
+    """
+    words = np.random.SeedSequence([seed, PURPOSES.index("pythia")]).generate_state(2, np.uint64)
+    start, step = (int(word) % _PYTHIA_SEEDS for word in words)
+    while math.gcd(step, _PYTHIA_SEEDS) != 1:
+        step += 1
+    return start, step

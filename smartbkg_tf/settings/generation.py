@@ -109,7 +109,8 @@ class ProduceSettings(CommandSettings):
     source: Annotated[PythiaSource | MdstSource | HepmcSource, Field(discriminator="name")]
     event_type: str | list[str] = "mixed"
     n_events: int = Field(default=2000, gt=0)
-    seed: int = Field(default=1, ge=0)
+    # Ten times this is a production number, which must fit into 64 bits.
+    seed: int = Field(default=1, ge=0, le=10**17)
     workers: int = Field(default=1, ge=1)
     cluster: ClusterSettings = Field(default_factory=ClusterSettings)
     chunk_size: int = Field(default=2000, ge=1, le=50_000)
@@ -151,6 +152,12 @@ class ProduceSettings(CommandSettings):
     @model_validator(mode="after")
     def _consistent(self) -> ProduceSettings:
         types = self.event_types
+        if not types:
+            raise ValueError(f"event_type: give at least one of {', '.join(EVENT_TYPE_NAMES)}")
+        if self.source.name == "pythia" and self.input:
+            raise ValueError(
+                "input is for source=mdst and source=hepmc: source=pythia makes its own events"
+            )
         if self.source.name == "pythia" and "unknown" in types:
             raise ValueError("event_type=unknown is for source=mdst and source=hepmc")
         if self.source.name != "pythia" and len(types) != 1:

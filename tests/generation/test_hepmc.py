@@ -10,8 +10,9 @@ import pytest
 
 from smartbkg_tf.events.readers import iterate_events
 from smartbkg_tf.generation.beams import boost, nominal_collision, rotation_to
-from smartbkg_tf.generation.hepmc import count_hepmc, iterate_hepmc
+from smartbkg_tf.generation.hepmc import iterate_hepmc, scan_hepmc
 from smartbkg_tf.generation.production import produce
+from smartbkg_tf.runtime.files import sha256
 from smartbkg_tf.settings.errors import ConfigurationError, InputError, UserError
 from smartbkg_tf.settings.generation import BeamSettings
 from tests.generation.test_production import chosen, hashes
@@ -137,7 +138,8 @@ def test_known_particles_come_back_in_our_units(tmp_path, momentum, length):
     assert table.labels == {}
     np.testing.assert_array_equal(table.event_type, 0)
     np.testing.assert_array_equal(table.keys["event"], [1, 2])
-    np.testing.assert_array_equal(table.keys["run"], 1)
+    np.testing.assert_array_equal(table.keys["experiment"], 2000)
+    np.testing.assert_array_equal(table.keys["run"], scan_hepmc(tmp_path / "b.hepmc")[1])
     rows = {name: values[: table.offsets[1]] for name, values in table.particles.items()}
     # Beams, their radiation, partons, the string and the documentation line are gone.
     expected = [300553, 511, -511, 211, 111, 22, 22, 411, 13, -14, -321, 211, 211]
@@ -201,8 +203,8 @@ def test_events_of_the_centre_of_mass_system_are_boosted(tmp_path):
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hepmc")
-    for name in ("a", "b"):
-        write(folder / f"{name}.hepmc", *[b_event(number=i) for i in range(60)])
+    for first, name in ((0, "a"), (60, "b")):
+        write(folder / f"{name}.hepmc", *[b_event(number=first + i) for i in range(60)])
     return folder
 
 
@@ -229,9 +231,36 @@ def test_labels_come_from_the_detector(many, tmp_path):
     assert len(keys) == 120
 
 
+def test_another_input_file_moves_no_event(many, tmp_path):
+    """Keys and labels depend on the file, not on its place in the list, and not on its name."""
+    options = ("format=parquet",)
+    (alone,) = produce(hepmc(tmp_path / "one", many / "b.hepmc", *options))
+    both = produce(hepmc(tmp_path / "two", many / "*.hepmc", *options))
+    assert sha256(alone) == sha256(both[1])
+    (tmp_path / "other.hepmc").write_bytes((many / "b.hepmc").read_bytes())
+    (other,) = produce(hepmc(tmp_path / "three", tmp_path / "other.hepmc", *options))
+    assert sha256(other) == sha256(alone)
+    # The same folder again, with a file more: the finished table stays.
+    before = alone.stat().st_mtime_ns
+    produce(hepmc(tmp_path / "one", many / "*.hepmc", *options))
+    assert alone.stat().st_mtime_ns == before
+
+
+def test_the_same_events_twice_are_refused(many, tmp_path):
+    (tmp_path / "again.hepmc").write_bytes((many / "a.hepmc").read_bytes())
+    inputs = f"'{many}/a.hepmc,{tmp_path}/again.hepmc'"
+    with pytest.raises(InputError, match=r"again\.hepmc: holds the same events as .*a\.hepmc"):
+        produce(hepmc(tmp_path / "out", inputs))
+    files = produce(
+        hepmc(tmp_path / "out", inputs, "source.on_bad_file=skip", "source.labels=false")
+    )
+    assert [file.name for file in files] == ["a.h5"]
+
+
 def test_packed_files_read_alike(many, tmp_path):
     (tmp_path / "a.hepmc.gz").write_bytes(gzip.compress((many / "a.hepmc").read_bytes()))
-    assert count_hepmc(tmp_path / "a.hepmc.gz") == 60
+    assert scan_hepmc(tmp_path / "a.hepmc.gz") == scan_hepmc(many / "a.hepmc")
+    assert scan_hepmc(many / "a.hepmc")[0] == 60
     options = ("source.labels=false",)
     packed = read(produce(hepmc(tmp_path / "p", tmp_path / "a.hepmc.gz", *options))[0])
     plain = read(produce(hepmc(tmp_path / "q", many / "a.hepmc", *options))[0])
