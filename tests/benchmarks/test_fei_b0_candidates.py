@@ -68,7 +68,8 @@ def test_what_the_replay_finds_is_among_them(events: EventTable) -> None:
     for event in np.flatnonzero(best.number):
         plain = (found.event == event) & ~found.marked.any(axis=1)
         assert plain.sum() >= best.number[event]
-        assert found.weight[plain].max() == pytest.approx(best.weight[event])
+        # The windows are wider, so that a better one may stand beside it.
+        assert np.isclose(found.weight[plain], best.weight[event]).any()
     # A mark is a member.
     assert not (found.marked & ~found.members[:, None]).any()
 

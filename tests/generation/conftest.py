@@ -46,7 +46,7 @@ def mixed_failures() -> Failures:
 
 @pytest.fixture(scope="session")
 def mixed(own_cache: Path, source: PythiaSource, mixed_failures: Failures) -> EventTable:
-    return generate_events("mixed", source, N_MIXED, 11, 0, mixed_failures)
+    return generate_events("mixed", source, N_MIXED, 12, 0, mixed_failures)
 
 
 @pytest.fixture(scope="session")
