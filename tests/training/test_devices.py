@@ -69,7 +69,10 @@ print("equal")
 """
 
 
-@pytest.mark.parametrize(("loss", "parts", "n"), [("crossentropy", 1, 4), ("speedup", 2, 2)])
+@pytest.mark.parametrize(
+    ("loss", "parts", "n"),
+    [("speedup", 2, 2), pytest.param("crossentropy", 1, 4, marks=pytest.mark.slow)],
+)
 def test_the_step_of_several_devices_is_that_of_one(
     dataset_path: Path, loss: str, parts: int, n: int
 ) -> None:
