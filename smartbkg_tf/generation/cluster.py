@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from smartbkg_tf.generation.chunks import Report, Task, run_task
+from smartbkg_tf.generation.chunks import Report, Task
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.cluster import ClusterSettings
 from smartbkg_tf.settings.errors import UserError
@@ -92,7 +92,11 @@ def make_cluster(settings: ClusterSettings, workers: int) -> Any:
 
 
 def run_on_cluster(
-    tasks: list[Task], directory: Path, workers: int, settings: ClusterSettings
+    tasks: list[Task],
+    make: Callable[[Task], Report],
+    directory: Path,
+    workers: int,
+    settings: ClusterSettings,
 ) -> Iterator[Report]:
     """Run tasks on workers; give reports as they come.
 
@@ -102,8 +106,10 @@ def run_on_cluster(
     ----------
     tasks : list of Task
         What to make.
+    make : callable
+        Makes one of them, on a worker.
     directory : pathlib.Path
-        Where to write; the workers must see it under the same path.
+        Where it writes; the workers must see it under the same path.
     workers : int
         Processes or jobs.
     settings : ClusterSettings
@@ -126,7 +132,7 @@ def run_on_cluster(
         if settings.name != "local":
             cluster.scale(jobs=workers)
             say(f"{workers} jobs are submitted to {settings.name}; work begins with the first")
-        futures = [client.submit(run_task, task, directory, pure=False) for task in tasks]
+        futures = [client.submit(make, task, pure=False) for task in tasks]
         try:
             for future in as_completed(futures):
                 report: Report = future.result()

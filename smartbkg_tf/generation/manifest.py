@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
-import glob
 import math
-import time
-from collections.abc import Iterable
+import shutil
 from dataclasses import asdict
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from smartbkg_tf.events.table import EVENT_TYPES
-from smartbkg_tf.generation.chunks import Report, Task
+from smartbkg_tf.generation.chunks import Task
+from smartbkg_tf.generation.made_by import made_by, versions
 from smartbkg_tf.generation.observables_file import FOLDER, JOINED
-from smartbkg_tf.runtime.files import (
-    PARTIAL,
-    hash_of_values,
-    read_json,
-    sha256,
-    write_json,
+from smartbkg_tf.generation.table_records import (
+    RECORDS,
+    made_from,
+    read_records,
+    unchanged,
+    usable_record,
 )
+from smartbkg_tf.runtime.files import PARTIAL, hash_of_values, read_json, write_json
 from smartbkg_tf.settings.errors import InputError, OutputError
 from smartbkg_tf.settings.generation import ProduceSettings
 
 NAME = "production.json"
 
-_FORMAT_VERSION = 2
-
-#: Seconds after which a half-written record was left behind by a killed run.
-_ABANDONED = 10.0
+#: 3: events have other seeds and keys than before, and records hold size and time of each file.
+_FORMAT_VERSION = 3
 
 #: Settings that say how the work is done or how much of it, not what comes out.
 _NO_CONTENT = (
     "debug",
     "overwrite",
+    "verify",
     "workers",
     "cluster",
     "output",
@@ -45,10 +42,9 @@ _NO_CONTENT = (
     "skim_files",
 )
 
-#: Software on which the events depend.
-_MAKERS = ("smartbkg_tf", "pythia8mc", "decaylanguage")
-
-_SOFTWARE = (*_MAKERS, "particle", "numpy", "numba", "uproot", "pyhepmc")
+_SOFTWARE = (
+    "smartbkg_tf", "pythia8mc", "decaylanguage", "particle", "numpy", "numba", "uproot", "pyhepmc",
+)  # fmt: skip
 
 
 class Manifest:
@@ -64,17 +60,18 @@ class Manifest:
     Raises
     ------
     OutputError
-        When the folder holds tables that were made with other settings, or that are not
-        ours, and ``overwrite`` is false.
+        When the folder holds tables that were made with other settings, versions or code, or that
+        are not ours, and ``overwrite`` is false.
     """
 
     def __init__(self, directory: Path, settings: ProduceSettings) -> None:
         self.directory = directory
         self.path = directory / NAME
+        self._verify = settings.verify
         values = asdict(settings)
         self.settings = {key: value for key, value in values.items() if key not in _NO_CONTENT}
-        self.settings["made_by"] = _versions(_MAKERS)
-        self.hash = hash_of_values(self.settings)
+        self.made_by = made_by(settings)
+        self.hash = hash_of_values({**self.settings, "made_by": self.made_by})
         self.chunks: dict[str, dict[str, Any]] = {}
         #: What was found out about the input files, for the record.
         self.input: dict[str, Any] | None = None
@@ -82,34 +79,54 @@ class Manifest:
             self._open(settings.overwrite)
 
     def _open(self, overwrite: bool) -> None:
+        """Take over what stands in the folder, refuse it, or remove it."""
         try:
             values = read_json(self.path)
-            same = (values["settings_hash"], values["format_version"]) == (
-                self.hash,
-                _FORMAT_VERSION,
-            )
+            version = values["format_version"]
+            same = (values["settings_hash"], version) == (self.hash, _FORMAT_VERSION)
             chunks = dict(values["chunks"])
-            old = dict(values["settings"])
-        except (InputError, KeyError, TypeError, ValueError):
-            same, chunks, old = False, {}, {}
+            reason = (
+                "holds tables of an earlier version of smartbkg_tf, whose events have other seeds "
+                "and keys"
+                if version != _FORMAT_VERSION
+                else self._why_other(values)
+            )
+        except (InputError, KeyError, TypeError, ValueError, AttributeError):
+            same, chunks = False, {}
+            reason = f"holds tables whose {NAME} is damaged: how they were made is unknown"
         if same:
-            self.chunks = chunks
+            usable = {name: usable_record(chunk) for name, chunk in chunks.items()}
+            self.chunks = {name: chunk for name, chunk in usable.items() if chunk is not None}
+            self._take_over()
             return
         if not overwrite:
-            different = ", ".join(_differences(old, self.settings)[:8])
             raise OutputError(
-                "holds tables that were made with other settings"
-                + (f" ({different})" if different else ""),
+                reason,
                 where=self.directory,
                 next_step="choose another output, or add overwrite=true to replace them",
             )
-        for chunk in chunks.values():
-            for file in chunk.get("files", {}):
-                (self.directory / Path(file).name).unlink(missing_ok=True)
-            for file in chunk.get("side_files", {}):
-                (self.directory / FOLDER / Path(file).name).unlink(missing_ok=True)
+        for chunk in [*chunks.values(), *(record for _, record in read_records(self.directory))]:
+            for file in [*chunk.get("files", {}), *chunk.get("side_files", {})]:
+                folder = self.directory / FOLDER if "/" in file else self.directory
+                (folder / Path(file).name).unlink(missing_ok=True)
         (self.directory / FOLDER / JOINED).unlink(missing_ok=True)
+        shutil.rmtree(self.directory / RECORDS, ignore_errors=True)
         self.path.unlink(missing_ok=True)
+
+    def _why_other(self, old: dict[str, Any]) -> str:
+        """Say in what the tables differ from those that are wanted."""
+        different = _differences(old["settings"], self.settings)
+        different += _differences(old["made_by"]["versions"], self.made_by["versions"])
+        if different:
+            return f"holds tables that were made with other settings ({_some(different)})"
+        before, now = old["made_by"]["code"], self.made_by["code"]
+        changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+        skims = {
+            str(values["_target_"]).rpartition(".")[0]: name
+            for name, values in self.settings["skim"].items()
+        }
+        names = [f"{n} (skim {skims[n]})" if n in skims else n for n in sorted(changed)]
+        return f"holds tables that were made by other code; changed since: {_some(names)}"
 
     def finished(self, task: Task) -> bool:
         """Tell whether a task's files stand there, whole and made from the same.
@@ -122,19 +139,17 @@ class Manifest:
         Returns
         -------
         bool
-            False also when a file was changed or damaged since.
+            False also when a file was changed since: by its size, by its hash where the time is
+            another, and with ``verify`` by its hash in any case.
         """
         chunk = self.chunks.get(task.name)
-        if chunk is None or chunk.get("made_from") != _made_from(task):
+        if chunk is None or chunk.get("made_from") != made_from(task):
             return False
-        try:
-            return all(
-                sha256(self.directory / file) == digest
-                for kind in ("files", "side_files")
-                for file, digest in chunk[kind].items()
-            )
-        except OSError:
-            return False
+        return all(
+            unchanged(self.directory / file, state, verify=self._verify)
+            for kind in ("files", "side_files")
+            for file, state in chunk[kind].items()
+        )
 
     def refuse_foreign(self, tasks: list[Task], *, overwrite: bool) -> None:
         """Refuse to replace files that this record does not know.
@@ -162,54 +177,16 @@ class Manifest:
                 next_step="choose another output, or add overwrite=true to replace them",
             )
 
-    def begin(self, todo: list[Task]) -> None:
-        """Write the record before any work, so that a killed run is recognised.
+    def begin(self) -> None:
+        """Remove what a killed run left half written, and say whose folder this is."""
+        for folder in (self.directory, self.directory / FOLDER, self.directory / RECORDS):
+            for partial in folder.glob(f".*{PARTIAL}*"):
+                partial.unlink(missing_ok=True)
+        self.save()
 
-        Parameters
-        ----------
-        todo : list of Task
-            What will be made; half-written files of these tasks are removed.
-        """
-        for task in todo:
-            pattern = f".{glob.escape(Path(task.name).stem)}*{PARTIAL}*"
-            for folder in (self.directory, self.directory / FOLDER):
-                for partial in folder.glob(pattern):
-                    partial.unlink(missing_ok=True)
-        # The record takes milliseconds to write: an old half is nobody's work in progress.
-        for partial in self.directory.glob(f".{Path(NAME).stem}{PARTIAL}*"):
-            with contextlib.suppress(OSError):
-                if time.time() - partial.stat().st_mtime > _ABANDONED:
-                    partial.unlink()
-        self._write()
-
-    def add(self, task: Task, report: Report) -> None:
-        """Record a finished task.
-
-        Parameters
-        ----------
-        task : Task
-            The task.
-        report : Report
-            What was made.
-        """
-        values = asdict(report)
-        for kind in ("files", "side_files"):
-            values[kind] = {file: sha256(self.directory / file) for file in values[kind]}
-        self._merge()
-        self.chunks[task.name] = {**values, "made_from": _made_from(task)}
-        self._write()
-
-    def _merge(self) -> None:
-        """Keep what another run with the same settings has recorded meanwhile."""
-        try:
-            there = read_json(self.path)
-            if there["settings_hash"] == self.hash:
-                self.chunks = {**there["chunks"], **self.chunks}
-        except (InputError, KeyError, TypeError):
-            # It is damaged or gone: the record is written anew.
-            return
-
-    def _write(self) -> None:
+    def save(self) -> None:
+        """Write ``production.json`` with the records of all finished tasks."""
+        self._take_over()
         ordered = dict(sorted(self.chunks.items()))
         write_json(
             self.path,
@@ -217,12 +194,20 @@ class Manifest:
                 "format_version": _FORMAT_VERSION,
                 "settings_hash": self.hash,
                 "settings": self.settings,
-                "software": _versions(_SOFTWARE),
+                "made_by": self.made_by,
+                "software": versions(_SOFTWARE),
                 "retention": retention(list(ordered.values())),
                 **({} if self.input is None else {"input": self.input}),
                 "chunks": ordered,
             },
         )
+        shutil.rmtree(self.directory / RECORDS, ignore_errors=True)
+
+    def _take_over(self) -> None:
+        """Add the records of tables that were made by the same settings and code."""
+        for settings_hash, record in read_records(self.directory):
+            if settings_hash == self.hash:
+                self.chunks[record["name"]] = record
 
     def files(self, tasks: list[Task]) -> list[Path]:
         """Name the finished files of some tasks.
@@ -240,23 +225,8 @@ class Manifest:
         return [self.directory / f for task in tasks for f in self.chunks[task.name]["files"]]
 
 
-def _made_from(task: Task) -> dict[str, Any]:
-    """Tell what a task's output depends on beside the settings."""
-    result: dict[str, Any] = {"event_type": task.event_type, "n_events": task.n_events}
-    if task.settings.source.name != "mdst":
-        result["chunk"] = task.chunk
-    if task.input is not None:
-        result["input"] = _identity(Path(task.input))
-        result["first_event"] = task.first_event
-    if task.passing is not None:
-        result["passing"] = hash_of_values(task.passing.tolist())
-    return result
-
-
-def _identity(path: Path) -> dict[str, Any]:
-    """Tell a file from a later one of the same name, without reading it."""
-    place = path.stat()
-    return {"name": path.name, "size": place.st_size, "modified": place.st_mtime_ns}
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
 
 
 def _differences(old: Any, new: Any, prefix: str = "") -> list[str]:
@@ -271,16 +241,6 @@ def _differences(old: Any, new: Any, prefix: str = "") -> list[str]:
     if plain_old == plain_new:
         return []
     return [f"{prefix[:-1]}: {plain_old} then, {plain_new} now"]
-
-
-def _versions(names: Iterable[str]) -> dict[str, str]:
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def retention(chunks: list[dict[str, Any]]) -> dict[str, Any]:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from importlib.util import find_spec
 from multiprocessing import connection
 from pathlib import Path
+from typing import Any
 
-from smartbkg_tf.generation.chunks import Report, Task, run_task
+from smartbkg_tf.generation.chunks import Report, Task
 from smartbkg_tf.generation.input_files import SUFFIXES
 from smartbkg_tf.generation.manifest import NAME, Manifest, retention, retention_table
 from smartbkg_tf.generation.observables_file import FOLDER, JOINED, join_observables
+from smartbkg_tf.generation.table_records import make_table
+from smartbkg_tf.runtime.files import exclusive_lock
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.settings.errors import UserError
 from smartbkg_tf.settings.generation import ProduceSettings, PythiaSource
@@ -55,21 +60,36 @@ def produce(settings: ProduceSettings) -> list[Path]:
 
         tasks, found = plan_hepmc(settings)
     directory = Path(settings.output).absolute()
+    with exclusive_lock(
+        directory,
+        busy="another produce is writing into this folder",
+        next_step="wait for it, or choose another output",
+    ):
+        return _produce_into(directory, settings, tasks, found)
+
+
+def _produce_into(
+    directory: Path, settings: ProduceSettings, tasks: list[Task], found: dict[str, Any] | None
+) -> list[Path]:
     manifest = Manifest(directory, settings)
     manifest.input = found
     manifest.refuse_foreign(tasks, overwrite=settings.overwrite)
     todo = [task for task in tasks if not manifest.finished(task)]
     if len(todo) < len(tasks):
-        say(f"{directory}: {len(tasks) - len(todo)} of {len(tasks)} tables stand there already")
-    manifest.begin(todo)
-    by_name = {task.name: task for task in todo}
-    total = sum(task.n_events for task in todo)
-    label = f"produce {','.join(settings.event_types)}"
+        say(f"{directory}: {len(tasks) - len(todo)} of {len(tasks)} tables already exist")
+    manifest.begin()
     if todo:
-        with Progress(label, total=total) as progress:
-            for report in _run(todo, directory, settings):
-                manifest.add(by_name[report.name], report)
-                progress.add(report.n_events)
+        make = functools.partial(make_table, directory=directory, settings_hash=manifest.hash)
+        total = sum(task.n_events for task in todo)
+        try:
+            with (
+                Progress(f"produce {','.join(settings.event_types)}", total=total) as progress,
+                contextlib.closing(_run(todo, make, directory, settings)) as reports,
+            ):
+                for report in reports:
+                    progress.add(report.n_events)
+        finally:
+            manifest.save()
     mine = [manifest.chunks[task.name] for task in tasks]
     seen = [file for chunk in mine if chunk["side_files"] for file in chunk["files"]]
     if seen and (todo or not (directory / FOLDER / JOINED).exists()):
@@ -141,23 +161,25 @@ def plan_chunks(settings: ProduceSettings) -> list[Task]:
     ]
 
 
-def _run(tasks: list[Task], directory: Path, settings: ProduceSettings) -> Iterator[Report]:
+def _run(
+    tasks: list[Task], make: Callable[[Task], Report], directory: Path, settings: ProduceSettings
+) -> Generator[Report, None, None]:
     """Run tasks here, in processes or on a cluster; give reports as they come."""
     if settings.cluster.name != "none":
         from smartbkg_tf.generation.cluster import run_on_cluster
 
-        yield from run_on_cluster(tasks, directory, settings.workers, settings.cluster)
+        yield from run_on_cluster(tasks, make, directory, settings.workers, settings.cluster)
         return
     workers = min(settings.workers, len(tasks))
     if workers == 1:
         for task in tasks:
-            yield run_task(task, directory)
+            yield make(task)
         return
     waiting = {task.name: task for task in tasks}
     revivals = 0
     while waiting:
         try:
-            for report in _run_pool(list(waiting.values()), directory, workers):
+            for report in run_pool(list(waiting.values()), make, workers):
                 del waiting[report.name]
                 yield report
         except BrokenProcessPool as error:
@@ -188,7 +210,8 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _run_pool(tasks: list[Task], directory: Path, workers: int) -> Iterator[Report]:
+def run_pool(tasks: list[Task], make: Callable[[Task], Report], workers: int) -> Iterator[Report]:
+    """Run tasks in processes; give reports as they come."""
     # "spawn": a fork would copy threads' locks, and Pythia's and numba's state.
     pool = ProcessPoolExecutor(
         workers,
@@ -196,19 +219,15 @@ def _run_pool(tasks: list[Task], directory: Path, workers: int) -> Iterator[Repo
         initializer=_end_with_parent,
     )
     try:
-        pending: set[Future[Report]] = {pool.submit(run_task, task, directory) for task in tasks}
-        while pending:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            broken: BaseException | None = None
-            for future in done:
-                error = future.exception()
-                if isinstance(error, BrokenProcessPool):
-                    broken = error
-                elif error is not None:
-                    raise error
-                else:
-                    yield future.result()
-            if broken is not None:
-                raise broken
+        broken: BrokenProcessPool | None = None
+        for future in as_completed([pool.submit(make, task) for task in tasks]):
+            try:
+                report = future.result()
+            except BrokenProcessPool as error:
+                broken = error  # Others may have ended well before.
+                continue
+            yield report
+        if broken is not None:
+            raise broken
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -213,7 +213,7 @@ def exclusive_lock(
     Parameters
     ----------
     folder : pathlib.Path
-        An existing folder. Nothing is written into it.
+        The folder, created when missing. Nothing is written into it.
     busy : str
         What to say when another process holds the lock.
     next_step : str, optional
@@ -228,7 +228,7 @@ def exclusive_lock(
     Raises
     ------
     OutputError
-        When another process holds the lock and `wait` is false.
+        When another process holds the lock and `wait` is false, or the folder cannot be made.
 
     Notes
     -----
@@ -238,9 +238,14 @@ def exclusive_lock(
     try:
         import fcntl
     except ImportError:  # Not a POSIX system.
+        folder.mkdir(parents=True, exist_ok=True)
         yield
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise _explain(error, folder) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

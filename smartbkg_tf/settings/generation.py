@@ -99,6 +99,9 @@ class ProduceSettings(CommandSettings):
         Folder of the training tables.
     format : {"hdf5", "parquet"}
         How they are written.
+    verify : bool
+        Look at the content of finished tables, not only at size and time; damaged ones are made
+        again.
     detector : DetectorSettings
         The parametrised detector (built-in source and HepMC).
     skim : dict of str to dict
@@ -118,6 +121,7 @@ class ProduceSettings(CommandSettings):
     skim_files: str | list[str] | None = None
     output: str = "data/tables"
     format: Literal["hdf5", "parquet"] = "hdf5"
+    verify: bool = False
     detector: DetectorSettings
     skim: dict[str, dict[str, Any]]
 

@@ -16,11 +16,11 @@ import pandas as pd
 import pytest
 
 from smartbkg_tf.events.readers import iterate_events
-from smartbkg_tf.generation import production
+from smartbkg_tf.generation import production, table_records
 from smartbkg_tf.generation.manifest import retention, retention_table
 from smartbkg_tf.generation.production import produce
 from smartbkg_tf.runtime.command import compose_settings
-from smartbkg_tf.runtime.files import sha256
+from smartbkg_tf.runtime.files import exclusive_lock, sha256
 from smartbkg_tf.settings.errors import InputError, OutputError, UserError
 from smartbkg_tf.settings.generation import ProduceSettings
 
@@ -138,7 +138,7 @@ def test_a_second_run_makes_nothing_new(copy, capsys):
     before = made(copy)
     produce(chosen(copy, "event_type=[mixed,charged]"))
     assert made(copy) == before
-    assert "6 of 6 tables stand there already" in capsys.readouterr().out
+    assert "6 of 6 tables already exist" in capsys.readouterr().out
 
 
 def test_missing_damaged_and_half_written_tables_are_redone(copy, one_worker):
@@ -148,26 +148,21 @@ def test_missing_damaged_and_half_written_tables_are_redone(copy, one_worker):
         stream.truncate(1000)
     left_over = copy / ".mixed_00001.partial-0123abcd.h5"
     left_over.write_bytes(b"half")
-    old_record, new_record = (
-        copy / f".production.partial-{n}.json" for n in ("01234567", "89abcdef")
-    )
-    for record in (old_record, new_record):
-        record.write_text("{")
-    os.utime(old_record, (1, 1))
+    half_record = copy / ".production.partial-01234567.json"
+    half_record.write_text("{")
     files = produce(chosen(copy, "event_type=[mixed,charged]"))
     after = made(copy)
     changed = {name for name in after if after[name] != before[name]}
     assert changed == {"mixed_00001.h5", "charged_00000.h5"}
     assert not left_over.exists()
-    assert not old_record.exists()
-    assert new_record.exists()  # perhaps another run writes it just now
+    assert not half_record.exists()
     for a, b in zip(one_worker[1], files, strict=True):
         same(read(a), read(b))
 
 
 def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch, one_worker):
     """Killed while the second chunk is made: the first stays, nothing half written."""
-    real, calls = production.run_task, []
+    real, calls = table_records.run_task, []
 
     def dying(task, directory):
         calls.append(task.name)
@@ -176,11 +171,11 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch, one_worker):
         return real(task, directory)
 
     folder = tmp_path / "tables"
-    monkeypatch.setattr(production, "run_task", dying)
+    monkeypatch.setattr(table_records, "run_task", dying)
     with pytest.raises(KeyboardInterrupt):
         produce(chosen(folder))
     assert sorted(hashes(folder)) == ["mixed_00000.h5", "observables/mixed_00000.parquet"]
-    monkeypatch.setattr(production, "run_task", lambda t, d: calls.append(t.name) or real(t, d))
+    monkeypatch.setattr(table_records, "run_task", lambda t, d: calls.append(t.name) or real(t, d))
     files = produce(chosen(folder))
     assert calls == [f"mixed_0000{i}.h5" for i in (0, 1, 1, 2)]
     same(read(files[1]), read(one_worker[1][1]))
@@ -220,20 +215,149 @@ def test_overwrite_replaces_them(copy):
     np.testing.assert_array_equal(read(files[0]).keys["production"], 20)
 
 
-def test_two_runs_into_one_folder_keep_each_others_record(copy):
-    """Another run records its table while this one is at work."""
-    settings = chosen(copy, "event_type=mixed")
-    tasks = production.plan_chunks(settings)
-    early = production.Manifest(copy, settings)
-    early.chunks = {}  # as if it had been opened before the others were made
-    report = production.run_task(tasks[0], copy)
-    early.add(tasks[0], report)
-    assert len(production.Manifest(copy, settings).chunks) == 6
+def test_two_runs_into_one_folder_at_the_same_time(copy):
+    """The second one is refused and changes nothing, whatever its settings."""
+    before = hashes(copy)
+    record = (copy / "production.json").read_bytes()
+    with exclusive_lock(copy, busy="held by the first"):
+        for overrides in (["event_type=mixed"], ["seed=2", "overwrite=true"]):
+            with pytest.raises(OutputError, match=r"another produce is writing[\s\S]*wait for it"):
+                produce(chosen(copy, *overrides))
+    assert hashes(copy) == before
+    assert (copy / "production.json").read_bytes() == record
+
+
+@pytest.mark.parametrize(
+    ("place", "text"), [("file", "cannot be written"), ("file/below", "cannot be written")]
+)
+def test_an_output_that_cannot_be_made(tmp_path, place, text):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=text):
+        produce(chosen(tmp_path / place))
+
+
+def test_a_copied_folder_is_recognised_by_hashes(copy):
+    """Other times, the same content: nothing is made; other content is made again."""
+    before = {path.name: sha256(path) for path in copy.glob("*.h5")}
+    for path in copy.rglob("*.*"):
+        os.utime(path, (1, 1))
+    produce(chosen(copy, "event_type=[mixed,charged]"))
+    assert set(made(copy).values()) == {10**9}
+    damaged = copy / "mixed_00001.h5"
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 255
+    damaged.write_bytes(content)
+    produce(chosen(copy, "event_type=[mixed,charged]"))
+    assert {path.name: sha256(path) for path in copy.glob("*.h5")} == before
+
+
+def test_verify_looks_at_every_byte(copy, capsys):
+    """A damage that leaves size and time alone is seen by verify=true only."""
+    damaged = copy / "observables" / "mixed_00001.parquet"
+    before, times = sha256(damaged), damaged.stat()
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 255
+    damaged.write_bytes(content)
+    os.utime(damaged, ns=(times.st_atime_ns, times.st_mtime_ns))
+    produce(chosen(copy, "event_type=[mixed,charged]"))
+    assert sha256(damaged) != before
+    capsys.readouterr()
+    produce(chosen(copy, "event_type=[mixed,charged]", "verify=true"))
+    assert "5 of 6 tables already exist" in capsys.readouterr().out
+    assert sha256(damaged) == before
+
+
+OWN_SKIM = """
+from smartbkg_tf.generation.observables import Cleaning
+from smartbkg_tf.generation.skims.base import Skim, SkimResult
+from smartbkg_tf.settings.base import settings
+from own_cut import MINIMUM
+
+class Own(Skim):
+    \"\"\"Many tracks.\"\"\"
+
+    @settings
+    class Settings:
+        pass
+
+    def select(self, events):
+        return SkimResult(events.summary(Cleaning()).n_tracks > MINIMUM)
+"""
+
+
+def test_edited_code_of_a_skim_is_noticed(tmp_path, monkeypatch):
+    """No old label stays beside new code: neither of the skim's module nor of what it imports."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    skim, cut = tmp_path / "own_skim.py", tmp_path / "own_cut.py"
+    skim.write_text(OWN_SKIM)
+    cut.write_text("MINIMUM = 6\n")
+    options = ["~skim.fei_hadronic_b0", "+skim.own._target_=own_skim.Own", "n_events=50"]
+
+    def labels(*overrides):
+        for name in ("own_skim", "own_cut"):
+            sys.modules.pop(name, None)
+        return read(produce(chosen(tmp_path / "out", *options, *overrides))[0]).labels["own"]
+
+    first = labels()
+    # Neither comments, nor docstrings, nor line endings are code.
+    skim.write_bytes(OWN_SKIM.replace("Many", "Several").replace("\n", "  # Why?\r\n").encode())
+    np.testing.assert_array_equal(labels(), first)
+    cut.write_text("MINIMUM = 8\n")
+    with pytest.raises(OutputError, match=r"other code; changed since: own_cut\n[\s\S]*overwrite"):
+        labels()
+    assert labels("overwrite=true").sum() < first.sum()
+    skim.write_text(OWN_SKIM.replace(">", ">="))
+    with pytest.raises(OutputError, match=r"changed since: own_skim \(skim own\)"):
+        labels()
+    for name in ("own_skim", "own_cut"):
+        sys.modules.pop(name, None)
+
+
+def test_tables_of_an_earlier_version_are_refused(copy):
+    record = json.loads((copy / "production.json").read_text())
+    record["format_version"] = 2
+    (copy / "production.json").write_text(json.dumps(record))
+    with pytest.raises(OutputError, match=r"earlier version of smartbkg_tf[\s\S]*overwrite=true"):
+        produce(chosen(copy))
+    files = produce(chosen(copy, "n_events=100", "overwrite=true"))
+    assert [path.name for path in copy.glob("*.h5")] == [file.name for file in files]
+
+
+def test_records_of_a_killed_run_with_other_settings_are_replaced_too(copy, tmp_path):
+    """Tables that only their own records know are removed with the others."""
+    record = json.loads((copy / "production.json").read_text())
+    chunk = record["chunks"].pop("charged_00002.h5")
+    (copy / "records").mkdir()
+    (copy / "records" / "charged_00002.h5.json").write_text(
+        json.dumps({**chunk, "settings_hash": record["settings_hash"]})
+    )
+    (copy / "records" / "charged_00001.h5.json").write_text('{"name": 3}')
+    (copy / "production.json").write_text(json.dumps(record))
+    shutil.copytree(copy, tmp_path / "same")
+    before = made(tmp_path / "same")
+    produce(chosen(tmp_path / "same", "event_type=[mixed,charged]"))
+    assert made(tmp_path / "same") == before
+    produce(chosen(copy, "seed=2", "n_events=100", "overwrite=true"))
+    assert [path.name for path in copy.glob("*.h5")] == ["mixed_00000.h5"]
+    assert sorted(path.name for path in copy.iterdir()) == [
+        "mixed_00000.h5", "observables", "production.json"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [None, 5, [], {"files": 3}, {"files": {"a.h5": "x"}}])
+def test_a_record_of_another_form_is_made_again(copy, value):
+    record = json.loads((copy / "production.json").read_text())
+    record["chunks"]["mixed_00002.h5"] = value
+    (copy / "production.json").write_text(json.dumps(record))
+    before = made(copy)
+    produce(chosen(copy, "event_type=[mixed,charged]"))
+    after = made(copy)
+    assert {name for name in after if after[name] != before[name]} == {"mixed_00002.h5"}
 
 
 def test_a_damaged_record_is_no_licence_to_replace(copy):
     (copy / "production.json").write_text("{")
-    with pytest.raises(OutputError, match="other settings"):
+    with pytest.raises(OutputError, match="damaged: how they were made is unknown"):
         produce(chosen(copy))
     files = produce(chosen(copy, "overwrite=true", "n_events=100"))
     assert [f.name for f in files] == ["mixed_00000.h5"]
@@ -326,10 +450,10 @@ def test_workers_of_a_killed_run_end_and_the_next_run_goes_on(tmp_path):
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    record = tmp_path / "tables" / "production.json"
+    records = tmp_path / "tables" / "records"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and run.poll() is None:
-        if record.exists() and json.loads(record.read_text())["chunks"]:
+        if list(records.glob("[!.]*.json")):
             break
         time.sleep(0.02)
     assert run.poll() is None, "the run ended before it could be killed"
@@ -339,16 +463,14 @@ def test_workers_of_a_killed_run_end_and_the_next_run_goes_on(tmp_path):
         time.sleep(0.05)
     assert _alive(run.pid) == []
     done = made(tmp_path / "tables")
-    recorded = json.loads(record.read_text())["chunks"]
+    recorded = {path.stem for path in records.glob("[!.]*.json")}
     assert 0 < len(recorded) < 12
-    # A half-written record counts as abandoned some seconds later only.
-    for half in (tmp_path / "tables").glob(".production.partial-*"):
-        os.utime(half, (0, 0))
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     after = made(tmp_path / "tables")
     assert len(after) == 12
     assert {name for name in recorded if after[name] != done[name]} == set()
     assert not list((tmp_path / "tables").glob(".*"))
+    assert not records.exists()
 
 
 def _alive(session):
