@@ -11,7 +11,7 @@ import pytest
 
 from smartbkg_tf.events import root_files
 from smartbkg_tf.events.readers import iterate_events
-from smartbkg_tf.generation import production
+from smartbkg_tf.generation import table_records
 from smartbkg_tf.generation.mdst_source import plan_mdst
 from smartbkg_tf.generation.production import produce
 from smartbkg_tf.settings.errors import ConfigurationError, InputError
@@ -167,7 +167,7 @@ def test_bare_event_numbers_of_one_run_are_filled(campaign, tmp_path):
 
 def test_only_unfinished_parts_are_made_again(campaign, tmp_path, monkeypatch):
     """Killed in the middle of a file; and a list that changes for one file changes only that."""
-    real, calls = production.run_task, []
+    real, calls = table_records.run_task, []
 
     def dying(task, directory):
         calls.append(task.name)
@@ -176,7 +176,7 @@ def test_only_unfinished_parts_are_made_again(campaign, tmp_path, monkeypatch):
         return real(task, directory)
 
     settings = converted(campaign, tmp_path / "out", "source.chunk_events=10")
-    monkeypatch.setattr(production, "run_task", dying)
+    monkeypatch.setattr(table_records, "run_task", dying)
     with pytest.raises(KeyboardInterrupt):
         produce(settings)
     assert calls[-1] == "mdst_1_00001.h5"
@@ -229,6 +229,6 @@ def test_no_more_than_a_part_is_unpacked_at_a_time(tmp_path, monkeypatch):
     tasks, _ = plan_mdst(settings)
     monkeypatch.setattr(root_files, "_basket_borders", recorded)
     for task in tasks:
-        assert production.run_task(task, tmp_path / "out").n_events == 40
+        assert table_records.run_task(task, tmp_path / "out").n_events == 40
     assert len(tasks) == 5
     assert set(unpacked) == {40}
