@@ -179,6 +179,15 @@ def _sections(model: str, skim: str, metrics: Mapping[str, Any]) -> str:
             for name, m in metrics["by_event_type"].items()
         ],
     )
+    mixture = metrics.get("natural_mixture")
+    mixed = ""
+    if mixture is not None:
+        auc = "-" if mixture["auc"] is None else f"{mixture['auc']:.4f}"
+        kept = Estimate(mixture["retention"], mixture["retention_error"])
+        mixed = (
+            f"<p>Mixed by cross-section ({html.escape(', '.join(mixture['event_types']))}): "
+            f"AUC {auc}, retention {kept}.</p>"
+        )
     parts = [
         f"<h2>{html.escape(model)}: {html.escape(skim)}</h2>",
         "<h3>Working points of a threshold</h3>",
@@ -194,7 +203,7 @@ def _sections(model: str, skim: str, metrics: Mapping[str, Any]) -> str:
             f"<p>Weights of kept passing events add up to {total} for {sampling['n_passing']} "
             f"passing events; their effective number is {sampling['effective_passing']:.1f}.</p>"
         )
-    parts += ["<h3>Calibration</h3>", loss_table, "<h3>By event type</h3>", types]
+    parts += ["<h3>Calibration</h3>", loss_table, "<h3>By event type</h3>", types, mixed]
     if "observables" in metrics:
         parts += [
             "<h3>Bias observables of passing events</h3>",

@@ -18,6 +18,7 @@ from smartbkg_tf.evaluation.metrics import (
 from smartbkg_tf.evaluation.observables import compare_observable
 from smartbkg_tf.evaluation.speedup import sampling_speedup, threshold_speedups
 from smartbkg_tf.evaluation.working_points import working_points
+from smartbkg_tf.events.cross_sections import cross_sections
 from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.filtering.costs import CostModel
 from smartbkg_tf.filtering.predictions import Predictions, SkimPredictions
@@ -103,6 +104,7 @@ def evaluate_skim(
         "brier_error": brier.error,
         "working_points": [asdict(p) for p in working_points(s, y, settings.efficiencies)],
         "by_event_type": _by_event_type(skim, event_type),
+        "natural_mixture": _natural_mixture(skim, event_type),
     }
     slope, intercept = calibration or (1.0, 0.0)
     if calibration is not None:
@@ -152,6 +154,44 @@ def _by_event_type(
             "auc_error": None if estimate is None else estimate.error,
         }
     return result
+
+
+def _natural_mixture(
+    skim: SkimPredictions, event_type: np.ndarray[Any, np.dtype[np.int8]]
+) -> dict[str, Any] | None:
+    """AUC and retention with the event types weighted by cross-section.
+
+    None for a single type, and where an event's type is unknown.
+    """
+    known = skim.label >= 0
+    kinds, y, s = event_type[known], skim.label[known] == 1, skim.score[known]
+    present = np.unique(kinds)
+    if len(present) < 2 or present[0] < 0:
+        return None
+    sections = cross_sections()
+    share = np.array([sections[name] for name in EVENT_TYPES])
+    total = share[present].sum()
+    weight = (share / total)[kinds] / np.bincount(kinds, minlength=len(EVENT_TYPES))[kinds]
+    rate = np.array([y[kinds == kind].mean() for kind in present])
+    counts = np.array([np.count_nonzero(kinds == kind) for kind in present])
+    part = share[present] / total
+    return {
+        "event_types": [EVENT_TYPES[kind] for kind in present],
+        "auc": _weighted_auc(s, y, weight),
+        "retention": float(np.sum(part * rate)),
+        "retention_error": float(np.sqrt(np.sum(part**2 * rate * (1 - rate) / counts))),
+    }
+
+
+def _weighted_auc(score: Any, passes: Any, weight: Any) -> float | None:
+    """Probability that a passing event scores above a failing one; ties count one half."""
+    _, place = np.unique(score, return_inverse=True)
+    good = np.bincount(place, weight * passes)
+    bad = np.bincount(place, weight * ~passes)
+    if good.sum() == 0 or bad.sum() == 0:
+        return None
+    below = np.cumsum(bad) - bad
+    return float(np.sum(good * (below + 0.5 * bad)) / (good.sum() * bad.sum()))
 
 
 def _speedups(skim: SkimPredictions, settings: MetricsSettings) -> dict[str, Any]:

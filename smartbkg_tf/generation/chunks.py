@@ -130,11 +130,8 @@ def engine_for(event_type: str, source: PythiaSource) -> PythiaEngine:
     Returns
     -------
     PythiaEngine
-        With initial-state radiation a new one each time: its phase-space search would
-        remember earlier events, and chunks must not depend on their order.
+        Its events depend on the seed alone.
     """
-    if source.initial_state_radiation:
-        return PythiaEngine(event_type, source)
     key = (event_type, source)
     if key not in _ENGINES:
         _ENGINES[key] = PythiaEngine(event_type, source)

@@ -15,6 +15,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
+from smartbkg_tf.events.cross_sections import natural_numbers
 from smartbkg_tf.generation.chunks import Report, Task
 from smartbkg_tf.generation.input_files import SUFFIXES
 from smartbkg_tf.generation.manifest import NAME, Manifest, retention, retention_table
@@ -148,16 +149,19 @@ def plan_chunks(settings: ProduceSettings) -> list[Task]:
         By event type and chunk; the last chunk of a type may be smaller.
     """
     suffix = SUFFIXES[settings.format]
+    numbers = dict.fromkeys(settings.event_types, settings.n_events)
+    if settings.mixture == "natural":
+        numbers = natural_numbers(settings.event_types, settings.n_events)
     return [
         Task(
             name=f"{event_type}_{chunk:05d}{suffix}",
             settings=settings,
             event_type=event_type,
             chunk=chunk,
-            n_events=min(settings.chunk_size, settings.n_events - chunk * settings.chunk_size),
+            n_events=min(settings.chunk_size, n_events - chunk * settings.chunk_size),
         )
-        for event_type in settings.event_types
-        for chunk in range(-(-settings.n_events // settings.chunk_size))
+        for event_type, n_events in numbers.items()
+        for chunk in range(-(-n_events // settings.chunk_size))
     ]
 
 

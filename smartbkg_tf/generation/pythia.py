@@ -90,6 +90,11 @@ class PythiaEngine:
         self.collision = nominal_collision(source.beams)
         self.lost = LostFractions()
         self._pythia = self._start()
+        self._used = False
+
+    @property
+    def _radiates(self) -> bool:
+        return self.source.initial_state_radiation and self.event_type not in _B_MESON
 
     def _start(self) -> Any:
         try:
@@ -187,6 +192,10 @@ class PythiaEngine:
         UserError
             When more events fail than the settings allow.
         """
+        # The phase-space search for radiating beams remembers earlier events.
+        if self._used and self._radiates:
+            self._pythia = self._start()
+        self._used = True
         self._pythia.rndm.init(seed)
         records: list[Record] = []
         done = tried = 0

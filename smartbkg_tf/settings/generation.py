@@ -82,7 +82,10 @@ class ProduceSettings(CommandSettings):
         One of the seven types, several (a list, or a text with commas), or ``all``. With
         input files the one type of all of them, or ``unknown``.
     n_events : int
-        Events of each type (built-in source).
+        Events of each type (built-in source); of all types together with
+        ``mixture=natural``.
+    mixture : {"equal", "natural"}
+        As many events of each type, or shared out by cross-section.
     seed : int
         Same seed, same events, whatever the number of workers.
     workers : int
@@ -112,6 +115,7 @@ class ProduceSettings(CommandSettings):
     source: Annotated[PythiaSource | MdstSource | HepmcSource, Field(discriminator="name")]
     event_type: str | list[str] = "mixed"
     n_events: int = Field(default=2000, gt=0)
+    mixture: Literal["equal", "natural"] = "equal"
     # Ten times this is a production number, which must fit into 64 bits.
     seed: int = Field(default=1, ge=0, le=10**17)
     workers: int = Field(default=1, ge=1)
@@ -166,6 +170,8 @@ class ProduceSettings(CommandSettings):
             raise ValueError("event_type=unknown is for source=mdst and source=hepmc")
         if self.source.name != "pythia" and len(types) != 1:
             raise ValueError("event_type: give the one type of the input files, or unknown")
+        if self.source.name != "pythia" and self.mixture != "equal":
+            raise ValueError("mixture=natural is for source=pythia")
         if self.source.name != "mdst" and self.skim_files:
             raise ValueError("skim_files is for source=mdst: the other sources make their labels")
         simulated = self.source.name == "pythia" or (

@@ -77,7 +77,7 @@ class PythiaSource:
     mixing_frequency : float
         B0 oscillation frequency (mass difference), 1/ps, default 0.5065 (PDG 2024).
     initial_state_radiation : bool
-        Continuum only: photons radiated by the beams, default False.
+        Continuum and tau pairs: photons radiated by the beams, default True.
     tau_spin_correlations : bool
         Full helicity correlations in tau decays, default True; False makes tau pairs
         about eight times faster.
@@ -94,7 +94,7 @@ class PythiaSource:
     detector_radius: float = Field(default=140.0, gt=1)
     detector_z: tuple[float, float] = (-117.0, 211.0)
     mixing_frequency: float = Field(default=0.5065, ge=0)
-    initial_state_radiation: bool = False
+    initial_state_radiation: bool = True
     tau_spin_correlations: bool = True
     maximum_failures: float = Field(default=0.2, gt=0, lt=1)
     beams: BeamSettings = Field(default_factory=BeamSettings)

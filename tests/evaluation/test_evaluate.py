@@ -14,6 +14,7 @@ from smartbkg_tf.evaluation.evaluate import evaluate, evaluate_run
 from smartbkg_tf.evaluation.evaluated import unique_names
 from smartbkg_tf.evaluation.paired import auc_differences
 from smartbkg_tf.evaluation.results import evaluate_predictions
+from smartbkg_tf.events.cross_sections import cross_sections
 from smartbkg_tf.filtering.predictions import PredictionsWriter, read_predictions
 from smartbkg_tf.filtering.rules import SamplingRule, decide, random_numbers
 from smartbkg_tf.runtime.command import compose_settings
@@ -85,6 +86,14 @@ def test_a_run_gets_metrics_plots_and_report(tmp_path: Path) -> None:
     assert one["n_events"] == 600
     assert one["n_passing"] == labels.sum()
     assert one["by_event_type"]["mixed"]["n_events"] == 300
+    kinds = read_predictions(run.predictions).event_type
+    section = np.array(list(cross_sections().values()))[kinds]
+    weight = section / np.bincount(kinds)[kinds]
+    mixture = one["natural_mixture"]
+    assert mixture["auc"] == pytest.approx(
+        roc_auc_score(labels, scores.astype(np.float32), sample_weight=weight)
+    )
+    assert mixture["retention"] == pytest.approx(np.average(labels, weights=weight))
     assert one["calibrated"]["slope"] == 1.5
     assert one["speedup"]["sampling"]["simulated_fraction"] == pytest.approx(
         SamplingRule(0.8, 1.5, 20.0).probability(scores).mean()

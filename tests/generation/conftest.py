@@ -51,13 +51,13 @@ def mixed(own_cache: Path, source: PythiaSource, mixed_failures: Failures) -> Ev
 
 @pytest.fixture(scope="session")
 def samples(own_cache: Path, source: PythiaSource, mixed: EventTable) -> dict[str, EventTable]:
-    """One table for each event type; those of the continuum with radiation by the beams."""
-    radiating = PythiaSource(tau_spin_correlations=False, initial_state_radiation=True)
+    """One table for each event type; ssbar and taupair with radiation by the beams."""
+    silent = PythiaSource(tau_spin_correlations=False, initial_state_radiation=False)
     tables = {
         "mixed": mixed,
         "charged": generate_events("charged", source, 1500, 11, 0, Failures()),
     }
     for kind in ("uubar", "ddbar", "ssbar", "ccbar", "taupair"):
-        chosen = radiating if kind in ("ssbar", "taupair") else source
+        chosen = source if kind in ("ssbar", "taupair") else silent
         tables[kind] = generate_events(kind, chosen, 400, 11, 0, Failures())
     return tables

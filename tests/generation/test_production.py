@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from smartbkg_tf.events.cross_sections import cross_sections
 from smartbkg_tf.events.readers import iterate_events
 from smartbkg_tf.generation import production, table_records
 from smartbkg_tf.generation.manifest import retention, retention_table
@@ -22,7 +23,7 @@ from smartbkg_tf.generation.production import produce
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.files import exclusive_lock, sha256
 from smartbkg_tf.settings.errors import InputError, OutputError, UserError
-from smartbkg_tf.settings.generation import ProduceSettings
+from smartbkg_tf.settings.generation import EVENT_TYPE_NAMES, ProduceSettings
 
 MDST = Path(__file__).resolve().parents[2] / "../shared/data/mdst-v06-00-00.root"
 needs_mdst = pytest.mark.skipif(not MDST.exists(), reason="the real mDST file is not here")
@@ -557,3 +558,15 @@ def test_files_of_equal_name_are_refused(tmp_path):
         shutil.copy(MDST, tmp_path / folder / "x.root")
     with pytest.raises(InputError, match="same name"):
         produce(from_mdst(tmp_path / "tables", f"input='{tmp_path}/*/x.root'"))
+
+
+def test_the_natural_mixture_shares_events_out_by_cross_section(tmp_path):
+    assert set(cross_sections()) == set(EVENT_TYPE_NAMES)
+    settings = chosen(tmp_path, "event_type=all", "mixture=natural", "n_events=10001")
+    made: dict[str, int] = {}
+    for task in production.plan_chunks(settings):
+        assert 0 < task.n_events <= 100
+        made[task.event_type] = made.get(task.event_type, 0) + task.n_events
+    assert sum(made.values()) == 10_001
+    # By hand: 1.61 of 5.719 nb.
+    assert made["uubar"] == round(10_001 * 1.61 / 5.719)

@@ -280,3 +280,16 @@ def test_radiation_by_the_beams_is_marked(samples):
     assert np.all(pdg[isr] == 22)
     assert np.all(samples["ssbar"].particles["motherIndex"][isr] == -1)
     assert not np.any(samples["mixed"].particles["status"] != 1)
+
+
+def test_the_beams_radiate_as_much_as_quantum_electrodynamics_says(samples):
+    """Soft-photon formula: P(s' < (1 - x) s) = 1 - x^b, b = 2 alpha / pi (ln(s / m_e^2) - 1)."""
+    table = samples["ssbar"]
+    mass = table.particles["mass"][table.particles["PDG"] == 10022]
+    s = float(nominal_collision(BeamSettings()).mass) ** 2
+    b = 2 / (137.036 * np.pi) * (np.log(s / 0.000511**2) - 1)
+    for x in (0.01, 0.1, 0.3):
+        expected = 1 - x**b
+        # Hard radiation and vacuum polarisation are some 20 % of what the formula leaves out.
+        tolerance = 0.2 * expected + 4 * np.sqrt(expected * (1 - expected) / len(mass))
+        assert np.mean(mass**2 < (1 - x) * s) == pytest.approx(expected, abs=tolerance)
