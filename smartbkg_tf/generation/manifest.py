@@ -37,6 +37,7 @@ _NO_CONTENT = (
     "cluster",
     "output",
     "n_events",
+    "mixture",
     "event_type",
     "input",
     "skim_files",
