@@ -177,7 +177,7 @@ def _write_chunk(
         decide(rules[skim].probability(chunk.scores[:, i]), uniform)
         for i, skim in enumerate(scorer.label_names)
     ]
-    together = combine(np.stack([d.probability for d in decisions], axis=1), uniform)
+    together = combine(decisions)
     writer.write(chunk.keys, chunk.event_type, chunk.scores, decisions, chunk.labels)
     if summary is not None:
         summary.add(chunk, decisions, together)

@@ -1,8 +1,10 @@
 """The table of predictions: one row per event, as parquet.
 
-Columns: experiment, run, event, production (int64), event_type (text), and per skim
-``score_<skim>`` (float32, logit), ``probability_<skim>`` (float64), ``kept_<skim>``
-(bool), ``weight_<skim>`` (float64) and ``label_<skim>`` (int8, null where unknown).
+Columns: experiment, run, event, production (int64), event_type (text), ``kept`` (bool, for any
+skim) and ``weight`` (float64, its weight, for analyses that use all events kept for any skim),
+and per skim ``score_<skim>`` (float32, logit), ``probability_<skim>`` (float64),
+``kept_<skim>`` (bool), ``weight_<skim>`` (float64) and ``label_<skim>`` (int8, null where
+unknown).
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.events.table import EVENT_TYPES, KEY_COLUMNS
-from smartbkg_tf.filtering.rules import Decision
+from smartbkg_tf.filtering.prediction_columns import ColumnReader
+from smartbkg_tf.filtering.rules import Decision, combine
 from smartbkg_tf.runtime.files import whole_file
 from smartbkg_tf.settings.errors import InputError, did_you_mean
 
@@ -119,6 +122,7 @@ class PredictionsWriter:
         )
         columns = [(name, pa.int64()) for name in KEY_COLUMNS]
         columns.append(("event_type", pa.dictionary(pa.int8(), pa.string())))
+        columns += [("kept", pa.bool_()), ("weight", pa.float64())]
         columns += [(f"{kind}_{skim}", types[kind]) for skim in self.skims for kind in _PER_SKIM]
         text = json.dumps({"skims": list(self.skims), **(information or {})}, allow_nan=False)
         self._schema = pa.schema(columns, metadata={_METADATA: text.encode()})
@@ -153,7 +157,7 @@ class PredictionsWriter:
         scores : numpy.ndarray [n, skims]
             Logits.
         decisions : sequence of Decision
-            One for each skim.
+            One for each skim, made with the same random numbers.
         labels : mapping of str to numpy.ndarray [n], optional
             Labels by name, -1 unknown; others than the writer's skims are ignored.
 
@@ -170,6 +174,8 @@ class PredictionsWriter:
         codes = np.where(event_type < 0, len(EVENT_TYPES), event_type).astype(np.int8)
         columns = [pa.array(np.asarray(keys[name], dtype=np.int64)) for name in KEY_COLUMNS]
         columns.append(pa.DictionaryArray.from_arrays(pa.array(codes), [*EVENT_TYPES, UNKNOWN]))
+        together = combine(decisions)
+        columns += [pa.array(together.kept), pa.array(together.weight)]
         for position, (skim, decision) in enumerate(zip(self.skims, decisions, strict=True)):
             label = np.asarray(labels.get(skim, np.full(n, -1)), dtype=np.int8)
             columns += [
@@ -204,12 +210,13 @@ def read_predictions(path: str | Path) -> Predictions:
     Returns
     -------
     Predictions
-        The table; decisions that the file lacks are "keep", with weight 1.
+        The table; where a file has no decisions, every event is kept with weight 1.
 
     Raises
     ------
     InputError
-        When the file is missing, no parquet, or lacks columns.
+        When the file is missing, no parquet, lacks columns, holds an event twice, or a value
+        is not what its column says.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -235,35 +242,15 @@ def read_predictions(path: str | Path) -> Predictions:
             next_step=_MADE_BY,
         )
 
-    def column(name: str, dtype: npt.DTypeLike, missing_value: object) -> npt.NDArray[Any]:
-        if name not in names:
-            return np.full(len(table), missing_value).astype(dtype)
-        values = table.column(name)
-        if values.null_count:
-            values = values.fill_null(missing_value)
-        return np.asarray(values.to_numpy()).astype(dtype)
-
-    codes = np.full(len(table), -1, dtype=np.int8)
-    if "event_type" in names:
-        encoded = table.column("event_type").cast(pa.string()).dictionary_encode().combine_chunks()
-        numbers = [
-            EVENT_TYPES.index(t) if t in EVENT_TYPES else -1 for t in encoded.dictionary.to_pylist()
-        ]
-        indices = np.asarray(encoded.indices.fill_null(len(numbers)), dtype=np.int64)
-        codes = np.array([*numbers, -1], dtype=np.int8)[indices]
-    metadata = (table.schema.metadata or {}).get(_METADATA)
-    return Predictions(
-        keys={name: column(name, np.int64, -1) for name in KEY_COLUMNS},
-        event_type=codes,
-        skims={
-            skim: SkimPredictions(
-                score=column(f"score_{skim}", np.float32, np.nan),
-                probability=column(f"probability_{skim}", np.float64, 1.0),
-                kept=column(f"kept_{skim}", np.bool_, True),
-                weight=column(f"weight_{skim}", np.float64, 1.0),
-                label=column(f"label_{skim}", np.int8, -1),
-            )
-            for skim in skims
-        },
-        information={} if metadata is None else json.loads(metadata),
+    columns = ColumnReader(table)
+    keys = columns.keys(KEY_COLUMNS)
+    predictions = Predictions(
+        keys=keys,
+        event_type=columns.event_type(),
+        skims={skim: SkimPredictions(**columns.skim(skim)) for skim in skims},
+        information=columns.information(_METADATA),
     )
+    columns.problems.raise_if_any(
+        "cannot be used as predictions", kind=InputError, where=path, next_step=_MADE_BY
+    )
+    return predictions

@@ -10,7 +10,7 @@ that uses all simulated events takes the combined weight ``1 / max_s p_s``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -255,20 +255,15 @@ def decide(probability: npt.ArrayLike, uniform: npt.ArrayLike) -> Decision:
     return Decision(probability=p, kept=kept, weight=weight)
 
 
-def combine(probabilities: npt.ArrayLike, uniform: npt.ArrayLike) -> Decision:
-    """Decide whether an event goes on for any of several skims.
-
-    Parameters
-    ----------
-    probabilities : array_like [n, skims]
-        Of each skim.
-    uniform : array_like [n]
-        The random numbers that all skims share.
-
-    Returns
-    -------
-    Decision
-        Its probability is the largest of the skims', so it keeps exactly the events that
-        at least one skim keeps; its weight is unbiased for any use of these events.
-    """
-    return decide(np.asarray(probabilities, dtype=np.float64).max(axis=1), uniform)
+def combine(decisions: Sequence[Decision]) -> Decision:
+    """Decide whether an event goes on for any of several skims that share its random number."""
+    p = np.stack([decision.probability for decision in decisions], axis=1)
+    kept = np.stack([decision.kept for decision in decisions], axis=1)
+    any_kept = kept.any(axis=1)
+    # With one number u < p for several skims is u < max p.
+    if not np.array_equal(any_kept, np.take_along_axis(kept, p.argmax(axis=1)[:, None], 1)[:, 0]):
+        raise ValueError("the skims' decisions do not share their random numbers")
+    largest = p.max(axis=1)
+    weight = np.zeros_like(largest)
+    np.divide(1.0, largest, out=weight, where=any_kept)
+    return Decision(probability=largest, kept=any_kept, weight=weight)

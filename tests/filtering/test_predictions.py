@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from smartbkg_tf.filtering.predictions import PredictionsWriter, read_predictions
-from smartbkg_tf.filtering.rules import decide
+from smartbkg_tf.filtering.rules import decide, random_numbers
 from smartbkg_tf.settings.errors import InputError, OutputError
 
 SKIMS = ("one", "two")
@@ -26,7 +26,8 @@ def make_chunk(n: int, seed: int = 0) -> tuple[Any, Any, Any, Any, Any]:
     }
     event_type = random.integers(-1, 7, n).astype(np.int8)
     scores = random.normal(size=(n, 2)).astype(np.float32)
-    decisions = [decide(random.uniform(0.05, 1, n), random.random(n)) for _ in SKIMS]
+    uniform = random.random(n)
+    decisions = [decide(random.uniform(0.05, 1, n), uniform) for _ in SKIMS]
     labels = {"one": random.integers(-1, 2, n).astype(np.int8), "other": np.zeros(n, np.int8)}
     return keys, event_type, scores, decisions, labels
 
@@ -70,6 +71,8 @@ def test_layout_is_that_of_the_design(tmp_path: Path) -> None:
         "event",
         "production",
         "event_type",
+        "kept",
+        "weight",
         "score_one",
         "probability_one",
         "kept_one",
@@ -146,3 +149,129 @@ def test_broken_files(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="score_<skim>"):
         read_predictions(path)
+
+
+def foreign(**columns: Any) -> pd.DataFrame:
+    n = len(next(iter(columns.values()))) if columns else 2
+    keys = {name: np.arange(n) for name in ("experiment", "run", "event", "production")}
+    return pd.DataFrame({**keys, "score_x": np.linspace(-1, 1, n), **columns})
+
+
+DECISION = {"probability_x": [0.5, 1.0], "kept_x": [True, True], "weight_x": [2.0, 1.0]}
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"probability_x": [0.5, 2.0]}, r"probability_x is 2 .* row 1 .* in \[0, 1\]"),
+        ({"probability_x": [0.5, np.nan]}, r"probability_x is (null|nan) .* in \[0, 1\]"),
+        ({"probability_x": ["a", "b"]}, "probability_x holds (large_)?string"),
+        ({"score_x": ["a", "b"]}, "score_x holds (large_)?string, expected numbers"),
+        ({"score_x": [True, False]}, "score_x holds bool"),
+        ({"score_x": [1.0, None]}, "score_x is (null|nan) .* row 1 .* finite"),
+        ({"score_x": [1.0, np.inf]}, "score_x is inf .* row 1 .* finite"),
+        ({"label_x": [7, 0]}, "label_x is 7 .* row 0 .* 0, 1 or empty"),
+        ({"label_x": ["pass", "fail"]}, "label_x holds (large_)?string"),
+        ({"label_x": [0.5, 1.0]}, r"label_x is 0\.5"),
+        ({"kept_x": [2, 0]}, "kept_x holds int64"),
+        ({"weight_x": [-1.0, 1.0]}, "weight_x is -1"),
+        ({"weight_x": [2.0, 7.0]}, r"weight_x is 7 .* row 1 .* 1 / probability_x"),
+        ({"kept_x": [True, False]}, r"weight_x is 1 .* row 1"),
+        ({"event": [0.5, 1.0]}, "event holds double, expected whole numbers"),
+        ({"event": ["1", "2"]}, r"event holds (large_)?string"),
+        ({"run": pd.array([1, None], dtype="Int64")}, "run is null .* row 1"),
+        ({"event_type": [1, 2]}, "event_type holds int64, expected text"),
+    ],
+)
+def test_a_column_that_is_not_what_it_says(
+    tmp_path: Path, columns: dict[str, Any], words: str
+) -> None:
+    path = tmp_path / "p.parquet"
+    foreign(**{**DECISION, **columns}).to_parquet(path)
+    with pytest.raises(InputError, match=words) as error:
+        read_predictions(path)
+    assert str(path) in str(error.value)
+
+
+def test_all_faults_of_a_file_are_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    foreign(label_x=[7, 0], event=["1", "2"]).to_parquet(path)
+    with pytest.raises(InputError, match=r"(?s)event holds (large_)?string.*label_x is 7"):
+        read_predictions(path)
+
+
+def test_an_event_stands_in_a_table_once(tmp_path: Path) -> None:
+    path = tmp_path / "p.parquet"
+    frame = foreign(label_x=[0, 1, 1, 0])
+    frame.loc[3, ["experiment", "run", "event", "production"]] = 1
+    frame.to_parquet(path)
+    with pytest.raises(
+        InputError, match=r"1 of 4 events .* experiment 1, run 1, event 1, production 1"
+    ):
+        read_predictions(path)
+
+
+def test_half_a_decision_is_none(tmp_path: Path) -> None:
+    # A weight alone would be evaluated as if every event had been simulated.
+    path = tmp_path / "p.parquet"
+    foreign(weight_x=[2.0, 1.0]).to_parquet(path)
+    with pytest.raises(InputError, match="has weight_x without probability_x, kept_x"):
+        read_predictions(path)
+
+
+@pytest.mark.parametrize("labels", [[0, 1], [0.0, np.nan], [False, True], [-1, 1]])
+def test_labels_of_other_programs(tmp_path: Path, labels: list[Any]) -> None:
+    path = tmp_path / "p.parquet"
+    foreign(label_x=labels).to_parquet(path)
+    expected = [-1 if pd.isna(label) else int(label) for label in labels]
+    assert read_predictions(path).skims["x"].label.tolist() == expected
+
+
+def test_damaged_information(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "p.parquet"
+    for text in (b"{", b"[1]", b"\xff"):
+        table = pa.Table.from_pandas(foreign()).replace_schema_metadata({b"smartbkg_tf": text})
+        pq.write_table(table, path)
+        with pytest.raises(InputError, match="how the predictions were made"):
+            read_predictions(path)
+
+
+def test_combined_weight_is_unbiased_for_every_skim(tmp_path: Path) -> None:
+    """Events kept for any skim, with one random number: p = max p_s, weight 1 / p."""
+    n = 4000
+    random = np.random.default_rng(5)
+    p = random.uniform(0.05, 1, (n, 2))
+    # Passing events of either skim, and an observable that follows both probabilities.
+    passing = random.random((n, 2)) < p
+    observable = p.sum(axis=1)
+    keys = {name: np.arange(n) for name in ("experiment", "run", "event", "production")}
+    sums, kept = [], []
+    for seed in range(60):
+        uniform = random_numbers(keys, seed)
+        decisions = [decide(p[:, i], uniform) for i in range(2)]
+        path = tmp_path / f"{seed}.parquet"
+        with PredictionsWriter(path, SKIMS) as writer:
+            writer.write(
+                keys,
+                np.zeros(n, np.int8),
+                np.zeros((n, 2), np.float32),
+                decisions,
+            )
+        frame = pd.read_parquet(path, columns=["kept", "weight", *(f"kept_{s}" for s in SKIMS)])
+        assert (frame["kept"] == frame[[f"kept_{s}" for s in SKIMS]].any(axis=1)).all()
+        assert (frame["weight"][~frame["kept"]] == 0).all()
+        w = frame["weight"].to_numpy()
+        kept.append(frame["kept"].sum())
+        sums.append([w @ passing[:, 0], w @ passing[:, 1], w @ observable, w.sum()])
+    largest = p.max(axis=1)
+    truth = [passing[:, 0].sum(), passing[:, 1].sum(), observable.sum(), n]
+    for i, value in enumerate((passing[:, 0], passing[:, 1], observable, np.ones(n))):
+        error = np.sqrt(np.sum((1 - largest) / largest * value**2) / len(sums))
+        assert abs(np.mean(sums, axis=0)[i] - truth[i]) < 4 * error
+        # Narrow enough to see a wrong probability: independent numbers would keep more.
+        independent = 1 - (1 - p).prod(axis=1)
+        assert abs(np.sum(largest / independent * value) - truth[i]) > 20 * error
+    assert abs(np.mean(kept) - largest.sum()) < 4 * np.sqrt(np.sum(largest * (1 - largest)) / 60)

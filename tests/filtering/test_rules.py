@@ -195,10 +195,12 @@ def test_skims_share_the_random_number() -> None:
     p = random.uniform(0.05, 1.0, (n, 3))
     uniform = random_numbers(keys, 1)
     single = [decide(p[:, i], uniform) for i in range(3)]
-    together = combine(p, uniform)
+    together = combine(single)
     np.testing.assert_array_equal(together.kept, np.any([d.kept for d in single], axis=0))
     np.testing.assert_array_equal(together.probability, p.max(axis=1))
     # Fewer events than with independent numbers.
     assert together.probability.mean() < (1 - np.prod(1 - p, axis=1)).mean() - 0.05
     spread = math.sqrt(float(np.sum((1 - p.max(axis=1)) / p.max(axis=1))))
     assert abs(together.weight.sum() - n) < 5 * spread
+    with pytest.raises(ValueError, match="share their random numbers"):
+        combine([decide(p[:, i], random.random(n)) for i in range(3)])

@@ -1,0 +1,180 @@
+"""Columns of a predictions file, checked as they are read; every fault is told, not the first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from smartbkg_tf.events.table import EVENT_TYPES
+from smartbkg_tf.settings.errors import Problems
+
+_DECISION = ("probability", "kept", "weight")
+
+
+class ColumnReader:
+    """Read the columns of an Arrow table and collect what is wrong with them."""
+
+    def __init__(self, table: Any) -> None:
+        self.table = table
+        self.problems = Problems()
+
+    def keys(self, names: Sequence[str]) -> dict[str, npt.NDArray[np.int64]]:
+        """Read the event key, int64 [n] each; an event may stand in a table once."""
+        import pyarrow as pa
+
+        before = len(self.problems.texts)
+        keys = {}
+        for name in names:
+            column = self.table.column(name)
+            keys[name] = np.zeros(len(self.table), dtype=np.int64)
+            if not pa.types.is_integer(column.type):
+                self.problems.add(f"{name} holds {column.type}, expected whole numbers")
+            elif column.null_count:
+                self._row(name, "null", column.is_null().to_numpy(), "a whole number")
+            else:
+                keys[name] = column.to_numpy().astype(np.int64)
+        if len(self.problems.texts) == before:
+            self._refuse_double(keys)
+        return keys
+
+    def event_type(self) -> npt.NDArray[np.int8]:
+        """Read positions in `EVENT_TYPES` [n], -1 where unknown."""
+        import pyarrow as pa
+
+        codes = np.full(len(self.table), -1, dtype=np.int8)
+        if "event_type" not in self.table.column_names:
+            return codes
+        column = self.table.column("event_type")
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            if not pa.types.is_null(kind):
+                self.problems.add(f"event_type holds {kind}, expected text")
+            return codes
+        encoded = column.cast(pa.string()).dictionary_encode().combine_chunks()
+        numbers = [
+            EVENT_TYPES.index(t) if t in EVENT_TYPES else -1 for t in encoded.dictionary.to_pylist()
+        ]
+        indices = np.asarray(encoded.indices.fill_null(len(numbers)), dtype=np.int64)
+        return np.array([*numbers, -1], dtype=np.int8)[indices]
+
+    def skim(self, skim: str) -> dict[str, npt.NDArray[Any]]:
+        """Read score, decision and label of one skim, by the names of `SkimPredictions`."""
+        names = {kind: f"{kind}_{skim}" for kind in ("score", *_DECISION, "label")}
+        score = self._numbers(names["score"])
+        self._check(names["score"], score, np.isfinite(score), "a finite number")
+        n = len(self.table)
+        probability, kept, weight = np.ones(n), np.ones(n, dtype=np.bool_), np.ones(n)
+        given = [names[kind] for kind in _DECISION if names[kind] in self.table.column_names]
+        lacking = [names[kind] for kind in _DECISION if names[kind] not in given]
+        if given and lacking:
+            self.problems.add(f"has {', '.join(given)} without {', '.join(lacking)}")
+        elif given:
+            probability, kept, weight = self._decision(names)
+        return {
+            "score": score.astype(np.float32),
+            "probability": probability,
+            "kept": kept,
+            "weight": weight,
+            "label": self._label(names["label"]),
+        }
+
+    def information(self, key: bytes) -> dict[str, Any]:
+        """Read how the predictions were made: JSON in the file's metadata, if there is any."""
+        text = (self.table.schema.metadata or {}).get(key)
+        try:
+            values = {} if text is None else json.loads(text)
+        except ValueError:
+            values = None
+        if not isinstance(values, dict):
+            self.problems.add("the file's metadata on how the predictions were made are damaged")
+            return {}
+        return values
+
+    def _decision(
+        self, names: dict[str, str]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+        before = len(self.problems.texts)
+        probability = self._numbers(names["probability"])
+        inside = (probability >= 0) & (probability <= 1)
+        self._check(names["probability"], probability, inside, "a number in [0, 1]")
+        kept = self._booleans(names["kept"])
+        weight = self._numbers(names["weight"])
+        if len(self.problems.texts) == before:
+            expected = np.zeros(len(weight))
+            np.divide(1.0, probability, out=expected, where=kept & (probability > 0))
+            fits = np.isclose(weight, expected, rtol=1e-4, atol=0.0)
+            wanted = f"1 / {names['probability']} where {names['kept']}, else 0"
+            fits &= (weight > 0) == kept
+            self._check(names["weight"], weight, fits, wanted)
+        return probability, kept, weight
+
+    def _label(self, name: str) -> npt.NDArray[np.int8]:
+        """Read 1 (passes), 0 (fails) and -1 (unknown: null, NaN or -1)."""
+        import pyarrow as pa
+
+        unknown = np.full(len(self.table), -1, dtype=np.int8)
+        if name not in self.table.column_names:
+            return unknown
+        column = self.table.column(name)
+        if pa.types.is_null(column.type):
+            return unknown
+        if pa.types.is_boolean(column.type):
+            column = column.cast(pa.int8())
+        values = self._numbers(name, column)
+        values = np.where(np.isnan(values), -1.0, values)
+        self._check(name, values, np.isin(values, (-1.0, 0.0, 1.0)), "0, 1 or empty")
+        return np.clip(values, -1, 1).astype(np.int8)
+
+    def _numbers(self, name: str, column: Any = None) -> npt.NDArray[np.float64]:
+        """Read numbers [n], NaN for null."""
+        import pyarrow as pa
+
+        column = self.table.column(name) if column is None else column
+        if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+            self.problems.add(f"{name} holds {column.type}, expected numbers")
+            return np.ones(len(column))
+        return np.asarray(column.to_numpy()).astype(np.float64)
+
+    def _booleans(self, name: str) -> npt.NDArray[np.bool_]:
+        import pyarrow as pa
+
+        column = self.table.column(name)
+        if not pa.types.is_boolean(column.type):
+            self.problems.add(f"{name} holds {column.type}, expected true or false")
+            return np.ones(len(column), dtype=np.bool_)
+        if column.null_count:
+            self._row(name, "null", column.is_null().to_numpy(), "true or false")
+        return np.asarray(column.fill_null(False).to_numpy()).astype(np.bool_)
+
+    def _check(
+        self,
+        name: str,
+        values: npt.NDArray[np.float64],
+        good: npt.NDArray[np.bool_],
+        wanted: str,
+    ) -> None:
+        if not good.all():
+            self._row(name, f"{values[np.argmin(good)]:g}", ~good, wanted)
+
+    def _row(self, name: str, value: str, bad: npt.NDArray[np.bool_], wanted: str) -> None:
+        self.problems.add(
+            f"{name} is {value} in row {int(np.argmax(bad))} ({int(bad.sum())} of {bad.size} rows "
+            f"are wrong), expected {wanted}"
+        )
+
+    def _refuse_double(self, keys: dict[str, npt.NDArray[np.int64]]) -> None:
+        order = np.lexsort(list(keys.values()))
+        same = np.ones(max(len(order) - 1, 0), dtype=np.bool_)
+        for values in keys.values():
+            same &= values[order][1:] == values[order][:-1]
+        if same.any():
+            first = order[1:][same].min()
+            key = ", ".join(f"{name} {int(values[first])}" for name, values in keys.items())
+            self.problems.add(
+                f"{int(same.sum())} of {len(order)} events have the key of another one; the first "
+                f"is {key} in row {int(first)}"
+            )
