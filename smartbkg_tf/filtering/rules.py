@@ -259,7 +259,7 @@ def combine(decisions: Sequence[Decision]) -> Decision:
     """Decide whether an event goes on for any of several skims that share its random number."""
     p = np.stack([decision.probability for decision in decisions], axis=1)
     kept = np.stack([decision.kept for decision in decisions], axis=1)
-    any_kept = kept.any(axis=1)
+    any_kept: npt.NDArray[np.bool_] = np.any(kept, axis=1)
     # With one number u < p for several skims is u < max p.
     if not np.array_equal(any_kept, np.take_along_axis(kept, p.argmax(axis=1)[:, None], 1)[:, 0]):
         raise ValueError("the skims' decisions do not share their random numbers")
