@@ -12,9 +12,13 @@ import numpy.typing as npt
 from smartbkg_tf.encoding.encoded import EncodedEvents
 from smartbkg_tf.events.table import EventTable
 
+#: No particle of an accelerator has more energy or momentum, in GeV: beyond it a unit is wrong.
+LARGEST_GEV = 1e4
+
 #: What can be wrong with an event, in words. The order is that of the reports.
 REASONS: dict[str, str] = {
     "not_finite": "NaN, infinite or too large values",
+    "too_large": f"energies or momenta above {LARGEST_GEV:g} GeV",
     "negative_energy": "negative energies",
     "mother_index": "mother indices out of range or circular",
     "charge": "charges that are no multiple of e/3 within 42 e",
@@ -30,6 +34,8 @@ REASONS: dict[str, str] = {
 
 #: Columns that must be finite; the position is the bit in the kernel's first mask.
 _CHECKED = ("energy", "prodTime", "x", "y", "z", "px", "py", "pz", "charge")
+
+_IN_GEV = tuple(column in ("energy", "px", "py", "pz") for column in _CHECKED)
 
 #: So many offending keys are named.
 SHOWN = 3
@@ -212,7 +218,9 @@ def find_unusable_events(
             *(np.asarray(table.particles[c], dtype=np.float64) for c in _CHECKED),
         )
         detail = tuple(c for i, c in enumerate(_CHECKED) if columns & (1 << i))
-        for bit, reason in enumerate(("not_finite", "negative_energy", "mother_index", "charge")):
+        for bit, reason in enumerate(
+            ("not_finite", "negative_energy", "mother_index", "charge", "too_large")
+        ):
             note(reason, (bits & (1 << bit)) != 0, detail if reason == "not_finite" else ())
         note("too_many_particles", lengths > np.iinfo(np.int16).max)
     if not decay_only:
@@ -279,7 +287,7 @@ def _faults(
     pz: npt.NDArray[np.float64],
     charge: npt.NDArray[np.float64],
 ) -> tuple[npt.NDArray[np.uint8], int]:
-    """Bits of every event (0 not finite, 1 energy, 2 mother, 3 charge); columns not finite."""
+    """Event bits (0 not finite, 1 energy, 2 mother, 3 charge, 4 size); bits of columns."""
     largest = 3.4028234e38  # what float32 holds
     bits = np.zeros(len(offsets) - 1, dtype=np.uint8)
     columns = 0
@@ -291,17 +299,16 @@ def _faults(
             thirds = charge[row] * 3.0
             # Written so that NaN fails every comparison. One test for the many sound rows.
             if not (
-                abs(energy[row]) <= largest
+                abs(energy[row]) <= LARGEST_GEV
                 and abs(time[row]) <= largest
                 and abs(x[row]) <= largest
                 and abs(y[row]) <= largest
                 and abs(z[row]) <= largest
-                and abs(px[row]) <= largest
-                and abs(py[row]) <= largest
-                and abs(pz[row]) <= largest
+                and abs(px[row]) <= LARGEST_GEV
+                and abs(py[row]) <= LARGEST_GEV
+                and abs(pz[row]) <= LARGEST_GEV
                 and abs(charge[row]) <= largest
             ):
-                bits[event] |= 1
                 for bit, value in enumerate(
                     (
                         energy[row],
@@ -316,7 +323,10 @@ def _faults(
                     )
                 ):
                     if not abs(value) <= largest:
+                        bits[event] |= 1
                         columns |= 1 << bit
+                    elif _IN_GEV[bit] and abs(value) > LARGEST_GEV:
+                        bits[event] |= 16
             if abs(thirds) <= 3.0 * largest and (
                 abs(thirds - np.rint(thirds)) > 1e-3 or abs(thirds) > 127.5
             ):

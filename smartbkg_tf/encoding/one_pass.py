@@ -15,6 +15,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.encoding.checks import LARGEST_GEV
 from smartbkg_tf.events.memory import flat_bytes, float64_at, int32_at
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import Vocabulary
@@ -26,10 +27,15 @@ CONTINUOUS = ("energy", "prodTime", "x", "y", "z", "px", "py", "pz")
 _INTEGERS = ("PDG", "motherPDG", "motherIndex")
 
 #: Bits of the faults of an event.
-NOT_FINITE, NEGATIVE_ENERGY, MOTHER_INDEX, CHARGE = 1, 2, 4, 8
+NOT_FINITE, NEGATIVE_ENERGY, MOTHER_INDEX, CHARGE, TOO_LARGE = 1, 2, 4, 8, 16
 
 #: What float32 holds.
 LARGEST = 3.4028234e38
+
+#: The largest sound value of each column of `CONTINUOUS`.
+_LIMITS = tuple(
+    LARGEST_GEV if name in ("energy", "px", "py", "pz") else LARGEST for name in CONTINUOUS
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class OnePass:
     pdg, mother_pdg, mother_index : numpy.ndarray [n_particles]
         int16.
     faults : numpy.ndarray [n_events]
-        uint8; bits `NOT_FINITE`, `NEGATIVE_ENERGY`, `MOTHER_INDEX`, `CHARGE`.
+        uint8; bits `NOT_FINITE`, `NEGATIVE_ENERGY`, `MOTHER_INDEX`, `CHARGE`, `TOO_LARGE`.
     not_finite : int
         Bits of the columns that hold values that are not finite: those of `CONTINUOUS`,
         then the charge.
@@ -215,14 +221,18 @@ def _one_pass(
             for k in range(8):
                 value = float64_at(rows, place + 8 * k)
                 own_continuous[i, k] = np.float32(value)
-                sound += abs(value) <= largest
+                sound += abs(value) <= _LIMITS[k]
             value = np.float64(own_charge[i]) * 3.0
             if sound < 8 or not abs(own_charge[i]) <= largest:
-                fault |= NOT_FINITE
                 for k in range(8):
-                    if not abs(float64_at(rows, place + 8 * k)) <= largest:
+                    size = abs(float64_at(rows, place + 8 * k))
+                    if not size <= largest:
+                        fault |= NOT_FINITE
                         columns |= 1 << k
+                    elif size > _LIMITS[k]:
+                        fault |= TOO_LARGE
                 if not abs(own_charge[i]) <= largest:
+                    fault |= NOT_FINITE
                     columns |= 1 << 8
             rounded = np.rint(value)
             if abs(value) <= 127.4 and abs(value - rounded) <= 1e-3:

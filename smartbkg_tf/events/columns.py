@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.events.table import PARTICLE_COLUMNS
 from smartbkg_tf.settings.errors import InputError
 
 Array = npt.NDArray[Any]
@@ -64,6 +65,22 @@ def integers(values: Array, dtype: npt.DTypeLike, *, where: str, first_row: int 
             where=where,
         )
     return values.astype(wanted)
+
+
+def particle_column(
+    name: str, values: Array, *, where: str, first_row: int = 0, as_stored: bool = False
+) -> Array:
+    """Give a particle column in its type; dates and truth values are no numbers here."""
+    wanted = np.dtype(PARTICLE_COLUMNS[name])
+    if values.dtype.kind in "bmM":
+        raise InputError(f"holds no numbers but {values.dtype}", where=where)
+    if wanted.kind == "i":
+        return integers(values, wanted, where=where, first_row=first_row)
+    if values.dtype.kind not in "iuf":
+        raise InputError(f"holds no numbers but {values.dtype}", where=where)
+    if as_stored and values.dtype in (np.float32, np.float64):
+        return values
+    return values.astype(wanted, copy=False)
 
 
 def labels_from(values: Array, *, where: str, first_row: int = 0) -> npt.NDArray[np.int8]:

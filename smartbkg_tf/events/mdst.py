@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.events.charges import charges
-from smartbkg_tf.events.columns import integers
+from smartbkg_tf.events.columns import particle_column
 from smartbkg_tf.events.decay_strings import with_strings
 from smartbkg_tf.events.hdf5 import KEYS, Key
 from smartbkg_tf.events.root_files import EVENT_META_DATA, BasfTree, read_event_keys
@@ -220,12 +220,8 @@ def _particles(
     )[kept]
     columns: dict[str, Array] = {}
     for name in _MEMBERS:
-        dtype = np.dtype(PARTICLE_COLUMNS[name])
-        values = raw[name][kept]
-        columns[name] = (
-            integers(values, dtype, where=f"{tree.path}: MCParticles.{_MEMBERS[name]}")
-            if dtype.kind == "i"
-            else values.astype(dtype)
+        columns[name] = particle_column(
+            name, raw[name][kept], where=f"{tree.path}: MCParticles.{_MEMBERS[name]}"
         )
     codes = np.where(mother > 0, raw["PDG"][above], 0) if len(kept) else mother
     columns["motherPDG"] = codes[kept].astype(np.int32)

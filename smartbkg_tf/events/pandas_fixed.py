@@ -18,6 +18,7 @@ from smartbkg_tf.events.pandas_parts import (
     first_other_code,
     no_column,
     number,
+    with_type,
 )
 from smartbkg_tf.events.plain_pickle import load_array
 from smartbkg_tf.settings.errors import InputError
@@ -228,5 +229,8 @@ class FixedFrame:
         values = read_rows(node, start, stop, unaligned=self._as_stored)
         if values.dtype.kind == "f" and not self._as_stored:
             values = values.astype(np.float64, copy=False)
+        # PyTables marks dates, and stores truth values as bits.
+        bits = node.id.get_type().get_class() == h5py.h5t.BITFIELD
+        values = with_type(values, "bool" if bits else attribute(node, "value_type", self._where))
         # Views: what reads the columns side by side passes through the memory once.
         return [values[:, place] for place in places]

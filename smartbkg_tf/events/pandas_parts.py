@@ -141,6 +141,18 @@ def attribute(node: Any, name: str, where: str) -> Any:
     return value
 
 
+def with_type(values: Array, kind: Any) -> Array:
+    """Give dates, spans of time and truth values, stored as plain numbers, their own type."""
+    for beginning, stored, dtype in (
+        ("datetime64", 8, "M8[ns]"),
+        ("timedelta64", 8, "m8[ns]"),
+        ("bool", 1, "?"),
+    ):
+        if str(kind).startswith(beginning) and values.dtype.itemsize == stored:
+            return values.view(dtype)
+    return values
+
+
 def number(node: Any, name: str, where: str) -> int:
     """Give an attribute that is a whole number.
 

@@ -9,7 +9,13 @@ import h5py
 import numpy.typing as npt
 
 from smartbkg_tf.events.compressed import read_rows
-from smartbkg_tf.events.pandas_parts import attribute, column_names, first_other, no_column
+from smartbkg_tf.events.pandas_parts import (
+    attribute,
+    column_names,
+    first_other,
+    no_column,
+    with_type,
+)
 from smartbkg_tf.runtime.scratch import Scratch
 from smartbkg_tf.settings.errors import InputError
 
@@ -43,9 +49,11 @@ class TableFrame:
         self._node = node
         self.n_rows = int(node.shape[0])
         self._place: dict[str, tuple[str, int]] = {}
+        self._types: dict[str, Any] = {}
         for field in node.dtype.names:
             if field == "index":
                 continue
+            self._types[field] = attribute(node, f"{field}_dtype", where)
             kind = attribute(node, f"{field}_kind", where)
             names = column_names(kind, where) if isinstance(kind, list | tuple) else (field,)
             self._place.update({name: (field, i) for i, name in enumerate(names)})
@@ -107,7 +115,8 @@ class TableFrame:
             else:
                 raise no_column(name, self, self._where)
             values = rows[field]
-            result[name] = values[:, place] if values.ndim == 2 else values
+            values = values[:, place] if values.ndim == 2 else values
+            result[name] = with_type(values, self._types.get(field))
         return result
 
     def first_other(self, name: str, start: int, offsets: Array, expected: Array) -> int | None:

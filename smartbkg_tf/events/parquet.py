@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from smartbkg_tf.events.columns import integers, texts
+from smartbkg_tf.events.columns import particle_column, texts
 from smartbkg_tf.events.decay_strings import build_decay_strings, with_strings
 from smartbkg_tf.events.event_columns import event_columns, events_from_columns
 from smartbkg_tf.events.hdf5 import KEYS, Key
@@ -227,7 +227,7 @@ def _table(
 def _particles(batch: Any, path: Path, counts: Array | None) -> tuple[dict[str, Array], Array]:
     columns: dict[str, Array] = {}
     offsets: Array | None = None
-    for name, dtype in PARTICLE_COLUMNS.items():
+    for name in PARTICLE_COLUMNS:
         where = f"{path}: {name}"
         lists = batch.column(name)
         if not (pa.types.is_list(lists.type) or pa.types.is_large_list(lists.type)):
@@ -241,12 +241,7 @@ def _particles(batch: Any, path: Path, counts: Array | None) -> tuple[dict[str, 
         elif not np.array_equal(borders, offsets):
             raise InputError("the lists are not as long as those of the PDG codes", where=where)
         values = _plain(lists.flatten(), where)
-        if np.dtype(dtype).kind == "i":
-            columns[name] = integers(values, dtype, where=where)
-        elif values.dtype.kind in "iufb":
-            columns[name] = np.array(values, dtype=dtype)
-        else:
-            raise InputError("holds no numbers", where=where)
+        columns[name] = particle_column(name, values, where=where)
     assert offsets is not None
     if counts is not None and not np.array_equal(np.diff(offsets), counts):
         raise InputError("n_particles does not count the particles of each event", where=path)

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.events.columns import integers, labels_from, texts
+from smartbkg_tf.events.columns import integers, labels_from, particle_column, texts
 from smartbkg_tf.events.decay_strings import with_strings
 from smartbkg_tf.events.event_index import (
     EventIndex,
@@ -226,16 +226,14 @@ class TrainingFile:
                     found = frame.read((name,), low + row, low + row + 1)[name][0]
                     raise self._other(row, found, expected, part, name, first_event, where)
         columns: dict[str, Any] = {}
-        for name, dtype in PARTICLE_COLUMNS.items():
-            values = raw.pop(name)
-            if np.dtype(dtype).kind == "i":
-                columns[name] = integers(values, dtype, where=f"{where}: {name}", first_row=low)
-            elif self._as_stored and values.dtype in (np.float32, np.float64):
-                columns[name] = values
-            elif values.dtype.kind in "iufb":
-                columns[name] = values.astype(dtype, copy=False)
-            else:
-                raise InputError("holds no numbers", where=f"{where}: {name}")
+        for name in PARTICLE_COLUMNS:
+            columns[name] = particle_column(
+                name,
+                raw.pop(name),
+                where=f"{where}: {name}",
+                first_row=low,
+                as_stored=self._as_stored,
+            )
         if not check:
             array_index = integers(
                 raw.pop("arrayIndex"), np.int64, where=f"{where}: arrayIndex", first_row=low

@@ -31,7 +31,14 @@ Batch = dict[str, npt.NDArray[Any]]
 BATCH_SIZE = 256
 #: Faults that a network would turn into a wrong number. An event without particles is
 #: none: a filter must decide about it too.
-_FATAL = ("not_finite", "negative_energy", "mother_index", "charge", "too_many_particles")
+_FATAL = (
+    "not_finite",
+    "too_large",
+    "negative_energy",
+    "mother_index",
+    "charge",
+    "too_many_particles",
+)
 
 
 class Scorer(ABC):

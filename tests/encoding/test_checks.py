@@ -37,6 +37,8 @@ def test_sound_events_pass() -> None:
         ("not_finite", [particle(511, px=float("inf"))]),
         ("not_finite", [particle(511, t=-1e39)]),
         ("not_finite", [particle(511, charge=float("nan"))]),
+        ("too_large", [particle(511), particle(22, 0, E=1e20)]),
+        ("too_large", [particle(511, pz=-10001.0)]),
         ("negative_energy", [particle(511), particle(22, 0, E=-0.1)]),
         ("mother_index", [particle(511, 1)]),
         ("mother_index", [particle(511, -2)]),

@@ -24,7 +24,9 @@ VOCABULARY = default_vocabulary()
 CODES = st.sampled_from([0, 211, -211, 22, 300553, -511, 123456789, -7654321, 2**31 - 1])
 FLOATS = st.one_of(
     st.floats(-1e3, 1e3),
-    st.sampled_from([math.nan, math.inf, -math.inf, 3.4028234e38, 3.4028235e38, -1e39, -0.0]),
+    st.sampled_from(
+        [math.nan, math.inf, -math.inf, 1e4, 10001.0, 3.4028234e38, 3.4028235e38, -1e39, -0.0]
+    ),
 )
 CHARGES = st.one_of(
     st.sampled_from([0, 1, -1, 2, 1 / 3, -2 / 3, 0.4, 42.0, 42.6, -43.0, math.nan, math.inf]),
@@ -69,6 +71,8 @@ def expected_faults(event: list[dict[str, Any]]) -> int:
     for row in event:
         checked = [*(row[name] for name in CONTINUOUS), row["charge"]]
         bits |= 1 * any(not abs(value) <= 3.4028234e38 for value in checked)
+        gev = [row[name] for name in ("energy", "px", "py", "pz")]
+        bits |= 16 * any(1e4 < abs(value) <= 3.4028234e38 for value in gev)
         bits |= 2 * (row["energy"] < 0)
         thirds = row["charge"] * 3
         if math.isfinite(thirds):

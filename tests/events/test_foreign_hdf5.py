@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,25 @@ def test_broken_integers_are_never_rounded(
     frame.assign(**{column: numbers}).to_hdf(tmp_path / "b.h5", key="train_events")
     with pytest.raises(InputError, match=message):
         next(iterate_hdf5(tmp_path / "b.h5"))
+
+
+@pytest.mark.parametrize("layout", ["fixed", "table"])
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [("px", "datetime64[ns]"), ("px", "bool"), ("status", "bool"), ("x", "timedelta64[ns]")],
+)
+def test_dates_and_booleans_are_no_numbers(
+    tmp_path: Path, layout: str, column: str, kind: str
+) -> None:
+    table = make_events(5)
+    values = (np.arange(table.n_particles) % 2).astype(kind)
+    write_foreign(
+        tmp_path / "a.h5", replace(table, particles={**table.particles, column: values}), layout
+    )
+    for as_stored in (True, False):
+        with pytest.raises(InputError, match=f"{column}: holds no numbers but") as error:
+            next(iterate_hdf5(tmp_path / "a.h5", as_stored=as_stored))
+        assert kind in str(error.value)
 
 
 def test_a_label_that_is_none(tmp_path: Path) -> None:

@@ -101,6 +101,11 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         good.column_names.index("px"), "px", pa.array([None] * 20, pa.list_(pa.float64()))
     )
     _rewrite(tmp_path / "holes.parquet", holes)
+    ones = pa.array([[1] * len(event) for event in good["px"].to_pylist()], pa.list_(pa.int64()))
+    for kind, name in ((pa.bool_(), "bool"), (pa.timestamp("ns"), "date")):
+        values = ones.cast(pa.list_(kind))
+        other = good.set_column(good.column_names.index("px"), "px", values)
+        _rewrite(tmp_path / f"{name}.parquet", other)
     for name, message in {
         "cut.parquet": "cannot be read as Parquet",
         "text.parquet": "cannot be read as Parquet",
@@ -111,6 +116,8 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         "flat.parquet": "px: holds no lists",
         "short.parquet": "px: the lists are not as long",
         "counts.parquet": "n_particles does not count",
+        "bool.parquet": "px: holds no numbers but bool",
+        "date.parquet": "px: holds no numbers but datetime64",
         "holes.parquet": "px: the lists of 20 events are missing",
     }.items():
         with pytest.raises(InputError, match=message) as error:
