@@ -3,13 +3,14 @@
 ``original``: every particle of the table, values as they stand.
 
 ``smartbackground``: the rules of basf2's SmartBackground module (skim package). They speak
-of *all* particles that exist right after generation. A table whose initial, virtual, ISR
-and FSR particles were dropped before (as `produce` writes it) has lost three things: those
-particles themselves, the array indices (rule 1 gives a motherless particle the mother 0,
-which is the first particle that is *left*), and the link of a particle whose mother was
-dropped. The last is recognised by ``motherIndex == -1`` with a ``motherPDG`` other than 0
-and gives mother -1, as an initial mother does by the rules. For a model that basf2 is to
-run, feed tables that hold all generated particles.
+of *all* particles that exist right after generation: feed tables that were produced with
+``source.particles=generator``, which keep what these rules keep. Where a table lacks a mother
+it tells the two cases apart: ``motherPDG`` 0 is a particle without a mother, whose mother is
+the first particle by rule 1; any other ``motherPDG`` with ``motherIndex == -1`` is a mother
+that was dropped, and gives -1.
+
+Tables of the default ``source.particles=tables`` are close for B pairs, but lack the virtual
+photon (mDST) and all ISR and FSR photons.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def smartbackground(
     npt.NDArray[np.float32],
     npt.NDArray[np.int32],
 ]:
-    """Apply rules 1 to 7 of basf2's SmartBackground module.
+    """Apply rules 1 to 7 and 10 of basf2's SmartBackground module.
 
     Parameters
     ----------
@@ -174,15 +175,16 @@ def smartbackground(
             features[j, 5] = px[row]
             features[j, 6] = py[row]
             features[j, 7] = pz[row]
-            at = row - begin
+            # Rule 10: what stands after the particle is not known yet when its turn comes.
+            own = row - begin
             m = _mother_or_first(mother[row], mother_pdg[row])
             # A chain of quarks is shorter than the event, unless it is a circle.
             for _ in range(n):
-                if m <= 0 or new_index[begin + m] != -2:
+                if not 0 < m <= own or new_index[begin + m] != -2:
                     break
-                at = m
-                m = _mother_or_first(mother[begin + at], mother_pdg[begin + at])
-            kept_mother[j] = new_index[begin + m] if m >= 0 and new_index[begin + m] >= 0 else -1
+                m = _mother_or_first(mother[begin + m], mother_pdg[begin + m])
+            found = 0 <= m <= own and new_index[begin + m] >= 0
+            kept_mother[j] = new_index[begin + m] if found else -1
         kept_offsets[event + 1] = total
     return kept[:total], kept_offsets, features[:total], kept_mother[:total]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 
 def smartbackground_event(particles: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Apply rules 1 to 7 to one event.
+    """Apply rules 1 to 7 and 10 to one event, one particle after the other.
 
     Every particle has pdg, status, mother (0-based, None for none), t, x, y, z, E, px, py, pz.
     """
@@ -30,15 +30,13 @@ def smartbackground_event(particles: list[dict[str, Any]]) -> dict[str, list[Any
         if not new_index:
             reference = p
         new_index[i] = len(new_index)
-        mothers.append(m)
         pdg.append(p["pdg"])
         rows.append(
             [p[c] - reference[c] for c in ("t", "x", "y", "z")]
             + [p[c] for c in ("E", "px", "py", "pz")]
         )
-    result = []
-    for m in mothers:
+        # What stands after this particle is in neither dictionary yet (rule 10).
         while m > 0 and m in followed:
             m = followed[m]
-        result.append(new_index.get(m, -1))
-    return {"x": rows, "pdg": pdg, "mother": result}
+        mothers.append(new_index.get(m, -1))
+    return {"x": rows, "pdg": pdg, "mother": mothers}

@@ -47,7 +47,7 @@ def random_events(draw: st.DrawFn) -> list[list[dict[str, Any]]]:
         n = draw(st.integers(0, 12))
         event = []
         for i in range(n):
-            # Mothers behind their daughters occur in no generator; the rules allow them.
+            # Mothers behind their daughters occur in no generator; by rule 10 they are not found.
             mother = draw(st.one_of(st.none(), st.integers(0, n - 1).filter(lambda m, i=i: m != i)))
             event.append(
                 particle(
