@@ -168,3 +168,65 @@ def write_mdst_twin(
         keys={name: np.asarray(values).astype(np.int64) for name, values in key_columns.items()},
         event_type=np.full(n_events, -1, dtype=np.int8),
     )
+
+
+def write_generator_list(
+    path: str | Path,
+    n_events: int = 0,
+    seed: int = 0,
+    *,
+    events: list[list[dict[str, Any]]] | None = None,
+) -> None:
+    """Write whole MCParticles lists of continuum events, as KKMC and Pythia leave them in basf2.
+
+    e-, e+ (initial), Z0 (virtual), two quarks, ISR photons of the electron, then, from the quarks:
+    their copies, gluons, FSR photons, a string, and hadrons with daughters, some far away.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The file.
+    n_events : int
+        How many.
+    seed : int
+        Same seed, same file.
+    events : list of list of dict, optional
+        Lists to write instead: pdg, status, mother (from 1, 0 for none), and any of x, z.
+    """
+    random = np.random.default_rng(seed)
+    if events is None:
+        events = []
+        for _ in range(n_events):
+            rows = [(11, 33, 0), (-11, 33, 0), (23, 17, 0), (2, 1, 3), (-2, 1, 3)]
+            rows += [(22, PRIMARY | STABLE | ISR | FSR, 1)] * int(random.integers(0, 3))
+            rows += [(2, 1, 4), (21, 1, 4), (22, PRIMARY | STABLE | FSR, len(rows) + 1)]
+            gluon = len(rows) - 1
+            rows += [(3, 1, gluon), (92, 1, gluon), (413, 1, gluon), (310, 1, len(rows) + 1)]
+            for _ in range(int(random.integers(3, 9))):
+                rows.append((211, PRIMARY | STABLE, int(random.integers(4, len(rows) + 1))))
+            rows += [(11, 0, len(rows)), (22, 8, len(rows))]
+            places = np.where(
+                np.arange(len(rows)) < 13, 0.0, random.choice([-30.0, 0.1, 10.0, 40.0], len(rows))
+            )
+            events.append(
+                [
+                    {"pdg": p, "status": s, "mother": m, "x": x, "z": float(random.normal())}
+                    for (p, s, m), x in zip(rows, places.tolist(), strict=True)
+                ]
+            )
+    changes: dict[str, Any] = {}
+    counts = np.array([len(event) for event in events], dtype=np.int64)
+    types = {"m_pdg": "int32", "m_status": "uint16", "m_mother": "int32"}
+    given = {"m_pdg": "pdg", "m_status": "status", "m_mother": "mother"}
+    given |= {"m_productionVertex_x": "x", "m_productionVertex_z": "z"}
+    for member in (*types, *MEMBERS):
+        if member in given:
+            values = np.array([row[given[member]] for event in events for row in event])
+        else:
+            values = np.abs(random.normal(size=int(counts.sum())))
+        if member == "m_productionVertex_y":
+            values = 0.0 * values
+        changes[f"MCParticles.{member}"] = ak.unflatten(
+            values.astype(types.get(member, "float32")), counts
+        )
+    write_mdst_twin(path, len(events), changes=changes)

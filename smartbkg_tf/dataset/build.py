@@ -332,6 +332,7 @@ def build_dataset(settings: PreprocessSettings) -> Path:
     ):
         run_directory = partial / "runs"
         reports = read_sources(paths, run_directory, reading, settings.workers)
+        _refuse_two_particle_sets(reports)
         merger = Merger(reports, workers=settings.workers)
         plan = merger.plan(reports)
         _check(plan, merger, reports, settings)
@@ -411,6 +412,19 @@ def _refuse_other_things(output: Path) -> None:
         where=output,
         next_step="choose another output, or remove it yourself",
     )
+
+
+def _refuse_two_particle_sets(reports: Sequence[SourceReport]) -> None:
+    """A network would learn to tell the files apart by their photons."""
+    of = {report.particles: report.path for report in reports}
+    if len(of) > 1:
+        raise InputError(
+            "tables of source.particles=generator cannot be mixed with those of "
+            f"source.particles=tables ({of['tables']})",
+            where=of["generator"],
+            next_step="produce all of them with the same source.particles (ROOT files that are "
+            "read directly count as tables)",
+        )
 
 
 def _check(

@@ -11,6 +11,7 @@ from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.encoding import FEATURE_SETS, LEGACY, EncodingSettings
 from smartbkg_tf.settings.errors import InputError
 from smartbkg_tf.settings.normalisation import NormalisationSettings
+from smartbkg_tf.settings.sources import ParticleSet
 
 #: Version of the layout of dataset directories.
 FORMAT_VERSION = 1
@@ -133,6 +134,11 @@ def encoding_of(information: dict[str, Any]) -> EncodingSettings:
             next_step="run preprocess and train again",
         )
     return validate(EncodingSettings, values, where=FILE_NAME)
+
+
+def particles_of(information: dict[str, Any]) -> ParticleSet:
+    """Tell which generated particles the tables of a dataset kept (``source.particles``)."""
+    return "generator" if information.get("particles") == "generator" else "tables"
 
 
 def normalisation_of(information: dict[str, Any]) -> NormalisationSettings:

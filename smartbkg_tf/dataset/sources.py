@@ -24,13 +24,14 @@ from smartbkg_tf.encoding.checks import Findings, find_unusable_strings
 from smartbkg_tf.encoding.encode import EncodedEvents, check_and_encode
 from smartbkg_tf.encoding.one_pass import side_by_side
 from smartbkg_tf.events.hdf5 import TrainingFile
-from smartbkg_tf.events.readers import file_format, iterate_events
+from smartbkg_tf.events.readers import file_format, iterate_events, particle_set
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.runtime.progress import Progress
 from smartbkg_tf.runtime.scratch import Scratch
 from smartbkg_tf.settings.encoding import EncodingSettings
 from smartbkg_tf.settings.errors import UserError
+from smartbkg_tf.settings.sources import ParticleSet
 
 #: Bytes of runs that stay in memory; what is beyond is shuffled by way of the disk.
 MEMORY_BYTES = 256 << 20
@@ -84,6 +85,8 @@ class SourceReport:
         In the order of the file.
     vocabulary_size : int
         Tokens of arrays of the original project, which have a vocabulary of their own.
+    particles : {"tables", "generator"}
+        Which generated particles it keeps.
     """
 
     name: str
@@ -97,6 +100,7 @@ class SourceReport:
     label_names: list[str] = field(default_factory=list)
     observable_names: list[str] = field(default_factory=list)
     vocabulary_size: int = 0
+    particles: ParticleSet = "tables"
 
 
 class MemoryBudget:
@@ -284,6 +288,7 @@ def _encoded_chunks(
                 report.vocabulary_size = max(report.vocabulary_size, largest + 1)
             yield table, encoded, len(table) + sum(f.count for f in findings)
         return
+    report.particles = particle_set(path) or "tables"
     vocabulary = default_vocabulary()
     decay_only = settings.key == "decay_strings"
     for table in _tables(path, settings, opened):

@@ -99,6 +99,7 @@ def information_of(
         "key": settings.key,
         "inputs": list(writer.inputs),
         "encoding": encoding,
+        "particles": reports[0].particles,
         "vocabulary": {
             "size": max(report.vocabulary_size for report in reports),
             "digest": LEGACY,

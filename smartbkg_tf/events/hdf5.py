@@ -17,6 +17,9 @@ experiment -1, run = how often this evtNum came before in the file, production =
 made of the file's content (see `smartbkg_tf.events.foreign.content_number`), the same
 wherever the file lies and whatever it is called. Events of different files, and equal
 numbers within one, so stay different. Their skim is called ``label``.
+
+The attribute ``particles`` of a file is ``generator`` where it was made with
+``source.particles=generator``.
 """
 
 from __future__ import annotations
@@ -30,8 +33,17 @@ from smartbkg_tf.events.hdf5_errors import explained
 from smartbkg_tf.events.hdf5_writer import write_hdf5
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.training_file import KEYS, Key, TrainingFile
+from smartbkg_tf.settings.sources import ParticleSet
 
-__all__ = ["KEYS", "Key", "TrainingFile", "count_events_hdf5", "iterate_hdf5", "write_hdf5"]
+__all__ = [
+    "KEYS",
+    "Key",
+    "TrainingFile",
+    "count_events_hdf5",
+    "iterate_hdf5",
+    "particle_set_hdf5",
+    "write_hdf5",
+]
 
 
 def iterate_hdf5(
@@ -104,3 +116,11 @@ def count_events_hdf5(path: str | Path, *, key: Key | None = None) -> int:
                 key = "decay_strings"
     with TrainingFile(path, key) as file:
         return len(file)
+
+
+def particle_set_hdf5(path: str | Path) -> ParticleSet:
+    """Tell which generated particles a training table keeps."""
+    with explained(Path(path)), h5py.File(path, "r", locking="best-effort") as file:
+        value = file.attrs.get("particles", "tables")
+        text = value.decode() if isinstance(value, bytes) else str(value)
+    return "generator" if text == "generator" else "tables"

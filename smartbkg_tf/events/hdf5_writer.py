@@ -20,6 +20,7 @@ from smartbkg_tf.events.event_columns import event_columns
 from smartbkg_tf.events.table import PARTICLE_COLUMNS, EventTable
 from smartbkg_tf.runtime.files import whole_file
 from smartbkg_tf.settings.errors import OutputError
+from smartbkg_tf.settings.sources import ParticleSet
 
 Array = npt.NDArray[Any]
 
@@ -31,7 +32,9 @@ _PANDAS_VERSION = "0.15.2"
 _CHUNK_BYTES = 2**18
 
 
-def write_hdf5(path: str | Path, table: EventTable) -> None:
+def write_hdf5(
+    path: str | Path, table: EventTable, *, particles: ParticleSet = "tables"
+) -> None:
     """Write a training table, whole or not at all.
 
     Parameters
@@ -42,6 +45,8 @@ def write_hdf5(path: str | Path, table: EventTable) -> None:
         With particles, decay strings or both; decay strings that are missing are built.
         Without particles the key ``train_events`` is left out. ``label`` in the first two
         keys is the first skim's, -1 if there is none.
+    particles : {"tables", "generator"}, default "tables"
+        Which generated particles they are; recorded in the file.
 
     Raises
     ------
@@ -70,6 +75,8 @@ def write_hdf5(path: str | Path, table: EventTable) -> None:
         warnings.simplefilter("ignore", tables.PerformanceWarning)
         try:
             with tables.open_file(str(partial), "w") as file:
+                if particles != "tables":
+                    file.root._v_attrs.particles = np.bytes_(particles)
                 if table.particles:
                     _write_particles(file, table, label)
                 _write_table(

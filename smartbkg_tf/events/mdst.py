@@ -1,13 +1,19 @@
 """Read the generated particles of basf2 mDST files (ROOT).
 
 Which particles
-    Only primary ones (status bit 0) whose status has none of the bits 4 (virtual),
-    5 (initial), 6 (ISR photon), 7 (FSR photon). Particles that Geant4 made are not primary.
+    Only primary ones (status bit 0); particles that Geant4 made are not primary.
+    ``particles="tables"``: those whose status has none of the bits 4 (virtual), 5 (initial),
+    6 (ISR photon), 7 (FSR photon). ``particles="generator"``: those that are neither initial
+    nor quarks or gluons, as basf2's SmartBackground module keeps them.
 Mother links
     ``m_mother`` counts from 1, 0 is none; the links are translated to positions among the
     kept particles. A mother that was dropped gives ``motherIndex`` -1, and its code stays in
     ``motherPDG``: where the virtual photon of a continuum event is dropped, each quark or
     tau begins a tree of its own in the decay string, and no branch is grafted elsewhere.
+    With ``particles="generator"`` links go through quarks and gluons by the rules of the
+    module (`smartbkg_tf.encoding.features`): not through those that stand after the particle
+    or were made at x, y or z of 10 cm and more. The module takes the first particle for the
+    mother of particles without one: where that was dropped, its code is their ``motherPDG``.
 Numbers
     Mass, energy, momentum, time (ns) and vertex (cm) as stored; the files hold float32.
     Time counts from the trigger, so that whole events are shifted by the same amount.
@@ -21,6 +27,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -37,12 +44,17 @@ from smartbkg_tf.events.table import (
 )
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.errors import InputError, UserError, did_you_mean
+from smartbkg_tf.settings.sources import ParticleSet
 
 Array = npt.NDArray[Any]
 
 #: Status bits of basf2's MCParticle: https://software.belle2.org, MCParticle::EStatusBits
 PRIMARY = 1 << 0
-DROPPED = 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7
+INITIAL = 1 << 5
+DROPPED = 1 << 4 | INITIAL | 1 << 6 | 1 << 7
+
+#: basf2's module does not see particles made at or beyond this x, y or z, cm.
+VERTEX_LIMIT = 10.0
 
 #: Column -> member of MCParticles.
 _MEMBERS = {
@@ -98,6 +110,7 @@ def iterate_mdst(
     event_type: str | int | None = None,
     first_event: int = 0,
     n_events: int | None = None,
+    particles: ParticleSet = "tables",
 ) -> Iterator[EventTable]:
     """Read a basf2 file piece by piece, in the order of the file.
 
@@ -116,6 +129,8 @@ def iterate_mdst(
         Position in the file where to begin.
     n_events : int, optional
         At most so many events from there; None: up to the end.
+    particles : {"tables", "generator"}, default "tables"
+        Which ones are kept.
 
     Yields
     ------
@@ -145,7 +160,7 @@ def iterate_mdst(
         end = tree.n_events if n_events is None else min(first_event + n_events, tree.n_events)
         for start in range(first_event, end, chunk_events):
             stop = min(start + chunk_events, end)
-            table = _read(tree, start, stop, code, key, without_charge)
+            table = _read(tree, start, stop, code, key, particles, without_charge)
             yield table
     if without_charge:
         counts = ", ".join(f"{c} ({n} times)" for c, n in list(without_charge.items())[:10])
@@ -153,7 +168,13 @@ def iterate_mdst(
 
 
 def _read(
-    tree: BasfTree, start: int, stop: int, code: int, key: Key, without_charge: dict[int, int]
+    tree: BasfTree,
+    start: int,
+    stop: int,
+    code: int,
+    key: Key,
+    which: ParticleSet,
+    without_charge: dict[int, int],
 ) -> EventTable:
     keys = read_event_keys(tree, start, stop)
     status, counts = tree.jagged("MCParticles", _MEMBERS["status"], start, stop)
@@ -169,11 +190,23 @@ def _read(
                 f"but {counts[first]} of {_MEMBERS['status']}",
                 where=tree.path,
             )
-    kept = (status & PRIMARY != 0) & (status & DROPPED == 0)
+    primary = status & PRIMARY != 0
+    followed = np.zeros_like(primary)
+    if which == "tables":
+        kept = primary & (status & DROPPED == 0)
+    else:
+        seen = primary & (status & INITIAL == 0)
+        parton = (raw["PDG"] == 21) | (np.abs(raw["PDG"]) <= 5)
+        kept = seen & ~parton
+        far = np.any([raw[axis] >= VERTEX_LIMIT for axis in "xyz"], axis=0)
+        followed = seen & parton & ~far
     event = np.repeat(np.arange(len(counts)), counts)
     offsets = np.zeros(len(counts) + 1, dtype=np.int64)
     np.cumsum(np.bincount(event[kept], minlength=len(counts)), out=offsets[1:])
-    particles = _particles(raw, kept, event, counts, offsets, tree, start)
+    above = _mothers(raw["mother"].astype(np.int64), event, counts, tree, start)
+    if which == "generator":
+        above = _as_the_module_sees(above, counts, primary, kept, followed)
+    particles = _particles(raw, kept, above, event, offsets, tree)
     charge, unknown = charges(particles["PDG"])
     particles["charge"] = charge
     for number, times in unknown.items():
@@ -195,14 +228,38 @@ def _read(
 def _particles(
     raw: dict[str, Array],
     kept: npt.NDArray[np.bool_],
+    above: Array,
     event: Array,
-    counts: Array,
     offsets: Array,
     tree: BasfTree,
-    first_event: int,
 ) -> dict[str, Array]:
     """Choose the kept particles and translate their mother links."""
-    mother = raw["mother"].astype(np.int64)
+    has_mother = above >= 0
+    # Row 0 stands in where there is no mother.
+    above = np.maximum(above, 0)
+    new_row = np.cumsum(kept) - 1
+    position = np.where(
+        has_mother & (kept[above] if len(kept) else kept), new_row[above] - offsets[event], -1
+    )[kept]
+    columns: dict[str, Array] = {}
+    for name in _MEMBERS:
+        columns[name] = particle_column(
+            name, raw[name][kept], where=f"{tree.path}: MCParticles.{_MEMBERS[name]}"
+        )
+    codes = np.where(has_mother, raw["PDG"][above], 0) if len(kept) else above
+    columns["motherPDG"] = codes[kept].astype(np.int32)
+    columns["motherIndex"] = position.astype(np.int32)
+    rows_of_mothers = (offsets[event[kept]] + position)[position >= 0]
+    columns["nDaughters"] = np.bincount(rows_of_mothers, minlength=int(offsets[-1])).astype(
+        np.int32
+    )
+    return columns
+
+
+def _mothers(
+    mother: Array, event: Array, counts: Array, tree: BasfTree, first_event: int
+) -> npt.NDArray[np.int64]:
+    """Rows of the mothers, -1 for none; refuse links that point nowhere."""
     wrong = (mother < 0) | (mother > counts[event])
     if wrong.any():
         row = int(np.argmax(wrong))
@@ -212,25 +269,37 @@ def _particles(
             where=f"{tree.path}: MCParticles.{_MOTHER}",
         )
     starts = np.cumsum(counts) - counts
-    # The row of the mother; row 0 stands in where there is none.
-    above = np.where(mother > 0, starts[event] + mother - 1, 0)
-    new_row = np.cumsum(kept) - 1
-    position = np.where(
-        (mother > 0) & (kept[above] if len(kept) else kept), new_row[above] - offsets[event], -1
-    )[kept]
-    columns: dict[str, Array] = {}
-    for name in _MEMBERS:
-        columns[name] = particle_column(
-            name, raw[name][kept], where=f"{tree.path}: MCParticles.{_MEMBERS[name]}"
-        )
-    codes = np.where(mother > 0, raw["PDG"][above], 0) if len(kept) else mother
-    columns["motherPDG"] = codes[kept].astype(np.int32)
-    columns["motherIndex"] = position.astype(np.int32)
-    rows_of_mothers = (offsets[event[kept]] + position)[position >= 0]
-    columns["nDaughters"] = np.bincount(rows_of_mothers, minlength=int(offsets[-1])).astype(
-        np.int32
-    )
-    return columns
+    rows: npt.NDArray[np.int64] = np.where(mother > 0, starts[event] + mother - 1, -1)
+    return rows
+
+
+@numba.njit(cache=True, nogil=True)
+def _as_the_module_sees(
+    above: npt.NDArray[np.int64],
+    counts: npt.NDArray[np.int64],
+    primary: npt.NDArray[np.bool_],
+    kept: npt.NDArray[np.bool_],
+    followed: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.int64]:
+    """Rows of the mothers beyond quarks and gluons; -1 for none where the first one is kept."""
+    out = np.full(len(above), -1, dtype=np.int64)
+    begin = 0
+    for count in counts:
+        end = begin + count
+        first = begin
+        while first < end and not primary[first]:
+            first += 1
+        for row in range(first, end):
+            if above[row] < 0 and kept[first]:
+                continue
+            mother = max(above[row], first)
+            for _ in range(count):
+                if not first < mother <= row or not followed[mother]:
+                    break
+                mother = max(above[mother], first)
+            out[row] = mother
+        begin = end
+    return out
 
 
 def count_events_mdst(path: str | Path) -> int:

@@ -25,6 +25,7 @@ from smartbkg_tf.events.hdf5 import KEYS, Key
 from smartbkg_tf.events.table import KEY_COLUMNS, PARTICLE_COLUMNS, EventTable
 from smartbkg_tf.runtime.files import whole_file
 from smartbkg_tf.settings.errors import InputError, OutputError, did_you_mean
+from smartbkg_tf.settings.sources import ParticleSet
 
 Array = npt.NDArray[Any]
 
@@ -34,7 +35,9 @@ _MADE_BY = "such files are made by: python -m smartbkg_tf.produce ... format=par
 ROW_GROUP = 5000
 
 
-def write_parquet(path: str | Path, table: EventTable) -> None:
+def write_parquet(
+    path: str | Path, table: EventTable, *, particles: ParticleSet = "tables"
+) -> None:
     """Write a training table, whole or not at all.
 
     Parameters
@@ -43,6 +46,8 @@ def write_parquet(path: str | Path, table: EventTable) -> None:
         The file; one of that name is replaced.
     table : EventTable
         With particles, decay strings or both; decay strings that are missing are built.
+    particles : {"tables", "generator"}, default "tables"
+        Which generated particles they are; recorded in the file.
 
     Raises
     ------
@@ -75,9 +80,10 @@ def write_parquet(path: str | Path, table: EventTable) -> None:
         for name, dtype in PARTICLE_COLUMNS.items():
             values = pa.array(np.ascontiguousarray(table.particles[name], dtype=dtype))
             columns[name] = make.from_arrays(offsets, values)
+    metadata = None if particles == "tables" else {"particles": particles}
     with whole_file(path) as partial:
         pq.write_table(
-            pa.table(columns),
+            pa.table(columns, metadata=metadata),
             partial,
             row_group_size=ROW_GROUP,
             compression="zstd",
@@ -268,3 +274,10 @@ def count_events_parquet(path: str | Path) -> int:
     """
     with _open(Path(path)) as file:
         return int(file.metadata.num_rows)
+
+
+def particle_set_parquet(path: str | Path) -> ParticleSet:
+    """Tell which generated particles a training table keeps."""
+    with _open(Path(path)) as file:
+        metadata = file.schema_arrow.metadata or {}
+    return "generator" if metadata.get(b"particles") == b"generator" else "tables"

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from smartbkg_tf.events.belle_public import (
     count_events_belle_public,
     is_belle_public,
     iterate_belle_public,
 )
-from smartbkg_tf.events.hdf5 import Key, count_events_hdf5, iterate_hdf5
+from smartbkg_tf.events.hdf5 import (
+    Key,
+    count_events_hdf5,
+    iterate_hdf5,
+    particle_set_hdf5,
+)
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.settings.errors import InputError
+from smartbkg_tf.settings.sources import ParticleSet
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -108,6 +115,7 @@ def iterate_events(
     chunk_events: int = 20000,
     require_labels: bool = False,
     as_stored: bool = False,
+    particles: ParticleSet = "tables",
 ) -> Iterator[tuple[Path, EventTable]]:
     """Read events of many files piece by piece, in the order of the list.
 
@@ -126,6 +134,9 @@ def iterate_events(
         For compiled code: columns of HDF5 tables where they stand in the file, even at odd
         places and as float32, and decay strings as bytes ('S'), for `tokenise`, which hold
         until the next table comes.
+    particles : {"tables", "generator"}, default "tables"
+        Which particles of basf2 ROOT files are kept; tables hold what was produced
+        (`particle_set` tells).
 
     Yields
     ------
@@ -146,7 +157,11 @@ def iterate_events(
     readers = [_reader(path) for path in listed]
     for path, read in zip(listed, readers, strict=True):
         # Only HDF5 tables hold bytes.
-        options = {"as_stored": True} if as_stored and read is iterate_hdf5 else {}
+        options: dict[str, Any] = (
+            {"as_stored": True} if as_stored and read is iterate_hdf5 else {}
+        )
+        if file_format(path) == "root":
+            options["particles"] = particles
         for table in read(path, key=key, chunk_events=chunk_events, **options):
             if require_labels and not table.labels:
                 raise InputError(
@@ -156,6 +171,37 @@ def iterate_events(
                     f"input={path} skim_files='PASSING_EVENTS' output=DIR",
                 )
             yield path, table
+
+
+def particle_set(path: str | Path) -> ParticleSet | None:
+    """Tell which generated particles a table keeps (``source.particles`` of `produce`).
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        A training table or basf2 ROOT file.
+
+    Returns
+    -------
+    {"tables", "generator"} or None
+        None for ROOT files, of which the reader chooses. Tables that do not say so are
+        ``tables``.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, empty, of no known format or damaged.
+    """
+    kind = file_format(path)
+    if kind == "root":
+        return None
+    if kind == "hdf5":
+        return particle_set_hdf5(path)
+    if kind == "parquet":
+        from smartbkg_tf.events.parquet import particle_set_parquet
+
+        return particle_set_parquet(path)
+    return "tables"
 
 
 def count_events(path: str | Path) -> int:

@@ -122,6 +122,7 @@ def apply(settings: ApplySettings) -> Path:
     # Inputs first: a wrong name is told before a model is loaded for seconds.
     source = Source(settings)
     scorer, run = open_scorer(settings.model, settings.batch_size)
+    source.refuse_other_particles(scorer)
     source.choose_split(run)
     rules = rules_for(scorer, settings.method, settings.threshold, settings.sampling)
     say(f"apply {settings.model} to {len(source.paths)} input(s), method={settings.method}")

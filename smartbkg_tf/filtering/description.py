@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smartbkg_tf.dataset.information import encoding_of
+from smartbkg_tf.dataset.information import encoding_of, particles_of
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.encoding import EncodingSettings
 from smartbkg_tf.settings.errors import InputError
+from smartbkg_tf.settings.sources import ParticleSet
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class ModelDescription:
         Decay tokens per event.
     vocabulary : dict
         ``size`` and ``digest`` of the vocabulary.
+    particles : {"tables", "generator"}
+        Which generated particles its training tables kept.
     """
 
     label_names: tuple[str, ...]
@@ -35,6 +38,7 @@ class ModelDescription:
     max_particles: int
     max_tokens: int
     vocabulary: dict[str, Any]
+    particles: ParticleSet = "tables"
 
 
 def describe_run(run: RunDirectory) -> ModelDescription:
@@ -64,6 +68,7 @@ def describe_run(run: RunDirectory) -> ModelDescription:
             max_particles=int(metadata.get("max_particles") or encoding.max_particles),
             max_tokens=int(metadata.get("max_tokens") or encoding.max_tokens),
             vocabulary=dict(information["vocabulary"]),
+            particles=particles_of(information),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(

@@ -241,6 +241,7 @@ def _describe(
         "label_names": list(description.label_names),
         "encoding": stored["encoding"],
         "vocabulary": description.vocabulary,
+        "particles": description.particles,
         "max_particles": description.max_particles,
         "max_tokens": description.max_tokens,
         "output": OUTPUT,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.dataset.information import encoding_of
+from smartbkg_tf.dataset.information import encoding_of, particles_of
 from smartbkg_tf.filtering.description import ModelDescription
 from smartbkg_tf.filtering.filter_file import rules_of
 from smartbkg_tf.filtering.rules import SamplingRule
@@ -59,6 +59,7 @@ class OnnxScorer(Scorer):
                 max_particles=int(values["max_particles"]),
                 max_tokens=int(values["max_tokens"]),
                 vocabulary=dict(values["vocabulary"]),
+                particles=particles_of(values),
             )
             digest = str(values["sha256"])
             self._filter = values.get("filter")

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
+from smartbkg_tf.dataset.information import particles_of
 from smartbkg_tf.dataset.split import as_fractions
-from smartbkg_tf.events.readers import count_events, iterate_events
+from smartbkg_tf.events.readers import count_events, iterate_events, particle_set
 from smartbkg_tf.events.table import KEY_COLUMNS
 from smartbkg_tf.filtering.description import read_yaml
 from smartbkg_tf.filtering.scorer import Scorer, Scores
@@ -18,6 +19,7 @@ from smartbkg_tf.runtime.files import expand_inputs
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.errors import InputError
 from smartbkg_tf.settings.filtering import ApplySettings
+from smartbkg_tf.settings.sources import ParticleSet
 
 _MADE_BY = "python -m smartbkg_tf.produce ... or python -m smartbkg_tf.preprocess ..."
 
@@ -109,6 +111,33 @@ class Source:
         self.indices = split_of_run(run, self.dataset)[part]
         self.total = len(self.indices)
 
+    def refuse_other_particles(self, scorer: Scorer) -> None:
+        """Refuse events that keep other generated particles than the model was trained on.
+
+        Parameters
+        ----------
+        scorer : Scorer
+            The model.
+
+        Raises
+        ------
+        InputError
+            Naming the first such input. ROOT files are read as the model needs them.
+        """
+        wanted = scorer.description.particles
+        for path in self.paths:
+            if self.dataset is not None:
+                there: ParticleSet | None = particles_of(self.dataset.information)
+            else:
+                there = particle_set(path)
+            if there not in (None, wanted):
+                raise InputError(
+                    f"was produced with source.particles={there}, but the model was trained on "
+                    f"source.particles={wanted}: radiated photons are in one of them only",
+                    where=path,
+                    next_step=f"produce the events with source.particles={wanted}",
+                )
+
     def scored(self, scorer: Scorer) -> Iterator[ScoredChunk]:
         """Score all events.
 
@@ -135,7 +164,12 @@ class Source:
             for start in range(0, len(rows), size):
                 yield score_rows(scorer, self.dataset, rows[start : start + size])
             return
-        for path, table in iterate_events(self.paths, key=self.settings.key, chunk_events=size):
+        for path, table in iterate_events(
+            self.paths,
+            key=self.settings.key,
+            chunk_events=size,
+            particles=scorer.description.particles,
+        ):
             yield ScoredChunk(
                 keys=table.keys,
                 event_type=table.event_type,

@@ -16,7 +16,7 @@ from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.generation import seeds
 from smartbkg_tf.generation.beams import nominal_collision, random_vertices
 from smartbkg_tf.generation.detector import reconstruct
-from smartbkg_tf.generation.extract import extract, without_radiation
+from smartbkg_tf.generation.extract import extract, stored_particles
 from smartbkg_tf.generation.observables import Cleaning, EventView
 from smartbkg_tf.generation.observables_file import observables_name, write_observables
 from smartbkg_tf.generation.pythia import Failures, PythiaEngine
@@ -29,6 +29,7 @@ from smartbkg_tf.settings.generation import (
     ProduceSettings,
     PythiaSource,
 )
+from smartbkg_tf.settings.sources import ParticleSet
 
 Integers = npt.NDArray[np.int64]
 
@@ -185,6 +186,7 @@ def label_events(
     detector: DetectorSettings,
     skims: Mapping[str, Mapping[str, Any]],
     random: np.random.Generator,
+    particles: ParticleSet = "tables",
 ) -> EventTable:
     """Send events through the detector and the skims.
 
@@ -200,12 +202,14 @@ def label_events(
         The skims, as in `ProduceSettings`.
     random : numpy.random.Generator
         The detector's random numbers.
+    particles : {"tables", "generator"}, default "tables"
+        Which particles are kept; the detector sees all of them.
 
     Returns
     -------
     EventTable
-        The events as the training tables hold them: without radiated photons, with
-        labels, bias observables and decay strings.
+        The events as the training tables hold them (`stored_particles`), with labels, bias
+        observables and decay strings.
     """
     events = EventView(reconstruct(table, detector, random), nominal_collision(beams))
     labels: dict[str, npt.NDArray[np.int8]] = {}
@@ -214,7 +218,7 @@ def label_events(
         result = skim.select(events)
         labels[skim.name] = np.asarray(result.passes).astype(np.int8)
         observables.update(result.observables)
-    plain = without_radiation(table)
+    plain = stored_particles(table, particles)
     return EventTable(
         particles=plain.particles,
         offsets=plain.offsets,
@@ -257,7 +261,9 @@ def run_task(task: Task, directory: Path) -> Report:
     )
     kind = EVENT_TYPES.index(task.event_type)
     random = detector_generator(settings, kind, task.chunk)
-    table = label_events(table, source.beams, settings.detector, settings.skim, random)
+    table = label_events(
+        table, source.beams, settings.detector, settings.skim, random, source.particles
+    )
     lost = engine_for(task.event_type, source).lost.by_mother
     return write_part(
         task,
@@ -314,7 +320,7 @@ def write_part(task: Task, directory: Path, name: str, table: EventTable, **more
     side_files = [observables_name(name)] if table.observables else []
     for side_file in side_files:
         write_observables(directory / side_file, table)
-    write_table(directory / name, table, task.settings.format)
+    write_table(directory / name, table, task.settings.format, task.settings.source.particles)
     unknown = default_vocabulary().unknown(table.particles["PDG"]) if table.particles else {}
     return Report(
         name=task.name,
@@ -329,7 +335,7 @@ def write_part(task: Task, directory: Path, name: str, table: EventTable, **more
     )
 
 
-def write_table(path: Path, table: EventTable, kind: str) -> None:
+def write_table(path: Path, table: EventTable, kind: str, particles: ParticleSet) -> None:
     """Write a training table, whole or not at all.
 
     Parameters
@@ -340,12 +346,14 @@ def write_table(path: Path, table: EventTable, kind: str) -> None:
         The events.
     kind : {"hdf5", "parquet"}
         The format.
+    particles : {"tables", "generator"}
+        Which generated particles it keeps.
     """
     if kind == "parquet":
         from smartbkg_tf.events.parquet import write_parquet
 
-        write_parquet(path, table)
+        write_parquet(path, table, particles=particles)
     else:
         from smartbkg_tf.events.hdf5_writer import write_hdf5
 
-        write_hdf5(path, table)
+        write_hdf5(path, table, particles=particles)

@@ -7,11 +7,14 @@ hang on the B or on the virtual photon they came from.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.events.table import PARTICLE_COLUMNS, EventTable
 from smartbkg_tf.generation.record import Record
+from smartbkg_tf.settings.sources import ParticleSet
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -24,7 +27,10 @@ VIRTUAL_PHOTON, GAMMA_Z = 10022, 23
 _TAU = 15
 
 #: Bits of Belle II's MCParticle status.
-PRIMARY, ISR_PHOTON, FSR_PHOTON = 1, 1 << 6, 1 << 7
+PRIMARY, VIRTUAL, ISR_PHOTON, FSR_PHOTON = 1, 1 << 4, 1 << 6, 1 << 7
+
+#: Electrons of the beams, the first particle of basf2's continuum events.
+_ELECTRON = 11
 
 
 def is_parton_or_string(codes: Integers) -> npt.NDArray[np.bool_]:
@@ -234,6 +240,42 @@ def _with_dtypes(table: EventTable) -> EventTable:
         observables=table.observables,
         decay_strings=table.decay_strings,
     )
+
+
+def stored_particles(table: EventTable, particles: ParticleSet) -> EventTable:
+    """Give the table that is written.
+
+    Parameters
+    ----------
+    table : EventTable
+        As `extract` makes it.
+    particles : {"tables", "generator"}
+        ``source.particles``.
+
+    Returns
+    -------
+    EventTable
+        ``tables``: `without_radiation`. ``generator``: all particles, as KKMC's continuum events
+        stand in basf2: the virtual photon is called Z0 and has the status bit 4, and what the
+        beams made has an electron for its mother, which is initial and so not there.
+    """
+    if particles == "tables":
+        return without_radiation(table)
+    pdg, status = (table.particles[name].astype(np.int32) for name in ("PDG", "status"))
+    mother_pdg = table.particles["motherPDG"].astype(np.int32)
+    virtual = pdg == VIRTUAL_PHOTON
+    from_beams = (table.particles["motherIndex"] == -1) & (virtual | (status & ISR_PHOTON != 0))
+    columns = {
+        **table.particles,
+        "PDG": np.where(virtual, np.int32(GAMMA_Z), pdg),
+        "status": np.where(virtual, status | np.int32(VIRTUAL), status),
+        "motherPDG": np.where(
+            from_beams,
+            np.int32(_ELECTRON),
+            np.where(mother_pdg == VIRTUAL_PHOTON, np.int32(GAMMA_Z), mother_pdg),
+        ),
+    }
+    return replace(table, particles=columns)
 
 
 def without_radiation(table: EventTable) -> EventTable:

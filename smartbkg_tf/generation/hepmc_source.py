@@ -19,7 +19,7 @@ from smartbkg_tf.generation.chunks import (
     label_events,
     write_part,
 )
-from smartbkg_tf.generation.extract import extract, without_radiation
+from smartbkg_tf.generation.extract import extract, stored_particles
 from smartbkg_tf.generation.hepmc import iterate_hepmc, scan_hepmc
 from smartbkg_tf.generation.input_files import part_name, usable_files
 from smartbkg_tf.generation.record import Record
@@ -116,9 +116,16 @@ def convert_hepmc(task: Task, directory: Path) -> Report:
         for part, (record, n) in enumerate(iterate_hepmc(path, chunk_events=source.chunk_events)):
             table = _table(task, record, n, done, kind)
             if source.labels:
-                table = label_events(table, source.beams, settings.detector, settings.skim, random)
+                table = label_events(
+                    table,
+                    source.beams,
+                    settings.detector,
+                    settings.skim,
+                    random,
+                    source.particles,
+                )
             else:
-                plain = without_radiation(table)
+                plain = stored_particles(table, source.particles)
                 table = replace(plain, decay_strings=build_decay_strings(plain))
             report = write_part(task, directory, part_name(path, part, settings.format), table)
             total = report if total is None else _add(total, report)

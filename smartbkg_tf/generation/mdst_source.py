@@ -241,6 +241,7 @@ def convert_mdst(task: Task, directory: Path) -> Report:
         event_type=None if task.event_type == "unknown" else task.event_type,
         first_event=task.first_event,
         n_events=task.n_events,
+        particles=task.settings.source.particles,
     )
     if task.passing is not None:
         table = label_events(table, {skim_name(task.settings): task.passing})

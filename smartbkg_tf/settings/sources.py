@@ -8,7 +8,11 @@ from pydantic import model_validator
 
 from smartbkg_tf.settings.base import Field, settings
 
-__all__ = ["BeamSettings", "HepmcSource", "MdstSource", "PythiaSource"]
+__all__ = ["BeamSettings", "HepmcSource", "MdstSource", "ParticleSet", "PythiaSource"]
+
+#: Which generated particles tables keep: those of the training tables of old, or all that
+#: basf2's SmartBackground module sees.
+ParticleSet = Literal["tables", "generator"]
 
 Triple = tuple[float, float, float]
 
@@ -62,6 +66,11 @@ class PythiaSource:
     ----------
     name : {"pythia"}
         Which source this is.
+    particles : {"tables", "generator"}
+        What the tables keep. ``tables``: without photons that beams and
+        shower radiate.
+        ``generator``: what basf2's SmartBackground module sees, with these
+        photons, for networks that run there. Events, labels and keys are the same.
     decay_table : {"belle2", "pythia"}
         ``belle2``: branching fractions of DECAY_BELLE2.DEC, read from the installed
         decaylanguage package; ``pythia``: Pythia's own.
@@ -89,6 +98,7 @@ class PythiaSource:
     """
 
     name: Literal["pythia"] = "pythia"
+    particles: ParticleSet = "tables"
     decay_table: Literal["belle2", "pythia"] = "belle2"
     k_long: Literal["detector", "stable"] = "detector"
     detector_radius: float = Field(default=140.0, gt=1)
@@ -114,6 +124,11 @@ class MdstSource:
     ----------
     name : {"mdst"}
         Which source this is.
+    particles : {"tables", "generator"}
+        What the tables keep. ``tables``: primary particles that are
+        neither virtual nor initial nor ISR or FSR photons.
+        ``generator``: what basf2's SmartBackground module sees: primary
+        particles that are neither initial nor quarks or gluons.
     on_bad_file : {"fail", "skip"}
         What to do with input files that do not open or lack a branch: name them all and
         stop before any work, or leave them out and say so.
@@ -129,6 +144,7 @@ class MdstSource:
     """
 
     name: Literal["mdst"] = "mdst"
+    particles: ParticleSet = "tables"
     on_bad_file: Literal["fail", "skip"] = "fail"
     chunk_events: int = Field(default=20000, gt=0)
     skim_name: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
@@ -144,6 +160,9 @@ class HepmcSource:
     ----------
     name : {"hepmc"}
         Which source this is.
+    particles : {"tables", "generator"}
+        As for `PythiaSource`; HepMC tells no radiated photon apart, so that ``tables`` keeps
+        all that `extract` does not recognise as such.
     on_bad_file : {"fail", "skip"}
         What to do with files of another format or without their end: name them all and stop
         before any work, or leave them out and say so.
@@ -162,6 +181,7 @@ class HepmcSource:
     """
 
     name: Literal["hepmc"] = "hepmc"
+    particles: ParticleSet = "tables"
     on_bad_file: Literal["fail", "skip"] = "fail"
     chunk_events: int = Field(default=20000, gt=0)
     frame: Literal["laboratory", "centre_of_mass"] = "laboratory"
