@@ -415,7 +415,7 @@ def _refuse_other_things(output: Path) -> None:
 
 
 def _refuse_two_particle_sets(reports: Sequence[SourceReport]) -> None:
-    """A network would learn to tell the files apart by their photons."""
+    """Refuse what a network would tell apart by its photons."""
     of = {report.particles: report.path for report in reports}
     if len(of) > 1:
         raise InputError(

@@ -32,9 +32,7 @@ _PANDAS_VERSION = "0.15.2"
 _CHUNK_BYTES = 2**18
 
 
-def write_hdf5(
-    path: str | Path, table: EventTable, *, particles: ParticleSet = "tables"
-) -> None:
+def write_hdf5(path: str | Path, table: EventTable, *, particles: ParticleSet = "tables") -> None:
     """Write a training table, whole or not at all.
 
     Parameters

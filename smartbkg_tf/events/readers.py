@@ -157,9 +157,7 @@ def iterate_events(
     readers = [_reader(path) for path in listed]
     for path, read in zip(listed, readers, strict=True):
         # Only HDF5 tables hold bytes.
-        options: dict[str, Any] = (
-            {"as_stored": True} if as_stored and read is iterate_hdf5 else {}
-        )
+        options: dict[str, Any] = {"as_stored": True} if as_stored and read is iterate_hdf5 else {}
         if file_format(path) == "root":
             options["particles"] = particles
         for table in read(path, key=key, chunk_events=chunk_events, **options):

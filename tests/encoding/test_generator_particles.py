@@ -152,9 +152,7 @@ def test_pythia_tables_follow_the_rules_on_the_full_record(
         daughters.setdefault(m, []).append(row)
 
     def last_copy(row: int) -> bool:
-        return not any(
-            code[d] == code[row] and abs(status[d]) < 91 for d in daughters.get(row, [])
-        )
+        return not any(code[d] == code[row] and abs(status[d]) < 91 for d in daughters.get(row, []))
 
     lists: list[list[dict[str, Any]]] = [[] for _ in range(n)]
     position: dict[int, int] = {}
@@ -176,10 +174,14 @@ def test_pythia_tables_follow_the_rules_on_the_full_record(
         position[row] = len(lists[e])
         px, py, pz, energy = record.momentum[row].tolist()
         lists[e].append(
-            {"pdg": code[row], "status": 33 if beam else 1, "mother": position[m] if m >= 0 else None,
-             "t": t * 10 / 299.792458, "x": x, "y": y, "z": z, "E": energy, "px": px, "py": py,
-             "pz": pz}
-        )  # fmt: skip
+            {
+                "pdg": code[row],
+                "status": 33 if beam else 1,
+                "mother": position[m] if m >= 0 else None,
+                **{"t": t * 10 / 299.792458, "x": x, "y": y, "z": z},
+                **{"E": energy, "px": px, "py": py, "pz": pz},
+            }
+        )
     assert_as_reference(encoded, lists)
     radiated = table.particles["status"] & 0b11000000
     assert bool(np.any(radiated)) == (kind != "mixed")
