@@ -20,7 +20,7 @@ from smartbkg_tf.dataset.keys import hash_keys
 from smartbkg_tf.dataset.legacy import is_legacy, read_legacy
 from smartbkg_tf.dataset.runs import MemoryRun, Run, bytes_of, write_run
 from smartbkg_tf.dataset.source_files import FileHasher, OpenFiles
-from smartbkg_tf.encoding.checks import Findings, find_unusable_strings
+from smartbkg_tf.encoding.checks import Findings
 from smartbkg_tf.encoding.encode import EncodedEvents, check_and_encode
 from smartbkg_tf.encoding.one_pass import side_by_side
 from smartbkg_tf.events.hdf5 import TrainingFile
@@ -290,7 +290,6 @@ def _encoded_chunks(
         return
     report.particles = particle_set(path) or "tables"
     vocabulary = default_vocabulary()
-    decay_only = settings.key == "decay_strings"
     for table in _tables(path, settings, opened):
         n_read = len(table)
         for names, known in (
@@ -299,18 +298,11 @@ def _encoded_chunks(
         ):
             known.extend(name for name in names if name not in known)
         table, encoded, found = check_and_encode(
-            table, settings.encoding, vocabulary, file=str(path), decay_only=decay_only
+            table, settings.encoding, vocabulary, file=str(path)
         )
         report.findings.extend(found)
         for code, count in encoded.report.unknown_codes.items():
             report.unknown_codes[code] = report.unknown_codes.get(code, 0) + count
-        sound, found = find_unusable_strings(
-            encoded, table.keys, file=str(path), decay_only=decay_only
-        )
-        report.findings.extend(found)
-        if not sound.all():
-            chosen = np.flatnonzero(sound)
-            table, encoded = table.take(chosen), encoded.take(chosen)
         yield table, encoded, n_read
 
 

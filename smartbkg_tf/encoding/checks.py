@@ -24,6 +24,7 @@ REASONS: dict[str, str] = {
     "charge": "charges that are no multiple of e/3 within 42 e",
     "too_many_particles": "more than 32767 particles",
     "no_particles": "no particles",
+    "none_kept": "no particles that the feature set keeps",
     "no_tokens": "no decay tokens",
     "decay_string": "decay strings whose brackets do not fit together",
     "label_value": "labels other than 1, 0 and -1 (unknown)",
@@ -175,7 +176,6 @@ def find_unusable_events(
     table: EventTable,
     *,
     file: str = "",
-    decay_only: bool = False,
     faults: tuple[npt.NDArray[np.uint8], int] | None = None,
 ) -> tuple[npt.NDArray[np.bool_], list[Finding]]:
     """Find the events that must not reach a network.
@@ -183,12 +183,10 @@ def find_unusable_events(
     Parameters
     ----------
     table : EventTable
-        Left unchanged.
+        Left unchanged. Without particle columns (``key=decay_strings``) events without
+        particles are legal.
     file : str, default ""
         Where the events come from, for the report.
-    decay_only : bool, default False
-        Only decay strings are read (``key=decay_strings``): events without particles
-        are then legal.
     faults : tuple, optional
         ``faults`` and ``not_finite`` of `one_pass`, if it has seen the particles.
 
@@ -198,7 +196,7 @@ def find_unusable_events(
         bool.
     findings : list of Finding
         Every fault; an event with several counts in each. Decay strings are looked at
-        when they are tokens (`find_unusable_strings`); duplicate keys and missing labels
+        when they are tokens (`find_unusable_encoded`); duplicate keys and missing labels
         need all files (`dataset.build`).
     """
     n = len(table)
@@ -223,7 +221,6 @@ def find_unusable_events(
         ):
             note(reason, (bits & (1 << bit)) != 0, detail if reason == "not_finite" else ())
         note("too_many_particles", lengths > np.iinfo(np.int16).max)
-    if not decay_only:
         note("no_particles", lengths == 0)
     if table.labels:
         wrong = np.zeros(n, dtype=np.bool_)
@@ -233,44 +230,48 @@ def find_unusable_events(
     return usable, findings
 
 
-def find_unusable_strings(
-    encoded: EncodedEvents,
-    keys: Mapping[str, npt.NDArray[np.int64]],
-    *,
-    file: str = "",
-    decay_only: bool = False,
+def find_unusable_encoded(
+    encoded: EncodedEvents, table: EventTable, *, file: str = ""
 ) -> tuple[npt.NDArray[np.bool_], list[Finding]]:
-    """Find the events whose decay string was cut off or garbled.
+    """Find the events whose decay string is empty or garbled, or that kept no particle.
 
     Parameters
     ----------
     encoded : EncodedEvents
         The events.
-    keys : mapping of str to numpy.ndarray [n_events]
-        Event keys, for the report.
+    table : EventTable
+        The same events before.
     file : str, default ""
         Where the events come from, for the report.
-    decay_only : bool, default False
-        Only decay strings are read: an event without one cannot be used.
 
     Returns
     -------
     usable : numpy.ndarray [n_events]
         bool; False where brackets do not fit together, or open without a particle before
-        them, and (with `decay_only`) where there are no tokens.
+        them, where there are no tokens although there are particles or may have been, and
+        where the feature set keeps none of the particles.
     findings : list of Finding
         Every fault.
     """
     broken = encoded.broken_strings
     if broken is None:
         broken = np.zeros(len(encoded), dtype=np.bool_)
-    empty = (np.diff(encoded.decay_offsets) == 0) & decay_only
+    empty = np.diff(encoded.decay_offsets) == 0
+    none_kept = np.zeros(len(encoded), dtype=np.bool_)
+    if table.particles:
+        some = np.diff(table.offsets) > 0
+        empty &= some
+        none_kept = some & (np.diff(encoded.offsets) == 0)
     findings = [
-        finding_of(reason, mask, keys, file)
-        for reason, mask in (("no_tokens", empty), ("decay_string", broken))
+        finding_of(reason, mask, table.keys, file)
+        for reason, mask in (
+            ("none_kept", none_kept),
+            ("no_tokens", empty),
+            ("decay_string", broken),
+        )
         if mask.any()
     ]
-    return ~(broken | empty), findings
+    return ~(broken | empty | none_kept), findings
 
 
 @numba.njit(cache=True, nogil=True)

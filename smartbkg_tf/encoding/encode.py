@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.encoding.checks import Finding, find_unusable_events
+from smartbkg_tf.encoding.checks import Finding, find_unusable_encoded, find_unusable_events
 from smartbkg_tf.encoding.encoded import EncodedEvents, EncodingReport
 from smartbkg_tf.encoding.feature_sets import computed_features
 from smartbkg_tf.encoding.features import (
@@ -53,7 +53,6 @@ def check_and_encode(
     vocabulary: Vocabulary,
     *,
     file: str = "",
-    decay_only: bool = False,
 ) -> tuple[EventTable, EncodedEvents, list[Finding]]:
     """Encode the events that can be used, as `encode` does, and tell about the others.
 
@@ -67,16 +66,13 @@ def check_and_encode(
         Tokens of PDG codes.
     file : str, default ""
         Where the events come from, for the report.
-    decay_only : bool, default False
-        Only decay strings are read; see `find_unusable_events`.
 
     Returns
     -------
     table : EventTable
-        Events whose particles and labels are sound.
+        Events whose particles, labels and decay strings are sound.
     encoded : EncodedEvents
-        The same events; decay strings have still to be looked at
-        (`checks.find_unusable_strings`).
+        The same events.
     findings : list of Finding
         What is wrong with the others.
     """
@@ -88,16 +84,22 @@ def check_and_encode(
     usable, findings = find_unusable_events(
         table,
         file=file,
-        decay_only=decay_only,
         faults=None if found is None else (found.faults, found.not_finite),
     )
     if not usable.all():
         # Rare enough that a second pass does not matter.
         table, found = table.take(usable), None
-    return table, _encode(table, encoding, vocabulary, found), findings
+    encoded = _encode(table, encoding, vocabulary, found, file)
+    usable, more = find_unusable_encoded(encoded, table, file=file)
+    if not usable.all():
+        chosen = np.flatnonzero(usable)
+        table, encoded = table.take(chosen), encoded.take(chosen)
+    return table, encoded, findings + more
 
 
-def encode(table: EventTable, encoding: EncodingSettings, vocabulary: Vocabulary) -> EncodedEvents:
+def encode(
+    table: EventTable, encoding: EncodingSettings, vocabulary: Vocabulary, *, file: str = ""
+) -> EncodedEvents:
     """Encode events; nothing is padded, cut or dropped yet.
 
     Parameters
@@ -109,6 +111,8 @@ def encode(table: EventTable, encoding: EncodingSettings, vocabulary: Vocabulary
         Feature set and lengths; the lengths serve the report only.
     vocabulary : Vocabulary
         Tokens of PDG codes.
+    file : str, default ""
+        Where the events come from, for messages.
 
     Returns
     -------
@@ -120,7 +124,8 @@ def encode(table: EventTable, encoding: EncodingSettings, vocabulary: Vocabulary
     Raises
     ------
     InputError
-        When there are no decay strings and the mothers of an event run in a ring.
+        When there are no decay strings and the mothers of an event run in a ring, or a
+        custom feature set gives NaN.
 
     Notes
     -----
@@ -129,7 +134,7 @@ def encode(table: EventTable, encoding: EncodingSettings, vocabulary: Vocabulary
     that of ``motherPDG`` in ``original``; in ``smartbackground`` it is that of the
     particle at the mother index (0 for -1), because basf2 hands over nothing else.
     """
-    return _encode(table, encoding, vocabulary, None)
+    return _encode(table, encoding, vocabulary, None, file)
 
 
 def _encode(
@@ -137,6 +142,7 @@ def _encode(
     encoding: EncodingSettings,
     vocabulary: Vocabulary,
     found: OnePass | None,
+    file: str,
 ) -> EncodedEvents:
     n_events = len(table)
     unknown: dict[str, int] = {}
@@ -147,16 +153,15 @@ def _encode(
         columns, offsets = _of_one_pass(table, vocabulary, found, unknown)
     elif table.particles:
         mother = sound_mothers(table.offsets, _column(table, "motherIndex", np.int32))
-        columns, offsets = _particles(table, encoding, vocabulary, mother, unknown)
+        columns, offsets = _particles(table, encoding, vocabulary, mother, unknown, file)
     else:
         mother = None
         columns, offsets = _no_particles(encoding), np.zeros(n_events + 1, dtype=np.int64)
     if table.decay_strings is not None:
         decay, decay_offsets, words, broken = tokenise_unchecked(table.decay_strings, vocabulary)
         for word, count in words.items():
-            # Particle columns hold the same codes; they were counted there.
-            if not table.particles or not _is_code(word):
-                unknown[word] = unknown.get(word, 0) + count
+            # Particle columns hold the same codes, as a rule; they were counted there.
+            unknown[word] = max(unknown.get(word, 0), count)
     elif table.particles:
         broken = None
         pdg = np.asarray(table.particles["PDG"])
@@ -203,10 +208,6 @@ def _of_one_pass(
     }, np.asarray(table.offsets, dtype=np.int64)
 
 
-def _is_code(word: str) -> bool:
-    return word.removeprefix("-").isdigit()
-
-
 def _column(table: EventTable, name: str, dtype: type[np.generic]) -> npt.NDArray[Any]:
     # No copy: columns that come as views of rows are read row by row, in one pass.
     return np.require(table.particles[name], dtype=dtype, requirements="A")
@@ -237,6 +238,7 @@ def _particles(
     vocabulary: Vocabulary,
     mother: npt.NDArray[np.int32],
     unknown: dict[str, int],
+    file: str,
 ) -> tuple[dict[str, Any], npt.NDArray[np.int64]]:
     """Particle columns and their offsets; codes without a token are added to `unknown`."""
     # Old tables hold codes as floats (211.0); the vocabulary takes any number.
@@ -253,7 +255,7 @@ def _particles(
             "mother_index": _as_int16(mother),
         }, np.asarray(table.offsets, dtype=np.int64)
     if encoding.features != "smartbackground":
-        return _own_features(table, encoding, vocabulary, mother, unknown)
+        return _own_features(table, encoding, vocabulary, mother, unknown, file)
     columns = ("prodTime", "x", "y", "z", "energy", "px", "py", "pz")
     kept, offsets, continuous, kept_mother = smartbackground(
         np.asarray(table.offsets, dtype=np.int64),
@@ -283,9 +285,10 @@ def _own_features(
     vocabulary: Vocabulary,
     mother: npt.NDArray[np.int32],
     unknown: dict[str, int],
+    file: str,
 ) -> tuple[dict[str, Any], npt.NDArray[np.int64]]:
     """Columns of a feature set of one's own; tokens and mothers as in ``original``."""
-    values, kept, offsets, kept_mother = computed_features(table, encoding, mother)
+    values, kept, offsets, kept_mother = computed_features(table, encoding, mother, file)
     pdg, mother_pdg = (np.asarray(table.particles[name]) for name in ("PDG", "motherPDG"))
     if kept is not None:
         pdg, mother_pdg = pdg[kept], mother_pdg[kept]

@@ -205,7 +205,7 @@ def definition(encoding: EncodingSettings) -> str | None:
 
 
 def computed_features(
-    table: EventTable, encoding: EncodingSettings, mother: npt.NDArray[np.int32]
+    table: EventTable, encoding: EncodingSettings, mother: npt.NDArray[np.int32], file: str = ""
 ) -> tuple[
     npt.NDArray[np.float32],
     npt.NDArray[np.int64] | None,
@@ -222,6 +222,8 @@ def computed_features(
         Names the set and its columns.
     mother : numpy.ndarray [n_particles]
         int32 positions within the event, -1 for none.
+    file : str, default ""
+        Where the events come from, for messages.
 
     Returns
     -------
@@ -239,7 +241,8 @@ def computed_features(
     ConfigurationError
         When the class is another one than recorded, or returns the wrong shape.
     InputError
-        When the arrays were taken from the original project as they were.
+        When the arrays were taken from the original project as they were, or a kept
+        particle has a NaN or infinite feature.
     """
     where = f"features={encoding.features}"
     if encoding.features == LEGACY:
@@ -266,6 +269,7 @@ def computed_features(
     offsets = np.asarray(table.offsets, dtype=np.int64)
     mask = found.keep(table)
     if mask is None:
+        _refuse_not_finite(values, None, table, encoding, file)
         return np.ascontiguousarray(values), None, offsets, mother
     mask = np.asarray(mask)
     if mask.shape != (n,) or mask.dtype != bool:
@@ -275,7 +279,34 @@ def computed_features(
         )
     kept_offsets, kept_mother = _kept_mothers(offsets, mother, mask)
     kept = np.flatnonzero(mask)
-    return values[kept], kept, kept_offsets, kept_mother
+    values = values[kept]
+    _refuse_not_finite(values, kept, table, encoding, file)
+    return values, kept, kept_offsets, kept_mother
+
+
+def _refuse_not_finite(
+    values: npt.NDArray[np.float32],
+    kept: npt.NDArray[np.int64] | None,
+    table: EventTable,
+    encoding: EncodingSettings,
+    file: str,
+) -> None:
+    """Name the first event for which the feature set computes NaN or infinity."""
+    wrong = ~np.isfinite(values)
+    if not wrong.any():
+        return
+    rows = np.flatnonzero(wrong.any(axis=1))
+    row = int(rows[0] if kept is None else kept[rows[0]])
+    event = int(np.searchsorted(table.offsets, row, side="right")) - 1
+    key = ", ".join(f"{name} {int(values[event])}" for name, values in table.keys.items())
+    columns = [name for i, name in enumerate(encoding.feature_names) if wrong[:, i].any()]
+    raise InputError(
+        f"features={encoding.features} gives NaN or infinite values in {', '.join(columns)} "
+        f"for {len(rows)} particles; the first is particle {row - int(table.offsets[event])} of "
+        f"{key}",
+        where=file or None,
+        next_step="mend compute, or leave such particles out with keep",
+    )
 
 
 @numba.njit(cache=True, nogil=True)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.dataset.dataset import Dataset
-from smartbkg_tf.encoding.checks import find_unusable_events
+from smartbkg_tf.encoding.checks import Finding, find_unusable_encoded, find_unusable_events
 from smartbkg_tf.encoding.encode import EncodingReport, encode, pad
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
@@ -38,6 +38,8 @@ _FATAL = (
     "mother_index",
     "charge",
     "too_many_particles",
+    "no_tokens",
+    "decay_string",
 )
 
 
@@ -205,7 +207,9 @@ class Scorer(ABC):
         """
         d = self.description
         self._check_table(table, where)
-        encoded = encode(table, d.encoding, default_vocabulary())
+        encoded = encode(table, d.encoding, default_vocabulary(), file=str(where or ""))
+        if "decay_input" in self.input_names:
+            _refuse(find_unusable_encoded(encoded, table, file=str(where or ""))[1], where)
         scores = self._score_all(
             len(table),
             lambda rows: pad(encoded, rows, self.input_names, d.max_particles, d.max_tokens),
@@ -224,19 +228,21 @@ class Scorer(ABC):
                 next_step="give files with particle tables (key=all), or a model that was "
                 "trained with model.inputs=decay",
             )
-        _, findings = find_unusable_events(
-            table, file=str(where or ""), decay_only=not reads_particles
-        )
-        problems = Problems()
-        for finding in findings:
-            if finding.reason in _FATAL:
-                problems.add(str(finding))
-        problems.raise_if_any(
-            "some events cannot be scored",
-            kind=InputError,
-            where=where,
-            next_step="mend or remove these events; nothing was written",
-        )
+        _refuse(find_unusable_events(table, file=str(where or ""))[1], where)
+
+
+def _refuse(findings: list[Finding], where: str | Path | None) -> None:
+    """Raise when a network would turn any of the faults into a wrong number."""
+    problems = Problems()
+    for finding in findings:
+        if finding.reason in _FATAL:
+            problems.add(str(finding))
+    problems.raise_if_any(
+        "some events cannot be scored",
+        kind=InputError,
+        where=where,
+        next_step="mend or remove these events; nothing was written",
+    )
 
 
 def _added(first: EncodingReport, second: EncodingReport) -> EncodingReport:

@@ -11,11 +11,11 @@ from smartbkg_tf.encoding.checks import (
     REASONS,
     Finding,
     Findings,
+    find_unusable_encoded,
     find_unusable_events,
-    find_unusable_strings,
     finding_of,
 )
-from smartbkg_tf.encoding.encode import encode
+from smartbkg_tf.encoding.encode import check_and_encode, encode
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.settings.encoding import EncodingSettings
 from tests.encoding.tables import particle, table_of
@@ -95,16 +95,16 @@ def test_very_long_events_are_refused() -> None:
 def test_without_particles_an_event_is_legal_for_decay_strings_only() -> None:
     table = make_events(4, empty=(2,))
     alone = replace(table, particles={}, offsets=np.zeros(5, np.int64))
-    usable, findings = find_unusable_events(alone, decay_only=True)
+    usable, findings = find_unusable_events(alone)
     assert usable.all()
     assert findings == []
     vocabulary = default_vocabulary()
     encoded = encode(alone, EncodingSettings(), vocabulary)
-    sound, found = find_unusable_strings(encoded, alone.keys, decay_only=True)
+    sound, found = find_unusable_encoded(encoded, alone)
     assert sound.tolist() == [True, True, False, True]
     assert [f.reason for f in found] == ["no_tokens"]
     # With particles the event was judged by them already.
-    assert find_unusable_strings(encoded, alone.keys)[0].all()
+    assert find_unusable_encoded(encode(table, EncodingSettings(), vocabulary), table)[0].all()
 
 
 @pytest.mark.parametrize(
@@ -124,9 +124,17 @@ def test_brackets(text: str, sound: bool) -> None:
     table = table_of([GOOD, GOOD], strings=[" 511 (--> 211 <--)", text])
     vocabulary = default_vocabulary()
     encoded = encode(table, EncodingSettings(), vocabulary)
-    usable, findings = find_unusable_strings(encoded, table.keys, file="a.h5")
+    usable, findings = find_unusable_encoded(encoded, table, file="a.h5")
     assert usable.tolist() == [True, sound]
-    assert bool(findings) is not sound
+    assert [finding.reason for finding in findings] == ([] if sound else ["decay_string"])
+
+
+def test_an_empty_decay_string_of_an_event_with_particles() -> None:
+    table = table_of([GOOD, GOOD], strings=["", " 511"])
+    kept, encoded, findings = check_and_encode(table, EncodingSettings(), default_vocabulary())
+    assert kept.keys["event"].tolist() == [2]
+    assert len(encoded) == 1
+    assert [(finding.reason, finding.count) for finding in findings] == [("no_tokens", 1)]
 
 
 def test_findings_add_up_and_keep_the_first_keys() -> None:

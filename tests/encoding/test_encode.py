@@ -145,6 +145,10 @@ def test_unknown_codes_of_strings_are_counted_once_and_words_too() -> None:
     table = table_of([[particle(77777777)]], strings=[" 77777777 rubbish"])
     encoded = encode(table, EncodingSettings(), VOCABULARY)
     assert encoded.report.unknown_codes == {"77777777": 1, "rubbish": 1}
+    # Codes that stand in the text only are counted too.
+    other = replace(table, decay_strings=np.array([" 77777777 88888888"], dtype=object))
+    report = encode(other, EncodingSettings(), VOCABULARY).report
+    assert report.unknown_codes == {"77777777": 1, "88888888": 1}
     alone = replace(table, particles={}, offsets=np.zeros(2, np.int64))
     report = encode(alone, EncodingSettings(), VOCABULARY).report
     assert report.unknown_codes == {"77777777": 1, "rubbish": 1}

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from smartbkg_tf.dataset.dataset import open_dataset
-from smartbkg_tf.encoding.encode import encode
+from smartbkg_tf.encoding.encode import check_and_encode, encode
 from smartbkg_tf.encoding.feature_sets import complete, import_feature_set
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.settings.encoding import EncodingSettings
-from smartbkg_tf.settings.errors import ConfigurationError
+from smartbkg_tf.settings.errors import ConfigurationError, InputError
 from tests.datasets import write_dataset
 from tests.encoding.tables import particle, table_of
 from tests.samples import make_events
@@ -141,6 +141,14 @@ class Wide(Base):
 class Numbers(Base):
     def keep(self, table):
         return np.zeros(table.n_particles)
+class Slope(Base):
+    def compute(self, table):
+        pz = table.particles["pz"]
+        with np.errstate(divide="ignore"):
+            return np.stack([pz, 1 / pz], axis=1)
+class Fast(Slope):
+    def keep(self, table):
+        return table.particles["pz"] > 0
 class Abstract(FeatureSet):
     names, units = ("pt",), ("GeV",)
 class NoUnits(Base):
@@ -171,6 +179,27 @@ def test_what_users_get_wrong(
     table: EventTable = make_events(3)
     with pytest.raises(ConfigurationError, match=message):
         encode(table, encoding(name), default_vocabulary())
+    sys.modules.pop("own_sets", None)
+
+
+def test_features_that_are_not_finite_name_file_and_event(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_sets.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    table = table_of([[particle(pz=1.0)], [particle(pz=1.0), particle(pz=0.0)], [particle()]])
+    with pytest.raises(
+        InputError, match=r"a\.h5: features=own_sets\.Slope .* in pz for 2"
+    ) as error:
+        check_and_encode(table, encoding("own_sets.Slope"), default_vocabulary(), file="a.h5")
+    assert "particle 1 of experiment 1003, run 1, event 2, production 0" in str(error.value)
+    # What keep leaves out may be anything; an event without kept particles is told.
+    kept, encoded, findings = check_and_encode(
+        table, encoding("own_sets.Fast"), default_vocabulary(), file="a.h5"
+    )
+    assert kept.keys["event"].tolist() == [1, 2]
+    assert len(encoded) == 2
+    assert [(finding.reason, finding.count) for finding in findings] == [("none_kept", 1)]
     sys.modules.pop("own_sets", None)
 
 

@@ -143,6 +143,21 @@ def test_values_that_would_give_wrong_numbers(
     assert "experiment 1003, run 3, event 1" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("", "1 event with no decay tokens"), (" 511 (--> 211", "brackets do not fit together")],
+)
+def test_decay_strings_that_preprocess_refuses(
+    trained: Trained, scorer: KerasScorer, text: str, words: str
+) -> None:
+    events = trained.events.take(np.arange(3))
+    assert events.decay_strings is not None
+    events.decay_strings[1] = text
+    with pytest.raises(InputError, match=words) as error:
+        scorer.score_events(events, "file.h5")
+    assert "file.h5: experiment 1003, run 3, event 2" in str(error.value)
+
+
 def test_decay_strings_alone_do_not_feed_a_particle_model(
     trained: Trained, scorer: KerasScorer
 ) -> None:
