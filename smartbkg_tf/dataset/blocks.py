@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -214,55 +213,63 @@ def unlabelled(labels: npt.NDArray[np.int8]) -> npt.NDArray[np.bool_]:
     return found
 
 
-def repeated(block: EventBlock) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def repeated(
+    block: EventBlock,
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Find events whose key occurs twice, in a block that is sorted by `order_of`.
+
+    What copies of one event know is merged into the first of them: labels that the others lack,
+    and observables. So a table with the labels of one skim and another one with those of a second
+    make one event with both.
 
     Parameters
     ----------
     block : EventBlock
-        Sorted; all events of equal key stand together.
+        Sorted; all events of equal key stand together. Labels and observables of copies change.
 
     Returns
     -------
+    further : numpy.ndarray [n_events]
+        bool; second and further copies of an event. The first one stays.
     duplicate : numpy.ndarray [n_events]
-        bool; second and further ones of identical events. One copy stays.
+        bool; those of them whose labels too are those of another copy.
     conflict : numpy.ndarray [n_events]
-        bool; all events of a key that different events share. None of them can be
-        trusted, and a choice would depend on the order of files.
+        bool; all events of a key that different events share, or whose labels contradict each
+        other. None of them can be trusted, and a choice would depend on the order of files.
     """
     n = len(block)
-    if n == 0:
-        return np.zeros(0, dtype=np.bool_), np.zeros(0, dtype=np.bool_)
+    nothing = np.zeros(n, dtype=np.bool_)
+    if n == 0 or (block.hash[1:] != block.hash[:-1]).all():  # equal keys have equal hashes
+        return nothing, nothing, nothing
     begins = np.ones(n, dtype=np.bool_)
-    if (block.hash[1:] != block.hash[:-1]).all():  # equal keys have equal hashes
-        return ~begins, ~begins
     begins[1:] = np.any(block.keys[1:] != block.keys[:-1], axis=1)
     if begins.all():
-        return ~begins, ~begins
+        return nothing, nothing, nothing
     group = np.cumsum(begins) - 1
     starts = np.flatnonzero(begins)
     differs = np.minimum.reduceat(block.content, starts) != np.maximum.reduceat(
         block.content, starts
     )
+    known = np.maximum.reduceat(block.labels, starts, axis=0)  # unknown is the smallest, -1
+    lowest = np.minimum.reduceat(np.where(block.labels < 0, 127, block.labels), starts, axis=0)
+    differs |= ((lowest < known) & (known >= 0)).any(axis=1)
     conflict = differs[group]
-    return ~begins & ~conflict, conflict
+    further = ~begins & ~conflict
+    rows = np.column_stack([group, block.labels])
+    duplicate = np.ones(n, dtype=np.bool_)
+    duplicate[np.unique(rows, axis=0, return_index=True)[1]] = False
+    block.labels[starts] = known
+    block.observables[starts] = np.fmax.reduceat(block.observables, starts, axis=0)
+    return further, duplicate & further, conflict
 
 
-def content_of(
-    encoded: EncodedEvents,
-    labels: npt.NDArray[np.int8],
-    label_names: Sequence[str],
-) -> npt.NDArray[np.uint64]:
-    """Digest every event, to tell copies from different events of one key.
+def content_of(encoded: EncodedEvents) -> npt.NDArray[np.uint64]:
+    """Digest every event but its labels, to tell copies from different events of one key.
 
     Parameters
     ----------
     encoded : EncodedEvents
         The events.
-    labels : numpy.ndarray [n_events, n_skims]
-        int8.
-    label_names : sequence of str
-        The digest does not depend on the order of the skims.
 
     Returns
     -------
@@ -270,7 +277,6 @@ def content_of(
         uint64.
     """
     charge = np.zeros(len(encoded.pdg), np.int8) if encoded.charge is None else encoded.charge
-    by_name = np.argsort(np.array(label_names, dtype=np.str_))
     digest: npt.NDArray[np.uint64] = _digest(
         encoded.offsets,
         _as_words(encoded.continuous),
@@ -281,7 +287,6 @@ def content_of(
         encoded.decay_offsets,
         encoded.decay,
         encoded.event_type,
-        np.ascontiguousarray(labels[:, by_name]),
     )
     return digest
 
@@ -303,7 +308,6 @@ def _digest(
     decay_offsets: npt.NDArray[np.int64],
     decay: npt.NDArray[np.int16],
     event_type: npt.NDArray[np.int8],
-    labels: npt.NDArray[np.int8],
 ) -> npt.NDArray[np.uint64]:
     # FNV-1a over 64-bit words with a final mix; no protection against malice is meant.
     prime = np.uint64(0x100000001B3)
@@ -329,8 +333,5 @@ def _digest(
             h ^= h >> shift
         h = (h ^ np.uint64(np.uint8(event_type[event]))) * prime
         h ^= h >> shift
-        for k in range(labels.shape[1]):
-            h = (h ^ np.uint64(np.uint8(labels[event, k]))) * prime
-            h ^= h >> shift
         out[event] = h
     return out

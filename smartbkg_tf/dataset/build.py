@@ -14,7 +14,7 @@ import contextlib
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import cycle, pairwise
@@ -141,8 +141,8 @@ class Merger:
     ) -> None:
         self._workers = workers
         self.runs: list[Run | MemoryRun] = [run for report in reports for run in report.runs]
-        self.label_names = _union(report.label_names for report in reports)
-        self.observable_names = _union(report.observable_names for report in reports)
+        self.label_names = _names_of(report.label_names for report in reports)
+        self.observable_names = _names_of(report.observable_names for report in reports)
         self.files = np.array([report.path for report in reports], dtype=object)
         n_bytes = sum(run.n_bytes for run in self.runs)
         if merge_bytes is None:
@@ -242,11 +242,11 @@ class Merger:
     def _drop(self, events: Range) -> Findings:
         findings = Findings()
         block = events.block
-        duplicate, conflict = repeated(block)
+        further, duplicate, conflict = repeated(block)
         no_label = np.zeros(len(block), dtype=np.bool_)
         if self.labelled:
-            no_label = unlabelled(block.labels) & ~duplicate & ~conflict
-        kept = ~(duplicate | conflict | no_label)
+            no_label = unlabelled(block.labels) & ~further & ~conflict
+        kept = ~(further | conflict | no_label)
         if kept.all():
             return findings
         keys, files = block.key_columns(), self.files[block.source]
@@ -287,8 +287,12 @@ class Merger:
         return plan
 
 
-def _union(lists: Iterator[list[str]] | Sequence[list[str]]) -> list[str]:
-    return list(dict.fromkeys(name for names in lists for name in names))
+def _names_of(lists: Iterable[list[str]]) -> list[str]:
+    """Give all names in the order of the files where they agree, else sorted."""
+    orders = {tuple(names) for names in lists if names}
+    if len(orders) == 1:
+        return list(orders.pop())
+    return sorted({name for names in orders for name in names})
 
 
 def build_dataset(settings: PreprocessSettings) -> Path:

@@ -202,7 +202,7 @@ class Run:
         """
         block, _ = self.read(begin, end, self.label_names, self.observable_names, True)
         assert block.encoded is not None
-        return content_of(block.encoded.take(chosen), block.labels[chosen], self.label_names)
+        return content_of(block.encoded.take(chosen))
 
 
 class MemoryRun:
@@ -311,8 +311,7 @@ class MemoryRun:
         """
         events = self._order[begin:end][chosen]
         assert self._block.encoded is not None
-        encoded = self._block.encoded.take(events)
-        return content_of(encoded, self._block.labels[events], self.label_names)
+        return content_of(self._block.encoded.take(events))
 
 
 def _fill(stream: FileIO, values: npt.NDArray[Any]) -> None:

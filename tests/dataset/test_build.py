@@ -205,6 +205,22 @@ def test_skims_that_a_file_lacks_are_unknown_there(tmp_path: Path) -> None:
     assert dataset.information["counts"]["labels"]["a"]["unknown"] == 20
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_the_order_of_skims_does_not_follow_file_names(
+    tmp_path: Path, order: tuple[int, int]
+) -> None:
+    tables = (make_events(20, seed=1, skims=("b", "c")), make_events(20, seed=2, skims=("a",)))
+    dataset = open_dataset(write_dataset(tmp_path, *(tables[i] for i in order)))
+    assert dataset.label_names == ("a", "b", "c")
+
+
+def test_skims_of_which_all_files_give_one_order_keep_it(tmp_path: Path) -> None:
+    tables = [make_events(20, seed=i, skims=("b", "a")) for i in (1, 2)]
+    unlabelled = replace(make_events(5, seed=3), labels={})
+    path = write_dataset(tmp_path, *tables, unlabelled, mode="lenient")
+    assert open_dataset(path).label_names == ("b", "a")
+
+
 def test_unlabelled_events_make_a_dataset_to_apply_to(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -297,6 +313,39 @@ def test_conflicting_labels_of_one_key_are_a_conflict(tmp_path: Path) -> None:
     flipped = replace(table, labels={k: (1 - v).astype(np.int8) for k, v in table.labels.items()})
     with pytest.raises(InputError, match=r"2 events with a key that another, different event"):
         write_dataset(tmp_path, table, flipped.take(np.array([4])))
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("memory_bytes", [0, 1 << 28])
+def test_labels_of_the_same_events_in_several_tables_are_merged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: tuple[int, int], memory_bytes: int
+) -> None:
+    monkeypatch.setattr(sources, "MEMORY_BYTES", memory_bytes)
+    both = replace(make_events(30, seed=1, skims=("a", "b")), observables={"q2": np.arange(30.0)})
+    one = replace(both, labels={"a": both.labels["a"]}, observables={})
+    other = replace(both, labels={"b": both.labels["b"]}).take(np.arange(20))
+    tables = (one, other)
+    merged = open_dataset(write_dataset(tmp_path, *(tables[i] for i in order)))
+    assert merged.label_names == ("a", "b")
+    assert merged.information["dropped"] == {}
+    place = merged.keys["event"] - 1
+    assert sorted(place) == list(range(30))
+    np.testing.assert_array_equal(merged.labels[:, 0], both.labels["a"][place])
+    expected = np.where(place < 20, both.labels["b"][place], -1)
+    np.testing.assert_array_equal(merged.labels[:, 1], expected)
+    np.testing.assert_array_equal(
+        merged.observables["q2"], np.where(place < 20, place.astype(float), np.nan)
+    )
+
+
+def test_copies_without_a_new_label_are_duplicates_beside_merged_ones(tmp_path: Path) -> None:
+    both = make_events(30, seed=1, skims=("a", "b"))
+    one = replace(both, labels={"a": both.labels["a"]})
+    some = one.take(np.array([3, 4]))
+    wrong = replace(both, labels={"b": 1 - both.labels["b"]}).take(np.array([7]))
+    path = write_dataset(tmp_path, some, both, one, wrong, mode="lenient")
+    assert open_dataset(path).information["dropped"] == {"duplicate": 2, "conflict": 3}
+    assert len(open_dataset(path)) == 29
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
