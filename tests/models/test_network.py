@@ -27,20 +27,13 @@ from tests.models.model_test_case import (
 HEAD: dict[str, Any] = {"units": [12], "dropout": 0.0}
 
 #: What costs seconds for each class.
-LONG = (
-    "test_fit_learns_64_events_by_heart",
-    "test_xla",
-    "test_drawing_shows_every_layer",
-    "test_onnx_gives_the_same_scores",
-)
+LONG = ("test_fit_learns_64_events_by_heart", "test_drawing_shows_every_layer")
 
 #: Left to `make test-slow` for branches whose layers are tested one by one elsewhere, and
 #: which differ from their neighbours in sizes only.
 LONGER = (
     *LONG,
     "test_one_compiled_fit_step",
-    "test_mixed_precision",
-    "test_save_and_load",
     "test_training_on_nothing_but_empty_events_stays_finite",
     "test_summary_counts_the_weights",
 )
@@ -437,8 +430,9 @@ def test_event_type_changes_scores_and_an_unknown_one_is_none_of_them() -> None:
     kinds = np.arange(-1, 8, dtype=np.int32)
     many = {name: np.repeat(values, 9, axis=0) for name, values in events.items()}
     scores = np.asarray(network.model({**many, "event_type_input": kinds}))[:, 0]
-    assert len(np.unique(np.round(scores[1:8], 6))) == 7
-    assert scores[0] == scores[8]
+    assert np.diff(np.sort(scores[1:8])).min() > 1e-5
+    # Equal rows of a batch may differ in the last bits, depending on the processor.
+    assert scores[0] == pytest.approx(scores[8], abs=1e-6)
     plain = BranchedNetwork(**common_arguments("decay"), decay={"branch": "wide_cnn"})
     assert "event_type_input" not in plain.input_names
 

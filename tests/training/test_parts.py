@@ -115,8 +115,10 @@ def test_the_step_is_that_of_the_whole_batch(
     (whole, logs), (divided, divided_logs) = results
     assert logs == pytest.approx(divided_logs, rel=1e-5)
     largest = max(float(np.abs(m).max()) for m in whole)
+    # What a step moves is known no better than float32 holds the weights (of order one).
+    rounding = 4 * np.finfo(np.float32).eps
     for a, b in zip(whole, divided, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-4 * largest)
+        np.testing.assert_allclose(a, b, atol=1e-4 * largest + rounding)
 
 
 def test_one_part_is_the_step_of_keras(dataset_path: Path) -> None:
@@ -126,9 +128,15 @@ def test_one_part_is_the_step_of_keras(dataset_path: Path) -> None:
 
 def test_a_network_trains_in_parts_and_repeats_itself(dataset_path: Path, tmp_path: Path) -> None:
     """With dropout: the same seed gives the same history; the last batch is smaller than most."""
+    network = (
+        *("model=gcn", "model.inputs=particles", "model.particles.units=8"),
+        *("model.particles.graph_layers=1", "model.particles.dense_layers=1"),
+        *("model.head.units=[8]", "model.head.dropout=0.1"),
+        *("training.batch_size=64", "training.epochs=2", "training.progress=false"),
+    )
     histories = []
     for name in ("first", "second"):
-        chosen = _settings(dataset_path, tmp_path / name, *NETWORK, "training.batch_parts=3")
+        chosen = _settings(dataset_path, tmp_path / name, *network, "training.batch_parts=2")
         run = fit(chosen, open_dataset(dataset_path))
         lines = run.history.read_text(encoding="utf-8").splitlines()
         histories.append([line.split(",")[:5] for line in lines])
