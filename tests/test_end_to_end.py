@@ -36,7 +36,7 @@ def run(command: str, *overrides: str, cwd: Path) -> subprocess.CompletedProcess
 
 
 def run_here(command: str, *overrides: str, cwd: Path) -> None:
-    """Run one command in this process: starting TensorFlow again for each takes most of the time."""
+    """Run one command in this process: TensorFlow takes longer to start than they to run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(cwd)
         patch.setattr(sys, "argv", [command, *overrides])
