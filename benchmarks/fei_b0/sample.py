@@ -154,7 +154,9 @@ def write_sample(paths: Sequence[Path], output: Path, *, overwrite: bool = False
     OutputError
         When the folder exists.
     """
-    with whole_directory(output, overwrite=overwrite) as partial:
+    with whole_directory(
+        output, overwrite=overwrite, own=("sample.json", "*.h5"), inputs=paths
+    ) as partial:
         keys, labels = _keys_and_labels(paths)
         counts = {"all": len(labels), "all_passing": int(labels.sum())}
         for part, positions in choose(keys, labels).items():

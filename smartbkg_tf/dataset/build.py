@@ -41,12 +41,13 @@ from smartbkg_tf.dataset.summary import describe_dataset, information_of
 from smartbkg_tf.encoding.checks import Findings, finding_of
 from smartbkg_tf.encoding.feature_sets import complete
 from smartbkg_tf.events.vocabulary import default_vocabulary
-from smartbkg_tf.runtime.files import expand_inputs, refuse_existing, whole_directory, write_json
+from smartbkg_tf.runtime.files import expand_inputs, whole_directory, write_json
+from smartbkg_tf.runtime.outputs import check_output
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.scratch import Scratch
 from smartbkg_tf.runtime.threads import short_turns
 from smartbkg_tf.settings.encoding import FEATURE_SETS, LEGACY, EncodingSettings
-from smartbkg_tf.settings.errors import ConfigurationError, InputError, OutputError, Problems
+from smartbkg_tf.settings.errors import ConfigurationError, InputError, Problems
 from smartbkg_tf.settings.preprocessing import PreprocessSettings
 
 #: Bytes of runs that are merged in memory at a time.
@@ -64,6 +65,9 @@ _EVENTS_AT_A_TIME = 4000
 _BLOCKS_AHEAD = 3
 
 _T = TypeVar("_T")
+
+#: What stands in a dataset directory.
+WRITTEN = (FILE_NAME, "*.memmap", "*.memmap.shape", "*.memmap.dtype")
 
 _MADE_BY = "python -m smartbkg_tf.produce source=pythia|mdst output=DIR"
 
@@ -318,8 +322,7 @@ def build_dataset(settings: PreprocessSettings) -> Path:
         half-written is left behind, here as in every other case.
     """
     output = Path(settings.output)
-    refuse_existing(output, overwrite=settings.overwrite)
-    _refuse_other_things(output)
+    check_output(output, overwrite=settings.overwrite, own=WRITTEN)
     paths = find_files(expand_inputs(settings.input, made_by=_MADE_BY))
     encoding = _encoding(settings, paths)
     reading = ReadingSettings(
@@ -332,7 +335,7 @@ def build_dataset(settings: PreprocessSettings) -> Path:
     say(f"preprocess: {len(paths)} file{'s' * (len(paths) != 1)} -> {output}")
     with (
         short_turns() if settings.workers > 1 else contextlib.nullcontext(),
-        whole_directory(output, overwrite=settings.overwrite) as partial,
+        whole_directory(output, overwrite=settings.overwrite, own=WRITTEN, inputs=paths) as partial,
     ):
         run_directory = partial / "runs"
         reports = read_sources(paths, run_directory, reading, settings.workers)
@@ -403,19 +406,6 @@ def _encoding(settings: PreprocessSettings, paths: Sequence[Path]) -> EncodingSe
             next_step="use key=all; a model then chooses model.inputs=decay",
         )
     return legacy_encoding(legacy, **values)
-
-
-def _refuse_other_things(output: Path) -> None:
-    """Never let ``overwrite=true`` replace anything but a dataset directory."""
-    if not output.exists() or (output / FILE_NAME).is_file():
-        return
-    if output.is_dir() and not any(output.iterdir()):
-        return
-    raise OutputError(
-        "is no dataset directory, and is not replaced by one",
-        where=output,
-        next_step="choose another output, or remove it yourself",
-    )
 
 
 def _refuse_two_particle_sets(reports: Sequence[SourceReport]) -> None:

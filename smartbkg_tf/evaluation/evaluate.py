@@ -20,6 +20,9 @@ from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.evaluation import EvaluateSettings, MetricsSettings
 
+#: What stands in the folder.
+WRITTEN = ("metrics.json", "report.html", "plots")
+
 
 def evaluate_run(run: RunDirectory, settings: MetricsSettings | None = None) -> dict[str, Any]:
     """Measure a run on its test events; write metrics.json, plots and report.html.
@@ -127,7 +130,10 @@ def evaluate(settings: EvaluateSettings) -> Path:
     models: list[Model] = []
     notes: list[str] = []
     values: dict[str, Any] = {"models": {}}
-    with whole_directory(settings.output, overwrite=settings.overwrite) as folder:
+    inputs = [*paths] if settings.observables is None else [*paths, Path(settings.observables)]
+    with whole_directory(
+        settings.output, overwrite=settings.overwrite, own=WRITTEN, inputs=inputs
+    ) as folder:
         with Progress("evaluate", total=len(paths), unit="model") as progress:
             for path, name in zip(paths, unique_names(paths), strict=True):
                 model = open_model(path, name)

@@ -34,7 +34,7 @@ from smartbkg_tf.filtering.sources import (
     split_of_run,
 )
 from smartbkg_tf.filtering.summary import ApplySummary
-from smartbkg_tf.runtime.files import refuse_existing
+from smartbkg_tf.runtime.outputs import refuse_existing
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.errors import InputError

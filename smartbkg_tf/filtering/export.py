@@ -29,6 +29,9 @@ from smartbkg_tf.settings.filtering import ExportSettings
 #: Version of the description beside the file.
 FORMAT_VERSION = 1
 
+#: What stands in the folder.
+WRITTEN = ("model.json", "model.onnx", "model.onnx.data")
+
 
 def export(settings: ExportSettings) -> Path:
     """Write ``model.onnx`` and ``model.json``, which describes it.
@@ -51,7 +54,9 @@ def export(settings: ExportSettings) -> Path:
     """
     run = open_run(settings.run)
     _check_packages()
-    with whole_directory(settings.output, overwrite=settings.overwrite) as folder:
+    with whole_directory(
+        settings.output, overwrite=settings.overwrite, own=WRITTEN, inputs=[run.path]
+    ) as folder:
         description = describe_run(run)
         model = in_float32(load_run_model(run), run)
         path = folder / "model.onnx"

@@ -6,6 +6,7 @@ ours. The configuration is composed and checked before anything heavy is importe
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
@@ -261,14 +262,18 @@ def command(
 
 
 def _end_cleanly_when_terminated() -> None:
-    """Let SIGTERM (a batch system's eviction) unwind, so that half-written files are removed."""
+    """Let SIGTERM (eviction) and SIGHUP (a closed terminal) unwind and remove half-written files."""
 
     def end(number: int, _: object) -> None:
-        print("terminated", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # The terminal may be gone.
+            print("terminated", file=sys.stderr, flush=True)
         raise SystemExit(128 + number)
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, end)
+        # Under nohup it is ignored, and stays so.
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
+            signal.signal(signal.SIGHUP, end)
 
 
 def guarded(work: Callable[[], Any], *, debug: bool) -> Any:

@@ -8,36 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import glob
 import hashlib
 import json
 import os
-import shutil
-import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from smartbkg_tf.runtime.outputs import PARTIAL as PARTIAL
+from smartbkg_tf.runtime.outputs import (
+    check_output,
+    explain,
+    locked_partial,
+    partial_name,
+    put_in_place,
+    remove,
+    resolve_output,
+)
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.errors import InputError, OutputError, did_you_mean
-
-#: Part of the name of everything that is still being written.
-PARTIAL = ".partial-"
-
-
-def _partial_name(path: Path) -> Path:
-    # The suffix stays last: some writers choose the format by it.
-    return path.with_name(f".{path.stem}{PARTIAL}{uuid.uuid4().hex[:8]}{path.suffix}")
-
-
-def _explain(error: OSError, path: Path) -> OutputError:
-    if error.errno == 28:  # ENOSPC
-        return OutputError(
-            "the disk is full; what was half written has been removed",
-            where=path,
-            next_step="free space or choose another output, then run the same command again",
-        )
-    return OutputError(f"cannot be written ({error.strerror or error})", where=path)
 
 
 def sync(path: Path) -> None:
@@ -91,14 +82,18 @@ def begin_writing_back(descriptor: int, begin: int, n_bytes: int) -> None:
 
 
 @contextlib.contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
+def whole_file(path: str | Path, *, alone: bool = False) -> Iterator[Path]:
     """Give a temporary name to write to; rename it when the block ends well.
 
     Parameters
     ----------
     path : str or pathlib.Path
         The final name; its folder is created when missing. A file of that name is
-        replaced (ask before: `refuse_existing`).
+        replaced (ask before: `check_output`); of a link the file that it points to.
+    alone : bool, default False
+        For the output of a command: refuse while another process writes the same one, and
+        remove what killed ones left. The temporary file exists then, and is locked: not for
+        writers that lock (HDF5).
 
     Yields
     ------
@@ -110,37 +105,63 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     OutputError
         When the disk is full or the place cannot be written.
     """
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _explain(error, path) from error
-    partial = _partial_name(path)
-    try:
-        yield partial
-        sync(partial)
-        os.replace(partial, path)
-        sync(path.parent)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        if isinstance(error, FileNotFoundError) and error.filename != str(partial):
-            raise
-        raise _explain(error, path) from error
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+    path = resolve_output(path)
+    with locked_partial(path, folder=False) if alone else _plain_partial(path) as partial:
+        try:
+            yield partial
+            sync(partial)
+            os.replace(partial, path)
+            sync(path.parent)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and not _of_the_output(error, partial):
+                raise
+            raise explain(error, path) from error
 
 
 @contextlib.contextmanager
-def whole_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+def _plain_partial(path: Path) -> Iterator[Path]:
+    """Give a temporary name inside a folder that is locked or temporary itself."""
+    partial = partial_name(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise explain(error, path) from error
+    try:
+        yield partial
+    except BaseException:
+        remove(partial)
+        raise
+
+
+def _of_the_output(error: OSError, partial: Path) -> bool:
+    """Whether an error came from writing an output, not from something that was read."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+        return True
+    names = [name for name in (error.filename, error.filename2) if isinstance(name, (str, Path))]
+    return any(Path(name).is_relative_to(partial) for name in names)
+
+
+@contextlib.contextmanager
+def whole_directory(
+    path: str | Path,
+    *,
+    overwrite: bool = False,
+    own: Sequence[str] = (),
+    inputs: Iterable[str | Path] = (),
+) -> Iterator[Path]:
     """Give a temporary folder to fill; rename it when the block ends well.
 
     Parameters
     ----------
     path : str or pathlib.Path
-        The final name.
+        The final name; of a link, the folder that it points to.
     overwrite : bool, default False
         Replace a folder of that name when the new one is complete.
+    own : sequence of str
+        What the command writes into it, the first one always: only a folder that holds nothing
+        else is replaced (`check_output`).
+    inputs : iterable of str or pathlib.Path
+        What the command reads; the output may neither contain it nor lie inside it.
 
     Yields
     ------
@@ -150,58 +171,21 @@ def whole_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[Pa
     Raises
     ------
     OutputError
-        When the name exists and `overwrite` is false, the disk is full or the place
-        cannot be written.
+        When the name exists and `overwrite` is false, holds what the command did not write,
+        another process writes it, the disk is full or the place cannot be written.
     """
-    path = Path(path)
-    refuse_existing(path, overwrite=overwrite)
-    partial = _partial_name(path)
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        old: Path | None = None
-        if path.exists():
-            old = _partial_name(path)
-            os.replace(path, old)
-        os.replace(partial, path)
-        sync(path.parent)
-        if old is not None:
-            shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        if error.errno in (13, 17, 28, 30):
-            raise _explain(error, path) from error
-        raise
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-
-
-def refuse_existing(path: str | Path, *, overwrite: bool) -> None:
-    """Raise when an output stands there already and may not be replaced.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The output; an empty folder counts as free.
-    overwrite : bool
-        True: do nothing.
-
-    Raises
-    ------
-    OutputError
-        When the output exists and `overwrite` is false.
-    """
-    path = Path(path)
-    if overwrite or not path.exists():
-        return
-    if path.is_dir() and not any(path.iterdir()):
-        return
-    raise OutputError(
-        "exists already and is not overwritten",
-        where=path,
-        next_step="choose another output or add overwrite=true",
-    )
+    path = check_output(path, overwrite=overwrite, own=own, inputs=inputs)
+    with locked_partial(path, folder=True) as partial:
+        try:
+            yield partial
+            # Again: another process may have been here meanwhile.
+            check_output(path, overwrite=overwrite, own=own)
+            put_in_place(partial, path)
+            sync(path.parent)
+        except OSError as error:
+            if _of_the_output(error, partial):
+                raise explain(error, path) from error
+            raise
 
 
 @contextlib.contextmanager

@@ -18,9 +18,9 @@ from smartbkg_tf.runtime.files import (
     PARTIAL,
     exclusive_lock,
     read_json,
-    refuse_existing,
     whole_file,
 )
+from smartbkg_tf.runtime.outputs import refuse_existing
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.errors import OutputError

@@ -403,9 +403,14 @@ def test_existing_output_is_kept_unless_asked(tmp_path: Path) -> None:
 def test_overwriting_replaces_datasets_only(tmp_path: Path) -> None:
     make_dataset(tmp_path, 10)
     tables = tmp_path / "tables"
-    for output in (tables, tables / "events_0.h5"):
-        with pytest.raises(OutputError, match="is no dataset directory, and is not replaced"):
+    run = tmp_path / "run"  # It holds a copy of the dataset's description.
+    run.mkdir()
+    (run / "dataset.json").write_text("{}")
+    (run / "model.keras").write_text("weights of a week")
+    for output in (tables, tables / "events_0.h5", run):
+        with pytest.raises(OutputError, match="is not replaced"):
             build_dataset(preprocess_settings(str(tables), output, overwrite=True))
+    assert_nothing_left(run, "dataset.json", "model.keras")
     assert_nothing_left(tables, "events_0.h5")
     (tmp_path / "empty").mkdir()
     path = build_dataset(preprocess_settings(str(tables), tmp_path / "empty"))

@@ -167,6 +167,23 @@ def test_several_models_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert f"report: {output / 'report.html'}" in printed
     with pytest.raises(OutputError, match="exists already"):
         evaluate(EvaluateSettings(runs=[str(good.path)], output=str(output), metrics=FAST))
+    # overwrite=true replaced whatever folder it was, the trained run included.
+    for place, words in ((good.path, "is the input"), (bad.path, "contains the input")):
+        with pytest.raises(OutputError, match=words):
+            evaluate(
+                EvaluateSettings(
+                    runs=[str(good.path), str(bad.predictions)],
+                    output=str(place),
+                    metrics=FAST,
+                    overwrite=True,
+                )
+            )
+    with pytest.raises(OutputError, match="holds what this command did not write"):
+        evaluate(
+            EvaluateSettings(
+                runs=str(good.path), output=str(bad.path), metrics=FAST, overwrite=True
+            )
+        )
 
 
 def test_different_events_are_not_compared_in_pairs(tmp_path: Path) -> None:

@@ -236,3 +236,17 @@ def test_settings() -> None:
     assert compose_settings("export", ExportSettings, given) == ExportSettings(run="r", output="o")
     with pytest.raises(ConfigurationError, match="there are: onnx"):
         compose_settings("export", ExportSettings, [*given, "format=tflite"])
+
+
+def test_a_run_is_never_replaced_by_its_export(fitted: Trained, tmp_path: Path) -> None:
+    """It was: the folder with the weights was gone."""
+    run = fitted.run.path
+    (tmp_path / "link").symlink_to(run)
+    for output in (run, tmp_path / "link", run.parent, run / "onnx"):
+        with pytest.raises(OutputError, match="the input"):
+            export(ExportSettings(run=str(run), output=str(output), overwrite=True))
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "model.keras").touch()
+    with pytest.raises(OutputError, match=r"did not write \(model.keras\)"):
+        export(ExportSettings(run=str(run), output=str(other), overwrite=True))

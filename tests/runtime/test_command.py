@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -172,8 +173,9 @@ def test_config_schema(exit_of: Exit) -> None:
     assert exit_of(config_main, "scheme")[0] == 2
 
 
-def test_terminated_job_leaves_nothing_half_written(tmp_path: Path) -> None:
-    """A batch system sends SIGTERM first; what was begun must be removed."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_terminated_job_leaves_nothing_half_written(tmp_path: Path, number: signal.Signals) -> None:
+    """A batch system sends SIGTERM first, a closed terminal SIGHUP: what was begun is removed."""
     code = (
         "import time\n"
         "from smartbkg_tf.runtime import command\n"
@@ -189,8 +191,8 @@ def test_terminated_job_leaves_nothing_half_written(tmp_path: Path) -> None:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "begun\n"
-        process.terminate()
+        process.send_signal(number)
         _, errors = process.communicate(timeout=30)
-    assert process.returncode == 143
+    assert process.returncode == 128 + number
     assert "terminated" in errors
     assert list(tmp_path.iterdir()) == []

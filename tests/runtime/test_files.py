@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,12 +15,12 @@ from smartbkg_tf.runtime.files import (
     expand_inputs,
     hash_of_values,
     read_json,
-    refuse_existing,
     sha256,
     whole_directory,
     whole_file,
     write_json,
 )
+from smartbkg_tf.runtime.outputs import check_output, refuse_existing
 from smartbkg_tf.settings.errors import InputError, OutputError
 
 
@@ -91,19 +93,205 @@ def test_nothing_stays_of_a_failed_directory(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
+OWN = ("mark.json", "*.data")
+
+
+def made_earlier(path: Path) -> Path:
+    with whole_directory(path, own=OWN) as partial:
+        (partial / "mark.json").write_text("1")
+    return path
+
+
 def test_directory_is_replaced_only_when_asked_and_only_when_whole(tmp_path: Path) -> None:
-    target = tmp_path / "d"
-    target.mkdir()
-    (target / "old").write_text("1")
-    with pytest.raises(OutputError, match="exists already"), whole_directory(target):
+    target = made_earlier(tmp_path / "d")
+    with pytest.raises(OutputError, match="exists already"), whole_directory(target, own=OWN):
         raise AssertionError("the block must not run")
-    with pytest.raises(ValueError, match="bad"), whole_directory(target, overwrite=True):
+    with (
+        pytest.raises(ValueError, match="bad"),
+        whole_directory(target, own=OWN, overwrite=True),
+    ):
         raise ValueError("bad")
-    assert names(target) == ["old"]
-    with whole_directory(target, overwrite=True) as partial:
-        (partial / "new").write_text("1")
-    assert names(target) == ["new"]
+    assert names(target) == ["mark.json"]
+    with whole_directory(target, own=OWN, overwrite=True) as partial:
+        (partial / "mark.json").write_text("2")
+        (partial / "new.data").write_text("2")
+    assert names(target) == ["mark.json", "new.data"]
     assert names(tmp_path) == ["d"]
+
+
+@pytest.mark.parametrize(
+    "there", [["model.keras", "mark.json"], ["a.data"], ["mark.json", "notes"]]
+)
+def test_only_what_the_command_made_is_replaced(tmp_path: Path, there: list[str]) -> None:
+    target = tmp_path / "run"
+    target.mkdir()
+    for name in there:
+        (target / name).touch()
+    with (
+        pytest.raises(OutputError, match="is not replaced"),
+        whole_directory(target, own=OWN, overwrite=True),
+    ):
+        raise AssertionError("the block must not run")
+    assert names(target) == sorted(there)
+    with (
+        pytest.raises(OutputError, match="is a file, and is not replaced by a folder"),
+        whole_directory(target / there[0], own=OWN, overwrite=True),
+    ):
+        raise AssertionError("the block must not run")
+
+
+def test_an_output_neither_is_nor_contains_nor_lies_inside_an_input(tmp_path: Path) -> None:
+    run = made_earlier(tmp_path / "runs" / "run")
+    (tmp_path / "link").symlink_to(run)
+    for output, words in [
+        (run, "is the input"),
+        (tmp_path / "link", "is the input"),
+        (tmp_path / "runs" / "run" / ".." / "run", "is the input"),
+        (tmp_path / "runs", "contains the input"),
+        (run / "report", "lies inside the input"),
+        (tmp_path / "link" / "report", "lies inside the input"),
+    ]:
+        for source in (run, tmp_path / "link"):
+            with pytest.raises(OutputError, match=words):
+                check_output(output, own=OWN, overwrite=True, inputs=[source])
+    check_output(tmp_path / "runs" / "run2", own=OWN, overwrite=False, inputs=[run])
+
+
+def test_what_a_link_points_to_is_replaced_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    target = made_earlier(tmp_path / "disk" / "data")
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    with whole_directory(link, own=OWN, overwrite=True) as partial:
+        assert partial.parent == target.parent
+        (partial / "mark.json").write_text("2")
+    assert link.is_symlink()
+    assert (target / "mark.json").read_text() == "2"
+    later = tmp_path / "later"
+    later.symlink_to(tmp_path / "disk" / "file.txt")
+    with whole_file(later, alone=True) as partial:
+        partial.write_text("x")
+    assert later.is_symlink()
+    assert names(tmp_path / "disk") == ["data", "file.txt"]
+
+
+def test_impossible_places_are_told_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    places = [file / "out", file / "a" / "b", tmp_path / ("x" * 300), loop, "a\0b", "/dev/null"]
+    for place in places:
+        for way in (whole_directory, whole_file):
+            with pytest.raises(OutputError), way(place):  # type: ignore[operator]
+                raise AssertionError("the block must not run")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match="holds what this command did not write"):
+        check_output(".", own=OWN, overwrite=True)
+    assert names(tmp_path) == ["file", "loop"]
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        if os.access(tmp_path, os.W_OK):
+            pytest.skip("this user may write everywhere")
+        with pytest.raises(OutputError, match="read-only, or not yours"):
+            check_output(tmp_path / "a" / "b", overwrite=False)
+    finally:
+        tmp_path.chmod(0o700)
+
+
+@pytest.mark.parametrize("length", [180, 240, 255])
+def test_long_names(tmp_path: Path, length: int) -> None:
+    name = "x" * (length - 8)
+    with whole_file(tmp_path / f"{name}.parquet", alone=True) as partial:
+        assert partial.suffix == ".parquet"
+        partial.write_text("1")
+    with whole_directory(tmp_path / ("y" * length)):
+        pass
+    assert names(tmp_path) == [f"{name}.parquet", "y" * length]
+
+
+KILLED = """
+import os, signal, sys
+from smartbkg_tf.runtime.files import whole_directory, whole_file
+from smartbkg_tf.runtime import outputs
+folder, moment = sys.argv[1:]
+if moment == "replace":
+    rename = outputs.os.rename
+    def once(source, target):
+        rename(source, target)
+        os.kill(os.getpid(), signal.SIGKILL)
+    outputs.os.rename = once
+with whole_file(folder + "/f.csv", alone=True) as file:
+    with whole_directory(folder + "/d", own=("mark.json",), overwrite=True) as partial:
+        (partial / "mark.json").write_text("2")
+        if moment == "wait":
+            print("begun", flush=True)
+            sys.stdin.read()
+        if moment == "write":
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def killed(folder: Path, moment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(folder), moment],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with killed(tmp_path, "write") as process:
+        process.wait()
+    others = [".other.partial-01234567.csv", ".d.partial-notours", ".d.partial-01234567.csv"]
+    for name in others:
+        (tmp_path / name).touch()
+    assert len(names(tmp_path)) == 2 + len(others)
+    with whole_file(tmp_path / "f.csv", alone=True) as partial:
+        partial.write_text("x")
+    made_earlier(tmp_path / "d")
+    assert names(tmp_path) == sorted([*others, "d", "f.csv"])
+    assert names(tmp_path / "d") == ["mark.json"]
+    assert capsys.readouterr().out.count("which a killed process left") == 2
+
+
+def test_a_folder_comes_back_whose_replacement_was_killed(tmp_path: Path) -> None:
+    made_earlier(tmp_path / "d")
+    with killed(tmp_path, "replace") as process:
+        process.wait()
+    assert not (tmp_path / "d").exists()
+    with pytest.raises(OutputError, match="exists already"), whole_directory(tmp_path / "d"):
+        raise AssertionError("the block must not run")
+    assert (tmp_path / "d" / "mark.json").read_text() == "1"
+
+
+def test_one_process_at_a_time_writes_an_output(tmp_path: Path) -> None:
+    with killed(tmp_path, "wait") as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == "begun\n"
+        with (
+            pytest.raises(OutputError, match="another process is writing this output"),
+            whole_directory(tmp_path / "d", own=OWN),
+        ):
+            raise AssertionError("two at once")
+        with (
+            pytest.raises(OutputError, match="another process is writing this output"),
+            whole_file(tmp_path / "f.csv", alone=True),
+        ):
+            raise AssertionError("two at once")
+        process.stdin.close()
+    assert process.returncode == 0
+    assert names(tmp_path / "d") == ["mark.json"]
+    assert names(tmp_path) == ["d", "f.csv"]
 
 
 def test_an_empty_folder_counts_as_free(tmp_path: Path) -> None:

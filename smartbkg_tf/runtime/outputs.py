@@ -1,0 +1,337 @@
+"""Where an output may be written: over nothing but what its command made, by one process.
+
+What is being written has a temporary name beside the output and a lock that ends with its
+process, so that the next command tells what a killed one left from what another one writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fnmatch
+import hashlib
+import os
+import re
+import shutil
+import stat
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from smartbkg_tf.runtime.progress import say
+from smartbkg_tf.settings.errors import OutputError
+
+#: Part of the name of everything that is still being written.
+PARTIAL = ".partial-"
+
+#: Inside a temporary folder; locked as long as its process lives.
+_LOCK = ".lock"
+
+#: Bytes of a name that leave room for what a temporary name adds to it (at most 255 in all).
+_LONGEST_STEM = 180
+
+_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+_BUSY = "another process is writing this output"
+_WAIT = "wait for it, or choose another output"
+
+
+def explain(error: OSError | ValueError, path: Path) -> OutputError:
+    """Say why an output cannot be written."""
+    number = getattr(error, "errno", None)
+    if number in _ROOM:
+        return OutputError(
+            "the disk is full; what was half written has been removed",
+            where=path,
+            next_step="free space or choose another output, then run the same command again",
+        )
+    reason = getattr(error, "strerror", None) or error
+    return OutputError(
+        f"cannot be written ({reason})", where=path, next_step="choose another output"
+    )
+
+
+def partial_name(path: Path, mark: str | None = None) -> Path:
+    """Give a temporary name beside an output; the suffix stays last: it chooses some formats."""
+    mark = uuid.uuid4().hex[:8] if mark is None else mark
+    return path.with_name(f".{_stem(path)}{PARTIAL}{mark}{path.suffix}")
+
+
+def _stem(path: Path) -> str:
+    if len(os.fsencode(path.name)) <= _LONGEST_STEM:
+        return path.stem
+    return hashlib.sha256(os.fsencode(path.stem)).hexdigest()[:32]
+
+
+def resolve_output(path: str | Path) -> Path:
+    """Follow links and find what makes a place impossible, before any work.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The output.
+
+    Returns
+    -------
+    pathlib.Path
+        Absolute, without links: what a link points to is written or replaced, the link stays.
+
+    Raises
+    ------
+    OutputError
+        When it lies below a file, on a read-only file system or in a folder that may not be
+        written, its name is too long, or it is a device.
+    """
+    path = Path(path)
+    try:
+        resolved = Path(os.path.realpath(path))
+        with contextlib.suppress(FileNotFoundError):
+            mode = resolved.stat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise OutputError("is neither a file nor a folder", where=path)
+        folder = next(parent for parent in (*resolved.parents, resolved) if parent.exists())
+    except (OSError, ValueError) as error:  # ValueError: a zero byte.
+        raise explain(error, path) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(
+            f"cannot be written: the folder {folder} is read-only, or not yours",
+            where=path,
+            next_step="choose another output",
+        )
+    return resolved
+
+
+def check_output(
+    path: str | Path,
+    *,
+    overwrite: bool,
+    own: Sequence[str] | None = None,
+    inputs: Iterable[str | Path] = (),
+) -> Path:
+    """Refuse an output that cannot or must not be written, before any work.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The output.
+    overwrite : bool
+        Replace what the same command wrote earlier.
+    own : sequence of str, optional
+        For a folder: what the command writes into it (names or patterns); the first is always
+        there. A folder that holds anything else is not replaced. None: the output is a file.
+    inputs : iterable of str or pathlib.Path
+        What the command reads.
+
+    Returns
+    -------
+    pathlib.Path
+        As `resolve_output`.
+
+    Raises
+    ------
+    OutputError
+        When the output is, contains or lies inside an input; exists and `overwrite` is false; is
+        something that the command did not make; or cannot be written.
+    """
+    resolved = resolve_output(path)
+    refuse_overlap(resolved, inputs)
+    if own is not None:
+        _bring_back(resolved)
+    if overwrite and resolved.exists():
+        _refuse_others_work(resolved, own)
+    refuse_existing(resolved, overwrite=overwrite)
+    return resolved
+
+
+def refuse_existing(path: str | Path, *, overwrite: bool) -> None:
+    """Raise when an output exists already and may not be replaced.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The output; an empty folder counts as free.
+    overwrite : bool
+        True: do nothing.
+
+    Raises
+    ------
+    OutputError
+        When the output exists and `overwrite` is false.
+    """
+    path = Path(path)
+    if overwrite or not path.exists():
+        return
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    raise OutputError(
+        "exists already and is not overwritten",
+        where=path,
+        next_step="choose another output or add overwrite=true",
+    )
+
+
+def refuse_overlap(output: Path, inputs: Iterable[str | Path]) -> None:
+    """Raise when an output is an input, contains one or lies inside one; links are followed."""
+    output = Path(os.path.realpath(output))
+    for name in inputs:
+        source = Path(os.path.realpath(name))
+        if output == source:
+            relation = "is"
+        elif output in source.parents:
+            relation = "contains"
+        elif source in output.parents:
+            relation = "lies inside"
+        else:
+            continue
+        raise OutputError(
+            f"{relation} the input {name}", where=output, next_step="choose another output"
+        )
+
+
+def _refuse_others_work(path: Path, own: Sequence[str] | None) -> None:
+    """Never let ``overwrite=true`` replace what the command did not make."""
+    reason = None
+    if own is None:
+        if path.is_dir():
+            reason = "is a folder, and is not replaced by a file"
+    elif not path.is_dir():
+        reason = "is a file, and is not replaced by a folder"
+    else:
+        names = sorted(item.name for item in path.iterdir())
+        others = [n for n in names if not any(fnmatch.fnmatchcase(n, p) for p in own)]
+        if others:
+            listed = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
+            reason = f"holds what this command did not write ({listed}), and is not replaced"
+        elif names and own[0] not in names:
+            reason = f"holds no {own[0]}: this command did not write it, and it is not replaced"
+    if reason is not None:
+        raise OutputError(reason, where=path, next_step="choose another output, or remove it")
+
+
+def _replaced(path: Path) -> Path:
+    """Where a folder stands for the moment in which it is replaced."""
+    return partial_name(path, "replaced")
+
+
+def _bring_back(path: Path) -> None:
+    """Put a folder back that a process was killed in the middle of replacing."""
+    old = _replaced(path)
+    if not old.is_dir():
+        return
+    if path.exists():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        os.rename(old, path)
+        say(f"{path}: put back; the process that was replacing it was killed")
+
+
+def put_in_place(partial: Path, path: Path) -> None:
+    """Rename a whole folder to its final name; a folder of that name is replaced.
+
+    Between two renames there is neither the old nor the new one; a process killed there leaves
+    the old one under a temporary name, and the next one puts it back.
+    """
+    old = _replaced(path)
+    (partial / _LOCK).unlink(missing_ok=True)
+    if path.exists():
+        os.rename(path, old)
+    os.rename(partial, path)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def locked_partial(path: Path, *, folder: bool) -> Iterator[Path]:
+    """Make the temporary file or folder of an output, for one process at a time.
+
+    What killed processes left under such names is removed: their locks are free.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The output, as `resolve_output` gives it.
+    folder : bool
+        Whether it is a folder.
+
+    Yields
+    ------
+    pathlib.Path
+        Exists and is empty, but for the lock file of a folder.
+
+    Raises
+    ------
+    OutputError
+        When another process writes the same output.
+
+    Notes
+    -----
+    Where a file system has no locks, or only such that other machines do not see, nothing keeps
+    two processes out of each other's way but the final rename; on those without locks nothing
+    that a killed process left is removed.
+    """
+    partial = partial_name(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if folder:
+            partial.mkdir()
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+        lock = os.open(partial / _LOCK if folder else partial, flags, 0o666)
+    except OSError as error:
+        remove(partial)
+        raise explain(error, path) from error
+    try:
+        state = _try_lock(lock)
+        if state is False or os.fstat(lock).st_nlink == 0:
+            raise OutputError(_BUSY, where=path, next_step=_WAIT)
+        if state is True:
+            _remove_leftovers(path, partial)
+        yield partial
+    except BaseException:
+        remove(partial)
+        raise
+    finally:
+        os.close(lock)
+
+
+def _try_lock(descriptor: int) -> bool | None:
+    """Lock a file: True, False when another process has it locked, None without locks."""
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return None
+    return True
+
+
+def _remove_leftovers(path: Path, partial: Path) -> None:
+    """Remove what killed processes left of an output; refuse while another one is alive."""
+    pattern = re.compile(
+        re.escape(f".{_stem(path)}{PARTIAL}") + "[0-9a-f]{8}" + re.escape(path.suffix)
+    )
+    for other in path.parent.iterdir():
+        if other == partial or not pattern.fullmatch(other.name):
+            continue
+        try:
+            lock = os.open(other / _LOCK if other.is_dir() else other, os.O_RDWR)
+        except OSError:  # Gone meanwhile, somebody else's, or without a lock.
+            continue
+        try:
+            state = _try_lock(lock)
+            if state is False:
+                raise OutputError(_BUSY, where=path, next_step=_WAIT)
+            if state is True:
+                remove(other)
+                say(f"removed {other}, which a killed process left")
+        finally:
+            os.close(lock)
+
+
+def remove(path: Path) -> None:
+    """Remove a temporary file or folder, whatever became of it."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
