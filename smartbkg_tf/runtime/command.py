@@ -262,7 +262,7 @@ def command(
 
 
 def _end_cleanly_when_terminated() -> None:
-    """Let SIGTERM (eviction) and SIGHUP (a closed terminal) unwind and remove half-written files."""
+    """Let SIGTERM and SIGHUP (a closed terminal) unwind, so that half-written files are removed."""
 
     def end(number: int, _: object) -> None:
         with contextlib.suppress(OSError):  # The terminal may be gone.
