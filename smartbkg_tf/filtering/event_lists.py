@@ -36,7 +36,7 @@ def write_event_list(path: str | Path, events: npt.NDArray[np.void]) -> None:
     path = Path(path)
     if path.suffix not in EVENT_LIST_SUFFIXES:
         raise ConfigurationError(f"event lists end in {', '.join(EVENT_LIST_SUFFIXES)}", where=path)
-    with whole_file(path) as partial:
+    with whole_file(path, alone=True) as partial:
         if path.suffix == ".npy":
             np.save(partial, events, allow_pickle=False)
             return

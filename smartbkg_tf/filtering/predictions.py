@@ -133,7 +133,7 @@ class PredictionsWriter:
         from pyarrow.parquet import ParquetWriter
 
         with ExitStack() as stack:
-            partial = stack.enter_context(whole_file(self.path))
+            partial = stack.enter_context(whole_file(self.path, alone=True))
             self._writer = stack.enter_context(ParquetWriter(partial, self._schema))
             self._stack = stack.pop_all()
         return self

@@ -229,7 +229,7 @@ def exclusive_lock(
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise _explain(error, folder) from error
+        raise explain(error, folder) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
