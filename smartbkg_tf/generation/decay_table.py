@@ -13,7 +13,6 @@ fractions, so direct CP violation is lost as well.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,11 +20,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from smartbkg_tf.runtime.files import read_json, write_json
+from smartbkg_tf.generation.made_by import versions
+from smartbkg_tf.runtime.code_digest import code_digests
+from smartbkg_tf.runtime.files import hash_of_values, read_json, write_json
 from smartbkg_tf.settings.errors import InputError, OutputError, UserError
-
-#: Raise when the meaning of the cached values changes.
-_CACHE_VERSION = 1
 
 #: Pythia's decays of tau (helicity correlations), K_L and Y(4S)'s placeholder stay its own.
 _LEFT_TO_PYTHIA = frozenset({15, 130, 300553})
@@ -130,8 +128,11 @@ def read_decay_table() -> dict[int, list[Channel]]:
         When decaylanguage is not installed.
     """
     text = _installed_table()
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    cache = cache_directory() / f"decay_belle2-{digest}-v{_CACHE_VERSION}.json"
+    # The file, the code that parses it and the packages that it parses with.
+    digest = hash_of_values(
+        [text, code_digests([__name__], [__name__]), versions(("decaylanguage", "particle"))]
+    )
+    cache = cache_directory() / f"decay_belle2-{digest}.json"
     if cache.is_file():
         try:
             return _from_plain(read_json(cache))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
@@ -52,9 +53,8 @@ def code_digests(modules: Sequence[str], packages: Sequence[str]) -> dict[str, s
         if isinstance(source, bytes):
             found[name] = hashlib.sha256(source).hexdigest()[:16]
             continue
-        tree = ast.parse(source)
-        found[name] = hashlib.sha256(ascii(_shape(tree)).encode()).hexdigest()[:16]
-        for imported, names in _imports(tree, spec):
+        found[name], imports = _parsed(source, spec.parent or "")
+        for imported, names in imports:
             waiting.append(imported)
             # What is imported from a package may be a module; from a module it cannot be one.
             if names and wanted(imported) and _is_package(imported):
@@ -87,7 +87,15 @@ def _source(spec: ModuleSpec) -> str | bytes:
     return Path(spec.origin).read_bytes() if spec.has_location and spec.origin else b""
 
 
-def _imports(tree: ast.Module, spec: ModuleSpec) -> Iterator[tuple[str, list[str]]]:
+@functools.lru_cache(maxsize=256)
+def _parsed(source: str, parent: str) -> tuple[str, list[tuple[str, list[str]]]]:
+    """Give digest and imports of a text; several commands of one process parse it once."""
+    tree = ast.parse(source)
+    digest = hashlib.sha256(ascii(_shape(tree)).encode()).hexdigest()[:16]
+    return digest, list(_imports(tree, parent))
+
+
+def _imports(tree: ast.Module, parent: str) -> Iterator[tuple[str, list[str]]]:
     """Give all modules that a module imports, inside functions too, and what it takes from them."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -95,7 +103,7 @@ def _imports(tree: ast.Module, spec: ModuleSpec) -> Iterator[tuple[str, list[str
         elif isinstance(node, ast.ImportFrom):
             name = node.module or ""
             if node.level:
-                package = (spec.parent or "").split(".")
+                package = parent.split(".")
                 package = package[: len(package) - node.level + 1]
                 name = ".".join([*package, *([name] if name else [])])
             yield name, [alias.name for alias in node.names]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import smartbkg_tf
+from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.dataset.legacy import is_legacy
 from smartbkg_tf.events.foreign import content_number
+from smartbkg_tf.generation.made_by import made_by
+from smartbkg_tf.runtime.code_digest import code_digests
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.files import exclusive_lock, hash_of_values
 from smartbkg_tf.runtime.progress import say
@@ -21,7 +25,11 @@ from smartbkg_tf.settings.training import DemoSettings, TrainSettings
 _MADE_BY = "python -m smartbkg_tf.preprocess input='tables/*.h5' output="
 
 #: Settings that change nothing in the sample.
-_WITHOUT_EFFECT = ("output", "workers", "debug", "overwrite", "input")
+_WITHOUT_EFFECT = ("output", "workers", "debug", "overwrite", "verify", "input")
+
+#: Code that makes a dataset of tables, as `code_digests` takes it.
+_PREPROCESS = ("smartbkg_tf.dataset.build",)
+_PREPROCESS_PACKAGES = ("smartbkg_tf.dataset", "smartbkg_tf.encoding", "smartbkg_tf.events")
 
 
 def prepare_dataset(settings: TrainSettings) -> Path:
@@ -79,11 +87,12 @@ def _taken_over(path: Path, demo: DemoSettings) -> Path:
 
     files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
     content = [(p.name, p.stat().st_size, content_number(p)) for p in files]
-    key = hash_of_values({"content": content, "version": smartbkg_tf.__version__})
+    code = code_digests(_PREPROCESS, _PREPROCESS_PACKAGES)
+    key = hash_of_values({"content": content, "version": smartbkg_tf.__version__, "code": code})
     folder = _cache(demo, f"{path.stem}-{key}")
     dataset = folder / "dataset"
     with _alone(folder):
-        if (dataset / "dataset.json").is_file():
+        if _usable(dataset):
             say(f"data: {path} was taken over earlier: {dataset}")
             return dataset
         say(f"data: {path} is no dataset directory yet; it is preprocessed into {dataset} (once)")
@@ -153,6 +162,9 @@ def demo_settings(demo: DemoSettings, folder: Path) -> tuple[ProduceSettings, Pr
             f"seed={demo.seed}",
             f"workers={workers}",
             f"output={_quoted(folder / 'tables')}",
+            # The folder is our own: damaged tables of an earlier attempt are made again.
+            "verify=true",
+            "overwrite=true",
         ],
     )
     preprocess = compose_settings(
@@ -178,13 +190,28 @@ def demo_key(demo: DemoSettings) -> str:
     Returns
     -------
     str
-        16 hexadecimal digits.
+        16 hexadecimal digits, of settings, versions and the code of both steps.
     """
+    produce, preprocess = demo_settings(demo, Path("sample"))
     steps = [
         {k: v for k, v in dataclasses.asdict(step).items() if k not in _WITHOUT_EFFECT}
-        for step in demo_settings(demo, Path("sample"))
+        for step in (produce, preprocess)
     ]
-    return hash_of_values({"steps": steps, "version": smartbkg_tf.__version__})
+    made = made_by(produce, modules=_PREPROCESS, packages=_PREPROCESS_PACKAGES)
+    return hash_of_values({"steps": steps, "made_by": made})
+
+
+def _usable(dataset: Path) -> bool:
+    """Tell whether a kept dataset is there and whole; a damaged one is removed."""
+    if not dataset.exists():
+        return False
+    try:
+        open_dataset(dataset)
+    except InputError as error:
+        say(f"data: the kept dataset is damaged and is made again: {error}")
+        shutil.rmtree(dataset)
+        return False
+    return True
 
 
 def _cache(demo: DemoSettings, name: str) -> Path:
@@ -205,7 +232,7 @@ def _demo(demo: DemoSettings) -> Path:
     folder = _cache(demo, f"{name}-{demo.n_events}-{demo_key(demo)}")
     dataset = folder / "dataset"
     with _alone(folder):
-        if (dataset / "dataset.json").is_file():
+        if _usable(dataset):
             say(f"data: using the sample of an earlier run, {dataset}")
             return dataset
         produce, preprocess = demo_settings(demo, folder)

@@ -15,6 +15,7 @@ from smartbkg_tf.generation.decay_table import (
     parse_decay_table,
     read_decay_table,
 )
+from smartbkg_tf.runtime import code_digest
 from smartbkg_tf.settings.errors import UserError
 
 TEXT = """
@@ -81,6 +82,11 @@ def test_the_table_is_cached_and_a_damaged_cache_is_made_again(monkeypatch, tmp_
     monkeypatch.setattr(decay_table, "_installed_table", lambda: TEXT.replace("0.6", "0.5"))
     assert read_decay_table()[511][0].fraction == 0.5
     assert len(list(cache_directory().iterdir())) == 2
+    # So is other code.
+    source = code_digest._source
+    monkeypatch.setattr(code_digest, "_source", lambda spec: f"{source(spec)}\nANOTHER = 1\n")
+    read_decay_table()
+    assert len(list(cache_directory().iterdir())) == 3
 
 
 def test_cache_directory_follows_the_environment(monkeypatch, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import multiprocessing
+import os
 import shutil
 import time
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from smartbkg_tf.dataset.dataset import open_dataset
+from smartbkg_tf.runtime import code_digest
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.errors import ConfigurationError, InputError, OutputError
 from smartbkg_tf.settings.training import DemoSettings, TrainSettings
@@ -66,6 +69,35 @@ def test_the_name_of_a_sample_holds_what_decides_about_it() -> None:
     assert len(keys | {demo_key(demo)}) == 5
 
 
+@pytest.mark.parametrize(
+    "module",
+    [
+        "smartbkg_tf.generation.detector",
+        "smartbkg_tf.generation.skims.fei_hadronic",
+        "smartbkg_tf.dataset.ranges",
+        "smartbkg_tf.encoding.features",
+    ],
+)
+def test_edited_code_is_another_sample(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    demo, read = DemoSettings(n_events=50), code_digest._source
+    before = demo_key(demo)
+
+    def edit(name: str, text: str) -> None:
+        """Let the module's file hold a further line."""
+        monkeypatch.setattr(
+            code_digest,
+            "_source",
+            lambda spec: f"{read(spec)}\n{text}\n" if spec.name == name else read(spec),
+        )
+
+    edit(module, "ANOTHER = 1")
+    assert demo_key(demo) != before
+    edit(module, "# a comment")
+    assert demo_key(demo) == before
+    edit("smartbkg_tf.training.fit", "ANOTHER = 1")
+    assert demo_key(demo) == before
+
+
 def test_settings_of_the_two_steps(tmp_path: Path) -> None:
     folder = tmp_path / "a folder, with = and 'quotes'"
     demo = DemoSettings(n_events=50, seed=4, event_types=["mixed", "charged"], workers=2)
@@ -99,6 +131,37 @@ def test_an_earlier_sample_is_used_again(
     assert prepare_dataset(settings) == folder / "dataset"
     assert "using the sample of an earlier run" in capsys.readouterr().out
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_damaged_sample_is_made_again(
+    dataset_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings, folder = place_sample(tmp_path, dataset_path)
+
+    def damage() -> None:
+        file = folder / "dataset" / "particle_input.memmap"
+        os.truncate(file, file.stat().st_size - 8)
+
+    def contents() -> list[bytes]:
+        return [p.read_bytes() for p in sorted((folder / "dataset").glob("*.memmap"))]
+
+    damage()
+    dataset = prepare_dataset(settings)
+    told = capsys.readouterr().out
+    assert "the kept dataset is damaged and is made again" in told
+    assert "particle_input" in told
+    assert "truncated" in told
+    assert len(open_dataset(dataset)) == 77
+    whole = contents()
+    # Its tables are looked at, too: another byte, same size and time.
+    (table,) = (folder / "tables").glob("*.h5")
+    values, place = bytearray(table.read_bytes()), table.stat()
+    values[len(values) // 2] ^= 0xFF
+    table.write_bytes(values)
+    os.utime(table, ns=(place.st_atime_ns, place.st_mtime_ns))
+    damage()
+    prepare_dataset(settings)
+    assert contents() == whole
 
 
 def _hold(folder: str, seconds: float, ready: Any) -> None:
