@@ -45,7 +45,7 @@ class Channel(NamedTuple):
     Parameters
     ----------
     fraction : float
-        Branching fraction.
+        Branching fraction; zero for what inclusive channels shall not make.
     model : str
         EvtGen's decay model.
     parameters : tuple
@@ -119,7 +119,7 @@ def read_decay_table() -> dict[int, list[Channel]]:
     Returns
     -------
     dict of int to list of Channel
-        Channels with non-zero branching by the mother's PDG code (particles, not
+        Channels, those of fraction zero too, by the mother's PDG code (particles, not
         antiparticles).
 
     Raises
@@ -210,7 +210,6 @@ def parse_decay_table(text: str) -> dict[int, list[Channel]]:
                 tuple(code_of(name) for name in row["fs"]),
             )
             for row in rows
-            if row["bf"] > 0
         ]
     return table
 
@@ -245,7 +244,9 @@ def matrix_element(channel: Channel) -> tuple[int, tuple[int, ...]]:
     return 0, codes
 
 
-def apply_decay_table(pythia: Any, table: Mapping[int, list[Channel]]) -> LostFractions:
+def apply_decay_table(
+    pythia: Any, table: Mapping[int, list[Channel]], exclusive_only: int | None = None
+) -> LostFractions:
     """Replace Pythia's decay channels.
 
     Parameters
@@ -254,6 +255,8 @@ def apply_decay_table(pythia: Any, table: Mapping[int, list[Channel]]) -> LostFr
         Before ``init``.
     table : mapping of int to list of Channel
         As `read_decay_table`.
+    exclusive_only : int, optional
+        A mother whose inclusive channels are left to `inclusive.InclusiveDecays`.
 
     Returns
     -------
@@ -271,9 +274,13 @@ def apply_decay_table(pythia: Any, table: Mapping[int, list[Channel]]) -> LostFr
         lines: list[str] = []
         before = dict(lost.reasons)
         for channel in channels:
-            reason = _obstacle(data, mother, channel)
+            if channel.fraction == 0:
+                continue
+            reason = obstacle(data, mother, channel)
             if reason:
                 lost.add(mother, channel.fraction / total, reason)
+                continue
+            if mother == exclusive_only and channel.model == "PYTHIA":
                 continue
             mode, products = matrix_element(channel)
             kind = "addChannel" if lines else "oneChannel"
@@ -290,8 +297,23 @@ def apply_decay_table(pythia: Any, table: Mapping[int, list[Channel]]) -> LostFr
     return lost
 
 
-def _obstacle(data: Any, mother: int, channel: Channel) -> str:
-    """Say why Pythia cannot hold a channel, '' if it can."""
+def obstacle(data: Any, mother: int, channel: Channel) -> str:
+    """Say why Pythia cannot hold a channel.
+
+    Parameters
+    ----------
+    data : pythia8mc.ParticleData
+        Its particles.
+    mother : int
+        PDG code.
+    channel : Channel
+        The channel.
+
+    Returns
+    -------
+    str
+        '' if it can.
+    """
     if not channel.codes:
         return "no products in the file"
     if len(channel.codes) > _MOST_PRODUCTS:

@@ -28,6 +28,7 @@ from smartbkg_tf.generation.beams import (
 )
 from smartbkg_tf.generation.decay_table import LostFractions, apply_decay_table, read_decay_table
 from smartbkg_tf.generation.extract import LIGHT_SPEED, charges_of
+from smartbkg_tf.generation.inclusive import InclusiveDecays
 from smartbkg_tf.generation.record import UPSILON_4S, Record, join_records, read_batch
 from smartbkg_tf.settings.errors import UserError
 from smartbkg_tf.settings.generation import PythiaSource
@@ -41,6 +42,9 @@ PAIRS_PER_RECORD = 400
 
 #: So many failures are never too many: one record that Pythia gives up holds hundreds.
 _FORGIVEN_FAILURES = 1000
+
+#: Reason, and no failure: see `smartbkg_tf.generation.inclusive`.
+LISTED = "inclusive decay is a listed channel"
 
 #: Largest violation of four-momentum conservation of an event, GeV. Pythia's own limit is
 #: 1e-4 of the total energy.
@@ -89,6 +93,8 @@ class PythiaEngine:
         self.source = source
         self.collision = nominal_collision(source.beams)
         self.lost = LostFractions()
+        self._inclusive: InclusiveDecays | None = None
+        self._again = np.zeros((0, 2), dtype=np.int64)
         self._pythia = self._start()
         self._used = False
 
@@ -113,7 +119,11 @@ class PythiaEngine:
                 "(nominal: 7.004 and 4.002 GeV)",
             )
         if self.source.decay_table == "belle2":
-            self.lost = apply_decay_table(pythia, read_decay_table())
+            table = read_decay_table()
+            avoid = self.source.inclusive == "avoid_listed" and species in table
+            self.lost = apply_decay_table(pythia, table, species if avoid else None)
+            if avoid and species is not None:
+                self._inclusive = InclusiveDecays(pythia, species, table[species])
         for line in self._settings():
             if not pythia.readString(line):
                 raise UserError(f"Pythia refuses the setting '{line}'")
@@ -199,6 +209,8 @@ class PythiaEngine:
         self._pythia.rndm.init(seed)
         records: list[Record] = []
         done = tried = 0
+        self._again = self._again[:0]
+        before = failures.counts[LISTED]
         while done < n_events:
             wanted = n_events - done
             if self.event_type in _B_MESON:
@@ -211,7 +223,7 @@ class PythiaEngine:
                 record.event = np.where(record.event >= 0, record.event + done, -1)
                 records.append(record)
                 done += made
-            failed = tried - done
+            failed = tried - done - (failures.counts[LISTED] - before)
             if failed > max(_FORGIVEN_FAILURES, self.source.maximum_failures * tried):
                 raise UserError(
                     f"{failed} of {tried} {self.event_type} events failed "
@@ -233,6 +245,10 @@ class PythiaEngine:
         if species == 511:
             frequency = self.source.mixing_frequency * 1000.0 / LIGHT_SPEED  # per mm
             codes = oscillate(codes, frequency * (tau[:, 0] - tau[:, 1]), random)
+        if self._inclusive is not None:
+            drawn = self._inclusive.draw(n - len(self._again), random)
+            kinds = np.concatenate([self._again, drawn])
+            codes = np.sign(codes) * self._inclusive.codes[kinds]
 
         event = pythia.event
         event.reset()
@@ -250,8 +266,17 @@ class PythiaEngine:
         record = _next(pythia, 1, pairs=True)
         if record is None:
             failures.counts["Pythia gave up"] += n
+            self._again = self._again[:0]
             return _empty_record(), 0
-        return self._keep_good(record, collisions.total, failures)
+        good = self._good(record, collisions.total, failures)
+        if self._inclusive is not None:
+            listed = np.zeros(n, dtype=np.bool_)
+            listed[self._inclusive.listed(record)] = True
+            listed &= good
+            self._again = kinds[listed]
+            failures.counts[LISTED] += int(listed.sum())
+            good &= ~listed
+        return _keep(record, good)
 
     def _continuum(self, n: int, failures: Failures) -> tuple[Record, int]:
         """Make continuum or tau-pair events; return them and the number of good events."""
@@ -265,17 +290,23 @@ class PythiaEngine:
         for vectors in (record.momentum, record.vertex):
             vectors[:, :3] = vectors[:, :3] @ turn.T
             vectors[:] = boost(vectors, self.collision.velocity)
-        return self._keep_good(record, np.tile(self.collision.total, (made, 1)), failures)
+        total = np.tile(self.collision.total, (made, 1))
+        return _keep(record, self._good(record, total, failures))
 
-    def _keep_good(self, record: Record, total: Floats, failures: Failures) -> tuple[Record, int]:
-        """Throw away events that break conservation laws; number the others anew."""
+    def _good(self, record: Record, total: Floats, failures: Failures) -> npt.NDArray[np.bool_]:
+        """Tell which events keep conservation laws."""
         momentum_bad, charge_bad = _faulty(record, total)
         failures.counts["four-momentum not conserved"] += int(momentum_bad.sum())
         failures.counts["charge not conserved"] += int((charge_bad & ~momentum_bad).sum())
-        good = ~(momentum_bad | charge_bad)
-        number = np.where(good, np.cumsum(good) - 1, -1)
-        record.event = np.where(record.event >= 0, number[record.event], -1)
-        return record, int(good.sum())
+        good: npt.NDArray[np.bool_] = ~(momentum_bad | charge_bad)
+        return good
+
+
+def _keep(record: Record, good: npt.NDArray[np.bool_]) -> tuple[Record, int]:
+    """Throw the other events away and number these anew; return their number."""
+    number = np.where(good, np.cumsum(good) - 1, -1)
+    record.event = np.where(record.event >= 0, number[record.event], -1)
+    return record, int(good.sum())
 
 
 def _next(pythia: Any, n: int, *, pairs: bool) -> Record | None:

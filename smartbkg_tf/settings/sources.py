@@ -74,6 +74,10 @@ class PythiaSource:
     decay_table : {"belle2", "pythia"}
         ``belle2``: branching fractions of DECAY_BELLE2.DEC, read from the installed
         decaylanguage package; ``pythia``: Pythia's own.
+    inclusive : {"as_pythia", "avoid_listed"}
+        Inclusive B decays of decay_table=belle2. ``as_pythia``: kept as they come, as EvtGen with
+        Pythia 8 does; ``avoid_listed``: an event in which one comes out as a channel that the
+        table lists is made anew, as EvtGen with Pythia 6 did.
     k_long : {"detector", "stable"}
         ``detector``: K_L decay in the generator when they do so inside the detector
         volume, as in Belle II's own files (and as the published spreads of vertices and
@@ -100,6 +104,7 @@ class PythiaSource:
     name: Literal["pythia"] = "pythia"
     particles: ParticleSet = "tables"
     decay_table: Literal["belle2", "pythia"] = "belle2"
+    inclusive: Literal["as_pythia", "avoid_listed"] = "as_pythia"
     k_long: Literal["detector", "stable"] = "detector"
     detector_radius: float = Field(default=140.0, gt=1)
     detector_z: tuple[float, float] = (-117.0, 211.0)

@@ -45,8 +45,8 @@ def test_a_small_file_is_read_as_it_stands():
     table = parse_decay_table(TEXT)
     assert set(table) == {511, 413}  # antiparticles and aliases are no mothers of their own
     rows = table[511]
-    assert [row.fraction for row in rows] == [0.6, 0.3, 0.1]  # the channel of 0 is left out
-    assert [row.codes for row in rows] == [(-413, -11, 12), (313, 22), (2, -1, -4, 1)]
+    assert [row.fraction for row in rows] == [0.6, 0.3, 0.1, 0.0]
+    assert [row.codes for row in rows] == [(-413, -11, 12), (313, 22), (2, -1, -4, 1), (211, -211)]
     assert rows[2].model == "PYTHIA"
     assert rows[2].parameters == (42.0,)
 
