@@ -265,6 +265,7 @@ def grow(dataset: Dataset, target: Path, n_bytes: float) -> int:
     """Repeat all events under other keys, map by map: many GB in seconds."""
     import json
 
+    from smartbkg_tf.dataset.information import with_checksum
     from smartbkg_tf.dataset.store import MapWriter
 
     target.mkdir()
@@ -287,7 +288,7 @@ def grow(dataset: Dataset, target: Path, n_bytes: float) -> int:
                     writer.append(values)
             maps[name] = writer.close()
     information |= {"maps": maps, "n_events": information["n_events"] * n}
-    (target / "dataset.json").write_text(json.dumps(information))
+    (target / "dataset.json").write_text(json.dumps(with_checksum(information)))
     return total * n
 
 

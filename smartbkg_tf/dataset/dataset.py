@@ -425,7 +425,9 @@ def _with_skims(information: dict[str, Any], skims: Sequence[str]) -> dict[str, 
     counts["labels_by_event_type"] = {
         name: chosen(by_label) for name, by_label in counts["labels_by_event_type"].items()
     }
-    return {**information, "label_names": list(skims), "counts": counts}
+    # The checksum speaks of all labels.
+    rest = {name: value for name, value in information.items() if name != "checksum"}
+    return {**rest, "label_names": list(skims), "counts": counts}
 
 
 def open_dataset(path: str | Path, skims: Sequence[str] | None = None) -> Dataset:
@@ -457,6 +459,7 @@ def open_dataset(path: str | Path, skims: Sequence[str] | None = None) -> Datase
     path = Path(path)
     information = read_information(path)
     check_vocabulary(information, default_vocabulary(), where=path)
+    normalisation_of(information)
     for name, entry in information["maps"].items():
         check_map(path, name, entry)
     return Dataset(path, information, LazyMaps(path, information["maps"]), skims)

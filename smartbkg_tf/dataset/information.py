@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import Field, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from smartbkg_tf.events.vocabulary import Vocabulary
-from smartbkg_tf.runtime.files import read_json
+from smartbkg_tf.runtime.files import hash_of_values, read_json
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.encoding import FEATURE_SETS, LEGACY, EncodingSettings
-from smartbkg_tf.settings.errors import InputError
+from smartbkg_tf.settings.errors import InputError, Problems
 from smartbkg_tf.settings.normalisation import NormalisationSettings
 from smartbkg_tf.settings.sources import ParticleSet
 
@@ -20,19 +23,71 @@ FILE_NAME = "dataset.json"
 
 _MADE_BY = "python -m smartbkg_tf.preprocess input=TABLES output=DIR"
 
-#: What must stand in the file.
-_KEYS = (
-    "format_version",
-    "digest",
-    "storage",
-    "inputs",
-    "encoding",
-    "vocabulary",
-    "normalisation",
-    "label_names",
-    "n_events",
-    "maps",
-)
+#: What the checksum leaves out: where events came from and what wrote them, and itself.
+_NOT_IN_CHECKSUM = ("sources", "software", "checksum")
+
+_Size = Annotated[int, Field(ge=0)]
+_Length = Annotated[int, Field(ge=1)]
+
+
+class _Map(TypedDict):
+    shape: list[_Size]
+    dtype: str
+    bytes: _Size
+    fingerprint: str
+
+
+class _Encoding(TypedDict):
+    features: str
+    feature_names: list[str]
+    max_particles: _Length
+    max_tokens: _Length
+    units: NotRequired[list[str]]
+    definition: NotRequired[str | None]
+
+
+class _Vocabulary(TypedDict):
+    size: _Length
+    digest: str
+
+
+class _Normalisation(TypedDict):
+    name: str
+    features: dict[str, dict[str, Any]]
+
+
+class _Information(TypedDict):
+    """What stands in the file; more may stand there, and earlier versions wrote less."""
+
+    format_version: int
+    digest: str
+    storage: Literal["ragged", "padded"]
+    inputs: list[str]
+    encoding: _Encoding
+    vocabulary: _Vocabulary
+    normalisation: _Normalisation
+    label_names: list[str]
+    n_events: _Size
+    maps: dict[str, _Map]
+    key: NotRequired[str]
+    particles: NotRequired[str]
+    mode: NotRequired[str]
+    seed: NotRequired[int]
+    observable_names: NotRequired[list[str]]
+    n_particles: NotRequired[_Size]
+    n_tokens: NotRequired[_Size]
+    max_lengths: NotRequired[dict[str, _Size]]
+    truncated: NotRequired[dict[str, _Size]]
+    counts: NotRequired[dict[str, dict[str, Any]]]
+    statistics: NotRequired[dict[str, dict[str, float]]]
+    unknown_codes: NotRequired[dict[str, _Size]]
+    n_unknown_codes: NotRequired[_Size]
+    dropped: NotRequired[dict[str, _Size]]
+    sources: NotRequired[list[dict[str, Any]]]
+    checksum: NotRequired[str]
+
+
+_SCHEMA = TypeAdapter(_Information)
 
 
 def read_information(path: str | Path) -> dict[str, Any]:
@@ -51,8 +106,8 @@ def read_information(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        When the directory is missing or no dataset directory, or its layout is of
-        another version.
+        When the directory is missing or no dataset directory, its layout is of another
+        version, a value is missing or of the wrong type, or any was changed by hand.
     """
     path = Path(path)
     if not path.is_dir():
@@ -69,12 +124,31 @@ def read_information(path: str | Path) -> dict[str, Any]:
         )
     information = read_json(file)
     check_information(information, where=file)
+    if "checksum" in information and information != with_checksum(information):
+        raise InputError(
+            "was changed after preprocess wrote it: its checksum does not fit",
+            where=file,
+            next_step="copy it again from its source, or run preprocess again",
+        )
+    labels = information["maps"].get("labels", {}).get("shape")
+    if labels != [information["n_events"], len(information["label_names"])]:
+        raise InputError(
+            f"is damaged: {information['n_events']} events with {len(information['label_names'])} "
+            f"labels do not fit the map 'labels', {labels}",
+            where=file,
+        )
     result: dict[str, Any] = information
     return result
 
 
+def with_checksum(information: dict[str, Any]) -> dict[str, Any]:
+    """Add the hash of all that describes the events, by which changes by hand are noticed."""
+    described = {k: v for k, v in information.items() if k not in _NOT_IN_CHECKSUM}
+    return {**information, "checksum": hash_of_values(described)}
+
+
 def check_information(information: Any, where: Path | None = None) -> None:
-    """Check the layout's version and that nothing is missing.
+    """Check the layout's version, that nothing is missing, and all types.
 
     Parameters
     ----------
@@ -98,9 +172,26 @@ def check_information(information: Any, where: Path | None = None) -> None:
             where=where,
             next_step=f"it was written by {age} smartbkg_tf: run preprocess again",
         )
-    missing = [key for key in _KEYS if key not in information]
-    if missing:
-        raise InputError(f"is damaged: {', '.join(missing)} missing", where=where)
+    try:
+        _SCHEMA.validate_python(information, strict=True)
+        hash_of_values(information)
+    except ValidationError as error:
+        problems = Problems()
+        for item in error.errors(include_url=False):
+            place, message = ".".join(map(str, item["loc"])), item["msg"]
+            problems.add(
+                f"{place} is missing"
+                if item["type"] == "missing"
+                else f"{place}: {message[0].lower()}{message[1:]}, not {repr(item['input'])[:60]}"
+            )
+        problems.raise_if_any(
+            "is damaged",
+            kind=InputError,
+            where=where,
+            next_step="copy it again from its source, or run preprocess again",
+        )
+    except ValueError as error:  # NaN, which JSON proper does not know
+        raise InputError("is damaged: it holds NaN or infinity", where=where) from error
 
 
 def encoding_of(information: dict[str, Any]) -> EncodingSettings:

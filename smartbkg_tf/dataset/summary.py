@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from smartbkg_tf.dataset.hashing import HASH
-from smartbkg_tf.dataset.information import FORMAT_VERSION
+from smartbkg_tf.dataset.information import FORMAT_VERSION, with_checksum
 from smartbkg_tf.dataset.layout import DatasetWriter
 from smartbkg_tf.dataset.sources import SourceReport
 from smartbkg_tf.encoding.checks import Findings
@@ -92,7 +92,7 @@ def information_of(
         "labels": writer.label_names,
         "maps": {name: entry[HASH] for name, entry in maps.items()},
     }
-    return {
+    information = {
         "format_version": FORMAT_VERSION,
         "digest": hash_of_values(identity),
         "storage": settings.storage,
@@ -137,6 +137,7 @@ def information_of(
         },
         "maps": maps,
     }
+    return with_checksum(information)
 
 
 def _normalisation(

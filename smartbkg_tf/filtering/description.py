@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from smartbkg_tf.dataset.information import encoding_of, particles_of
+from smartbkg_tf.dataset.information import check_information, encoding_of, particles_of
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.encoding import EncodingSettings
 from smartbkg_tf.settings.errors import InputError
@@ -60,6 +60,7 @@ def describe_run(run: RunDirectory) -> ModelDescription:
         When a file of the run is missing or damaged.
     """
     information, metadata = run.dataset_information(), read_yaml(run.metadata)
+    check_information(information, where=run.dataset)
     try:
         encoding = encoding_of(information)
         return ModelDescription(

@@ -6,21 +6,25 @@ import json
 import multiprocessing
 import os
 import pickle
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
 from smartbkg_tf.dataset.hashing import hash_file
+from smartbkg_tf.dataset.information import with_checksum
 from smartbkg_tf.dataset.store import map_path
 from smartbkg_tf.dataset.verify import verify_dataset
 from smartbkg_tf.encoding.encode import encode, pad
 from smartbkg_tf.encoding.pad import INPUT_NAMES
 from smartbkg_tf.events.table import EventTable, concatenate
 from smartbkg_tf.events.vocabulary import default_vocabulary
+from smartbkg_tf.runtime.files import write_json
 from smartbkg_tf.settings.encoding import EncodingSettings
 from smartbkg_tf.settings.errors import ConfigurationError, InputError
 from tests.datasets import make_dataset, write_dataset
@@ -221,6 +225,12 @@ def test_a_path_that_is_missing_names_the_command(tmp_path: Path) -> None:
         ({"format_version": "1"}, "no format_version"),
         ({"vocabulary": {"size": 9, "digest": "0" * 16}}, "another list of PDG codes"),
         ({"label_names": None}, None),
+        ({"storage": None}, "storage: .* not None"),
+        ({"label_names": [3]}, r"label_names\.0: input should be a valid string, not 3"),
+        ({"label_names": ["a", "b"]}, r"20 events with 2 labels do not fit .* \[20, 1\]"),
+        ({"n_events": -1}, "n_events: input should be greater than or equal to 0, not -1"),
+        ({"maps": {"labels": {"shape": "x"}}}, r"maps\.labels\.shape: [\s\S]*bytes is missing"),
+        ({"normalisation": {"features": {}}}, r"normalisation\.name is missing"),
         ({"encoding": {"features": "original", "max_particles": 100, "max_tokens": 150,
                        "feature_names": ["energy"]}}, "feature set 'original' has the columns"),
     ],
@@ -232,10 +242,38 @@ def test_information_that_does_not_fit(
     information = json.loads((path / "dataset.json").read_text()) | change
     if message is None:
         information.pop(*change)
-        message = r"is damaged: label_names missing"
-    (path / "dataset.json").write_text(json.dumps(information))
+        message = r"label_names is missing"
+    write_json(path / "dataset.json", with_checksum(information))
     with pytest.raises(InputError, match=message):
         open_dataset(path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda values: values["normalisation"]["features"]["energy"].update(spread=7.0),
+        lambda values: values.update(label_names=["other"]),
+        lambda values: values["inputs"].pop(),
+        lambda values: values["encoding"].update(max_particles=7),
+        lambda values: values.update(storage="padded"),
+        lambda values: values["counts"]["event_types"].update(mixed=0),
+    ],
+)
+def test_changes_of_the_description_are_found(
+    tmp_path: Path, change: Callable[[dict[str, Any]], object]
+) -> None:
+    path = make_dataset(tmp_path, 20)
+    information = json.loads((path / "dataset.json").read_text())
+    information["software"]["numpy"] = "1"  # says nothing about the events
+    write_json(path / "dataset.json", information)
+    open_dataset(path)
+    change(information)
+    write_json(path / "dataset.json", information)
+    for read in (open_dataset, verify_dataset):
+        with pytest.raises(
+            InputError, match=r"dataset\.json: was changed after preprocess wrote it"
+        ):
+            read(path)
 
 
 def test_swapped_maps_are_refused_at_opening(tmp_path: Path) -> None:
@@ -281,6 +319,7 @@ def test_hashes_of_an_earlier_version_are_verified(
     for name, entry in information["maps"].items():
         del entry["xxh3"]
         entry["xxh64"] = hash_file(map_path(path, name), "xxh64")
+    del information["checksum"]  # which did not exist then
     file.write_text(json.dumps(information), encoding="utf-8")
     verify_dataset(path)
     assert "is whole: 20 events" in capsys.readouterr().out

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from smartbkg_tf.dataset.dataset import open_dataset
+from smartbkg_tf.dataset.information import with_checksum
 from smartbkg_tf.encoding.encode import check_and_encode, encode
 from smartbkg_tf.encoding.feature_sets import complete, import_feature_set
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
+from smartbkg_tf.runtime.files import write_json
 from smartbkg_tf.settings.encoding import EncodingSettings
 from smartbkg_tf.settings.errors import ConfigurationError, InputError
 from tests.datasets import write_dataset
@@ -119,7 +121,7 @@ def test_a_dataset_opens_without_the_module(
 ) -> None:
     path = write_dataset(tmp_path, make_events(40, seed=2), features=NAME)
     text = (path / "dataset.json").read_text().replace("transverse_features", "gone_features")
-    (path / "dataset.json").write_text(text)
+    write_json(path / "dataset.json", with_checksum(json.loads(text)))
     dataset = open_dataset(path)
     assert dataset.batch([0])["particle_input"].shape == (1, 100, 5)
     with pytest.raises(
