@@ -6,6 +6,7 @@ next time.
 
 from __future__ import annotations
 
+import math
 import shutil
 
 from smartbkg_tf.runtime.command import command
@@ -23,7 +24,8 @@ def run(settings: TrainSettings) -> float:
     Returns
     -------
     float
-        AUC on the test events, for a sweeper to maximise.
+        AUC on the validation events at the best epoch, for a sweeper to maximise; test events
+        choose nothing.
 
     Raises
     ------
@@ -33,6 +35,7 @@ def run(settings: TrainSettings) -> float:
     from smartbkg_tf.runtime.files import write_json
     from smartbkg_tf.runtime.progress import say
     from smartbkg_tf.runtime.quiet import load_tensorflow
+    from smartbkg_tf.runtime.sweep import best_validation
     from smartbkg_tf.training.data import prepare_dataset
     from smartbkg_tf.training.devices import check_devices
     from smartbkg_tf.training.run_folder import check_run_folder, finished_job, with_sweep_folder
@@ -66,7 +69,7 @@ def run(settings: TrainSettings) -> float:
     skim = dataset.label_names[0]
     say(f"AUC of {skim} on test events: {auc:.4f} +- {error:.4f}")
     say(str(run.path))
-    return auc
+    return best_validation(run).get("val_auc", math.nan)
 
 
 main = command("train", TrainSettings, run)

@@ -206,17 +206,15 @@ class Command(Generic[S]):
         import hydra
 
         def task(config: DictConfig) -> Any:
-            return guarded(
-                lambda: self.run(to_settings(self.settings_class, config)),
-                debug=bool(config.get("debug")),
-            )
+            return _job(self, config)
 
         # An absolute path lets the command work from any folder, checkout or wheel.
-        hydra.main(
+        main = hydra.main(
             version_base="1.3",
             config_path=str(guarded(configuration_directory, debug=debug)),
             config_name=self.name,
-        )(task)()
+        )
+        guarded(main(task), debug=debug)
 
     def help(self, argv: Sequence[str] = ()) -> str:
         """Explain the command and its settings.
@@ -269,11 +267,54 @@ def _end_cleanly_when_terminated() -> None:
             print("terminated", file=sys.stderr, flush=True)
         raise SystemExit(128 + number)
 
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, end)
-        # Under nohup it is ignored, and stays so.
-        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:
-            signal.signal(signal.SIGHUP, end)
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        # Under nohup SIGHUP is ignored, and stays so; Submitit's jobs handle SIGTERM themselves.
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, end)
+
+
+def _job(entry: Command[S], config: DictConfig) -> Any:
+    """Run one job, in the process that a launcher chose; a failed one does not end a sweep."""
+    from hydra.core.hydra_config import HydraConfig
+
+    from smartbkg_tf.runtime.log import keep_log_in, recording
+    from smartbkg_tf.runtime.sweep import job_folder, note_failure
+
+    _end_cleanly_when_terminated()
+    folder = job_folder()
+    with recording(" ".join([entry.name, *HydraConfig.get().overrides.task])):
+        if folder is not None:
+            keep_log_in(folder)
+        try:
+            return guarded(
+                lambda: entry.run(to_settings(entry.settings_class, config)),
+                debug=bool(config.get("debug")),
+            )
+        except Stop as stop:
+            if folder is None or stop.code not in (1, 3):
+                raise
+            # Sweepers take None for a job without a result.
+            note_failure(folder, stop.code, stop.message)
+            return None
+
+
+class Stop(SystemExit):
+    """The end of a command after the message has been printed.
+
+    Parameters
+    ----------
+    code : int
+        Exit code.
+    message : str
+        What was printed.
+    """
+
+    def __init__(self, code: int, message: str = "") -> None:
+        super().__init__(code)
+        self.message = message
 
 
 def guarded(work: Callable[[], Any], *, debug: bool) -> Any:
@@ -298,41 +339,32 @@ def guarded(work: Callable[[], Any], *, debug: bool) -> Any:
     """
     try:
         return work()
-    except UserError as error:
-        if debug:
+    except (Exception, KeyboardInterrupt) as error:
+        code, message = _explained(error)
+        if debug and isinstance(error, Exception):
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        print("stopped by the user", file=sys.stderr, flush=True)
-        raise SystemExit(130) from None
-    except OSError as error:
-        if error.errno != 28:  # ENOSPC
-            _fault(error, debug)
-        print(
+        print(message, file=sys.stderr, flush=True)
+        raise Stop(code, message) from None
+
+
+def _explained(error: BaseException) -> tuple[int, str]:
+    """Give the exit code and the message of an exception."""
+    if isinstance(error, UserError):
+        return 1, f"error: {error}"
+    if isinstance(error, KeyboardInterrupt):
+        return 130, "stopped by the user"
+    if isinstance(error, OSError) and error.errno == 28:  # ENOSPC
+        return 1, (
             f"error: the disk is full ({error.filename or 'while writing'})\n"
-            "  -> free space or choose another output, then run the same command again",
-            file=sys.stderr,
-            flush=True,
+            "  -> free space or choose another output, then run the same command again"
         )
-        raise SystemExit(1) from None
-    except Exception as error:
-        _fault(error, debug)
-
-
-def _fault(error: Exception, debug: bool) -> None:
-    if debug:
-        traceback.print_exc()
     place = traceback.extract_tb(error.__traceback__)[-1]
-    print(
+    return 3, (
         f"internal error: {type(error).__name__}: {error} "
         f"({Path(place.filename).name}:{place.lineno})\n"
         "  -> this is a fault of smartbkg_tf, not of yours; run again with debug=true and "
-        "report the traceback",
-        file=sys.stderr,
-        flush=True,
+        "report the traceback"
     )
-    raise SystemExit(3) from None
 
 
 def _check_in_advance(name: str, cls: type[CommandSettings], argv: Sequence[str]) -> None:

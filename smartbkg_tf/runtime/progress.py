@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import TextIO
 
+from smartbkg_tf.runtime.log import log_line
+
 
 def say(text: str) -> None:
     """Tell the user what happens, on standard output, at once.
@@ -85,7 +87,6 @@ class Progress:
             if note:
                 self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(amount)
-            return
         now = time.monotonic()
         if now - self._last >= self.interval:
             self._last = now
@@ -104,7 +105,10 @@ class Progress:
             text += f", {max(self.total - self.done, 0) / rate:.0f} s left"
         if self.note:
             text += f", {self.note}"
-        print(text, file=self.stream, flush=True)
+        if self._bar is not None:
+            log_line(text + "\n")
+        else:
+            print(text, file=self.stream, flush=True)
 
     def close(self, finished: bool = True) -> None:
         """End the counting.
@@ -116,7 +120,7 @@ class Progress:
         """
         if self._bar is not None:
             self._bar.close()
-        elif finished:
+        if finished:
             self._line(time.monotonic(), finished=True)
 
     def __enter__(self) -> Progress:

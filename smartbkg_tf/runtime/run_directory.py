@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from smartbkg_tf.runtime.files import read_json
+from smartbkg_tf.runtime.log import LOG
 from smartbkg_tf.settings.errors import InputError
 
 
@@ -96,6 +97,16 @@ class RunDirectory:
     def done(self) -> Path:
         """Stands there when the run is complete, JSON."""
         return self.path / "done.json"
+
+    @property
+    def log(self) -> Path:
+        """What the terminal showed; of every process that worked on the run."""
+        return self.path / LOG
+
+    @property
+    def failure(self) -> Path:
+        """Why this job of a sweep failed, JSON."""
+        return self.path / "failed.json"
 
     @property
     def plots(self) -> Path:

@@ -16,6 +16,7 @@ from smartbkg_tf.dataset.order import balanced_counts
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.registry import build, model_name
 from smartbkg_tf.runtime.files import whole_file, write_json
+from smartbkg_tf.runtime.log import keep_log_in
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.errors import ConfigurationError, InputError, OutputError, UserError
@@ -129,6 +130,8 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
         dataset.lengths(settings.data.max_particles, settings.data.max_tokens)
         run, checkpoint = _run_directory(settings, dataset, network)
         with training_lock(run):
+            keep_log_in(run.path)
+            run.failure.unlink(missing_ok=True)
             if checkpoint is None:
                 record = _record(settings, dataset, network, parts, started)
                 record["hardware"]["devices"] = devices

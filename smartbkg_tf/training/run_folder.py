@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import math
 import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
@@ -14,15 +15,11 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
-from smartbkg_tf.runtime.files import (
-    PARTIAL,
-    exclusive_lock,
-    read_json,
-    whole_file,
-)
+from smartbkg_tf.runtime.files import PARTIAL, exclusive_lock, whole_file
 from smartbkg_tf.runtime.outputs import refuse_existing
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.runtime.sweep import best_validation, job_folder
 from smartbkg_tf.settings.errors import OutputError
 from smartbkg_tf.settings.training import TrainSettings
 
@@ -45,24 +42,9 @@ WITHOUT_EFFECT = (
 
 
 def with_sweep_folder(settings: TrainSettings) -> TrainSettings:
-    """Give a job of a sweep its own folder inside the folder of the sweep.
-
-    Parameters
-    ----------
-    settings : TrainSettings
-        In a sweep, ``run_dir`` is the folder of the whole sweep.
-
-    Returns
-    -------
-    TrainSettings
-        With the job's folder, or as they were outside a sweep.
-    """
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
-        return settings
-    return dataclasses.replace(settings, run_dir=str(HydraConfig.get().runtime.output_dir))
+    """Give a job of a sweep its own folder inside ``run_dir``, the folder of the sweep."""
+    folder = job_folder()
+    return settings if folder is None else dataclasses.replace(settings, run_dir=str(folder))
 
 
 def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -186,14 +168,10 @@ def finished_job(settings: TrainSettings) -> float | None:
     Returns
     -------
     float or None
-        AUC of the finished run of the same settings; None outside a sweep, and when there is
-        none.
+        What `train` returned for the finished run of the same settings; None outside a sweep,
+        and when there is none.
     """
-    from hydra.core.hydra_config import HydraConfig
-    from hydra.types import RunMode
-
-    in_sweep = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    if not in_sweep or settings.overwrite or settings.run_dir is None:
+    if job_folder() is None or settings.overwrite or settings.run_dir is None:
         return None
     run = RunDirectory(Path(settings.run_dir))
     if not run.done.is_file() or not run.config.is_file():
@@ -202,14 +180,15 @@ def finished_job(settings: TrainSettings) -> float | None:
     if changed_keys(old, plain_settings(settings)):
         return None
     say(f"{run.path} is finished already")
-    return float(read_json(run.done)["auc"])
+    return best_validation(run).get("val_auc", math.nan)
 
 
 def _only_pieces(path: Path) -> bool:
-    """Whether a folder holds nothing but files that a killed process left half written."""
+    """Whether a folder holds nothing but what a job leaves that ended before its run began."""
     if not path.is_dir():
         return False
-    return all(PARTIAL in item.name for item in path.iterdir())
+    run = RunDirectory(path)
+    return all(PARTIAL in item.name or item in (run.log, run.failure) for item in path.iterdir())
 
 
 def check_run_folder(settings: TrainSettings) -> None:

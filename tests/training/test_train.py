@@ -51,6 +51,9 @@ def test_one_run(command, dataset_path: Path, tmp_path: Path) -> None:  # type: 
     assert run.predictions.is_file()
     assert run.metrics.is_file()
     assert not run.checkpoints.exists()
+    log = run.log.read_text().splitlines()
+    assert log[1:] == [line for line in log[1:] if line in lines or "score test" in line]
+    assert log[-2:] == lines[-2:]
     assert {p.name for p in tmp_path.iterdir()} == {"runs"}, "Hydra has left something"
 
 
@@ -74,6 +77,7 @@ def test_sweep(command, dataset_path: Path, tmp_path: Path) -> None:  # type: ig
     rows = list(csv.DictReader((folder / "table.csv").read_text().splitlines()))
     assert [row["inputs"] for row in rows] == ["particles", "decay"]
     assert all(0 <= float(row["auc"]) <= 1 for row in rows)
+    assert all(0 <= float(row["val_auc"]) <= 1 for row in rows)
     assert (folder / "table.txt").read_text() in "\n".join(lines)
     for name in runs:
         config = yaml.safe_load((folder / name / "config.yaml").read_text())
