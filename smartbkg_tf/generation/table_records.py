@@ -58,12 +58,17 @@ def make_table(task: Task, directory: Path, settings_hash: str) -> Report:
         What was made.
     """
     report = run_task(task, directory)
+    write_record(report, task, directory, settings_hash)
+    return report
+
+
+def write_record(report: Report, task: Task, directory: Path, settings_hash: str) -> None:
+    """Write the record of a task whose tables stand in the output folder."""
     values = asdict(report)
     for kind in ("files", "side_files"):
         values[kind] = {name: _state(directory / name) for name in values[kind]}
     values |= {"made_from": made_from(task), "settings_hash": settings_hash}
     write_json(directory / RECORDS / f"{task.name}.json", values)
-    return report
 
 
 def _state(path: Path) -> dict[str, Any]:

@@ -45,9 +45,14 @@ def first(mixed, everything):
     return labelled(mixed, everything, 1)
 
 
-def test_labels_are_random_but_repeat_with_the_seed(mixed, everything, first):
+@pytest.fixture(scope="module")
+def second(mixed, everything):
+    return labelled(mixed, everything, 2)
+
+
+def test_labels_are_random_but_repeat_with_the_seed(mixed, everything, first, second):
     """The label is no function of the generated event."""
-    again, other = labelled(mixed, everything, 1), labelled(mixed, everything, 2)
+    again, other = labelled(mixed, everything, 1), second
     for name in NAMES:
         np.testing.assert_array_equal(first.labels[name], again.labels[name])
         a, b = first.labels[name] == 1, other.labels[name] == 1
@@ -92,16 +97,29 @@ def test_observables_of_the_best_candidate(first):
         assert np.all(first.observables[f"sigProb_{name}"][passes] >= 3e-5)
     summary = {n: first.observables[n] for n in ("nTracks", "nClusters", "visibleEnergyCMS", "R2")}
     passes = first.labels[NAMES[0]] == 1
-    # Among the purest candidates the B peaks: more within 6 MeV of its mass than the share of
-    # a flat distribution, 12 of 50 MeV.
-    pure = first.observables[f"sigProb_{NAMES[0]}"] > 1e-3
-    mbc = first.observables[f"Mbc_{NAMES[0]}"][passes & pure]
-    assert len(mbc) > 30
-    assert np.mean(np.abs(mbc - 5.2796) < 0.006) > 0.27
     assert summary["nTracks"][passes].min() >= 4
     assert summary["nClusters"][passes].min() >= 3
     assert summary["visibleEnergyCMS"][passes].min() > 4
     assert summary["R2"][passes].max() < 0.4
+
+
+def test_the_b_peaks_among_the_purest_candidates(first, second):
+    """Within 6 MeV of its mass lie 0.676 +- 0.025 of 120 000 events' pure candidates.
+
+    A flat distribution has 12 of 50 MeV there. The two draws of the detector see the same events:
+    each event counts once, so that the binomial error is an upper bound.
+    """
+    near = np.full((2, len(first.labels[NAMES[0]])), np.nan)
+    for row, draw in zip(near, (first, second), strict=True):
+        mbc, delta_e, purity = (
+            draw.observables[f"{name}_{NAMES[0]}"] for name in ("Mbc", "deltaE", "sigProb")
+        )
+        pure = (draw.labels[NAMES[0]] == 1) & (purity > 3e-3) & (np.abs(delta_e) < 0.05)
+        row[pure] = np.abs(mbc[pure] - 5.2796) < 0.006
+    by_event = np.nanmean(near[:, np.isfinite(near).any(axis=0)], axis=0)
+    n = len(by_event)
+    assert n >= 10
+    assert np.mean(by_event) > 0.65 - 3 * np.sqrt(0.65 * 0.35 / n)
 
 
 @pytest.mark.parametrize(
