@@ -7,12 +7,13 @@ preprocessing on one core.
 
 from __future__ import annotations
 
-import mmap
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xxhash
+
+from smartbkg_tf.runtime.reading import read_into
 
 #: Name of the hash in ``dataset.json``, and how it is made. Data sets of earlier versions have
 #: the second one.
@@ -21,9 +22,8 @@ ALGORITHMS: dict[str, Any] = {"xxh3": xxhash.xxh3_64, "xxh64": xxhash.xxh64}
 #: What new files are hashed with.
 HASH = "xxh3"
 
-#: Bytes of a file that are mapped at a time, and how: all pages at once.
-_PIECE = 1 << 23
-_MAP = mmap.MAP_SHARED | getattr(mmap, "MAP_POPULATE", 0)
+#: Bytes of a file that are read at a time: they stay in the processor's caches.
+_PIECE = 1 << 20
 
 
 def new_hash() -> Any:
@@ -67,23 +67,9 @@ def hash_file(path: str | Path, algorithm: str = HASH) -> str:
     result = ALGORITHMS[algorithm]()
     with open(path, "rb", buffering=0) as stream:
         size = stream.seek(0, 2)
+        room = np.empty(min(size, _PIECE), dtype=np.uint8)
         for place in range(0, size, _PIECE):
-            n_bytes = min(_PIECE, size - place)
-            try:
-                piece: Any = mmap.mmap(stream.fileno(), n_bytes, _MAP, mmap.PROT_READ, offset=place)
-            except (OSError, ValueError):  # some file systems cannot map
-                piece = _read(stream, place, n_bytes, path)
-            result.update(memoryview(piece))
+            piece = room[: size - place]
+            read_into(stream, place, piece)
+            result.update(piece.data)
     return str(result.hexdigest())
-
-
-def _read(stream: FileIO, place: int, n_bytes: int, path: str | Path) -> bytes:
-    """Read exactly so many bytes: a file may become shorter, and one read may give less."""
-    stream.seek(place)
-    pieces, missing = [], n_bytes
-    while missing:
-        pieces.append(stream.read(missing))
-        if not pieces[-1]:
-            raise OSError(f"{path}: became {missing} bytes shorter while it was read")
-        missing -= len(pieces[-1])
-    return b"".join(pieces)

@@ -17,8 +17,9 @@ and its row. Pickles are read through an unpickler that knows no objects.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from smartbkg_tf.encoding.encoded import EncodedEvents, offsets_of
 from smartbkg_tf.events.columns import labels_from
 from smartbkg_tf.events.foreign import content_number
 from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.runtime.reading import read_into
 from smartbkg_tf.settings.encoding import LEGACY, EncodingSettings
 from smartbkg_tf.settings.errors import InputError, Problems
 
@@ -94,13 +96,13 @@ class LegacySet:
         Common beginning of the file names; may be empty.
     paths : dict of str to pathlib.Path
         Array -> file.
-    arrays : dict of str to numpy.ndarray
-        Array -> values, mapped into memory.
+    arrays : dict of str to _Stored
+        Array -> values, read slice by slice.
     """
 
     name: str
     paths: dict[str, Path]
-    arrays: dict[str, npt.NDArray[Any]]
+    arrays: dict[str, _Stored]
 
     def __len__(self) -> int:
         """Count the events."""
@@ -133,7 +135,7 @@ def open_legacy(path: Path) -> list[LegacySet]:
             groups.setdefault(found[0], {})[found[1]] = file
     problems, sets = Problems(), []
     for name, paths in sorted(groups.items()):
-        arrays: dict[str, npt.NDArray[Any]] = {}
+        arrays: dict[str, _Stored] = {}
         for array, file in paths.items():
             try:
                 arrays[array] = _open(file, array)
@@ -162,12 +164,43 @@ def open_legacy(path: Path) -> list[LegacySet]:
     return sets
 
 
-def _open(path: Path, name: str) -> npt.NDArray[Any]:
+@dataclass(frozen=True)
+class _Stored:
+    """An array in a file, of which events are read when they are asked for; never mapped."""
+
+    path: Path
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    begin: int
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, events: slice) -> npt.NDArray[Any]:
+        first, last, _ = events.indices(len(self))
+        values = np.empty((last - first, *self.shape[1:]), dtype=self.dtype)
+        width = values.itemsize * math.prod(self.shape[1:])
+        try:
+            with open(self.path, "rb", buffering=0) as stream:
+                read_into(stream, self.begin + first * width, values)
+        except OSError as error:
+            raise InputError(f"cannot be read ({error})", where=self.path) from error
+        return values
+
+
+def _open(path: Path, name: str) -> _Stored:
     if path.suffix == ".npy":
         try:
-            values = np.load(path, mmap_mode="r", allow_pickle=False)
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
             raise InputError(f"is no NumPy array that can be read ({error})", where=path) from error
+        if not mapped.flags.c_contiguous:
+            raise InputError(
+                "is stored by columns; arrays are read event by event",
+                where=path,
+                next_step="write it again: np.save(FILE, np.ascontiguousarray(ARRAY))",
+            )
+        values = _Stored(path, mapped.dtype, mapped.shape, int(mapped.offset))
     else:
         shape, dtype = read_shape(path), read_dtype(path)
         expected = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
@@ -177,16 +210,16 @@ def _open(path: Path, name: str) -> npt.NDArray[Any]:
                 f"{expected}",
                 where=path,
             )
-        values = np.memmap(path, dtype=dtype, mode="r", shape=shape).view(np.ndarray)
+        values = _Stored(path, dtype, shape, 0)
     axes = {"particle_input": 3, "y_output": 1}.get(name, 2)
-    if name == "y_output" and values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim != axes or values.dtype.kind not in "iufb":
+    if name == "y_output" and len(values.shape) == 2 and values.shape[1] == 1:
+        values = replace(values, shape=values.shape[:1])
+    if len(values.shape) != axes or values.dtype.kind not in "iufb":
         raise InputError(
             f"holds {values.dtype} {list(values.shape)}; {axes} axes of numbers are expected",
             where=path,
         )
-    return np.asarray(values)
+    return values
 
 
 def legacy_encoding(
@@ -214,11 +247,13 @@ def legacy_encoding(
         As `open_legacy`, and when folders differ.
     """
     found = {
-        tuple(sorted(s.arrays)): s.arrays.get("particle_input", np.empty((0, 0, len(_COLUMNS))))
+        tuple(sorted(s.arrays)): s.arrays["particle_input"].shape[2]
+        if "particle_input" in s.arrays
+        else len(_COLUMNS)
         for path in paths
         for s in open_legacy(path)
     }
-    widths = {values.shape[2] for values in found.values()}
+    widths = set(found.values())
     if len(found) > 1 or len(widths) > 1:
         raise InputError(
             "the folders hold different arrays or numbers of features",
@@ -296,7 +331,7 @@ def read_legacy(
 def _table(one: LegacySet, begin: int, end: int, number: int, production: int) -> EventTable:
     n = end - begin
     labels = labels_from(
-        np.array(one.arrays["y_output"][begin:end]),
+        one.arrays["y_output"][begin:end],
         where=str(one.paths["y_output"]),
         first_row=begin,
     )

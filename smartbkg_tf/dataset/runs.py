@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import numpy.typing as npt
 
 from smartbkg_tf.dataset.blocks import EventBlock, content_of, order_of
 from smartbkg_tf.encoding.encoded import EncodedEvents
+from smartbkg_tf.runtime.reading import read_into
 from smartbkg_tf.runtime.scratch import Scratch
 
 #: Columns with one row per event, per particle, per token.
@@ -140,8 +140,7 @@ class Run:
                 else:
                     values = np.empty((last - first, *shape[1:]), dtype=dtype)
                 width = int(np.prod(shape[1:], dtype=np.int64))
-                stream.seek(offset + first * width * np.dtype(dtype).itemsize)
-                _fill(stream, values)
+                read_into(stream, offset + first * width * np.dtype(dtype).itemsize, values)
                 return values
 
             parts = {
@@ -312,16 +311,6 @@ class MemoryRun:
         events = self._order[begin:end][chosen]
         assert self._block.encoded is not None
         return content_of(self._block.encoded.take(events))
-
-
-def _fill(stream: FileIO, values: npt.NDArray[Any]) -> None:
-    """Read exactly as many bytes as an array has; one read may give less."""
-    room: Any = values.reshape(-1).view(np.uint8).data if values.size else b""
-    while len(room):
-        n_bytes = stream.readinto(room)
-        if not n_bytes:
-            raise OSError(f"{stream.name}: {len(room)} bytes are missing")
-        room = room[n_bytes:]
 
 
 def bytes_of(block: EventBlock, encoded: EncodedEvents) -> int:

@@ -260,7 +260,8 @@ def computed_features(
             next_step="run preprocess and train again",
         )
     n = table.n_particles
-    values = np.asarray(found.compute(table), dtype=np.float32)
+    # A copy: columns of the table may hold until the next one only.
+    values = np.array(found.compute(table), dtype=np.float32)
     if values.shape != (n, len(found.names)):
         raise ConfigurationError(
             f"compute returned {values.shape} for {n} particles and {len(found.names)} names",

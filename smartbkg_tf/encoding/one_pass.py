@@ -1,6 +1,6 @@
 """Check and encode the feature set ``original`` in one pass over the particles.
 
-The columns are read where they stand, be it in a map of the file: a row of a pandas block is
+The columns are read where they stand: a row of a pandas block is
 touched once, and nothing is copied but the result.
 """
 

@@ -13,14 +13,15 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.runtime.reading import read_into
 from smartbkg_tf.runtime.scratch import Scratch
 from smartbkg_tf.settings.errors import InputError
 
 #: Registered numbers of HDF5 filters: https://github.com/HDFGroup/hdf5_plugins
 _BLOSC = 32001
 
-#: Fewer bytes than this are copied sooner than mapped.
-_WORTH_MAPPING = 1 << 16
+#: Fewer bytes than this are left to h5py.
+_WORTH_READING = 1 << 16
 
 _NAMES = {307: "bzip2", 305: "LZO", 32001: "Blosc", 32026: "Blosc2"}
 
@@ -30,7 +31,6 @@ def read_rows(
     start: int,
     stop: int,
     *,
-    unaligned: bool = False,
     scratch: Scratch | None = None,
 ) -> npt.NDArray[Any]:
     """Read a slice of the first axis.
@@ -41,29 +41,27 @@ def read_rows(
         At least one axis.
     start, stop : int
         The rows; not beyond the end.
-    unaligned : bool, default False
-        Map numbers too that do not stand at multiples of their size in the file. PyTables
-        writes such; compiled code and NumPy read them, other libraries may not.
     scratch : Scratch, optional
-        Lends the memory of rows that stand in several pieces of the file, which then hold
-        until the next ones are read.
+        Lends the memory of the rows, which then hold until the next ones of this node are read.
 
     Returns
     -------
     numpy.ndarray [stop - start, ...]
-        In the byte order of the machine; read-only where it is a map of the file.
+        In the byte order of the machine.
 
     Raises
     ------
     InputError
         When the dataset is compressed in a way that cannot be read here.
+    OSError
+        When the file is cut while it is read.
     """
     properties = node.id.get_create_plist()
     filters = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
     missing = [number for number in filters if not h5py.h5z.filter_avail(number)]
-    mapped = None if filters else _mapped(node, start, stop, unaligned, scratch)
-    if mapped is not None:
-        return mapped
+    read = None if filters else _as_they_stand(node, start, stop, scratch)
+    if read is not None:
+        return read
     if not missing:
         rows: npt.NDArray[Any] = node[start:stop]
     elif filters == [_BLOSC]:
@@ -78,44 +76,25 @@ def read_rows(
     return rows if rows.dtype.isnative else rows.astype(rows.dtype.newbyteorder("="))
 
 
-def _mapped(
-    node: h5py.Dataset, start: int, stop: int, unaligned: bool, scratch: Scratch | None
+def _as_they_stand(
+    node: h5py.Dataset, start: int, stop: int, scratch: Scratch | None
 ) -> npt.NDArray[Any] | None:
-    """Map rows that stand in the file as they stand in memory: nothing is copied."""
+    """Read rows that stand in the file as they stand in memory; None for all others."""
     dtype, shape = node.dtype, node.shape
     row = dtype.itemsize * math.prod(shape[1:])
-    if (stop - start) * row < _WORTH_MAPPING or not _plain(node.id.get_type(), dtype):
+    # h5py would convert each text by itself.
+    if (stop - start) * row < _WORTH_READING or not _plain(node.id.get_type(), dtype):
         return None
     pieces = _pieces(node, start, stop, row)
-    file = os.fsdecode(h5py.h5f.get_name(node.id))
-    try:
-        size = _size(file)
-        if pieces is None or any(place + n * row > size for place, n in pieces):
-            return None
-        step = 1 if unaligned else dtype.alignment
-        if len(pieces) == 1 and pieces[0][0] % step == 0:
-            place, n = pieces[0]
-            return np.memmap(file, dtype, "r", place, (n, *shape[1:])).view(np.ndarray)
-        if node.chunks is None:
-            return None
-        # Chunks with something between them; h5py would convert each text by itself.
-        memory = Scratch() if scratch is None else scratch
-        rows = memory.empty("rows", (stop - start, *shape[1:]), dtype)
-        room, done = rows.view(np.uint8).reshape(-1), 0
-        first = min(place for place, _ in pieces)
-        last = max(place + n * row for place, n in pieces)
-        if last - first < 2 * len(room):
-            # Close to each other, as a rule: one map holds them all.
-            whole = np.memmap(file, np.uint8, "r", first, last - first).view(np.ndarray)
-            for place, n in pieces:
-                room[done : done + n * row] = whole[place - first : place - first + n * row]
-                done += n * row
-        else:
-            for place, n in pieces:
-                room[done : done + n * row] = np.memmap(file, np.uint8, "r", place, n * row)
-                done += n * row
-    except (OSError, ValueError):
-        return None  # some file systems cannot map; h5py reads there too
+    if pieces is None:
+        return None
+    memory = Scratch() if scratch is None else scratch
+    rows = memory.empty(str(node.name), (stop - start, *shape[1:]), dtype)
+    room, done = rows.view(np.uint8).reshape(-1), 0
+    with open(os.fsdecode(h5py.h5f.get_name(node.id)), "rb", buffering=0) as stream:
+        for place, n in pieces:
+            read_into(stream, place, room[done : done + n * row])
+            done += n * row
     return rows
 
 
@@ -162,10 +141,6 @@ def _plain(stored: Any, dtype: np.dtype[Any]) -> bool:
             stored.get_strpad() != h5py.h5t.STR_SPACEPAD
         )
     return dtype.kind in "iuf" and dtype.isnative
-
-
-def _size(path: str) -> int:
-    return os.stat(path).st_size
 
 
 def _blosc_rows(node: h5py.Dataset, start: int, stop: int) -> npt.NDArray[Any]:

@@ -65,9 +65,8 @@ def iterate_hdf5(
     chunk_events : int, default 20000
         At most so many events are in memory at a time.
     as_stored : bool, default False
-        For compiled code: columns of HDF5 tables where they stand in the file, even at odd
-        places and as float32, and decay strings as bytes ('S'), for `tokenise`, which hold
-        until the next table comes.
+        For compiled code: columns of HDF5 tables in the type of the file, float32 too, and
+        decay strings as bytes ('S'), for `tokenise`; they hold until the next table comes.
 
     Yields
     ------

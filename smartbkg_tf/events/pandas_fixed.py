@@ -21,6 +21,7 @@ from smartbkg_tf.events.pandas_parts import (
     with_type,
 )
 from smartbkg_tf.events.plain_pickle import load_array
+from smartbkg_tf.runtime.scratch import Scratch
 from smartbkg_tf.settings.errors import InputError
 
 Array = npt.NDArray[Any]
@@ -36,7 +37,7 @@ class FixedFrame:
     where : str
         File and key, for messages.
     as_stored : bool, default False
-        Give numbers where they stand in the file, even at odd places, in the type of the file.
+        Give numbers in the type of the file; they hold until the next ones are read.
 
     Raises
     ------
@@ -46,6 +47,7 @@ class FixedFrame:
 
     def __init__(self, group: h5py.Group, where: str, *, as_stored: bool = False) -> None:
         self._as_stored = as_stored
+        self._scratch = Scratch() if as_stored else None
         self._group = group
         self._where = where
         self._pickled: dict[str, Array] = {}
@@ -226,7 +228,7 @@ class FixedFrame:
             return [whole[start:stop, place] for place in places]
         if node.ndim != 2 or node.shape[1] != self._widths[block]:
             raise InputError(f"is damaged: '{name}' has the shape {node.shape}", where=self._where)
-        values = read_rows(node, start, stop, unaligned=self._as_stored)
+        values = read_rows(node, start, stop, scratch=self._scratch)
         if values.dtype.kind == "f" and not self._as_stored:
             values = values.astype(np.float64, copy=False)
         # PyTables marks dates, and stores truth values as bits.

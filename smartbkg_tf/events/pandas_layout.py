@@ -32,8 +32,8 @@ def open_frame(file: h5py.File, key: str, path: Path, *, as_stored: bool = False
     path : pathlib.Path
         Name of the file, for messages.
     as_stored : bool, default False
-        Give numbers where they stand in the file, even at odd places and as float32; rows of
-        decay strings hold until the next ones are read (`read_rows`).
+        Give numbers in the type of the file; rows hold until the next ones are read
+        (`read_rows`).
 
     Returns
     -------
@@ -49,8 +49,7 @@ def open_frame(file: h5py.File, key: str, path: Path, *, as_stored: bool = False
     group = file[key]
     kind = attribute(group, "pandas_type", where) if isinstance(group, h5py.Group) else None
     if kind == "frame_table":
-        # Decay strings are long and become tokens at once; of other tables, parts are kept.
-        return TableFrame(group, where, lend=as_stored and key == "decay_strings")
+        return TableFrame(group, where, lend=as_stored)
     if kind == "frame":
         return FixedFrame(group, where, as_stored=as_stored)
     raise InputError(

@@ -32,7 +32,7 @@ class TableFrame:
     where : str
         File and key, for messages.
     lend : bool, default False
-        Rows that are not mapped hold until the next ones are read: their memory is used again.
+        Rows hold until the next ones are read: their memory is used again.
 
     Raises
     ------
@@ -43,6 +43,8 @@ class TableFrame:
     def __init__(self, group: h5py.Group, where: str, *, lend: bool = False) -> None:
         self._where = where
         self._scratch = Scratch() if lend else None
+        # A row holds all columns, and some are asked for one by one.
+        self._last: tuple[int, int, Array] | None = None
         node = group.get("table")
         if not isinstance(node, h5py.Dataset) or node.dtype.names is None:
             raise InputError("is damaged: the part 'table' is missing", where=where)
@@ -105,7 +107,10 @@ class TableFrame:
         InputError
             When there is no such column.
         """
-        rows = read_rows(self._node, start, stop, scratch=self._scratch)
+        if self._last is None or self._last[:2] != (start, stop):
+            self._last = None
+            self._last = start, stop, read_rows(self._node, start, stop, scratch=self._scratch)
+        rows = self._last[2]
         result: dict[str, Array] = {}
         for name in names:
             if self._index is not None and name == self.index_names[0]:

@@ -131,9 +131,8 @@ def iterate_events(
     require_labels : bool, default False
         Refuse files without labels (for training).
     as_stored : bool, default False
-        For compiled code: columns of HDF5 tables where they stand in the file, even at odd
-        places and as float32, and decay strings as bytes ('S'), for `tokenise`, which hold
-        until the next table comes.
+        For compiled code: columns of HDF5 tables in the type of the file, float32 too, and
+        decay strings as bytes ('S'), for `tokenise`; they hold until the next table comes.
     particles : {"tables", "generator"}, default "tables"
         Which particles of basf2 ROOT files are kept; tables hold what was produced
         (`particle_set` tells).

@@ -46,9 +46,8 @@ class TrainingFile:
         What to read. ``"all"`` needs particles; decay strings that are not in the file
         are built from them.
     as_stored : bool, default False
-        Give columns where they stand in the file, even at odd places and as float32, and
-        decay strings as bytes ('S') where it holds such: for compiled code, which needs no
-        copies. Decay strings then hold until the next slice is read.
+        Give columns in the type of the file, float32 too, and decay strings as bytes ('S')
+        where it holds such: for compiled code. A slice then holds until the next one is read.
 
     Attributes
     ----------
@@ -170,6 +169,7 @@ class TrainingFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+        self._particles = self._strings = None  # and the memory of their rows
 
     def read(self, start: int, stop: int) -> EventTable:
         """Read a slice of events.
