@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
-from smartbkg_tf.generation.particles import Generated, direction_of, inside, reflected
+from smartbkg_tf.generation.particles import (
+    BACKWARD,
+    BARREL,
+    FORWARD,
+    K_LONG,
+    Generated,
+    behind_front,
+    direction_of,
+    inside,
+    reflected,
+)
 from smartbkg_tf.generation.reconstruction import SPECIES_MASS, Clusters, Floats, Integers
 from smartbkg_tf.settings.detector import ClusterSettings
 
 _ELECTRON, _PION = 0, 2
-_K_LONG, _NEUTRON = 130, 2112
+_NEUTRON = 2112
 
 
 def calorimeter_direction(place: Floats, momentum: Floats) -> Floats:
     """Where a neutral particle hits the calorimeter, seen from the interaction point.
-
-    The inner faces of the calorimeter: barrel radius 125 cm, end caps at z = 196 and -102 cm
-    (The Belle detector, NIM A 479 (2002) 117, table 1; Belle II keeps its crystals).
 
     Parameters
     ----------
@@ -34,15 +41,15 @@ def calorimeter_direction(place: Floats, momentum: Floats) -> Floats:
     unit = momentum / np.linalg.norm(momentum, axis=1, keepdims=True)
     a = np.sum(unit[:, :2] ** 2, axis=1)
     b = np.sum(unit[:, :2] * place[:, :2], axis=1)
-    c = np.sum(place[:, :2] ** 2, axis=1) - 125.0**2
+    c = np.sum(place[:, :2] ** 2, axis=1) - BARREL**2
     with np.errstate(divide="ignore", invalid="ignore"):
         barrel = (-b + np.sqrt(np.maximum(b * b - a * c, 0.0))) / a
-        forward = (196.0 - place[:, 2]) / unit[:, 2]
-        backward = (-102.0 - place[:, 2]) / unit[:, 2]
+        forward = (FORWARD - place[:, 2]) / unit[:, 2]
+        backward = (BACKWARD - place[:, 2]) / unit[:, 2]
     ways = np.stack([barrel, forward, backward])
     ways[~(ways > 0)] = np.inf
     way = np.min(ways, axis=0)
-    behind = (c > 0) | (place[:, 2] > 196.0) | (place[:, 2] < -102.0) | ~np.isfinite(way)
+    behind = behind_front(place) | ~np.isfinite(way)
     hit = place + np.where(behind, 0.0, way)[:, None] * unit
     result: Floats = hit / np.linalg.norm(hit, axis=1, keepdims=True)
     return result
@@ -180,7 +187,7 @@ def hadron_clusters(
         Those that are seen.
     """
     n = len(hadrons)
-    long = np.abs(hadrons.code) == _K_LONG
+    long = np.abs(hadrons.code) == K_LONG
     probability = np.where(long, settings.k_long, settings.neutron)
     seen = random.random(n) < probability
     # An antineutron annihilates: its mass counts.
@@ -204,12 +211,12 @@ def matched_clusters(
     settings: ClusterSettings,
     random: np.random.Generator,
 ) -> tuple[Floats, Clusters]:
-    """Draw the energies of the clusters matched to tracks, and split-off clusters.
+    """Draw the energies of the clusters of charged particles, and split-off clusters.
 
     Parameters
     ----------
     particles : Generated
-        Charged particles with a track.
+        Charged particles, with a track or not.
     true : numpy.ndarray [n]
         Position in `SPECIES`.
     pt, theta : numpy.ndarray [n]
@@ -222,12 +229,13 @@ def matched_clusters(
     Returns
     -------
     tuple of numpy.ndarray [n] and Clusters
-        Energies, GeV (0: no cluster), and the clusters without a track.
+        Energies, GeV (0: no cluster), and the clusters that showers split off.
     """
     n = len(particles)
     reaches = (pt > settings.minimum_track_pt) & inside(
         theta, settings.minimum_angle, settings.maximum_angle
     )
+    reaches &= np.hypot(particles.place[:, 0], particles.place[:, 1]) < settings.inner_radius
     ionising = settings.minimum_ionising + settings.minimum_ionising_spread * (
         # Moyal's approximation of the Landau distribution: minus the logarithm of chi^2.
         -np.log(np.maximum(random.standard_normal(n) ** 2, 1e-12))
@@ -252,3 +260,31 @@ def matched_clusters(
         particle=particles.row[splits],
     )
     return energy, clusters
+
+
+def bent_direction(
+    particles: Generated, charge: Integers, pt: Floats, settings: ClusterSettings
+) -> Floats:
+    """Where charged particles hit the barrel: turned by the field of the solenoid.
+
+    Parameters
+    ----------
+    particles : Generated
+        Charged particles that reach it.
+    charge : numpy.ndarray [n]
+        +1 or -1.
+    pt : numpy.ndarray [n]
+        Transverse momentum, GeV.
+    settings : ClusterSettings
+        ``minimum_track_pt`` is the momentum that just reaches the barrel.
+
+    Returns
+    -------
+    numpy.ndarray [n, 3]
+        Unit vectors.
+    """
+    straight = calorimeter_direction(particles.place, particles.momentum)
+    turn = -charge * np.arcsin(np.clip(settings.minimum_track_pt / pt, 0.0, 1.0))
+    cosine, sine = np.cos(turn), np.sin(turn)
+    x, y, z = straight.T
+    return np.stack([cosine * x - sine * y, sine * x + cosine * y, z], axis=-1)

@@ -14,15 +14,15 @@ import numpy as np
 
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.generation.calorimeter import hadron_clusters, photon_clusters
-from smartbkg_tf.generation.particles import direction_of, stable_particles
+from smartbkg_tf.generation.particles import K_LONG, direction_of, stable_particles
 from smartbkg_tf.generation.reconstruction import Clusters, Reconstruction, Tracks
-from smartbkg_tf.generation.tracking import TRACK_CODES, charged_particles
+from smartbkg_tf.generation.tracking import TRACK_CODES, bremsstrahlung, charged_particles
 from smartbkg_tf.settings.detector import DetectorSettings
 
 T = TypeVar("T", Tracks, Clusters)
 
 _PION = 2
-_PHOTON, _K_LONG, _NEUTRON = 22, 130, 2112
+_PHOTON, _NEUTRON = 22, 2112
 
 
 def reconstruct(
@@ -45,17 +45,20 @@ def reconstruct(
         Tracks and clusters.
     """
     stable = stable_particles(table)
-    charged = stable[np.isin(np.abs(stable.code), TRACK_CODES)]
-    tracks, split_offs = charged_particles(charged, settings, random)
+    charged, radiated = bremsstrahlung(
+        stable[np.isin(np.abs(stable.code), TRACK_CODES)], settings.tracks, random
+    )
+    tracks, others = charged_particles(charged, settings, random)
     photons = photon_clusters(stable[stable.code == _PHOTON], settings.clusters, random)
+    more_photons = photon_clusters(radiated, settings.clusters, random)
     hadrons = hadron_clusters(
-        stable[np.isin(np.abs(stable.code), (_K_LONG, _NEUTRON))], settings.clusters, random
+        stable[np.isin(np.abs(stable.code), (K_LONG, _NEUTRON))], settings.clusters, random
     )
     fake_tracks, fake_clusters = _background(len(table), settings, random)
     return Reconstruction(
         n_events=len(table),
         tracks=_join(Tracks, [tracks, fake_tracks]),
-        clusters=_join(Clusters, [photons, hadrons, split_offs, fake_clusters]),
+        clusters=_join(Clusters, [photons, more_photons, hadrons, others, fake_clusters]),
     )
 
 

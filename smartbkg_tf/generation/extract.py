@@ -187,7 +187,8 @@ def extract(
     # to 44 and 61 to 63 (manual of Pythia, "Particle properties", status codes).
     photon = (pdg == 22) & (kind[rows] < 91)
     isr = photon & ((kind[rows] < 50) | (kind[rows] >= 60))
-    # Photons from the showers of partonic decays (psi -> g g g) are decay products like others.
+    # Photons from the showers of partonic decays (psi -> g g g) and of pairs of leptons
+    # (psi -> e+ e-) are decay products like others; so are those of PHOTOS in basf2's files.
     origin = np.where(mother_row >= 0, pdg[np.maximum(mother_row, 0)], 0)
     fsr = photon & ~isr & np.isin(np.abs(origin), (VIRTUAL_PHOTON, _TAU))
     status = PRIMARY + np.where(isr, ISR_PHOTON, 0) + np.where(fsr, FSR_PHOTON, 0)

@@ -12,6 +12,12 @@ from smartbkg_tf.generation.reconstruction import Floats, Integers
 
 Mask = npt.NDArray[np.bool_]
 
+#: Inner faces of the calorimeter, cm: radius of the barrel, z of the end caps.
+BARREL, FORWARD, BACKWARD = 125.0, 196.0, -102.0
+
+#: PDG code.
+K_LONG = 130
+
 
 @dataclass(frozen=True)
 class Generated:
@@ -54,8 +60,32 @@ class Generated:
         return len(self.row)
 
 
+def behind_front(place: Floats) -> Mask:
+    """Tell which places lie behind the inner faces of the calorimeter.
+
+    Barrel radius 125 cm, end caps at z = 196 and -102 cm (The Belle detector, NIM A 479 (2002)
+    117, table 1; Belle II keeps its crystals).
+
+    Parameters
+    ----------
+    place : numpy.ndarray [n, 3]
+        cm.
+
+    Returns
+    -------
+    numpy.ndarray [n]
+        bool.
+    """
+    x, y, z = place.T
+    result: Mask = (x**2 + y**2 > BARREL**2) | (z > FORWARD) | (z < BACKWARD)
+    return result
+
+
 def stable_particles(table: EventTable) -> Generated:
-    """Choose the particles that do not decay in the generator.
+    """Choose the particles that reach the detector or decay in it undetected.
+
+    These are the particles without daughters, and the K_L that decay behind the front of the
+    calorimeter: like those that do not decay they leave a cluster there, or none.
 
     Parameters
     ----------
@@ -68,18 +98,27 @@ def stable_particles(table: EventTable) -> Generated:
         Sorted by event.
     """
     columns = table.particles
-    rows = np.flatnonzero(np.asarray(columns["nDaughters"]) == 0)
-    stack = [
-        np.stack([columns[n][rows] for n in names], axis=-1)
+    code = np.asarray(columns["PDG"]).astype(np.int64)
+    event = table.event_of_particle()
+    momentum, place = (
+        np.stack([columns[n] for n in names], axis=-1).astype(np.float64)
         for names in (("px", "py", "pz"), ("x", "y", "z"))
-    ]
+    )
+    index = np.asarray(columns["motherIndex"], dtype=np.int64)
+    mother = np.where(index >= 0, index + table.offsets[:-1][event], -1)
+    late = np.unique(mother[(mother >= 0) & (code[mother] == K_LONG) & behind_front(place)])
+    below = np.isin(mother, late)
+    while (further := below | ((mother >= 0) & below[mother])).sum() > below.sum():
+        below = further
+    ends = (np.asarray(columns["nDaughters"]) == 0) & ~below
+    ends[late] = True
     return Generated(
-        row=rows,
-        event=table.event_of_particle()[rows],
-        code=np.asarray(columns["PDG"])[rows].astype(np.int64),
-        momentum=stack[0].astype(np.float64),
-        energy=np.asarray(columns["energy"])[rows].astype(np.float64),
-        place=stack[1].astype(np.float64),
+        row=np.flatnonzero(ends),
+        event=event[ends],
+        code=code[ends],
+        momentum=momentum[ends],
+        energy=np.asarray(columns["energy"])[ends].astype(np.float64),
+        place=place[ends],
     )
 
 

@@ -149,6 +149,7 @@ class PythiaEngine:
             # and what lies outside is cut off afterwards.
             f"ParticleDecays:xyMax = {20.0 * source.detector_radius}",
             f"ParticleDecays:zMax = {20.0 * inside}",
+            f"HadronLevel:QED = {'on' if source.final_state_radiation else 'off'}",
             f"130:mayDecay = {'on' if source.k_long == 'detector' else 'off'}",
         ]
         if not source.tau_spin_correlations:

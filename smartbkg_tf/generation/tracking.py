@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from smartbkg_tf.generation.calorimeter import matched_clusters
+from smartbkg_tf.generation.calorimeter import bent_direction, matched_clusters
 from smartbkg_tf.generation.particles import Generated, direction_of, reflected
 from smartbkg_tf.generation.reconstruction import SPECIES, Clusters, Floats, Integers, Tracks
 from smartbkg_tf.settings.detector import DetectorSettings, IdentificationSettings, TrackSettings
@@ -43,10 +45,52 @@ def track_efficiency(pt: Floats, theta: Floats, rho: Floats, settings: TrackSett
     return np.where(outside, 0.0, result)
 
 
+def bremsstrahlung(
+    particles: Generated, settings: TrackSettings, random: np.random.Generator
+) -> tuple[Generated, Generated]:
+    """Let electrons radiate in the material in front of the tracker.
+
+    Parameters
+    ----------
+    particles : Generated
+        Charged particles.
+    settings : TrackSettings
+        ``radiation_lengths`` of material.
+    random : numpy.random.Generator
+        Source of random numbers.
+
+    Returns
+    -------
+    tuple of Generated and Generated
+        The particles, electrons with what is left to them; one photon for each electron, which
+        flies as the electron did before.
+    """
+    electron = np.abs(particles.code) == TRACK_CODES[0]
+    sine = np.hypot(particles.momentum[:, 0], particles.momentum[:, 1]) / np.maximum(
+        np.linalg.norm(particles.momentum, axis=1), 1e-9
+    )
+    # Bethe and Heitler: minus the logarithm of the fraction left is gamma distributed.
+    thickness = settings.radiation_lengths / np.maximum(sine, 0.2)
+    lost = 1.0 - np.exp(-random.gamma(np.where(electron, thickness, 0.0) / np.log(2.0)))
+
+    def scaled(factor: Floats, code: Integers) -> Generated:
+        return replace(
+            particles,
+            code=code,
+            momentum=particles.momentum * factor[:, None],
+            energy=particles.energy * factor,
+        )
+
+    # Nothing is left to few: a track needs a momentum.
+    left = np.maximum(1.0 - lost, 1e-3)
+    photons = scaled(lost, np.full(len(particles), 22))
+    return scaled(left, particles.code), photons[lost > 0]
+
+
 def charged_particles(
     all_particles: Generated, settings: DetectorSettings, random: np.random.Generator
 ) -> tuple[Tracks, Clusters]:
-    """Draw the tracks of charged particles, and the clusters that hadron showers split off.
+    """Draw the tracks of charged particles, and their clusters without a track.
 
     Parameters
     ----------
@@ -60,7 +104,8 @@ def charged_particles(
     Returns
     -------
     tuple of Tracks and Clusters
-        Those that are seen.
+        Those that are seen; clusters of particles whose track is missed, and what hadron showers
+        split off.
     """
     tracking = settings.tracks
     pt = np.hypot(all_particles.momentum[:, 0], all_particles.momentum[:, 1])
@@ -68,7 +113,24 @@ def charged_particles(
     rho = np.hypot(all_particles.place[:, 0], all_particles.place[:, 1])
     efficiency = track_efficiency(pt, theta, rho, tracking)
     seen = random.random(len(pt)) < efficiency
-    particles, pt, theta = all_particles[seen], pt[seen], theta[seen]
+    true = np.searchsorted(TRACK_CODES, np.abs(all_particles.code))
+    # Leptons with positive code are negative.
+    charge = np.sign(all_particles.code) * np.where(true <= _MUON, -1, 1)
+    energy, split_offs = matched_clusters(all_particles, true, pt, theta, settings.clusters, random)
+    missed = ~seen & (energy > 0)
+    alone = all_particles[missed]
+    unmatched = Clusters(
+        event=np.concatenate([split_offs.event, alone.event]),
+        energy=np.concatenate([split_offs.energy, energy[missed]]),
+        direction=np.concatenate(
+            [
+                split_offs.direction,
+                bent_direction(alone, charge[missed], pt[missed], settings.clusters),
+            ]
+        ),
+        particle=np.concatenate([split_offs.particle, alone.row]),
+    )
+    particles, pt, theta, true = all_particles[seen], pt[seen], theta[seen], true[seen]
     n = len(particles)
 
     size = pt / np.sin(theta)
@@ -96,21 +158,18 @@ def charged_particles(
     d0 = x * np.sin(phi) - y * np.cos(phi) + impact_error * random.standard_normal(n)
     z0 = z - along / np.tan(theta) + impact_error / np.sin(theta) * random.standard_normal(n)
 
-    true = np.searchsorted(TRACK_CODES, np.abs(particles.code))
     species = _identify(true, size, settings.identification, random)
-    energy, split_offs = matched_clusters(particles, true, pt, theta, settings.clusters, random)
     tracks = Tracks(
         event=particles.event,
         momentum=momentum,
-        # Leptons with positive code are negative.
-        charge=np.sign(particles.code) * np.where(true <= _MUON, -1, 1),
+        charge=charge[seen],
         species=species,
         d0=d0,
         z0=z0,
-        cluster_energy=energy,
+        cluster_energy=energy[seen],
         particle=particles.row,
     )
-    return tracks, split_offs
+    return tracks, unmatched
 
 
 def _identify(

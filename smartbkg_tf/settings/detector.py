@@ -45,6 +45,9 @@ class TrackSettings:
         Scale on which efficiency falls with the radius of the production vertex, cm.
     maximum_displacement : float
         No track starts outside this radius, cm.
+    radiation_lengths : float
+        Material in front of the tracker at 90 degrees, in which electrons radiate; grows as
+        1 / sin theta.
     curvature, scattering : float
         1/GeV, 1.
     angle_constant, angle_scattering : float
@@ -62,6 +65,7 @@ class TrackSettings:
     edge_loss: Probability = 0.25
     displacement_length: float = Field(default=60.0, gt=0)
     maximum_displacement: float = Field(default=60.0, gt=0)
+    radiation_lengths: float = Field(default=0.05, ge=0, le=1)
     curvature: float = Field(default=0.0011, ge=0)
     scattering: float = Field(default=0.0029, ge=0)
     angle_constant: float = Field(default=0.0005, ge=0)
@@ -96,7 +100,7 @@ class ClusterSettings:
     inner_radius : float
         Photons born outside this radius make no cluster, cm.
     k_long : float
-        Probability that a K_L leaves a cluster.
+        Probability that a K_L leaves a cluster, if it decays behind the front or not at all.
     neutron : float
         The same for neutrons and antineutrons.
     hadron_energy : float
@@ -112,7 +116,7 @@ class ClusterSettings:
     split_off_energy : float
         Mean energy of such a cluster above the threshold, GeV.
     minimum_track_pt : float
-        Tracks below never reach the calorimeter, GeV.
+        Charged particles below never reach the calorimeter, GeV.
     """
 
     minimum_angle: float = Field(default=17.0, ge=0, le=90)

@@ -91,6 +91,8 @@ class PythiaSource:
         B0 oscillation frequency (mass difference), 1/ps, default 0.5065 (PDG 2024).
     initial_state_radiation : bool
         Continuum and tau pairs: photons radiated by the beams, default True.
+    final_state_radiation : bool
+        Photons in decays to a lepton pair (J/psi -> e+ e- and others), default True.
     tau_spin_correlations : bool
         Full helicity correlations in tau decays, default True; False makes tau pairs
         about eight times faster.
@@ -110,6 +112,7 @@ class PythiaSource:
     detector_z: tuple[float, float] = (-117.0, 211.0)
     mixing_frequency: float = Field(default=0.5065, ge=0)
     initial_state_radiation: bool = True
+    final_state_radiation: bool = True
     tau_spin_correlations: bool = True
     maximum_failures: float = Field(default=0.2, gt=0, lt=1)
     beams: BeamSettings = Field(default_factory=BeamSettings)

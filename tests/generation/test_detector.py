@@ -62,7 +62,9 @@ def seen(table, settings, seed=1):
 
 @pytest.fixture(scope="module")
 def quiet(detector):
-    return replace(detector, background=QUIET)
+    """Without background and without radiation of electrons."""
+    tracks = replace(detector.tracks, radiation_lengths=0.0)
+    return replace(detector, background=QUIET, tracks=tracks)
 
 
 def test_numbers_of_the_yaml_are_the_defaults_of_the_classes():
@@ -184,9 +186,81 @@ def test_clusters_of_charged_particles(quiet):
     soft = seen(beam(211, 5000, 0.2), quiet)
     assert np.all(soft.tracks.cluster_energy == 0)
     assert len(soft.clusters) == 0
-    # Some showers of hadrons split off a cluster: 0.45 x 0.3 of the tracks.
+    # Some showers of hadrons split off a cluster: 0.45 x 0.3 of the particles. Each that has
+    # no track has its own cluster all the same.
     hadrons = seen(beam(211, 20_000, 1.0), quiet)
-    assert len(hadrons.clusters) / len(hadrons.tracks) == pytest.approx(0.135, abs=0.01)
+    missed = 20_000 - len(hadrons.tracks)
+    assert (len(hadrons.clusters) - missed) / 20_000 == pytest.approx(0.135, abs=0.01)
+
+
+@pytest.mark.parametrize(("code", "side"), [(13, 1), (-13, -1)])
+def test_a_missed_track_leaves_its_cluster_where_the_field_takes_it(quiet, code, side):
+    blind = replace(quiet, tracks=replace(quiet.tracks, plateau=0.0))
+    table = beam(code, 2000, 0.56, phi=0.0)
+    result = seen(table, blind)
+    assert len(result.tracks) == 0
+    assert len(result.clusters) > 0.95 * 2000
+    np.testing.assert_array_equal(table.particles["PDG"][result.clusters.particle], code)
+    phi = np.arctan2(result.clusters.direction[:, 1], result.clusters.direction[:, 0])
+    # Twice the momentum that just reaches the barrel: an angle of 30 degrees.
+    np.testing.assert_allclose(phi, side * np.pi / 6, atol=1e-6)
+    # Born behind the front it leaves none.
+    assert len(seen(beam(code, 500, 1.0, place=(130.0, 0.0, 0.0)), blind).clusters) == 0
+
+
+def test_electrons_radiate_in_the_material(quiet):
+    thick = replace(quiet, tracks=replace(quiet.tracks, radiation_lengths=0.1))
+    result = seen(beam(11, 20_000, 2.0), thick)
+    momentum = np.linalg.norm(result.tracks.momentum, axis=1)
+    # The mean of what is left after t radiation lengths is 2^(-t / ln 2) = e^-t.
+    assert momentum.mean() / 2.0 == pytest.approx(np.exp(-0.1), abs=0.01)
+    # The photon keeps the direction and carries the rest.
+    photons = result.clusters
+    one = np.isin(photons.particle, result.tracks.particle[momentum < 1.0])
+    assert photons.energy[one].mean() > 1.0
+    assert np.arctan2(photons.direction[one, 1], photons.direction[one, 0]).mean() == pytest.approx(
+        0.3, abs=0.01
+    )
+    muons = seen(beam(13, 2000, 2.0), thick).tracks
+    assert np.linalg.norm(muons.momentum, axis=1).min() > 1.9
+
+
+def k_long_decays(radius, n=5000):
+    """K_L of 1 GeV that decay to pi+ pi- pi0 at this radius, the pi0 to photons."""
+    mass = MASS[130]
+    p = np.array([1.0, 0.0, 0.0])
+    rows = [(130, -1, p, mass, 0.0)]
+    rows += [(c, 0, p / 3, m, radius) for c, m in ((211, 0.13957), (-211, 0.13957), (111, 0.135))]
+    rows += [(22, 3, p / 6, 0.0, radius)] * 2
+    code, mother, vectors, masses, place = (np.array(column) for column in zip(*rows, strict=True))
+    event = np.repeat(np.arange(n), len(rows))
+    momentum = np.tile(np.column_stack([vectors, np.hypot(1.0, masses)]), (n, 1))
+    mother = np.tile(mother, n)
+    record = Record(
+        np.tile(code, n),
+        np.tile([-91, 91, 91, -91, 91, 91], n),
+        np.where(mother >= 0, mother + len(rows) * event, -1),
+        event,
+        momentum,
+        np.tile(masses, n),
+        np.tile(np.column_stack([10.0 * place, np.zeros((len(rows), 3))]), (n, 1)),
+    )
+    keys = dict.fromkeys(("experiment", "run", "event", "production"), np.zeros(n, dtype=np.int64))
+    return extract(record, np.zeros((n, 3)), 1e3, (-1e3, 1e3), keys, 0)
+
+
+def test_k_long_that_decay_in_the_calorimeter_leave_a_cluster_as_if_they_did_not(quiet):
+    result = seen(k_long_decays(135.0), quiet)
+    assert len(result.tracks) == 0
+    alone = seen(beam(130, 5000, 1.0), quiet).clusters
+    assert len(result.clusters) == pytest.approx(len(alone), rel=0.06)
+    assert result.clusters.energy.mean() == pytest.approx(alone.energy.mean(), rel=0.06)
+    # In front of it their products are seen, and they are not.
+    before = k_long_decays(30.0, 500)
+    found = seen(before, quiet)
+    assert len(found.tracks) > 100
+    codes = before.particles["PDG"][found.clusters.particle]
+    assert set(codes.tolist()) <= {22, 211, -211}
 
 
 @pytest.mark.parametrize(

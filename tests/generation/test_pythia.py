@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 
 from smartbkg_tf.events.table import EVENT_TYPES
+from smartbkg_tf.generation import chunks
+from smartbkg_tf.generation import pythia as pythia_module
 from smartbkg_tf.generation.b_pairs import b_momenta, oscillate
 from smartbkg_tf.generation.beams import boost, nominal_collision, random_collisions
 from smartbkg_tf.generation.chunks import engine_for, generate_events
+from smartbkg_tf.generation.decay_table import Channel
+from smartbkg_tf.generation.extract import stored_particles
 from smartbkg_tf.generation.pythia import Failures, PythiaEngine
 from smartbkg_tf.generation.record import read_batch
 from smartbkg_tf.settings.errors import UserError
@@ -293,3 +297,37 @@ def test_the_beams_radiate_as_much_as_quantum_electrodynamics_says(samples):
         # Hard radiation and vacuum polarisation are some 20 % of what the formula leaves out.
         tolerance = 0.2 * expected + 4 * np.sqrt(expected * (1 - expected) / len(mass))
         assert np.mean(mass**2 < (1 - x) * s) == pytest.approx(expected, abs=tolerance)
+
+
+@pytest.mark.parametrize("radiation", [True, False])
+def test_lepton_pairs_radiate(own_cache, monkeypatch, radiation):
+    table = {
+        511: [Channel(1.0, "PHSP", (), ("J/psi", "K0"), (443, 311))],
+        443: [Channel(1.0, "VLL", (), ("e+", "e-"), (-11, 11))],
+    }
+    monkeypatch.setattr(pythia_module, "read_decay_table", lambda: table)
+    monkeypatch.setattr(chunks, "_ENGINES", {})
+    chosen = PythiaSource(final_state_radiation=radiation)
+    events = generate_events("mixed", chosen, 500, 3, 0, Failures())
+    mother = parents(events)
+    code = events.particles["PDG"]
+    from_psi = (mother >= 0) & (code[mother] == 443)
+    electrons = from_psi & (np.abs(code) == 11)
+    assert np.count_nonzero(code == 443) == 1000
+    assert np.count_nonzero(electrons) == 2000
+    sums = np.zeros((len(code), 4))
+    np.add.at(sums, mother[electrons], vectors(events)[electrons])
+    sums = sums[code == 443]
+    mass = np.sqrt(sums[:, 3] ** 2 - np.sum(sums[:, :3] ** 2, axis=1))
+    photons = from_psi & (code == 22)
+    if radiation:
+        # Soft photons in the leading logarithm: m < 3 GeV in 1 - (1 - 9 / M^2)^beta of the decays
+        # with beta = 2 alpha / pi (ln(M^2 / m_e^2) - 1) = 0.076, less for hard ones.
+        assert 0.12 < np.mean(mass < 3.0) < 0.21
+        # In the tables, as those of PHOTOS in basf2's files.
+        stored = stored_particles(events, "tables")
+        assert np.count_nonzero(photons) > 500
+        assert len(stored.particles["PDG"]) == len(code)
+    else:
+        assert np.all(mass > 3.09)
+        assert not photons.any()
