@@ -24,7 +24,7 @@ def run(settings: ApplySettings) -> None:
     apply(settings)
 
 
-main = command("apply", ApplySettings, run, paths=("model",))
+main = command("apply", ApplySettings, run, paths=("model",), lists=("input",))
 
 if __name__ == "__main__":
     main()

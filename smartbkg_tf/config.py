@@ -22,7 +22,6 @@ from collections.abc import Sequence
 from omegaconf import OmegaConf
 
 from smartbkg_tf.runtime.command import Command, compose, guarded, to_settings
-from smartbkg_tf.runtime.overrides import paths_as_values
 from smartbkg_tf.settings.base import CommandSettings, json_schema
 
 #: The commands that have a configuration.
@@ -85,7 +84,7 @@ def run(arguments: Sequence[str]) -> None:
     if options.action == "schema":
         print(json.dumps(json_schema(entry.settings_class), indent=2))
         return
-    config = compose(name, paths_as_values(words, entry.paths), options.config_dir)
+    config = compose(name, entry.overrides(words), options.config_dir)
     if options.action == "show":
         print(OmegaConf.to_yaml(config), end="")
         return

@@ -19,7 +19,7 @@ def run(settings: EvaluateSettings) -> None:
     evaluate(settings)
 
 
-main = command("evaluate", EvaluateSettings, run)
+main = command("evaluate", EvaluateSettings, run, lists=("runs",))
 
 if __name__ == "__main__":
     main()

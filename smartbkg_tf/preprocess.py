@@ -33,7 +33,7 @@ def run(settings: PreprocessSettings) -> None:
     build_dataset(settings)
 
 
-main = command("preprocess", PreprocessSettings, run)
+main = command("preprocess", PreprocessSettings, run, lists=("input",))
 
 if __name__ == "__main__":
     main()

@@ -29,7 +29,7 @@ def run(settings: ProduceSettings) -> None:
     produce(settings)
 
 
-main = command("produce", ProduceSettings, run)
+main = command("produce", ProduceSettings, run, lists=("input", "skim_files", "event_type"))
 
 if __name__ == "__main__":
     main()

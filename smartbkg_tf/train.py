@@ -72,7 +72,7 @@ def run(settings: TrainSettings) -> float:
     return best_validation(run).get("val_auc", math.nan)
 
 
-main = command("train", TrainSettings, run)
+main = command("train", TrainSettings, run, lists=("data.skims",))
 
 if __name__ == "__main__":
     main()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,14 @@ def pytest_collection_finish() -> None:
 def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the user's cache out of the tests, and the tests out of the user's cache."""
     os.environ["SMARTBKG_TF_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True)
+def _captured_streams_stay_open() -> None:
+    """Hydra sets up logging and closes older handlers; absl's would close what pytest captures."""
+    absl = sys.modules.get("absl.logging")
+    if absl is not None:
+        absl.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 @pytest.fixture(scope="session")

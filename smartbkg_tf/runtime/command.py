@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from smartbkg_tf.runtime.overrides import paths_as_values
+from smartbkg_tf.runtime.overrides import commas_as_text, paths_as_values
 from smartbkg_tf.settings.base import CommandSettings, validate
 from smartbkg_tf.settings.errors import ConfigurationError, UserError, did_you_mean
 
@@ -177,12 +177,19 @@ class Command(Generic[S]):
         Hydra (sweepers optimise it).
     paths : tuple of str, default ()
         Keys that hold a path although a configuration group has the same name.
+    lists : tuple of str, default ()
+        Keys whose text may hold several values with commas between.
     """
 
     name: str
     settings_class: type[S]
     run: Callable[[S], Any]
     paths: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
+
+    def overrides(self, arguments: Sequence[str]) -> list[str]:
+        """Rewrite what Hydra would take in another sense than this command."""
+        return commas_as_text(paths_as_values(arguments, self.paths), self.lists)
 
     def __call__(self) -> None:
         """Check the configuration, then run the job, or each job of a sweep.
@@ -192,7 +199,7 @@ class Command(Generic[S]):
         SystemExit
             With the exit codes of this module.
         """
-        argv = sys.argv[1:] = paths_as_values(sys.argv[1:], self.paths)
+        argv = sys.argv[1:] = self.overrides(sys.argv[1:])
         _end_cleanly_when_terminated()
         debug = "debug=true" in (text.lower() for text in argv)
         if "--help" in argv or "-h" in argv:
@@ -236,7 +243,11 @@ class Command(Generic[S]):
 
 
 def command(
-    name: str, cls: type[S], run: Callable[[S], Any], paths: tuple[str, ...] = ()
+    name: str,
+    cls: type[S],
+    run: Callable[[S], Any],
+    paths: tuple[str, ...] = (),
+    lists: tuple[str, ...] = (),
 ) -> Command[S]:
     """Make the entry point of a command.
 
@@ -250,13 +261,15 @@ def command(
         Takes the checked settings and does the work.
     paths : tuple of str, default ()
         Keys that hold a path although a configuration group has the same name.
+    lists : tuple of str, default ()
+        Keys whose text may hold several values with commas between.
 
     Returns
     -------
     Command
         Call it without arguments.
     """
-    return Command(name, cls, run, paths)
+    return Command(name, cls, run, paths, lists)
 
 
 def _end_cleanly_when_terminated() -> None:

@@ -1,4 +1,4 @@
-"""Overrides whose key is also the name of a configuration group."""
+"""Overrides that Hydra would read in another sense: paths named like a group, comma lists."""
 
 from __future__ import annotations
 
@@ -51,5 +51,50 @@ def paths_as_values(arguments: Sequence[str], keys: Sequence[str]) -> list[str]:
 
 
 def _mapping(path: object) -> str:
-    text = str(path).replace("\\", "\\\\").replace('"', '\\"')
-    return f'{{path:"{text}"}}'
+    return f"{{path:{_quoted(_text(path))}}}"
+
+
+def _text(value: object) -> str:
+    """Give a value without the quotes of the command line."""
+    return str(getattr(value, "text", value))
+
+
+def commas_as_text(arguments: Sequence[str], keys: Sequence[str]) -> list[str]:
+    """Write ``KEY=A,B`` as the text ``KEY="A,B"`` outside a sweep, where Hydra would refuse it.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        As on the command line.
+    keys : sequence of str
+        The keys whose settings read such a text as a list.
+
+    Returns
+    -------
+    list of str
+        The same, with those keys rewritten; with ``--multirun`` unchanged: there a comma
+        divides jobs.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    if {"--multirun", "-m"} & set(arguments):
+        return list(arguments)
+    result = []
+    for argument in arguments:
+        key = argument.partition("=")[0]
+        if key in keys and "," in argument:
+            try:
+                override = OverridesParser.create().parse_override(argument)
+            except HydraException:
+                override = None
+            if override is not None and override.is_choice_sweep():
+                values = [_text(value) for value in override.sweep_iterator()]
+                argument = f"{key}={_quoted(','.join(values))}"
+        result.append(argument)
+    return result
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -252,5 +252,6 @@ def require_mlflow() -> Any:
     except ImportError as error:
         raise UserError(
             "training.mlflow is set, but MLflow cannot be imported",
-            next_step="pip install mlflow, or leave training.mlflow=null",
+            next_step="pip install 'smartbkg_tf[tracking]' (in a checkout: pip install -e "
+            "'.[tracking]'), or leave training.mlflow=null",
         ) from error

@@ -11,14 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from smartbkg_tf.events.vocabulary import default_vocabulary
+from smartbkg_tf.models import branches as registered
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.branches import branches, register_branch
 from smartbkg_tf.models.registry import build, import_class, model_name
 from smartbkg_tf.models.resnet import ResNet
+from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.errors import ConfigurationError
 from smartbkg_tf.settings.models import CustomModelSettings, ResNetSettings
 from smartbkg_tf.settings.normalisation import FeatureScale, NormalisationSettings
+from smartbkg_tf.settings.training import TrainSettings
 from tests.models.model_test_case import FEATURES, NORMALISATION, random_events
 
 INFORMATION: dict[str, Any] = {
@@ -246,3 +250,30 @@ def test_branch_names_are_taken_once() -> None:
     assert all(b.description for kind in ("particles", "decay") for b in branches(kind).values())
     with pytest.raises(ValueError, match="already"):
         register_branch("particles", "resnet", "again")(lambda *_: None)
+
+
+def whole_vocabulary() -> dict[str, Any]:
+    """Give a dataset's information with the package's own codes, which `treenet` looks up."""
+    return {**INFORMATION, "vocabulary": {"size": len(default_vocabulary().codes) + 4}}
+
+
+def test_the_branch_of_the_documentation_works(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "models.md"
+    example = page.read_text().partition("```python\n# my_module.py")[2].partition("```")[0]
+    write(folder, example)
+    monkeypatch.setattr(registered, "_BRANCHES", dict(registered._BRANCHES))
+    overrides = ["model=treenet", "model._target_=my_module.MyNet"]
+    swap = ["~model.particles", "+model.particles={branch: mean}"]
+    assert " ".join(["train", *overrides, f"'{swap[0]}'", f"'{swap[1]}'"]) in page.read_text()
+    settings = compose_settings("train", TrainSettings, [*overrides, *swap])
+    network = build(settings.model, whole_vocabulary())
+    assert network.model.output_shape == (None, 1)
+    assert "particle_average" in [layer.name for layer in network.model.layers]
+
+
+def test_a_branch_is_swapped_as_documented() -> None:
+    swap = ["~model.particles", "+model.particles={branch: gcn}"]
+    settings = compose_settings("train", TrainSettings, ["model=treenet", *swap])
+    assert build(settings.model, whole_vocabulary()).model.output_shape == (None, 1)

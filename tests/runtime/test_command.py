@@ -196,3 +196,32 @@ def test_terminated_job_leaves_nothing_half_written(tmp_path: Path, number: sign
     assert process.returncode == 128 + number
     assert "terminated" in errors
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "key", "value"),
+    [
+        ("preprocess", "input=a/*.h5,b.h5", "input", "a/*.h5,b.h5"),
+        ("preprocess", "input='a b.h5','c.h5'", "input", "a b.h5,c.h5"),
+        ("preprocess", "input=[a.h5,b.h5]", "input", ["a.h5", "b.h5"]),
+        ("apply", "input=a.h5,b.root", "input", "a.h5,b.root"),
+        ("evaluate", "runs=run,other.parquet", "runs", "run,other.parquet"),
+        ("produce", "input=a.root,b.root", "input", "a.root,b.root"),
+        ("produce", "skim_files=a.csv,b.csv", "skim_files", "a.csv,b.csv"),
+        ("produce", "event_type=mixed,charged", "event_type", "mixed,charged"),
+        ("train", "data.skims=tau_thrust,btox_gamma", "data.skims", "tau_thrust,btox_gamma"),
+    ],
+)
+def test_comma_lists_are_lists_outside_a_sweep(
+    name: str, given: str, key: str, value: object
+) -> None:
+    entry = command_named(name)
+    assert OmegaConf.select(compose(name, entry.overrides([given])), key) == value
+    assert entry.overrides(["--multirun", given])[1] == given
+
+
+def test_a_comma_list_of_files_is_read(exit_of: Exit) -> None:
+    code, _, err = exit_of(command_named("preprocess"), "input=no_a.h5,no_b.h5", "output=x")
+    assert code == 1
+    assert "no_a.h5" in err
+    assert "--multirun" not in err

@@ -60,7 +60,9 @@ def test_mlflow_that_is_not_there_is_missed_before_any_work(
     dataset_path: Path, tmp_path: Path
 ) -> None:
     settings = tiny_settings(dataset_path, tmp_path / "run", "training.mlflow={experiment: a}")
-    with pytest.raises(UserError, match=r"MLflow cannot be imported[\s\S]*pip install mlflow"):
+    with pytest.raises(
+        UserError, match=r"MLflow cannot be imported[\s\S]*pip install .smartbkg_tf\[tracking\]"
+    ):
         fit(settings, open_dataset(dataset_path))
     assert not (tmp_path / "run").exists()
 

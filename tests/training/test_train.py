@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import yaml
-from absl import logging as absl_logging
 
 from smartbkg_tf.runtime.command import compose_settings, configuration_directory
 from smartbkg_tf.runtime.run_directory import open_run
@@ -29,9 +28,6 @@ def command(
 ) -> object:
     """Give a function that runs the command in an empty folder and returns its lines."""
     monkeypatch.chdir(tmp_path)
-    # Hydra sets up logging and closes older handlers; absl's (of TensorFlow) then closes the
-    # stream it has seen first, which in a test is the one that pytest captures into.
-    monkeypatch.setattr(absl_logging.get_absl_handler().python_handler, "stream", sys.stderr)
 
     def call(*arguments: str) -> list[str]:
         monkeypatch.setattr(sys, "argv", ["train", *arguments])
