@@ -14,7 +14,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from smartbkg_tf.models.physics import ACCEPTANCE, needed_columns
+from smartbkg_tf.models.physics import ACCEPTANCE, checked_acceptance, needed_columns
 from smartbkg_tf.models.plain import PlainLayer
 from smartbkg_tf.models.steps import logarithms, soft_steps
 
@@ -43,6 +43,8 @@ class DetectorVariables(PlainLayer):
     ----------
     feature_names : sequence of str
         Columns of ``x``.
+    acceptance : sequence of float, default `smartbkg_tf.models.physics.ACCEPTANCE`
+        Edges of the acceptance, degrees.
     **kwargs
         As any Keras layer.
 
@@ -52,10 +54,16 @@ class DetectorVariables(PlainLayer):
         When a column is missing (`smartbkg_tf.models.physics.NEEDED`).
     """
 
-    def __init__(self, feature_names: Sequence[str], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        feature_names: Sequence[str],
+        acceptance: Sequence[float] = ACCEPTANCE,
+        **kwargs: Any,
+    ) -> None:
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.feature_names = [str(name) for name in feature_names]
+        self.acceptance = checked_acceptance(acceptance)
         self._places = needed_columns(self.feature_names)
 
     @property
@@ -86,7 +94,7 @@ class DetectorVariables(PlainLayer):
         momentum = ops.sqrt(squared + ops.square(column["pz"]) + _TINY**2)
         radius = ops.sqrt(ops.square(column["x"]) + ops.square(column["y"]) + _TINY**2)
         degrees = ops.arctan2(transverse, column["pz"]) * (180.0 / math.pi)
-        low, high = ACCEPTANCE
+        low, high = self.acceptance
         distances = ops.concatenate([degrees - low, high - degrees], axis=-1)
         energy = ops.maximum(column["energy"], _TINY)
         result = ops.concatenate(

@@ -19,6 +19,7 @@ from smartbkg_tf.models.packing import PackedAveragePooling, PackedRows
 from smartbkg_tf.models.physics import PhysicalVariables, Summaries
 from smartbkg_tf.models.pooling import AttentionPooling, FixedLength, MaskedPairPooling, PairMask
 from smartbkg_tf.models.recurrent import MaskedLSTM
+from smartbkg_tf.models.relative import RelativeToFirst
 from smartbkg_tf.models.residual import (
     BottleneckBlock,
     MaskedGroupedConv1D,
@@ -60,6 +61,7 @@ __all__ = [
     "ParticleNormalisation",
     "PhysicalVariables",
     "PreactivationBlock",
+    "RelativeToFirst",
     "ResNeXtBlock",
     "ResidualBlock",
     "Sides",

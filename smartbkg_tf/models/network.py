@@ -17,7 +17,13 @@ from smartbkg_tf.models.candidates import CandidateSurvival, CorrectedEstimate
 from smartbkg_tf.models.detector_variables import DetectorVariables
 from smartbkg_tf.models.normalisation import EventColumns
 from smartbkg_tf.models.parts import OUTPUT
-from smartbkg_tf.models.physics import Summaries
+from smartbkg_tf.models.physics import (
+    ACCEPTANCE,
+    BEAMS,
+    Summaries,
+    checked_acceptance,
+    checked_beams,
+)
 from smartbkg_tf.models.steps import SoftSteps
 from smartbkg_tf.models.tokens import event_type_features
 from smartbkg_tf.models.treenet import Columns
@@ -94,6 +100,12 @@ class BranchedNetwork(NNBaseClass):
         estimate to the output.
     codes : sequence of int, optional
         PDG code of each token; those of the package's vocabulary by default.
+    beams : sequence of float, default `smartbkg_tf.models.physics.BEAMS`
+        Total px, py, pz and E of the beams, GeV; saved in the model. For other beams train with
+        ``+model.parameters.beams=[PX,PY,PZ,E]``.
+    acceptance : sequence of float, default (17, 150)
+        Smallest and largest polar angle that the detector covers, degrees; saved in the model
+        (``+model.parameters.acceptance=[LOW,HIGH]``).
     **common
         As `NNBaseClass`.
 
@@ -124,6 +136,8 @@ class BranchedNetwork(NNBaseClass):
         event_columns: Sequence[str] = (),
         candidates: Mapping[str, Any] | None = None,
         codes: Sequence[int] | None = None,
+        beams: Sequence[float] = BEAMS,
+        acceptance: Sequence[float] = ACCEPTANCE,
         **common: Any,
     ) -> None:
         super().__init__(**common)
@@ -136,6 +150,8 @@ class BranchedNetwork(NNBaseClass):
             None if candidates is None else dataclasses.asdict(CandidateSettings(**candidates))
         )
         self.codes = None if codes is None else [int(code) for code in codes]
+        self.beams = checked_beams(beams)
+        self.acceptance = checked_acceptance(acceptance)
         for kind, other in (("particles", "decay"), ("decay", "particles")):
             if self.inputs != other and getattr(self, kind) is None:
                 raise ConfigurationError(
@@ -153,6 +169,13 @@ class BranchedNetwork(NNBaseClass):
                 raise ConfigurationError(
                     f"model.{text}, which model.inputs=decay does not read",
                     next_step="use model.inputs=particles or combined, or leave them out",
+                )
+        for name in self.event_columns:
+            if name in self.relative_columns:
+                raise ConfigurationError(
+                    f"model.event_columns: '{name}' counts from the event's first particle, so "
+                    "that it has no value for the whole event",
+                    next_step="leave it out, or give a column of another name",
                 )
         if self.head["event_units"] and not self.event_columns:
             raise ConfigurationError(
@@ -215,7 +238,7 @@ class BranchedNetwork(NNBaseClass):
             columns = EventColumns(
                 self.event_columns, self.feature_names, self.normalisation, name="event_columns"
             )
-            values = columns(inputs["particle_input"], mask=self.particle_mask(inputs))
+            values = columns(self.particle_values(inputs), mask=self.particle_mask(inputs))
             parts += [values, *self._event_steps(values)]
         survival = self._candidate_survival(inputs) if self.candidates else None
         if survival is not None:
@@ -260,18 +283,20 @@ class BranchedNetwork(NNBaseClass):
             [
                 self.physical_variables(inputs),
                 embedding(inputs["pdg_input"]),
-                DetectorVariables(self.feature_names, name="detector_variables")(
-                    inputs["particle_input"], mask=mask
+                DetectorVariables(self.feature_names, self.acceptance, name="detector_variables")(
+                    self.particle_values(inputs), mask=mask
                 ),
             ]
         )
         return CandidateSurvival(self.feature_names, **settings, name="candidate_survival")(
-            particles, inputs["particle_input"], mask=mask
+            particles, self.particle_values(inputs), mask=mask
         )
 
     def _event_summaries(self, inputs: Mapping[str, Any]) -> Any:
-        summaries = Summaries(self.feature_names, name="event_summaries")(
-            inputs["particle_input"],
+        summaries = Summaries(
+            self.feature_names, self.beams, self.acceptance, name="event_summaries"
+        )(
+            self.particle_values(inputs),
             self.code_properties(inputs),
             self.mother_matrix(inputs),
             mask=self.particle_mask(inputs),

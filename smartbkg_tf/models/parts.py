@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -13,7 +13,8 @@ from smartbkg_tf.models.codes import CodeProperties, codes_of
 from smartbkg_tf.models.masks import PaddingMask
 from smartbkg_tf.models.normalisation import ParticleNormalisation
 from smartbkg_tf.models.packing import PackedRows
-from smartbkg_tf.models.physics import PhysicalVariables
+from smartbkg_tf.models.physics import ACCEPTANCE, BEAMS, PhysicalVariables
+from smartbkg_tf.models.relative import RELATIVE, RelativeToFirst
 from smartbkg_tf.models.tree import MotherMatrix
 from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
 
@@ -46,6 +47,9 @@ class ModelParts:
     feature_names: list[str]
     normalisation: dict[str, dict[str, Any]]
     event_type: bool
+    #: Total px, py, pz, E of the beams (GeV), and polar angles that the detector covers (degrees).
+    beams: Sequence[float] = BEAMS
+    acceptance: Sequence[float] = ACCEPTANCE
     #: Parts that several branches use, by name, each with the input that it was made from.
     _shared: dict[str, tuple[Any, Any]]
 
@@ -101,6 +105,39 @@ class ModelParts:
             part = make()
             self._shared[name] = (source, part)
         return part
+
+    @property
+    def relative_columns(self) -> list[str]:
+        """Columns that count from the event's first particle: times, vertices, and chosen ones."""
+        return [
+            name
+            for name in self.feature_names
+            if name in RELATIVE or self.normalisation.get(name, {}).get("relative")
+        ]
+
+    def particle_values(self, inputs: Mapping[str, Any]) -> Any:
+        """Give the particles' physical values; times and vertices count from the first particle.
+
+        Every part of the package begins here: what all times or all vertices of an event are
+        shifted by changes nothing. ``particle_input`` itself is as the files have it.
+
+        Parameters
+        ----------
+        inputs : mapping of str to KerasTensor
+            With ``particle_input``.
+
+        Returns
+        -------
+        KerasTensor [batch, particle, feature]
+            GeV, cm, ns (`smartbkg_tf.models.relative.RelativeToFirst`).
+        """
+        x = inputs["particle_input"]
+
+        def make() -> Any:
+            names = self.relative_columns
+            return RelativeToFirst(self.feature_names, names, name="relative_to_first")(x)
+
+        return self._once("relative_to_first", x, make) if self.relative_columns else x
 
     def particle_mask(self, inputs: Mapping[str, Any]) -> Any:
         """Tell particles from padding.
@@ -182,10 +219,12 @@ class ModelParts:
         ConfigurationError
             When a column is missing.
         """
-        x = inputs["particle_input"]
+        x = self.particle_values(inputs)
 
         def make() -> Any:
-            return PhysicalVariables(self.feature_names, name="physical_variables")(
+            return PhysicalVariables(
+                self.feature_names, self.beams, self.acceptance, name="physical_variables"
+            )(
                 x,
                 self.code_properties(inputs),
                 self.mother_matrix(inputs),
@@ -260,12 +299,14 @@ class ModelParts:
         return x, mask, packed["segments"]
 
     def _normalised(self, inputs: Mapping[str, Any], mask: Any) -> Any:
-        x = inputs["particle_input"]
+        x = self.particle_values(inputs)
+        # What counts from the first particle does so already.
+        constants = {name: {**one, "relative": False} for name, one in self.normalisation.items()}
 
         def make() -> Any:
             return ParticleNormalisation(
                 self.feature_names,
-                self.normalisation,
+                constants,
                 self.not_for_particles,
                 name="normalisation",
             )(x, mask=mask)

@@ -59,7 +59,35 @@ def needed_columns(feature_names: Sequence[str]) -> dict[str, int]:
     return places
 
 
-def to_centre_of_mass(energy: Any, momentum: Any) -> tuple[Any, Any]:
+def checked_beams(beams: Sequence[float]) -> list[float]:
+    """Refuse what is not px, py, pz, E of two beams."""
+    values = [float(one) for one in beams]
+    if len(values) != 4 or not values[3] > math.hypot(*values[:3]):
+        raise ConfigurationError(
+            f"beams: {values} is not the sum of two beams: px, py, pz, E in GeV, with E larger "
+            "than the momentum"
+        )
+    return values
+
+
+def checked_acceptance(acceptance: Sequence[float]) -> list[float]:
+    """Refuse what is not two polar angles."""
+    values = [float(one) for one in acceptance]
+    if len(values) != 2 or not 0 <= values[0] < values[1] <= 180:
+        raise ConfigurationError(
+            f"acceptance: {values} is not two increasing polar angles between 0 and 180 degrees"
+        )
+    return values
+
+
+def beam_mass(beams: Sequence[float]) -> float:
+    """Energy of the collision in its own system, GeV."""
+    return math.sqrt(beams[3] ** 2 - sum(p * p for p in beams[:3]))
+
+
+def to_centre_of_mass(
+    energy: Any, momentum: Any, beams: Sequence[float] = BEAMS
+) -> tuple[Any, Any]:
     """Boost from the laboratory to the centre-of-mass system of the beams.
 
     Parameters
@@ -68,6 +96,8 @@ def to_centre_of_mass(energy: Any, momentum: Any) -> tuple[Any, Any]:
         GeV.
     momentum : tensor [..., 3]
         GeV.
+    beams : sequence of float, default `BEAMS`
+        Total px, py, pz, E, GeV.
 
     Returns
     -------
@@ -76,11 +106,11 @@ def to_centre_of_mass(energy: Any, momentum: Any) -> tuple[Any, Any]:
     momentum : tensor [..., 3]
         GeV, in the centre-of-mass system.
     """
-    mass = math.sqrt(BEAMS[3] ** 2 - sum(p * p for p in BEAMS[:3]))
-    total = ops.convert_to_tensor(BEAMS[:3], dtype="float32")
+    mass = beam_mass(beams)
+    total = ops.convert_to_tensor(beams[:3], dtype="float32")
     along = ops.sum(momentum * total, axis=-1, keepdims=True)
-    boosted = (BEAMS[3] * energy - along) / mass
-    return boosted, momentum + total * ((along / (BEAMS[3] + mass) - energy) / mass)
+    boosted = (beams[3] * energy - along) / mass
+    return boosted, momentum + total * ((along / (beams[3] + mass) - energy) / mass)
 
 
 def _length(vector: Any) -> Any:
@@ -107,6 +137,8 @@ class PhysicalVariables(PlainLayer):
     ----------
     feature_names : sequence of str
         Columns of ``particle_input``.
+    beams, acceptance : sequence of float, default `BEAMS`, `ACCEPTANCE`
+        Total px, py, pz, E of the beams, GeV, and polar angles covered, degrees.
     **kwargs
         As any Keras layer.
 
@@ -116,10 +148,18 @@ class PhysicalVariables(PlainLayer):
         When a column of `NEEDED` is missing.
     """
 
-    def __init__(self, feature_names: Sequence[str], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        feature_names: Sequence[str],
+        beams: Sequence[float] = BEAMS,
+        acceptance: Sequence[float] = ACCEPTANCE,
+        **kwargs: Any,
+    ) -> None:
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.feature_names = [str(name) for name in feature_names]
+        self.beams = checked_beams(beams)
+        self.acceptance = checked_acceptance(acceptance)
         self._places = needed_columns(self.feature_names)
 
     @property
@@ -150,10 +190,10 @@ class PhysicalVariables(PlainLayer):
         x = ops.where(filled, ops.cast(x, "float32"), 0.0)
         column = {name: x[..., i : i + 1] for name, i in self._places.items()}
         momentum = ops.concatenate([column["px"], column["py"], column["pz"]], axis=-1)
-        energy_cms, momentum_cms = to_centre_of_mass(column["energy"], momentum)
+        energy_cms, momentum_cms = to_centre_of_mass(column["energy"], momentum, self.beams)
         transverse, total = _length(momentum[..., :2]), _length(momentum)
         total_cms = _length(momentum_cms)
-        accepted = within_acceptance(momentum)
+        accepted = within_acceptance(momentum, self.acceptance)
         radius = ops.sqrt(ops.square(column["x"]) + ops.square(column["y"]))
         depth, daughters = tree_shape(ops.cast(matrix, "float32"))
         stable = ops.cast(ops.equal(ops.expand_dims(daughters, -1), 0), "float32")
@@ -198,13 +238,15 @@ class PhysicalVariables(PlainLayer):
         return keras.KerasTensor((*x.shape[:2], self.n_columns), dtype="float32")
 
 
-def within_acceptance(momentum: Any) -> Any:
+def within_acceptance(momentum: Any, acceptance: Sequence[float] = ACCEPTANCE) -> Any:
     """Say which directions the detector covers.
 
     Parameters
     ----------
     momentum : tensor [..., 3]
         In the laboratory.
+    acceptance : sequence of float, default `ACCEPTANCE`
+        Smallest and largest polar angle, degrees.
 
     Returns
     -------
@@ -212,7 +254,7 @@ def within_acceptance(momentum: Any) -> Any:
         float32, 0 or 1.
     """
     cosine = momentum[..., 2:] / ops.maximum(_length(momentum), _TINY)
-    lowest, highest = (math.cos(math.radians(angle)) for angle in reversed(ACCEPTANCE))
+    lowest, highest = (math.cos(math.radians(angle)) for angle in reversed(acceptance))
     return ops.cast(ops.logical_and(cosine > lowest, cosine < highest), "float32")
 
 
@@ -232,6 +274,8 @@ class Summaries(PlainLayer):
     ----------
     feature_names : sequence of str
         Columns of ``particle_input``.
+    beams, acceptance : sequence of float, default `BEAMS`, `ACCEPTANCE`
+        Total px, py, pz, E of the beams, GeV, and polar angles covered, degrees.
     **kwargs
         As any Keras layer.
 
@@ -241,10 +285,18 @@ class Summaries(PlainLayer):
         When a column of `NEEDED` is missing.
     """
 
-    def __init__(self, feature_names: Sequence[str], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        feature_names: Sequence[str],
+        beams: Sequence[float] = BEAMS,
+        acceptance: Sequence[float] = ACCEPTANCE,
+        **kwargs: Any,
+    ) -> None:
         kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.feature_names = [str(name) for name in feature_names]
+        self.beams = checked_beams(beams)
+        self.acceptance = checked_acceptance(acceptance)
         self._places = needed_columns(self.feature_names)
 
     def call(
@@ -275,10 +327,10 @@ class Summaries(PlainLayer):
         column = {name: x[..., i : i + 1] for name, i in self._places.items()}
         kind = {name: properties[..., i : i + 1] for i, name in enumerate(CODE_COLUMNS)}
         momentum = ops.concatenate([column["px"], column["py"], column["pz"]], axis=-1)
-        energy_cms, momentum_cms = to_centre_of_mass(column["energy"], momentum)
+        energy_cms, momentum_cms = to_centre_of_mass(column["energy"], momentum, self.beams)
         _, daughters = tree_shape(ops.cast(matrix, "float32"), steps=0)
         stable = filled * ops.cast(ops.equal(ops.expand_dims(daughters, -1), 0), "float32")
-        accepted = stable * within_acceptance(momentum)
+        accepted = stable * within_acceptance(momentum, self.acceptance)
         transverse = _length(momentum[..., :2])
         track = accepted * kind["track"] * ops.cast(transverse > 0.1, "float32")
         photon = accepted * kind["photon"] * ops.cast(column["energy"] > 0.05, "float32")
@@ -328,7 +380,7 @@ class Summaries(PlainLayer):
             for k, (i, j) in enumerate(pairs)
         )
         r2 = 1.5 * squares / (ops.square(trace) + _TINY) - 0.5
-        beam = math.sqrt(BEAMS[3] ** 2 - sum(p * p for p in BEAMS[:3]))
+        beam = beam_mass(self.beams)
         missing = ops.square(beam - visible_energy) - norm
         inside = ops.expand_dims(ops.transpose(groups, (0, 2, 1)), -1)
         largest = ops.max(inside * ops.expand_dims(seen * length, 1), axis=2)

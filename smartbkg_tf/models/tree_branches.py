@@ -200,8 +200,9 @@ def treenet_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
     _must_divide("heads", sizes["heads"], units)
     columns, mask, matrix, properties = _physical(network, inputs, sizes)
     energy = network.feature_names.index("energy")
+    values = network.particle_values(inputs)
     sides = Sides(name="sides")(
-        Columns(energy, 1, name="energy")(inputs["particle_input"]), properties, matrix, mask=mask
+        Columns(energy, 1, name="energy")(values), properties, matrix, mask=mask
     )
     x = keras.layers.Concatenate(name="particle_columns_and_sides")([columns, sides])
     x = keras.layers.Dense(units, name="particle_dense")(x)
@@ -213,9 +214,9 @@ def treenet_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
     leaders, members = Columns(0, 2, name="leaders")(sides), Columns(2, 2, name="members")(sides)
     side = GroupPooling(sizes["heads"], name="side_pooling")(x, members, leaders)
     if sizes["side_summaries"]:
-        summaries = Summaries(network.feature_names, name="side_summaries")(
-            inputs["particle_input"], properties, matrix, members, mask=mask
-        )
+        summaries = Summaries(
+            network.feature_names, network.beams, network.acceptance, name="side_summaries"
+        )(values, properties, matrix, members, mask=mask)
         side = keras.layers.Concatenate(name="side_columns")([side, summaries])
     for number in (1, 2):
         side = keras.layers.Dense(sizes["side_units"], name=f"side_dense_{number}")(side)

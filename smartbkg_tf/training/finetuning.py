@@ -122,9 +122,10 @@ def take_backbone(source: Source, model: Any, tuning: FineTuningSettings) -> Non
                 where=source.run.path,
                 next_step=f"give the model settings of {source.run.config}",
             )
+    known = {layer.name: layer for layer in other.layers}
     for layer in model.layers:
         if layer.name != OUTPUT:
-            _same_constants(layer, other.get_layer(layer.name), source)
+            _same_constants(layer, known.get(layer.name), source)
             of_head = layer.name.startswith(HEAD)
             frozen_branch = tuning.backbone == "frozen_branches" and not of_head
             if tuning.backbone == "frozen" or frozen_branch:
@@ -143,9 +144,27 @@ def _backbone(model: Any) -> dict[str, Any]:
 
 
 def _same_constants(layer: Any, other: Any, source: Source) -> None:
-    """Refuse another normalisation: the weights behind it were learned with that one."""
+    """Refuse other inputs: the weights behind them were learned with those."""
+    from smartbkg_tf.models.detector_variables import DetectorVariables
     from smartbkg_tf.models.normalisation import ParticleNormalisation
+    from smartbkg_tf.models.physics import PhysicalVariables, Summaries
+    from smartbkg_tf.models.relative import RelativeToFirst
 
+    constants = (RelativeToFirst, PhysicalVariables, Summaries, DetectorVariables)
+    if other is None:
+        raise InputError(
+            f"training.init_from: its network has no layer '{layer.name}': another version of "
+            "smartbkg_tf trained it",
+            where=source.run.path,
+            next_step="train that network again with this version",
+        )
+    if isinstance(layer, constants) and layer.get_config() != other.get_config():
+        raise InputError(
+            f"training.init_from: its network was trained with other constants in '{layer.name}' "
+            "(columns, beams, acceptance)",
+            where=source.run.path,
+            next_step=f"give the model settings of {source.run.config}",
+        )
     if isinstance(layer, ParticleNormalisation) and layer.get_config() != other.get_config():
         raise InputError(
             "training.init_from: its network was trained with another normalisation",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 from xml.etree import ElementTree
@@ -10,6 +11,7 @@ from xml.etree import ElementTree
 import keras
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
 import pytest
 import tensorflow as tf
 from sklearn.metrics import roc_auc_score
@@ -77,11 +79,14 @@ def longer(events: Arrays, extra: int) -> Arrays:
 
 
 def permuted(events: Arrays, seed: int = 0) -> Arrays:
-    """Put the particles of each event into another order; mothers stay who they are."""
+    """Put the particles behind each event's first into another order; mothers stay who they are.
+
+    Times and vertices count from the first, which no network may be indifferent to.
+    """
     random = np.random.default_rng(seed)
     result = {name: values.copy() for name, values in events.items()}
     for event, n in enumerate(np.count_nonzero(events["pdg_input"], axis=1)):
-        order = random.permutation(n)
+        order = np.append(np.zeros(min(n, 1), int), random.permutation(np.arange(1, n)))
         place = np.empty(n, dtype=np.int32)
         place[order] = np.arange(n)
         for name in ("particle_input", "pdg_input", "mother_pdg_input"):
@@ -93,6 +98,42 @@ def permuted(events: Arrays, seed: int = 0) -> Arrays:
             known, place[np.where(known, mothers, 0)], -1
         )
     return result
+
+
+#: Time (ns) and vertex (cm) of whole events: those of the real file's kind (bunch spacings, the
+#: place of the interaction), and larger ones.
+OFFSETS = ((3.93, -0.05, 0.0, 0.02), (-7 * 3.93, -0.05, 0.001, -0.3), (100.0, 3.0, -2.0, 9.0))
+
+
+def shifted(events: Arrays, offset: tuple[float, ...], features: Sequence[str]) -> Arrays:
+    """Shift times and vertices of all particles of each event.
+
+    `events` must lie on a grid (`on_a_grid`): float32 then holds the sums exactly, and nothing but
+    the shift is tested.
+    """
+    values = events["particle_input"].copy()
+    there = events["pdg_input"] != 0
+    for name, by in zip(("prodTime", "x", "y", "z"), offset, strict=True):
+        values[..., list(features).index(name)] += there * np.float32(np.round(by * GRID) / GRID)
+    return {**events, "particle_input": values}
+
+
+GRID = 4096
+
+
+def on_a_grid(events: Arrays, features: Sequence[str]) -> Arrays:
+    """Round times and vertices to multiples of 1 / 4096."""
+    values = events["particle_input"].copy()
+    places = [list(features).index(name) for name in ("prodTime", "x", "y", "z")]
+    values[..., places] = np.round(values[..., places] * GRID) / GRID
+    return {**events, "particle_input": values}
+
+
+def restart_dropout(model: Any) -> None:
+    """Let dropout draw the same again."""
+    for variable in model.non_trainable_variables + model.variables:
+        if variable.name == "seed_generator_state":
+            variable.assign(np.zeros(variable.shape))
 
 
 def randomise(model: Any, seed: int = 0) -> None:
@@ -242,6 +283,29 @@ class ModelTestCase:
         else:
             assert (difference > 1e-4).any(), "the test class says that the order matters"
 
+    @pytest.mark.parametrize("offset", OFFSETS)
+    def test_times_and_vertices_of_the_whole_event(
+        self, network: NNBaseClass, offset: tuple[float, ...]
+    ) -> None:
+        if "particle_input" not in network.input_names:
+            return
+        events = on_a_grid(self.events(6), network.feature_names)
+        moved = shifted(events, offset, network.feature_names)
+        np.testing.assert_allclose(
+            self.scores(network, moved), self.scores(network, events), atol=1e-5
+        )
+
+    def test_times_and_vertices_of_the_whole_event_in_training(self, spare: NNBaseClass) -> None:
+        if "particle_input" not in spare.input_names:
+            return
+        # Packed, where a network packs.
+        events = on_a_grid(self.events(6), spare.feature_names)
+        scores = []
+        for one in (events, shifted(events, OFFSETS[1], spare.feature_names)):
+            restart_dropout(spare.model)
+            scores.append(np.asarray(spare.model(one, training=True)))
+        np.testing.assert_allclose(scores[1], scores[0], atol=1e-5)
+
     def test_event_without_particles_has_a_finite_score(self, network: NNBaseClass) -> None:
         events = self.events(3)
         for name in ("pdg_input", "decay_input", "particle_input", "mother_pdg_input"):
@@ -315,6 +379,14 @@ class ModelTestCase:
         convert(network.model, tmp_path / "model.onnx", 15)
         checks = compare(network.model, tmp_path / "model.onnx", description, 1e-4)
         assert checks["comparisons"] >= 20
+        if "particle_input" in network.input_names:
+            scorer = onnxruntime.InferenceSession(str(tmp_path / "model.onnx"))
+            events = on_a_grid(self.events(2), network.feature_names)
+            first, second = (
+                scorer.run(None, self.read_by(network, one))[0]
+                for one in (events, shifted(events, OFFSETS[1], network.feature_names))
+            )
+            np.testing.assert_allclose(second, first, atol=1e-5)
         assert {0, 1, 2, 20, 23} <= set(checks["lengths"])
 
     def test_one_compiled_fit_step(self, spare: NNBaseClass) -> None:

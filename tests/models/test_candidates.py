@@ -70,7 +70,7 @@ class TestTreeNetWithCandidates(ModelTestCase):
         },
         "candidates": {"embedding": 4, "units": 6, "traits": 3, "draws": 16},
         "codes": CODES,
-        "event_columns": ["prodTime", "energy"],
+        "event_columns": ["pz", "energy"],
         "head": {"units": [8], "dropout": 0.0, "event_units": 4, "event_dropout": 0.0},
     }
 
