@@ -161,7 +161,9 @@ def _sections(model: str, skim: str, metrics: Mapping[str, Any]) -> str:
         rows.insert(
             0,
             [
-                "sampling (unbiased)",
+                "sampling (unbiased)"
+                if "n_passing" in sampling
+                else "sampling (unbiased; rule fitted on the other half of these events)",
                 f"{sampling['simulated_fraction']:.4f}",
                 str(Estimate(sampling["speedup"], sampling["speedup_error"])),
             ],
@@ -197,7 +199,12 @@ def _sections(model: str, skim: str, metrics: Mapping[str, Any]) -> str:
         f"{cost['network']:g} to score. Errors are those of the test events.</p>",
         table(("filter", "simulated fraction", "speedup"), rows),
     ]
-    if sampling is not None:
+    if sampling is None:
+        parts.append(
+            "<p>The speedup by sampling is unknown: these predictions were made by a threshold, "
+            "or too few events pass.</p>"
+        )
+    elif "n_passing" in sampling:
         total = Estimate(sampling["sum_of_weights"], sampling["sum_of_weights_error"])
         parts.append(
             f"<p>Weights of kept passing events add up to {total} for {sampling['n_passing']} "

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from smartbkg_tf.dataset.keys import uniform
 from smartbkg_tf.evaluation import curves
 from smartbkg_tf.evaluation.metrics import (
     auc,
@@ -16,7 +17,11 @@ from smartbkg_tf.evaluation.metrics import (
     delong,
 )
 from smartbkg_tf.evaluation.observables import compare_observable
-from smartbkg_tf.evaluation.speedup import sampling_speedup, threshold_speedups
+from smartbkg_tf.evaluation.speedup import (
+    sampling_speedup,
+    speedup_from_scores,
+    threshold_speedups,
+)
 from smartbkg_tf.evaluation.working_points import working_points
 from smartbkg_tf.events.cross_sections import cross_sections
 from smartbkg_tf.events.table import EVENT_TYPES
@@ -54,6 +59,7 @@ def evaluate_skim(
     rule: Rule | None = None,
     calibration: tuple[float, float] | None = None,
     observables: dict[str, np.ndarray[Any, np.dtype[np.float64]]] | None = None,
+    first_half: np.ndarray[Any, np.dtype[np.bool_]] | None = None,
 ) -> SkimResult:
     """Calculate everything about the predictions of one skim.
 
@@ -71,6 +77,9 @@ def evaluate_skim(
         Slope and intercept of the calibrated logit.
     observables : dict of str to numpy.ndarray [n], optional
         Bias observables.
+    first_half : numpy.ndarray [n], optional
+        bool, for predictions that hold scores without decisions: the sampling rule is fitted on
+        these events and measured on the others, and the other way round.
 
     Returns
     -------
@@ -117,7 +126,7 @@ def evaluate_skim(
             "brier": brier.value,
             "brier_error": brier.error,
         }
-    metrics["speedup"] = _speedups(skim, settings)
+    metrics["speedup"] = _speedups(skim, settings, first_half)
     repeat = {"number": settings.bootstrap, "seed": settings.seed}
     data = {
         "roc": curves.roc_curve(s, y, **repeat),
@@ -194,15 +203,29 @@ def _weighted_auc(score: Any, passes: Any, weight: Any) -> float | None:
     return float(np.sum(good * (below + 0.5 * bad)) / (good.sum() * bad.sum()))
 
 
-def _speedups(skim: SkimPredictions, settings: MetricsSettings) -> dict[str, Any]:
+def _speedups(
+    skim: SkimPredictions,
+    settings: MetricsSettings,
+    first_half: np.ndarray[Any, np.dtype[np.bool_]] | None,
+) -> dict[str, Any]:
     cost = CostModel(settings.cost.generation, settings.cost.network)
     repeat = {"number": settings.bootstrap, "seed": settings.seed}
     result: dict[str, Any] = {"cost": {"generation": cost.generation, "network": cost.network}}
-    if np.all(skim.probability > 0):
+    if first_half is not None:
+        estimate = speedup_from_scores(skim.score, skim.label, first_half, cost, **repeat)
+        if estimate is not None:
+            result["sampling"] = {
+                "speedup": estimate[0].value,
+                "speedup_error": estimate[0].error,
+                "simulated_fraction": estimate[1],
+                "from": "scores: rule fitted on one half of the events, measured on the other",
+            }
+    elif np.all(skim.probability > 0):
         sampling = sampling_speedup(skim.probability, skim.weight, skim.label, cost, **repeat)
         result["sampling"] = {
             "speedup": sampling.expected.value,
             "speedup_error": sampling.expected.error,
+            "from": "decisions of the predictions",
             "speedup_drawn": sampling.drawn,
             "simulated_fraction": sampling.simulated_fraction,
             "effective_passing": sampling.effective_passing,
@@ -223,6 +246,14 @@ def _speedups(skim: SkimPredictions, settings: MetricsSettings) -> dict[str, Any
         )
     ]
     return result
+
+
+def _has_decisions(predictions: Predictions) -> bool:
+    """Tell decisions from bare scores, whose probabilities are all 1 because nobody asked."""
+    method = predictions.information.get("method")
+    if method is not None:
+        return bool(method != "score")
+    return any(np.any(skim.probability < 1) for skim in predictions.skims.values())
 
 
 def evaluate_predictions(
@@ -265,6 +296,9 @@ def evaluate_predictions(
     """
     results: dict[str, SkimResult] = {}
     refused: dict[str, str] = {}
+    halves = None
+    if not _has_decisions(predictions):
+        halves = uniform(predictions.keys, "evaluation/halves") < 0.5
     for name, skim in predictions.skims.items():
         try:
             results[name] = evaluate_skim(
@@ -274,6 +308,7 @@ def evaluate_predictions(
                 rule=(rules or {}).get(name),
                 calibration=(calibrations or {}).get(name),
                 observables=observables,
+                first_half=halves,
             )
         except InputError as error:
             refused[name] = error.message

@@ -12,6 +12,7 @@ from smartbkg_tf.evaluation.metrics import Estimate, checked
 from smartbkg_tf.evaluation.resampling import resamples
 from smartbkg_tf.evaluation.working_points import working_points
 from smartbkg_tf.filtering.costs import CostModel, effective_number
+from smartbkg_tf.filtering.fitting import fit_sampling_rule
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,63 @@ def sampling_speedup(
         sum_of_weights_error=float(np.sqrt(np.sum((1 - p[passes]) / p[passes]))),
         n_passing=n_passing,
     )
+
+
+#: Passing events that each half must have for a speedup to be measured from scores.
+_FEWEST_PASSING = 10
+
+
+def speedup_from_scores(
+    scores: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    first_half: npt.ArrayLike,
+    cost: CostModel,
+    *,
+    number: int = 200,
+    seed: int = 0,
+) -> tuple[Estimate, float] | None:
+    """Measure what sampling by these scores would save, for predictions without decisions.
+
+    The rule is fitted on one half of the events and measured on the other, both ways.
+
+    Parameters
+    ----------
+    scores : array_like [n]
+        Logits.
+    labels : array_like [n]
+        1 passes, 0 does not, -1 unknown (left out).
+    first_half : array_like [n]
+        bool; which events belong to the first half.
+    cost : CostModel
+        Costs of generation and network.
+    number : int, default 200
+        Bootstrap resamples.
+    seed : int, default 0
+        Of the resamples.
+
+    Returns
+    -------
+    tuple of Estimate and float, or None
+        Mean speedup of the two halves (its error is that of the events at fixed rules), and the
+        simulated fraction; None where a half has fewer than 10 passing events.
+    """
+    s, y = np.asarray(scores, np.float64), np.asarray(labels)
+    first = np.asarray(first_half, dtype=bool)
+    halves = (first, ~first)
+    if any(np.count_nonzero(y[half] == 1) < _FEWEST_PASSING for half in halves):
+        return None
+    found = []
+    for fitted, measured in (halves, halves[::-1]):
+        rule = fit_sampling_rule(s[fitted], y[fitted], cost=cost, bootstrap=0).rule
+        p = rule.probability(s[measured])
+        # Only the expectation over the random numbers is wanted: no decision enters it.
+        found.append(
+            sampling_speedup(p, np.zeros_like(p), y[measured], cost, number=number, seed=seed)
+        )
+    errors = [one.expected.error for one in found]
+    mean = float(np.mean([one.expected.value for one in found]))
+    fraction = float(np.mean([one.simulated_fraction for one in found]))
+    return Estimate(mean, 0.5 * float(np.hypot(*errors))), fraction
 
 
 @dataclass(frozen=True)

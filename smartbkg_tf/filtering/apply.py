@@ -148,6 +148,11 @@ def apply(settings: ApplySettings) -> Path:
         if events_output is not None:
             write_event_list(events_output, np.concatenate(kept))
     say(summary.table(scorer.report))
+    if settings.method == "threshold":
+        say(
+            "warning: a threshold biases what it keeps: distributions of kept events differ from "
+            "those of all passing ones, and no weight repairs it (method=sampling is unbiased)"
+        )
     say(f"predictions: {output}")
     if events_output is not None:
         say(f"kept events: {events_output}")
@@ -159,6 +164,7 @@ def _information(method: str, seed: int, scorer: Scorer, rules: dict[str, Rule])
         "method": method,
         "seed": seed,
         "model": scorer.where.name,
+        "biased": method == "threshold",
         "rules": {skim: dict(vars(rule)) for skim, rule in rules.items()},
     }
 

@@ -59,7 +59,7 @@ class DataSettings:
     fractions : SplitFractions
         Shares of training, validation and test; a hash of the event's key decides, so no
         event ever moves.
-    balance : float, optional
+    balance : float or None, default 3
         Failing events for each passing one in a training epoch, drawn anew every epoch; with
         several skims the first one decides. null takes all. Validation and test keep the
         natural mixture.
@@ -84,7 +84,7 @@ class DataSettings:
     path: str | None = None
     skims: list[str] | None = None
     fractions: SplitFractions = Field(default_factory=SplitFractions)
-    balance: float | None = Field(default=None, gt=0)
+    balance: float | None = Field(default=3.0, gt=0)
     max_particles: int | None = Field(default=None, gt=0)
     max_tokens: int | None = Field(default=None, gt=0)
     length_buckets: int | None = Field(default=None, gt=0, le=64)

@@ -110,6 +110,26 @@ def test_a_run_gets_metrics_plots_and_report(tmp_path: Path) -> None:
     assert f"{area:.2f}" in report
 
 
+def test_scores_without_decisions_get_the_speedup_of_a_rule_fitted_to_them(tmp_path: Path) -> None:
+    run, scores, labels = write_run(tmp_path / "run")
+    decided = read_predictions(run.predictions)
+    everything = decide(np.ones(600), np.zeros(600))
+    for information in ({"method": "score"}, {}):
+        with PredictionsWriter(run.predictions, ("one",), information) as writer:
+            writer.write(
+                decided.keys,
+                decided.event_type,
+                scores[:, None].astype(np.float32),
+                [everything],
+                {"one": labels},
+            )
+        sampling = evaluate_run(run, FAST)["skims"]["one"]["speedup"]["sampling"]
+        assert sampling["speedup"] > 1.1
+        assert sampling["speedup_error"] > 0
+        assert sampling["simulated_fraction"] < 0.9
+        assert sampling["from"].startswith("scores")
+
+
 def test_a_second_evaluation_gives_the_same_numbers(tmp_path: Path) -> None:
     run, _, _ = write_run(tmp_path / "run")
     table = read_predictions(run.predictions)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from smartbkg_tf.evaluation.speedup import sampling_speedup, threshold_speedups
+from smartbkg_tf.evaluation.speedup import (
+    sampling_speedup,
+    speedup_from_scores,
+    threshold_speedups,
+)
 from smartbkg_tf.filtering.costs import CostModel
 from smartbkg_tf.filtering.rules import SamplingRule, decide
 
@@ -74,3 +78,40 @@ def test_thresholds_by_hand() -> None:
     assert (whole.threshold, whole.kept_fraction) == (2.0, 0.75)
     assert whole.speedup.value == pytest.approx(1 / 0.75)
     assert half.speedup.error > 0
+
+
+def _gaussian_sample(
+    random: np.random.Generator, n: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores of failing and passing events at 0 and 2; 10 % pass; halves at random."""
+    labels = (random.random(n) < 0.1).astype(np.int8)
+    return random.normal(2.0 * labels, 1.0), labels, random.random(n) < 0.5
+
+
+def test_scores_alone_tell_what_sampling_would_save() -> None:
+    """The errors are those of repeated samples, and the mean is that of the best rule."""
+    random, cost = np.random.default_rng(5), CostModel(0.01, 0.001)
+    found = []
+    for _ in range(25):
+        estimate = speedup_from_scores(*_gaussian_sample(random, 4000), cost, number=40)
+        assert estimate is not None
+        found.append((estimate[0].value, estimate[0].error, estimate[1]))
+    values, errors, fractions = np.array(found).T
+    spread = values.std(ddof=1)
+    assert 0.6 < errors.mean() / spread < 1.6
+    # Independent of the fit: a scan of the clipped exponential on a large sample.
+    scores, labels, _ = _gaussian_sample(random, 200_000)
+    rules = (SamplingRule(a, b, 20.0) for a in np.arange(0.4, 2.0, 0.2) for b in (1, 1.5, 2, 2.5))
+    probabilities = (rule.probability(scores) for rule in rules)
+    best = max(cost.speedup(p.mean(), (1 / p[labels == 1]).mean()) for p in probabilities)
+    assert best > 1.5
+    assert abs(values.mean() - best) < 4 * spread / 5 + 0.01 * best
+    assert 0 < fractions.min() <= fractions.max() < 1
+
+
+def test_too_few_passing_events_tell_nothing() -> None:
+    labels = np.zeros(100, np.int8)
+    labels[:18] = 1
+    assert (
+        speedup_from_scores(np.arange(100.0), labels, np.arange(100) % 2 == 0, CostModel()) is None
+    )

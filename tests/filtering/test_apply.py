@@ -99,8 +99,12 @@ def test_seed_matters_with_a_rule_by_hand(trained: Trained, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("threshold", [0.0, -0.3])
-def test_threshold_zero_is_a_threshold(trained: Trained, tmp_path: Path, threshold: float) -> None:
+def test_threshold_zero_is_a_threshold(
+    trained: Trained, tmp_path: Path, threshold: float, capsys: pytest.CaptureFixture[str]
+) -> None:
     frame = run_apply(trained, tmp_path / "p.parquet", method="threshold", threshold=threshold)
+    assert read_predictions(tmp_path / "p.parquet").information["biased"] is True
+    assert "a threshold biases what it keeps" in capsys.readouterr().out
     kept = frame[f"score_{FIRST}"] >= threshold
     assert 0 < kept.sum() < 600
     assert (frame[f"kept_{FIRST}"] == kept).all()

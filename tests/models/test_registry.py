@@ -15,6 +15,7 @@ from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.models import branches as registered
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.branches import branches, register_branch
+from smartbkg_tf.models.physics import ACCEPTANCE, BEAMS
 from smartbkg_tf.models.registry import build, import_class, model_name
 from smartbkg_tf.models.resnet import ResNet
 from smartbkg_tf.runtime.command import compose_settings
@@ -109,6 +110,8 @@ def test_resnet_from_its_settings() -> None:
         "event_columns": [],
         "candidates": None,
         "codes": None,
+        "beams": list(BEAMS),
+        "acceptance": list(ACCEPTANCE),
     }
 
 
