@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -168,7 +169,7 @@ def speedup_from_scores(
     errors = [one.expected.error for one in found]
     mean = float(np.mean([one.expected.value for one in found]))
     fraction = float(np.mean([one.simulated_fraction for one in found]))
-    return Estimate(mean, 0.5 * float(np.hypot(*errors))), fraction
+    return Estimate(mean, 0.5 * math.hypot(*errors)), fraction
 
 
 @dataclass(frozen=True)
