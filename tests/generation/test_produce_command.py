@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from dataclasses import asdict
 
 import pytest
 
+from smartbkg_tf.events.readers import iterate_events
 from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.errors import ConfigurationError
@@ -77,15 +80,31 @@ def test_the_command_runs_and_a_wrong_setting_imports_nothing_heavy(tmp_path):
     assert "did you mean 'n_events'" in done.stderr
 
 
-def test_from_the_command_line(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "smartbkg_tf.produce", "n_events=20", "output=out"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "mixed" in done.stdout
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
-    assert (tmp_path / "out" / "mixed_00000.h5").exists()
+def test_two_commands_started_together_into_one_folder(tmp_path):
+    """One makes its tables; the other ends with an error, however the two overlap."""
+    started = {
+        seed: subprocess.Popen(
+            [sys.executable, "-m", "smartbkg_tf.produce", "n_events=20", f"seed={seed}"]
+            + ["output=out"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+        )
+        for seed in (1, 2)
+    }
+    told = {seed: process.communicate() for seed, process in started.items()}
+    codes = {seed: process.returncode for seed, process in started.items()}
+    assert sorted(codes.values()) == [0, 1], told
+    winner, loser = sorted(codes, key=codes.__getitem__)
+    assert "mixed" in told[winner][0]
+    # Without an overlap the second one finds the tables of another seed.
+    assert re.search("another produce is writing|seed: . then, . now", told[loser][1])
+    assert "tables in" not in told[loser][0]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+    folder = tmp_path / "out"
+    names = ["mixed_00000.h5", "observables", "production.json"]
+    assert sorted(p.name for p in folder.iterdir()) == names
+    assert json.loads((folder / "production.json").read_text())["settings"]["seed"] == winner
+    ((_, table),) = iterate_events([folder / "mixed_00000.h5"])
+    assert set(table.keys["production"]) == {10 * winner}
