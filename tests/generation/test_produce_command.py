@@ -82,10 +82,10 @@ def test_the_command_runs_and_a_wrong_setting_imports_nothing_heavy(tmp_path):
 
 def test_two_commands_started_together_into_one_folder(tmp_path):
     """One makes its tables; the other ends with an error, however the two overlap."""
+    words = ("smartbkg_tf.produce", "n_events=20", "output=out")
     started = {
         seed: subprocess.Popen(
-            [sys.executable, "-m", "smartbkg_tf.produce", "n_events=20", f"seed={seed}"]
-            + ["output=out"],
+            [sys.executable, "-m", *words, f"seed={seed}"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
