@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.encoding.encoded import EncodedEvents
 from smartbkg_tf.events.memory import copy_bytes
 from smartbkg_tf.events.table import KEY_COLUMNS
+from smartbkg_tf.runtime.kernels import kernel
 from smartbkg_tf.runtime.scratch import Scratch
 
 
@@ -132,7 +132,7 @@ def order_of(block: EventBlock) -> npt.NDArray[np.int64]:
     return order
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def put_rows(
     columns: tuple[npt.NDArray[np.uint8], ...],
     rows: npt.NDArray[np.int64],
@@ -161,7 +161,7 @@ def put_rows(
             copy_bytes(out[k], places[i] * width, columns[k], rows[i] * width, width)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def count_labels(
     labels: npt.NDArray[np.int8], event_type: npt.NDArray[np.int8]
 ) -> npt.NDArray[np.int64]:
@@ -191,7 +191,7 @@ def count_labels(
     return counts
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def unlabelled(labels: npt.NDArray[np.int8]) -> npt.NDArray[np.bool_]:
     """Find the events without any label; NumPy is slow along so short an axis.
 
@@ -297,7 +297,7 @@ def _as_words(values: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
     return rows.view(np.uint64 if rows.shape[1] % 2 == 0 and rows.shape[1] else np.uint32)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _digest(
     offsets: npt.NDArray[np.int64],
     continuous: npt.NDArray[Any],

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from smartbkg_tf.runtime.kernels import kernel
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -70,7 +71,7 @@ _ROWS_ABREAST = 16
 
 # Values are finite. Nothing else may be changed by the compiler: the order of the additions,
 # and so every digit, is the same on all processors.
-@numba.njit(cache=True, nogil=True, fastmath={"nnan", "ninf", "nsz"})
+@kernel(fastmath={"nnan", "ninf", "nsz"})
 def _moments(
     values: npt.NDArray[np.floating],
     before: int,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.encoding.encoded import EncodedEvents
 from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.runtime.kernels import kernel
 
 #: No particle of an accelerator has more energy or momentum, in GeV: beyond it a unit is wrong.
 LARGEST_GEV = 1e4
@@ -274,7 +274,7 @@ def find_unusable_encoded(
     return ~(broken | empty | none_kept), findings
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _faults(
     offsets: npt.NDArray[np.int64],
     mother: npt.NDArray[np.int64],

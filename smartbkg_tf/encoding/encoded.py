@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.events.memory import bytes_of_array, copy_bytes
+from smartbkg_tf.runtime.kernels import kernel
 from smartbkg_tf.runtime.scratch import Scratch
 
 
@@ -274,7 +274,7 @@ def _particle_columns(encoded: EncodedEvents) -> dict[str, npt.NDArray[Any]]:
     return columns
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _copy_events(
     columns: tuple[npt.NDArray[np.uint8], ...],
     offsets: npt.NDArray[np.int64],

@@ -34,11 +34,11 @@ from abc import ABC, abstractmethod
 from functools import lru_cache
 from typing import Any, ClassVar
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.runtime.kernels import kernel
 from smartbkg_tf.settings.encoding import FEATURE_SETS, LEGACY, EncodingSettings
 from smartbkg_tf.settings.errors import ConfigurationError, InputError, did_you_mean
 
@@ -310,7 +310,7 @@ def _refuse_not_finite(
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _kept_mothers(
     offsets: npt.NDArray[np.int64], mother: npt.NDArray[np.int32], keep: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:

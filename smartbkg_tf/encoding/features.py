@@ -15,9 +15,10 @@ photon (mDST) and all ISR and FSR photons.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from smartbkg_tf.runtime.kernels import kernel
 
 #: Production vertices at or beyond this x, y or z are left out by ``smartbackground``, cm.
 VERTEX_LIMIT = 10.0
@@ -29,7 +30,7 @@ INITIAL = 1 << 5
 _DROPPED = -2
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def as_they_stand(
     energy: npt.NDArray[np.float64],
     time: npt.NDArray[np.float64],
@@ -66,7 +67,7 @@ def as_they_stand(
     return out
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def sound_mothers(
     offsets: npt.NDArray[np.int64], mother: npt.NDArray[np.int32]
 ) -> npt.NDArray[np.int32]:
@@ -94,7 +95,7 @@ def sound_mothers(
     return out
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def smartbackground(
     offsets: npt.NDArray[np.int64],
     pdg: npt.NDArray[np.int64],
@@ -189,7 +190,7 @@ def smartbackground(
     return kept[:total], kept_offsets, features[:total], kept_mother[:total]
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@kernel(inline="always")
 def _mother_or_first(mother: int, mother_pdg: int) -> int:
     """Rule 1: the first particle where there is no mother; -2 where it was dropped."""
     if mother >= 0:
@@ -197,7 +198,7 @@ def _mother_or_first(mother: int, mother_pdg: int) -> int:
     return 0 if mother_pdg == 0 else _DROPPED
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def charge_in_thirds(
     charge: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.int8]:

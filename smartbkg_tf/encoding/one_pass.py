@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -19,6 +18,7 @@ from smartbkg_tf.encoding.checks import LARGEST_GEV
 from smartbkg_tf.events.memory import flat_bytes, float64_at, int32_at
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import Vocabulary
+from smartbkg_tf.runtime.kernels import kernel
 
 #: Columns of float64 that become features as they stand, in the order of the features.
 CONTINUOUS = ("energy", "prodTime", "x", "y", "z", "px", "py", "pz")
@@ -167,7 +167,7 @@ def _stacked(columns: Sequence[npt.NDArray[Any]]) -> tuple[Any, int, list[int]]:
     return flat, width * len(columns), [width * i for i in range(len(columns))]
 
 
-@numba.njit(cache=True, nogil=True, inline="always")
+@kernel(inline="always")
 def _slot(code: Any, slots: Any) -> Any:
     """Give ``code % slots`` by a short unsigned division, several times as fast."""
     if code >= 0:
@@ -176,7 +176,7 @@ def _slot(code: Any, slots: Any) -> Any:
     return np.int64(slots - rest) if rest else np.int64(0)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _one_pass(
     offsets: npt.NDArray[np.int64],
     rows: npt.NDArray[np.uint8],

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.encoding.encoded import EncodedEvents
+from smartbkg_tf.runtime.kernels import kernel
 from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
 
 #: Everything that a model may read.
@@ -178,7 +178,7 @@ def _padding(
     return np.zeros((size, length), dtype=np.int32)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _fill(
     values: npt.NDArray[np.int16],
     offsets: npt.NDArray[np.int64],
@@ -194,7 +194,7 @@ def _fill(
             row[i] = values[begin + i]
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _fill_mothers(
     values: npt.NDArray[np.int16],
     offsets: npt.NDArray[np.int64],
@@ -211,7 +211,7 @@ def _fill_mothers(
             row[i] = mother if mother < out.shape[1] else -1
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _fill_features(
     values: npt.NDArray[np.float32],
     offsets: npt.NDArray[np.int64],
@@ -228,7 +228,7 @@ def _fill_features(
                 rows[i, k] = values[begin + i, k]
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _fill_charge(
     thirds: npt.NDArray[np.int8],
     offsets: npt.NDArray[np.int64],
@@ -244,7 +244,7 @@ def _fill_charge(
             out[places[b], i, last] = np.float32(thirds[begin + i]) / np.float32(3)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def without_lost_mothers(mothers: npt.NDArray[np.int32]) -> None:
     """Set mothers beyond the padded length to -1, in place.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.events.vocabulary import UNKNOWN, Vocabulary
+from smartbkg_tf.runtime.kernels import kernel
 
 
 def look_up(
@@ -76,7 +76,7 @@ def add_unknown(
         unknown[str(code)] = unknown.get(str(code), 0) + count
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _look_up(
     codes: npt.NDArray[np.int32],
     slot_codes: npt.NDArray[np.int64],

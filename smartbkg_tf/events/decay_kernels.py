@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.events.memory import trailing_zeros, uint64_at
 from smartbkg_tf.events.vocabulary import CLOSER, OPENER, UNKNOWN
 from smartbkg_tf.events.word_table import LONGEST, MULTIPLIER
+from smartbkg_tf.runtime.kernels import kernel
 
 Array = npt.NDArray[Any]
 
@@ -34,20 +33,7 @@ LEFT_OPEN = 2
 NOTHING_BEFORE = 3
 
 
-def _compiled(function: Callable[..., Any], **options: Any) -> Any:
-    """Compile a function, and keep the result on the disk if there is a place for it."""
-    try:
-        return numba.njit(cache=True, nogil=True, **options)(function)
-    except RuntimeError:
-        # Neither the package's folder nor the user's can be written, as in some containers.
-        return numba.njit(nogil=True, **options)(function)
-
-
-def _compiled_into_its_caller(function: Callable[..., Any]) -> Any:
-    return _compiled(function, inline="always")
-
-
-@_compiled
+@kernel
 def walk(mother: Array, offsets: Array) -> Any:
     """List the steps of the walks through all trees: rows, `DOWN` and `UP`.
 
@@ -107,7 +93,7 @@ def walk(mother: Array, offsets: Array) -> Any:
     return steps[:n_steps], step_offsets, -1, -1
 
 
-@_compiled
+@kernel
 def _digits(value: Any) -> Any:
     """Count the characters of a number."""
     count = 1
@@ -118,7 +104,7 @@ def _digits(value: Any) -> Any:
     return count + 1 if value < 0 else count
 
 
-@_compiled
+@kernel
 def write(steps: Array, step_offsets: Array, codes: Array, opener: Array, closer: Array) -> Any:
     """Write the walks as text; returns bytes and their offsets by event."""
     size = 0
@@ -152,7 +138,7 @@ def write(steps: Array, step_offsets: Array, codes: Array, opener: Array, closer
     return text, text_offsets
 
 
-@_compiled_into_its_caller
+@kernel(inline="always")
 def _read_number(text: Array, start: int, stop: int) -> Any:
     """Read '511' or '511.0'; say whether it is a whole number of at most 18 digits."""
     place = start
@@ -175,7 +161,7 @@ def _read_number(text: Array, start: int, stop: int) -> Any:
     return sound, -value if negative else value
 
 
-@_compiled
+@kernel
 def _read_word(
     text: Array,
     start: int,
@@ -205,7 +191,7 @@ def _read_word(
     return place, token
 
 
-@_compiled
+@kernel
 def translate(
     text: Array,
     starts: Array,

@@ -27,7 +27,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -42,6 +41,7 @@ from smartbkg_tf.events.table import (
     UNKNOWN_EVENT_TYPE,
     EventTable,
 )
+from smartbkg_tf.runtime.kernels import kernel
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.errors import InputError, UserError, did_you_mean
 from smartbkg_tf.settings.sources import ParticleSet
@@ -273,7 +273,7 @@ def _mothers(
     return rows
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _as_the_module_sees(
     above: npt.NDArray[np.int64],
     counts: npt.NDArray[np.int64],

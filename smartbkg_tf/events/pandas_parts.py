@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 import h5py
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.events.plain_pickle import Refused, load_values
+from smartbkg_tf.runtime.kernels import kernel
 from smartbkg_tf.settings.errors import InputError, did_you_mean
 
 Array = npt.NDArray[Any]
@@ -234,7 +234,7 @@ def first_other(values: Array, offsets: Array, expected: Array) -> int | None:
 NO_VALUE = -2
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def first_other_code(
     codes: Array,
     levels: npt.NDArray[np.int64],

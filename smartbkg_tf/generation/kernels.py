@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from smartbkg_tf.runtime.kernels import kernel
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@kernel
 def thrust(momenta: Floats, offsets: Integers) -> Floats:
     """Thrust T = max over unit vectors n of sum |p . n| / sum |p| (Farhi, PRL 39 (1977) 1587).
 

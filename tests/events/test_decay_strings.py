@@ -3,13 +3,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from smartbkg_tf.events import decay_kernels
 from smartbkg_tf.events.decay_strings import build_decay_strings, tokenise, tokens_from_trees
 from smartbkg_tf.events.table import PARTICLE_COLUMNS, EventTable
 from smartbkg_tf.events.vocabulary import Vocabulary, default_vocabulary
@@ -219,16 +217,6 @@ def test_default_vocabulary_knows_all_words_of_the_sample() -> None:
     assert unknown == {}
     assert tokens.min() > 1
     assert offsets[-1] == len(tokens)
-
-
-def test_works_where_nothing_compiled_can_be_kept() -> None:
-    # As in a container with a read-only package and no home: a function without a file of its
-    # own has no place for what is compiled either.
-    space: dict[str, Any] = {}
-    exec("def add(x):\n    return x + 1\n", space)
-    with pytest.raises(RuntimeError, match="no locator"):
-        numba.njit(cache=True)(space["add"])
-    assert decay_kernels._compiled(space["add"])(41) == 42
 
 
 WORDS = st.one_of(

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.generation.skims.modes import Reactions
+from smartbkg_tf.runtime.kernels import kernel
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -143,7 +143,7 @@ class Candidates(NamedTuple):
     marked: Bits
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@kernel
 def _keep(
     mother: int,
     row: Floats,
@@ -168,7 +168,7 @@ def _keep(
     masks[mother, place] = bits
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@kernel
 def _combine(
     vectors: Floats,
     species: Integers,
