@@ -201,8 +201,8 @@ def _sections(model: str, skim: str, metrics: Mapping[str, Any]) -> str:
     ]
     if sampling is None:
         parts.append(
-            "<p>The speedup by sampling is unknown: these predictions were made by a threshold, which "
-            "biases what it keeps, or fewer than 20 events pass.</p>"
+            "<p>The speedup by sampling is unknown: these predictions were made by a threshold, "
+            "which biases what it keeps, or fewer than 20 events pass.</p>"
         )
     elif "n_passing" in sampling:
         total = Estimate(sampling["sum_of_weights"], sampling["sum_of_weights_error"])
