@@ -34,7 +34,7 @@ from smartbkg_tf.filtering.sources import (
     split_of_run,
 )
 from smartbkg_tf.filtering.summary import ApplySummary
-from smartbkg_tf.runtime.outputs import refuse_existing
+from smartbkg_tf.runtime.outputs import refuse_existing, refuse_overlap
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.errors import InputError
@@ -121,6 +121,13 @@ def apply(settings: ApplySettings) -> Path:
             refuse_existing(path, overwrite=settings.overwrite)
     # Inputs first: a wrong name is told before a model is loaded for seconds.
     source = Source(settings)
+    # Other predictions may stand in a run directory, but not in the place of its own.
+    model = Path(settings.model)
+    own = RunDirectory(model if model.is_dir() else model.parent).predictions
+    read = [*source.paths, own] if own.exists() else source.paths
+    for path in (output, events_output):
+        if path is not None:
+            refuse_overlap(path, read)
     scorer, run = open_scorer(settings.model, settings.batch_size)
     source.refuse_other_particles(scorer)
     source.choose_split(run)

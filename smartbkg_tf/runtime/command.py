@@ -91,6 +91,17 @@ def compose(name: str, overrides: Sequence[str] = (), directory: str | None = No
             config = hydra_compose(name, [*overrides, *extra])
     except (HydraException, OmegaConfBaseException) as error:
         raise _translate(name, error, overrides) from error
+    except ValueError as error:
+        # What Hydra raises for `model=null`.
+        for group, _, choice in (text.lstrip("+").partition("=") for text in overrides):
+            folder = configuration_directory() / group
+            if choice.strip().lower() == "null" and folder.is_dir():
+                there = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
+                raise ConfigurationError(
+                    f"{group}=null: '{group}' is a group of settings and needs one of: {there}",
+                    next_step=f"leave {group}= out for the default",
+                ) from error
+        raise
     assert isinstance(config, DictConfig)
     return config
 

@@ -111,6 +111,22 @@ def test_threshold_zero_is_a_threshold(
     assert (frame[f"weight_{FIRST}"] == kept.astype(float)).all()
 
 
+def test_neither_inputs_nor_the_predictions_of_the_run_are_replaced(
+    run_copy: RunDirectory, fitted: Trained, tmp_path: Path
+) -> None:
+    predict_split(run_copy, fitted.dataset)
+    before = run_copy.predictions.read_bytes()
+    table = tmp_path / "events.parquet"
+    write_parquet(table, fitted.events.take(np.arange(5)))
+    for output in (run_copy.predictions, table):
+        settings = ApplySettings(
+            model=str(run_copy.path), input=str(table), output=str(output), overwrite=True
+        )
+        with pytest.raises(OutputError, match="is the input"):
+            apply(settings)
+    assert run_copy.predictions.read_bytes() == before
+
+
 def test_score_keeps_everything(trained: Trained, tmp_path: Path) -> None:
     frame = run_apply(trained, tmp_path / "p.parquet", method="score")
     assert frame[f"kept_{FIRST}"].all()

@@ -101,6 +101,16 @@ def test_unknown_choice_of_a_group(exit_of: Exit) -> None:
     assert "did you mean 'resnet'?" in err
 
 
+@pytest.mark.parametrize(
+    ("command", "group"),
+    [("train", "model"), ("train", "data"), ("train", "normalisation"), ("produce", "source")],
+)
+def test_a_group_without_a_choice(exit_of: Exit, command: str, group: str) -> None:
+    code, _, err = exit_of(command_named(command), f"{group}=null")
+    assert code == 1
+    assert f"{group}=null: '{group}' is a group of settings and needs one of: " in err
+
+
 def test_unknown_group(exit_of: Exit) -> None:
     code, _, err = exit_of(command_named("train"), "+experimant=quickstart")
     assert code == 1
