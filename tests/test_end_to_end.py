@@ -133,7 +133,7 @@ def test_apply_gives_the_scores_of_the_run(chain: Path) -> None:
 
 
 def test_evaluate_compares_a_run_with_predictions(chain: Path) -> None:
-    run_here("evaluate", "runs=[run,run/predictions.parquet]", "output=comparison", cwd=chain)
+    run("evaluate", "runs=[run,run/predictions.parquet]", "output=comparison", cwd=chain)
     assert (chain / "comparison" / "report.html").stat().st_size > 10_000
     assert json.loads((chain / "comparison" / "metrics.json").read_text())
 
