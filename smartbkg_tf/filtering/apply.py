@@ -121,10 +121,10 @@ def apply(settings: ApplySettings) -> Path:
             refuse_existing(path, overwrite=settings.overwrite)
     # Inputs first: a wrong name is told before a model is loaded for seconds.
     source = Source(settings)
-    # Other predictions may stand in a run directory, but not in the place of its own.
+    # Other predictions may stand in a run directory, but not in the place of its own files.
     model = Path(settings.model)
-    own = RunDirectory(model if model.is_dir() else model.parent).predictions
-    read = [*source.paths, own] if own.exists() else source.paths
+    own = RunDirectory(model if model.is_dir() else model.parent)
+    read = [*source.paths, *(file for file in own.files() if file.exists() and own.config.exists())]
     for path in (output, events_output):
         if path is not None:
             refuse_overlap(path, read)

@@ -113,6 +113,11 @@ class RunDirectory:
         """Folder of the figures."""
         return self.path / "plots"
 
+    def files(self) -> list[Path]:
+        """All files and folders that a run may have, whether they exist or not."""
+        names = (name for name, value in vars(type(self)).items() if isinstance(value, property))
+        return [getattr(self, name) for name in names]
+
     def dataset_information(self) -> dict[str, Any]:
         """Read the copy of ``dataset.json``.
 

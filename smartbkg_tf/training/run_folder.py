@@ -133,6 +133,8 @@ def unfinished_run(settings: TrainSettings) -> RunDirectory | None:
                 next_step="choose another run_dir or add overwrite=true",
             )
         refuse_existing(run.path, overwrite=settings.overwrite)
+        if run.path.is_dir() and not (run.config.exists() or run.done.exists()):
+            _refuse_no_run(run.path)
         return None
     try:
         old = yaml.safe_load(run.config.read_text(encoding="utf-8"))
@@ -181,6 +183,18 @@ def finished_job(settings: TrainSettings) -> float | None:
         return None
     say(f"{run.path} is finished already")
     return best_validation(run).get("val_auc", math.nan)
+
+
+def _refuse_no_run(path: Path) -> None:
+    """Never let ``overwrite=true`` delete files that happen to be named as those of a run."""
+    names = sorted(item.name for item in path.iterdir())
+    if names:
+        raise OutputError(
+            f"is no run directory (config.yaml is missing; it holds {', '.join(names[:5])}"
+            f"{', ...' if len(names) > 5 else ''}), and nothing in it is replaced",
+            where=path,
+            next_step="choose another run_dir, or remove the folder yourself",
+        )
 
 
 def _only_pieces(path: Path) -> bool:
@@ -296,10 +310,8 @@ def _clear(run: RunDirectory) -> None:
     for piece in run.path.iterdir():
         if PARTIAL in piece.name and piece.is_file():
             piece.unlink()
-    for name, value in vars(RunDirectory).items():
-        if not isinstance(value, property):
-            continue
-        path: Path = getattr(run, name)
+    # The configuration last: it is what tells a run directory from any other folder.
+    for path in (*(file for file in run.files() if file != run.config), run.config):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

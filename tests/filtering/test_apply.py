@@ -125,6 +125,18 @@ def test_neither_inputs_nor_the_predictions_of_the_run_are_replaced(
         with pytest.raises(OutputError, match="is the input"):
             apply(settings)
     assert run_copy.predictions.read_bytes() == before
+    run_copy.history.write_text("epoch,loss\n1,0.5\n")
+    history = run_copy.history.read_bytes()
+    settings = ApplySettings(
+        model=str(run_copy.path),
+        input=str(table),
+        output=str(tmp_path / "scores.parquet"),
+        events_output=str(run_copy.history),
+        overwrite=True,
+    )
+    with pytest.raises(OutputError, match="is the input"):
+        apply(settings)
+    assert run_copy.history.read_bytes() == history
 
 
 def test_score_keeps_everything(trained: Trained, tmp_path: Path) -> None:

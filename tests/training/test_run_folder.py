@@ -59,6 +59,19 @@ def test_overwrite_removes_the_old_run_and_nothing_else(tmp_path: Path) -> None:
     assert {p.name for p in run.path.iterdir()} == {"letter.txt", "private"}
 
 
+def test_overwrite_deletes_nothing_of_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    """A dataset, an evaluation or a user's folder may hold names that a run has, too."""
+    (tmp_path / "plots").mkdir()
+    for name in ("dataset.json", "metrics.json", "mine.npy", "plots/roc.png"):
+        (tmp_path / name).touch()
+    before = sorted(tmp_path.rglob("*"))
+    settings = composed(f"run_dir={tmp_path}", "overwrite=true")
+    for refuse in (check_run_folder, lambda s: make_run_directory(s, "resnet")):
+        with pytest.raises(OutputError, match="is no run directory"):
+            refuse(settings)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_file_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "run").touch()
     with pytest.raises(OutputError):
