@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from smartbkg_tf.settings.errors import did_you_mean
+from smartbkg_tf.errors import did_you_mean
 
 COMMANDS = {
     "produce": "training tables from Pythia 8 or from basf2 mDST files",

@@ -26,11 +26,11 @@ from benchmarks.fei_b0.rows import (
     write_row,
     write_scores,
 )
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.evaluation.metrics import auc
 from smartbkg_tf.events.table import KEY_COLUMNS
 from smartbkg_tf.filtering.fitting import fit_calibration
 from smartbkg_tf.runtime.command import guarded
-from smartbkg_tf.settings.errors import InputError
 
 
 def mean_logit(members: Sequence[Scores], calibration: Sequence[tuple[float, float]]) -> Floats:

@@ -26,9 +26,9 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.evaluation.metrics import Estimate
 from smartbkg_tf.filtering.costs import CostModel
-from smartbkg_tf.settings.errors import InputError
 
 Floats = npt.NDArray[np.float64]
 

@@ -14,10 +14,10 @@ import matplotlib
 import numpy as np
 
 from benchmarks.fei_b0.rows import TEST, folder_of, read_scores
+from smartbkg_tf.errors import InputError, did_you_mean
 from smartbkg_tf.evaluation.resampling import SortedScores
 from smartbkg_tf.runtime.command import guarded
 from smartbkg_tf.runtime.files import read_json, whole_file
-from smartbkg_tf.settings.errors import InputError, did_you_mean
 
 matplotlib.use("Agg")
 

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.fei_b0.sample import SKIM
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.table import EVENT_TYPES, KEY_COLUMNS
 from smartbkg_tf.filtering.predictions import PredictionsWriter, read_predictions
 from smartbkg_tf.filtering.rules import KeepAll, decide
 from smartbkg_tf.runtime.files import read_json, write_json
-from smartbkg_tf.settings.errors import InputError
 
 Floats = npt.NDArray[np.float64]
 Keys = Mapping[str, npt.NDArray[np.int64]]

@@ -21,11 +21,11 @@ import yaml
 
 from benchmarks.fei_b0.rows import VALIDATION, Row, folder_of, read_scores, write_row
 from benchmarks.fei_b0.sample import SKIM
+from smartbkg_tf.errors import UserError
 from smartbkg_tf.evaluation.metrics import auc
 from smartbkg_tf.runtime.command import compose, compose_settings, guarded
 from smartbkg_tf.runtime.files import read_json, write_json
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.settings.errors import UserError
 from smartbkg_tf.settings.training import TrainSettings
 from smartbkg_tf.training.run_folder import changed_keys, plain_settings
 

@@ -21,12 +21,12 @@ import numpy.typing as npt
 
 from smartbkg_tf.dataset.keys import hash_keys
 from smartbkg_tf.dataset.split import split_events
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.hdf5_writer import write_hdf5
 from smartbkg_tf.events.readers import iterate_events
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable, concatenate
 from smartbkg_tf.runtime.command import guarded
 from smartbkg_tf.runtime.files import expand_inputs, whole_directory, write_json
-from smartbkg_tf.settings.errors import InputError
 
 SKIM = "fei_hadronic_b0"
 #: As in the experiments' ``data.fractions``.

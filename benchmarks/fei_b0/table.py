@@ -30,6 +30,7 @@ import numpy.typing as npt
 from benchmarks.fei_b0.ceiling import Ceiling, ceiling, read_reruns
 from benchmarks.fei_b0.rows import ROW, TEST, VALIDATION, Floats, Row, Scores, read_row, read_scores
 from benchmarks.fei_b0.run import BUDGET
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.evaluation.metrics import Estimate
 from smartbkg_tf.evaluation.resampling import SortedScores, area_under_roc, resamples
 from smartbkg_tf.evaluation.working_points import working_points
@@ -38,7 +39,6 @@ from smartbkg_tf.filtering.fitting import fit_sampling_rule
 from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.runtime.command import guarded
 from smartbkg_tf.runtime.files import whole_file, write_json
-from smartbkg_tf.settings.errors import InputError
 
 #: Of the threshold, on validation events.
 EFFICIENCY = 0.95

@@ -29,7 +29,7 @@ from smartbkg_tf.dataset.order import (
 )
 from smartbkg_tf.dataset.symmetries import Symmetries
 from smartbkg_tf.dataset.weights import targets, weights
-from smartbkg_tf.settings.errors import ConfigurationError
+from smartbkg_tf.errors import ConfigurationError
 
 Arrays = tuple[npt.NDArray[Any], ...]
 

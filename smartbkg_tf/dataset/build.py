@@ -40,6 +40,7 @@ from smartbkg_tf.dataset.sources import (
 from smartbkg_tf.dataset.summary import describe_dataset, information_of
 from smartbkg_tf.encoding.checks import Findings, finding_of
 from smartbkg_tf.encoding.feature_sets import complete
+from smartbkg_tf.errors import ConfigurationError, InputError, Problems
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.runtime.files import expand_inputs, whole_directory, write_json
 from smartbkg_tf.runtime.outputs import check_output
@@ -47,7 +48,6 @@ from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.scratch import Scratch
 from smartbkg_tf.runtime.threads import short_turns
 from smartbkg_tf.settings.encoding import FEATURE_SETS, LEGACY, EncodingSettings
-from smartbkg_tf.settings.errors import ConfigurationError, InputError, Problems
 from smartbkg_tf.settings.preprocessing import PreprocessSettings
 
 #: Bytes of runs that are merged in memory at a time.

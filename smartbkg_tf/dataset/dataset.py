@@ -21,15 +21,15 @@ from smartbkg_tf.dataset.split import split_events
 from smartbkg_tf.dataset.store import LazyMaps, check_map
 from smartbkg_tf.encoding.encoded import EncodedEvents
 from smartbkg_tf.encoding.pad import INPUTS_OF, inputs_of, pad, without_lost_mothers
-from smartbkg_tf.events.table import KEY_COLUMNS
-from smartbkg_tf.events.vocabulary import default_vocabulary
-from smartbkg_tf.settings.encoding import EncodingSettings
-from smartbkg_tf.settings.errors import (
+from smartbkg_tf.errors import (
     ConfigurationError,
     InputError,
     Problems,
     did_you_mean,
 )
+from smartbkg_tf.events.table import KEY_COLUMNS
+from smartbkg_tf.events.vocabulary import default_vocabulary
+from smartbkg_tf.settings.encoding import EncodingSettings
 from smartbkg_tf.settings.normalisation import NormalisationSettings
 from smartbkg_tf.settings.preprocessing import SplitFractions
 

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from smartbkg_tf.dataset.store import map_path
 from smartbkg_tf.encoding.encoded import EncodedEvents, offsets_of
 from smartbkg_tf.encoding.pad import pad, pad_into
-from smartbkg_tf.settings.errors import InputError
+from smartbkg_tf.errors import InputError
 
 Array = npt.NDArray[Any]
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
+from smartbkg_tf.errors import InputError, Problems
 from smartbkg_tf.events.vocabulary import Vocabulary
 from smartbkg_tf.runtime.files import hash_of_values, read_json
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.encoding import FEATURE_SETS, LEGACY, EncodingSettings
-from smartbkg_tf.settings.errors import InputError, Problems
 from smartbkg_tf.settings.normalisation import NormalisationSettings
 from smartbkg_tf.settings.sources import ParticleSet
 

@@ -29,12 +29,12 @@ import numpy.typing as npt
 from smartbkg_tf.dataset.side_files import read_dtype, read_shape, side_file
 from smartbkg_tf.encoding.checks import Finding, finding_of
 from smartbkg_tf.encoding.encoded import EncodedEvents, offsets_of
+from smartbkg_tf.errors import InputError, Problems
 from smartbkg_tf.events.columns import labels_from
 from smartbkg_tf.events.foreign import content_number
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.runtime.reading import read_into
 from smartbkg_tf.settings.encoding import LEGACY, EncodingSettings
-from smartbkg_tf.settings.errors import InputError, Problems
 
 #: The arrays of a set; a name that ends in another one's comes first.
 ARRAYS = ("mother_pdg_input", "particle_input", "pdg_input", "decay_input", "y_output")

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from smartbkg_tf.settings.errors import InputError
+from smartbkg_tf.errors import InputError
 
 #: Types that a map may hold.
 DTYPES = (

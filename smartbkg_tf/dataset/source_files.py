@@ -9,9 +9,9 @@ from typing import Literal
 
 from smartbkg_tf.dataset.hashing import hash_file, new_hash
 from smartbkg_tf.dataset.legacy import is_legacy, open_legacy
+from smartbkg_tf.errors import InputError, Problems
 from smartbkg_tf.events.hdf5 import TrainingFile
 from smartbkg_tf.events.readers import count_events, file_format
-from smartbkg_tf.settings.errors import InputError, Problems
 
 #: Files stay open between counting and reading as long as they hold no more events than this
 #: (some 250 bytes each are in memory), and are no more than this.

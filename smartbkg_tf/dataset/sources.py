@@ -23,6 +23,7 @@ from smartbkg_tf.dataset.source_files import FileHasher, OpenFiles
 from smartbkg_tf.encoding.checks import Findings
 from smartbkg_tf.encoding.encode import EncodedEvents, check_and_encode
 from smartbkg_tf.encoding.one_pass import side_by_side
+from smartbkg_tf.errors import UserError
 from smartbkg_tf.events.hdf5 import TrainingFile
 from smartbkg_tf.events.readers import file_format, iterate_events, particle_set
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
@@ -30,7 +31,6 @@ from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.runtime.progress import Progress
 from smartbkg_tf.runtime.scratch import Scratch
 from smartbkg_tf.settings.encoding import EncodingSettings
-from smartbkg_tf.settings.errors import UserError
 from smartbkg_tf.settings.sources import ParticleSet
 
 #: Bytes of runs that stay in memory; what is beyond is shuffled by way of the disk.

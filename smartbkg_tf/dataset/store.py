@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from smartbkg_tf.dataset.hashing import HASH, new_hash
 from smartbkg_tf.dataset.side_files import DTYPES, read_dtype, read_shape, side_file
+from smartbkg_tf.errors import InputError, did_you_mean
 from smartbkg_tf.runtime.files import begin_writing_back
-from smartbkg_tf.settings.errors import InputError, did_you_mean
 
 #: Bytes at the beginning, middle and end of a map that make its fingerprint.
 _PROBE = 1 << 16

@@ -20,7 +20,7 @@ from smartbkg_tf.dataset.dataset import Dataset
 from smartbkg_tf.dataset.order import balanced_counts
 from smartbkg_tf.dataset.symmetries import Symmetries
 from smartbkg_tf.dataset.weights import ClassWeights, class_weight_table
-from smartbkg_tf.settings.errors import ConfigurationError, InputError
+from smartbkg_tf.errors import ConfigurationError, InputError
 
 #: Batches that are made at the same time, and that wait for the model.
 _THREADS = 2

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.encoding.feature_sets import import_feature_set
+from smartbkg_tf.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.events.vocabulary import FIRST_CODE, Vocabulary, default_vocabulary
 from smartbkg_tf.settings.encoding import FEATURE_SETS, LEGACY
-from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
 
 #: Columns that change their sign, and whether tokens become those of antiparticles.
 SYMMETRIES: dict[str, tuple[tuple[str, ...], bool]] = {

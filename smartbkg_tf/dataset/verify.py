@@ -10,8 +10,8 @@ from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.dataset.hashing import ALGORITHMS, hash_file
 from smartbkg_tf.dataset.information import read_information
 from smartbkg_tf.dataset.store import map_path, open_map
+from smartbkg_tf.errors import InputError, Problems
 from smartbkg_tf.runtime.progress import Progress, say
-from smartbkg_tf.settings.errors import InputError, Problems
 
 
 def verify_dataset(path: str | Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.dataset.dataset import Dataset
-from smartbkg_tf.settings.errors import ConfigurationError, InputError, did_you_mean
+from smartbkg_tf.errors import ConfigurationError, InputError, did_you_mean
 
 #: What `class_weight_table` understands.
 ClassWeights = str | Mapping[str, Sequence[float]] | Sequence[float] | None

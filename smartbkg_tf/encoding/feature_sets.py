@@ -37,10 +37,10 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import ConfigurationError, InputError, did_you_mean
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.runtime.kernels import kernel
 from smartbkg_tf.settings.encoding import FEATURE_SETS, LEGACY, EncodingSettings
-from smartbkg_tf.settings.errors import ConfigurationError, InputError, did_you_mean
 
 #: The column that is stored in units of e/3 and becomes a one-hot vector in a model.
 CHARGE = "charge"

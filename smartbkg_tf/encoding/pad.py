@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.encoding.encoded import EncodedEvents
+from smartbkg_tf.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.runtime.kernels import kernel
-from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
 
 #: Everything that a model may read.
 INPUT_NAMES = (

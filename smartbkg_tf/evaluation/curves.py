@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.evaluation.metrics import checked
 from smartbkg_tf.evaluation.resampling import SortedScores, resamples
 from smartbkg_tf.evaluation.working_points import binomial_error
 from smartbkg_tf.filtering.rules import Rule
-from smartbkg_tf.settings.errors import InputError
 
 Floats = npt.NDArray[np.float64]
 

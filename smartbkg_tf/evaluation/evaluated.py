@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.evaluation.results import SkimResult
 from smartbkg_tf.filtering.predictions import Predictions, read_predictions
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.settings.errors import InputError
 
 #: The command that makes run directories.
 MADE_BY = "python -m smartbkg_tf.train model=resnet"

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.evaluation.resampling import (
     SortedScores,
     area_under_precision,
     area_under_roc,
     resamples,
 )
-from smartbkg_tf.settings.errors import InputError
 
 Floats = npt.NDArray[np.float64]
 

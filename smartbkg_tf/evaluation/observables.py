@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import InputError, did_you_mean
 from smartbkg_tf.events.table import KEY_COLUMNS
 from smartbkg_tf.filtering.costs import effective_number
 from smartbkg_tf.filtering.predictions import Predictions
-from smartbkg_tf.settings.errors import InputError, did_you_mean
 
 Floats = npt.NDArray[np.float64]
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from smartbkg_tf.dataset.keys import uniform
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.evaluation import curves
 from smartbkg_tf.evaluation.metrics import (
     auc,
@@ -28,7 +29,6 @@ from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.filtering.costs import CostModel
 from smartbkg_tf.filtering.predictions import Predictions, SkimPredictions
 from smartbkg_tf.filtering.rules import Rule
-from smartbkg_tf.settings.errors import InputError
 from smartbkg_tf.settings.evaluation import MetricsSettings
 
 #: Efficiencies at which the speedup of a threshold is given.

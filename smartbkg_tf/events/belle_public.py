@@ -34,13 +34,13 @@ from typing import IO, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.charges import charges
 from smartbkg_tf.events.columns import integers, labels_from
 from smartbkg_tf.events.decay_strings import build_decay_strings
 from smartbkg_tf.events.foreign import content_number
 from smartbkg_tf.events.table import EVENT_TYPES, PARTICLE_COLUMNS, EventTable
 from smartbkg_tf.runtime.progress import say
-from smartbkg_tf.settings.errors import InputError
 
 Array = npt.NDArray[Any]
 

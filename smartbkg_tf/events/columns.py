@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.table import PARTICLE_COLUMNS
-from smartbkg_tf.settings.errors import InputError
 
 Array = npt.NDArray[Any]
 

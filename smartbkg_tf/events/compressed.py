@@ -13,9 +13,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.runtime.reading import read_into
 from smartbkg_tf.runtime.scratch import Scratch
-from smartbkg_tf.settings.errors import InputError
 
 #: Registered numbers of HDF5 filters: https://github.com/HDFGroup/hdf5_plugins
 _BLOSC = 32001

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.decay_kernels import (
     CLOSED_TOO_OFTEN,
     CLOSER_BYTES,
@@ -38,7 +39,6 @@ from smartbkg_tf.events.memory import flat_bytes
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import CLOSER, OPENER, Vocabulary
 from smartbkg_tf.events.word_table import word_table
-from smartbkg_tf.settings.errors import InputError
 
 Array = npt.NDArray[Any]
 

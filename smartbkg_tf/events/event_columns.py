@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import InputError, OutputError, did_you_mean
 from smartbkg_tf.events.columns import integers, labels_from, texts
 from smartbkg_tf.events.table import EVENT_TYPES, KEY_COLUMNS, UNKNOWN_EVENT_TYPE, EventTable
-from smartbkg_tf.settings.errors import InputError, OutputError, did_you_mean
 
 #: How an unknown event type is written in ``events``.
 UNKNOWN_TEXT = "unknown"

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import InputError, did_you_mean
 from smartbkg_tf.events.columns import integers, labels_from
 from smartbkg_tf.events.event_columns import events_from_columns
 from smartbkg_tf.events.foreign import content_number, earlier_appearances
 from smartbkg_tf.events.pandas_layout import Frame
 from smartbkg_tf.events.table import KEY_COLUMNS, UNKNOWN_EVENT_TYPE
-from smartbkg_tf.settings.errors import InputError, did_you_mean
 
 #: Rows of the particle table that are looked at together to find where events begin.
 _BLOCK_ROWS = 2**18

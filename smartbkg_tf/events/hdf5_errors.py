@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from smartbkg_tf.settings.errors import InputError
+from smartbkg_tf.errors import InputError
 
 MADE_BY = "such files are made by: python -m smartbkg_tf.produce"
 

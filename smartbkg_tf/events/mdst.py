@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import InputError, UserError, did_you_mean
 from smartbkg_tf.events.charges import charges
 from smartbkg_tf.events.columns import particle_column
 from smartbkg_tf.events.decay_strings import with_strings
@@ -43,7 +44,6 @@ from smartbkg_tf.events.table import (
 )
 from smartbkg_tf.runtime.kernels import kernel
 from smartbkg_tf.runtime.progress import say
-from smartbkg_tf.settings.errors import InputError, UserError, did_you_mean
 from smartbkg_tf.settings.sources import ParticleSet
 
 Array = npt.NDArray[Any]

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.compressed import read_rows
 from smartbkg_tf.events.pandas_parts import (
     NO_VALUE,
@@ -22,7 +23,6 @@ from smartbkg_tf.events.pandas_parts import (
 )
 from smartbkg_tf.events.plain_pickle import load_array
 from smartbkg_tf.runtime.scratch import Scratch
-from smartbkg_tf.settings.errors import InputError
 
 Array = npt.NDArray[Any]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import h5py
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.pandas_fixed import FixedFrame
 from smartbkg_tf.events.pandas_parts import Frame, attribute
 from smartbkg_tf.events.pandas_table import TableFrame
-from smartbkg_tf.settings.errors import InputError
 
 __all__ = ["Frame", "open_frame"]
 

@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import InputError, did_you_mean
 from smartbkg_tf.events.plain_pickle import Refused, load_values
 from smartbkg_tf.runtime.kernels import kernel
-from smartbkg_tf.settings.errors import InputError, did_you_mean
 
 Array = npt.NDArray[Any]
 

@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 import numpy.typing as npt
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.compressed import read_rows
 from smartbkg_tf.events.pandas_parts import (
     attribute,
@@ -17,7 +18,6 @@ from smartbkg_tf.events.pandas_parts import (
     with_type,
 )
 from smartbkg_tf.runtime.scratch import Scratch
-from smartbkg_tf.settings.errors import InputError
 
 Array = npt.NDArray[Any]
 

@@ -18,13 +18,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from smartbkg_tf.errors import InputError, OutputError, did_you_mean
 from smartbkg_tf.events.columns import particle_column, texts
 from smartbkg_tf.events.decay_strings import build_decay_strings, with_strings
 from smartbkg_tf.events.event_columns import event_columns, events_from_columns
 from smartbkg_tf.events.hdf5 import KEYS, Key
 from smartbkg_tf.events.table import KEY_COLUMNS, PARTICLE_COLUMNS, EventTable
 from smartbkg_tf.runtime.files import whole_file
-from smartbkg_tf.settings.errors import InputError, OutputError, did_you_mean
 from smartbkg_tf.settings.sources import ParticleSet
 
 Array = npt.NDArray[Any]

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import InputError, did_you_mean
 from smartbkg_tf.events.columns import integers
 from smartbkg_tf.events.table import KEY_COLUMNS
-from smartbkg_tf.settings.errors import InputError, did_you_mean
 
 Keys = npt.NDArray[np.int64]
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.settings.errors import InputError
+from smartbkg_tf.errors import InputError
 
 _ARRAY_MAKERS = {
     ("numpy.core.multiarray", "_reconstruct"),

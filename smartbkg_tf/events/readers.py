@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.belle_public import (
     count_events_belle_public,
     is_belle_public,
@@ -18,7 +19,6 @@ from smartbkg_tf.events.hdf5 import (
     particle_set_hdf5,
 )
 from smartbkg_tf.events.table import EventTable
-from smartbkg_tf.settings.errors import InputError
 from smartbkg_tf.settings.sources import ParticleSet
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import InputError, did_you_mean
 from smartbkg_tf.events.columns import integers, labels_from, particle_column, texts
 from smartbkg_tf.events.decay_strings import with_strings
 from smartbkg_tf.events.event_index import (
@@ -25,7 +26,6 @@ from smartbkg_tf.events.foreign import mother_positions
 from smartbkg_tf.events.hdf5_errors import MADE_BY, explained
 from smartbkg_tf.events.pandas_layout import Frame, open_frame
 from smartbkg_tf.events.table import PARTICLE_COLUMNS, EventTable
-from smartbkg_tf.settings.errors import InputError, did_you_mean
 
 Array = npt.NDArray[Any]
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.settings.errors import ConfigurationError
+from smartbkg_tf.errors import ConfigurationError
 
 PADDING = 0
 UNKNOWN = 1

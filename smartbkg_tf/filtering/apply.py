@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.dataset.dataset import Dataset
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.table import KEY_COLUMNS
 from smartbkg_tf.filtering.costs import CostModel
 from smartbkg_tf.filtering.description import read_yaml
@@ -37,7 +38,6 @@ from smartbkg_tf.filtering.summary import ApplySummary
 from smartbkg_tf.runtime.outputs import refuse_existing, refuse_overlap
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.settings.errors import InputError
 from smartbkg_tf.settings.filtering import ApplySettings, SamplingSettings
 
 __all__ = ["apply", "fit_filter", "predict_split", "rules_for"]

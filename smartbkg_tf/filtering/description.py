@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from smartbkg_tf.dataset.information import check_information, encoding_of, particles_of
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.encoding import EncodingSettings
-from smartbkg_tf.settings.errors import InputError
 from smartbkg_tf.settings.sources import ParticleSet
 
 

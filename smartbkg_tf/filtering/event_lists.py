@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.events.table import KEY_COLUMNS
 from smartbkg_tf.runtime.files import whole_file
-from smartbkg_tf.settings.errors import ConfigurationError
 from smartbkg_tf.settings.filtering import EVENT_LIST_SUFFIXES
 
 #: Columns of an event list.

@@ -17,13 +17,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.filtering.description import ModelDescription, describe_run
 from smartbkg_tf.filtering.onnx_check import OUTPUT, compare
 from smartbkg_tf.filtering.scorers import load_run_model
 from smartbkg_tf.runtime.files import read_json, sha256, sync, whole_directory, write_json
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
-from smartbkg_tf.settings.errors import ConfigurationError, InputError
 from smartbkg_tf.settings.filtering import ExportSettings
 
 #: Version of the description beside the file.

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.filtering.fitting import FittedRule
 from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.runtime.files import read_json
-from smartbkg_tf.settings.errors import InputError
 
 
 def describe_rule(fitted: FittedRule, calibration: tuple[float, float] | None) -> dict[str, Any]:

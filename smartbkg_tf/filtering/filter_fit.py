@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.dataset.dataset import Dataset
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.filtering.costs import CostModel
 from smartbkg_tf.filtering.filter_file import describe_rule
 from smartbkg_tf.filtering.fitting import fit_calibration, fit_sampling_rule
@@ -21,7 +22,6 @@ from smartbkg_tf.filtering.sources import (
 from smartbkg_tf.runtime.files import write_json
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.settings.errors import InputError
 from smartbkg_tf.settings.filtering import FilterFitSettings
 
 

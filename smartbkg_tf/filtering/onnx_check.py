@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.filtering.description import ModelDescription
 from smartbkg_tf.filtering.onnx_scorer import open_session
-from smartbkg_tf.settings.errors import InputError
 
 #: Name of an exported file's only output.
 OUTPUT = "y_output"

@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.dataset.information import encoding_of, particles_of
+from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.filtering.description import ModelDescription
 from smartbkg_tf.filtering.filter_file import rules_of
 from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.filtering.scorer import Batch, Scorer
 from smartbkg_tf.runtime.files import read_json, sha256
-from smartbkg_tf.settings.errors import ConfigurationError, InputError
 
 #: Events scored at a time, unless asked otherwise.
 ONNX_BATCH_SIZE = 16

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import Problems
 from smartbkg_tf.events.table import EVENT_TYPES
-from smartbkg_tf.settings.errors import Problems
 
 _DECISION = ("probability", "kept", "weight")
 

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import InputError, did_you_mean
 from smartbkg_tf.events.table import EVENT_TYPES, KEY_COLUMNS
 from smartbkg_tf.filtering.prediction_columns import ColumnReader
 from smartbkg_tf.filtering.rules import Decision, combine
 from smartbkg_tf.runtime.files import whole_file
-from smartbkg_tf.settings.errors import InputError, did_you_mean
 
 #: Name of an event type that is not known.
 UNKNOWN = "unknown"

@@ -18,11 +18,11 @@ import numpy.typing as npt
 from smartbkg_tf.dataset.dataset import Dataset
 from smartbkg_tf.encoding.checks import Finding, find_unusable_encoded, find_unusable_events
 from smartbkg_tf.encoding.encode import EncodingReport, encode, pad
+from smartbkg_tf.errors import InputError, Problems
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.filtering.description import ModelDescription
 from smartbkg_tf.filtering.rules import SamplingRule
-from smartbkg_tf.settings.errors import InputError, Problems
 
 Scores = npt.NDArray[np.float32]
 Batch = dict[str, npt.NDArray[Any]]

@@ -8,10 +8,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from smartbkg_tf.errors import UserError
 from smartbkg_tf.generation.chunks import Report, Task
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.cluster import ClusterSettings
-from smartbkg_tf.settings.errors import UserError
 
 
 def require_packages(settings: ClusterSettings) -> None:

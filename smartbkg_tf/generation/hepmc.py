@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from smartbkg_tf.errors import InputError, UserError
 from smartbkg_tf.generation.extract import GAMMA_Z, VIRTUAL_PHOTON, is_parton_or_string
 from smartbkg_tf.generation.record import Record
 from smartbkg_tf.runtime.progress import say
-from smartbkg_tf.settings.errors import InputError, UserError
 
 Integers = npt.NDArray[np.int64]
 

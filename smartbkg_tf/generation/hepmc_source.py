@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.decay_strings import build_decay_strings
 from smartbkg_tf.events.table import EVENT_TYPES, UNKNOWN_EVENT_TYPE, EventTable
 from smartbkg_tf.generation.beams import boost, nominal_collision, rotation_to
@@ -24,7 +25,6 @@ from smartbkg_tf.generation.hepmc import iterate_hepmc, scan_hepmc
 from smartbkg_tf.generation.input_files import part_name, usable_files
 from smartbkg_tf.generation.record import Record
 from smartbkg_tf.runtime.progress import say
-from smartbkg_tf.settings.errors import InputError
 from smartbkg_tf.settings.generation import HepmcSource, ProduceSettings
 
 

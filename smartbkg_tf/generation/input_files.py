@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from smartbkg_tf.errors import InputError, Problems, UserError
 from smartbkg_tf.runtime.files import expand_inputs
 from smartbkg_tf.runtime.progress import say
-from smartbkg_tf.settings.errors import InputError, Problems, UserError
 
 T = TypeVar("T")
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from smartbkg_tf.errors import InputError, OutputError
 from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.generation.chunks import Task
 from smartbkg_tf.generation.made_by import made_by, versions
@@ -20,7 +21,6 @@ from smartbkg_tf.generation.table_records import (
     usable_record,
 )
 from smartbkg_tf.runtime.files import PARTIAL, hash_of_values, read_json, write_json
-from smartbkg_tf.settings.errors import InputError, OutputError
 from smartbkg_tf.settings.generation import ProduceSettings
 
 NAME = "production.json"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import ConfigurationError, InputError, Problems, UserError
 from smartbkg_tf.events.flags import Labeller, key_hashes, label_events, read_passing_keys
 from smartbkg_tf.events.mdst import iterate_mdst
 from smartbkg_tf.events.root_files import EVENT_META_DATA, BasfTree, read_event_keys
@@ -17,7 +18,6 @@ from smartbkg_tf.generation.chunks import Report, Task, write_part
 from smartbkg_tf.generation.input_files import part_name, usable_files
 from smartbkg_tf.runtime.files import expand_inputs
 from smartbkg_tf.runtime.progress import say
-from smartbkg_tf.settings.errors import ConfigurationError, InputError, Problems, UserError
 from smartbkg_tf.settings.generation import MdstSource, ProduceSettings
 
 Keys = npt.NDArray[np.int64]

@@ -15,6 +15,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
+from smartbkg_tf.errors import UserError
 from smartbkg_tf.events.cross_sections import natural_numbers
 from smartbkg_tf.generation.chunks import Report, Task
 from smartbkg_tf.generation.input_files import SUFFIXES
@@ -23,7 +24,6 @@ from smartbkg_tf.generation.observables_file import FOLDER, JOINED, join_observa
 from smartbkg_tf.generation.table_records import make_table
 from smartbkg_tf.runtime.files import exclusive_lock
 from smartbkg_tf.runtime.progress import Progress, say
-from smartbkg_tf.settings.errors import UserError
 from smartbkg_tf.settings.generation import ProduceSettings, PythiaSource
 
 #: So often a dead process is replaced before the run gives up.

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import UserError
 from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.generation.b_pairs import b_momenta, oscillate
 from smartbkg_tf.generation.beams import (
@@ -30,7 +31,6 @@ from smartbkg_tf.generation.decay_table import LostFractions, apply_decay_table,
 from smartbkg_tf.generation.extract import LIGHT_SPEED, charges_of
 from smartbkg_tf.generation.inclusive import InclusiveDecays
 from smartbkg_tf.generation.record import UPSILON_4S, Record, join_records, read_batch
-from smartbkg_tf.settings.errors import UserError
 from smartbkg_tf.settings.generation import PythiaSource
 
 Floats = npt.NDArray[np.float64]

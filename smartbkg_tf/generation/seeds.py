@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from smartbkg_tf.settings.errors import ConfigurationError
+from smartbkg_tf.errors import ConfigurationError
 
 #: What random numbers are used for; the position is part of the seed.
 PURPOSES = ("generator", "pythia", "detector")

@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.generation.chunks import Report, Task, run_task
 from smartbkg_tf.runtime.files import PARTIAL, hash_of_values, read_json, sha256, write_json
-from smartbkg_tf.settings.errors import InputError
 
 #: Folder of the records of a run that has not ended; ``production.json`` takes them over.
 RECORDS = "records"

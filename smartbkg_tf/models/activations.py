@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from smartbkg_tf.settings.errors import did_you_mean
+from smartbkg_tf.errors import did_you_mean
 
 #: Slope of the leaky ReLU for negative values: Keras' default, as in the original.
 NEGATIVE_SLOPE = 0.3

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Self
 
 import keras
 
+from smartbkg_tf.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.models.checks import checked_model, constructor_arguments
 from smartbkg_tf.models.drawing import draw_model
 from smartbkg_tf.models.losses import SkimAUC, make_loss
@@ -17,7 +18,6 @@ from smartbkg_tf.models.optimisation import make_optimizer, watching_callbacks
 from smartbkg_tf.models.packing import set_packing
 from smartbkg_tf.models.parts import DEFAULT_INPUTS, ModelParts
 from smartbkg_tf.models.saving import save_model
-from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.settings.training import TrainingSettings
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from smartbkg_tf.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.models.base import NNBaseClass
-from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
 
 Kind = Literal["particles", "decay"]
 Builder = Callable[[NNBaseClass, Mapping[str, Any], Mapping[str, Any]], Any]

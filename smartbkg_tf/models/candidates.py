@@ -29,10 +29,10 @@ import numpy as np
 from keras import ops
 
 from smartbkg_tf.encoding.candidate_columns import BITS, IS, PREFIX, REACTION, WAYS
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.plain import PlainLayer
 from smartbkg_tf.models.pooling import masked_softmax
 from smartbkg_tf.models.steps import soft_steps
-from smartbkg_tf.settings.errors import ConfigurationError
 
 #: Different particles have draws of their own; those of a longer event begin again.
 _POSITIONS = 256

@@ -7,8 +7,8 @@ from typing import Any
 
 import keras
 
+from smartbkg_tf.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.models.parts import INPUTS, OUTPUT
-from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
 
 
 def checked_model(name: str, model: Any, n_outputs: int) -> Any:

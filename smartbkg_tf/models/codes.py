@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.events.vocabulary import FIRST_CODE, default_vocabulary
 from smartbkg_tf.models.plain import PlainLayer
-from smartbkg_tf.settings.errors import ConfigurationError
 
 #: Columns of the table of `code_table`.
 CODE_COLUMNS = (

@@ -12,9 +12,9 @@ from typing import Any
 import h5py
 import keras
 
+from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.models.registry import import_class
 from smartbkg_tf.runtime.progress import say
-from smartbkg_tf.settings.errors import ConfigurationError, InputError
 
 _MADE_BY = "models are made by: python -m smartbkg_tf.train model=resnet"
 _WEIGHTS = "model.weights.h5"

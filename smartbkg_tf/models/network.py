@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from pydantic import TypeAdapter, ValidationError
 
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models import decay_branches, particle_branches, tree_branches  # noqa: F401
 from smartbkg_tf.models.activations import activation_layer
 from smartbkg_tf.models.base import NNBaseClass
@@ -28,7 +29,6 @@ from smartbkg_tf.models.steps import SoftSteps
 from smartbkg_tf.models.tokens import event_type_features
 from smartbkg_tf.models.treenet import Columns
 from smartbkg_tf.settings.branches import AnyDecayBranch, AnyParticleBranch
-from smartbkg_tf.settings.errors import ConfigurationError
 from smartbkg_tf.settings.models import CandidateSettings, HeadSettings
 
 _ADAPTERS: dict[str, TypeAdapter[Any]] = {

@@ -10,8 +10,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from smartbkg_tf.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.models.plain import PlainLayer
-from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
 
 #: Charges that have a column of their own.
 CHARGES = (-2, -1, 0, 1, 2)

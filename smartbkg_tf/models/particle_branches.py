@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.activations import activation_layer
 from smartbkg_tf.models.attention import AdditiveSelfAttention
 from smartbkg_tf.models.base import NNBaseClass
@@ -22,7 +23,6 @@ from smartbkg_tf.models.masks import MaskedAveragePooling
 from smartbkg_tf.models.packing import PackedAveragePooling, gap_of
 from smartbkg_tf.models.pooling import FixedLength, MaskedPairPooling, PairMask
 from smartbkg_tf.models.residual import BottleneckBlock, PreactivationBlock, ResNeXtBlock
-from smartbkg_tf.settings.errors import ConfigurationError
 
 Sizes = Mapping[str, Any]
 Inputs = Mapping[str, Any]

@@ -9,6 +9,7 @@ import keras
 
 from smartbkg_tf.encoding.candidate_columns import candidate_names
 from smartbkg_tf.encoding.pad import INPUTS_OF
+from smartbkg_tf.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.models.codes import CodeProperties, codes_of
 from smartbkg_tf.models.masks import PaddingMask
 from smartbkg_tf.models.normalisation import ParticleNormalisation
@@ -16,7 +17,6 @@ from smartbkg_tf.models.packing import PackedRows
 from smartbkg_tf.models.physics import ACCEPTANCE, BEAMS, PhysicalVariables
 from smartbkg_tf.models.relative import RELATIVE, RelativeToFirst
 from smartbkg_tf.models.tree import MotherMatrix
-from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
 
 #: Name, type and rank (with the batch) of every array that a network may read.
 INPUTS: dict[str, tuple[str, int]] = {

@@ -13,10 +13,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.codes import CODE_COLUMNS
 from smartbkg_tf.models.plain import PlainLayer
 from smartbkg_tf.models.tree import tree_shape
-from smartbkg_tf.settings.errors import ConfigurationError
 
 #: Total px, py, pz, E of the beams in GeV: electrons of 7.004 GeV and positrons of 4.002 GeV,
 #: each at 41.5 mrad to the z axis, as in `smartbkg_tf.settings.generation.BeamSettings`.

@@ -9,13 +9,14 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from smartbkg_tf.errors import ConfigurationError, did_you_mean
+
 # Every branch of the package must be registered.
 from smartbkg_tf.models import network as _branches  # noqa: F401
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.branches import Kind, find_branch
 from smartbkg_tf.models.checks import constructor_arguments
 from smartbkg_tf.runtime.progress import say
-from smartbkg_tf.settings.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.settings.models import CustomModelSettings, ModelSettings
 from smartbkg_tf.settings.normalisation import NormalisationSettings
 

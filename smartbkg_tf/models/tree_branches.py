@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.activations import activation_layer
 from smartbkg_tf.models.attention import ClassAttention, TreeAttentionBlock
 from smartbkg_tf.models.base import NNBaseClass
@@ -18,7 +19,6 @@ from smartbkg_tf.models.pooling import AttentionPooling
 from smartbkg_tf.models.tokens import EventToken, WithToken, event_type_features
 from smartbkg_tf.models.tree import NormalisedAdjacency, TreeRelations
 from smartbkg_tf.models.treenet import BothSides, Columns, GroupPooling, Sides, TreeLayer
-from smartbkg_tf.settings.errors import ConfigurationError
 
 Sizes = Mapping[str, Any]
 Inputs = Mapping[str, Any]

@@ -21,9 +21,9 @@ from typing import Any, Generic, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from smartbkg_tf.errors import ConfigurationError, UserError, did_you_mean
 from smartbkg_tf.runtime.overrides import commas_as_text, paths_as_values
 from smartbkg_tf.settings.base import CommandSettings, validate
-from smartbkg_tf.settings.errors import ConfigurationError, UserError, did_you_mean
 
 S = TypeVar("S", bound=CommandSettings)
 

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from smartbkg_tf.errors import InputError, OutputError, did_you_mean
 from smartbkg_tf.runtime.outputs import PARTIAL as PARTIAL
 from smartbkg_tf.runtime.outputs import (
     check_output,
@@ -28,7 +29,6 @@ from smartbkg_tf.runtime.outputs import (
     resolve_output,
 )
 from smartbkg_tf.runtime.progress import say
-from smartbkg_tf.settings.errors import InputError, OutputError, did_you_mean
 
 
 def sync(path: Path) -> None:

@@ -18,8 +18,8 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from smartbkg_tf.errors import OutputError
 from smartbkg_tf.runtime.progress import say
-from smartbkg_tf.settings.errors import OutputError
 
 #: Part of the name of everything that is still being written.
 PARTIAL = ".partial-"

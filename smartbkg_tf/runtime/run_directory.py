@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.runtime.files import read_json
 from smartbkg_tf.runtime.log import LOG
-from smartbkg_tf.settings.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from smartbkg_tf.errors import UserError
 from smartbkg_tf.runtime.files import read_json, whole_file, write_json
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.settings.errors import UserError
 
 #: Longest name of a run's folder in a sweep, behind its number; file systems allow 255.
 _LONGEST = 200

@@ -12,11 +12,19 @@ from typing import Any, TypeVar, cast, dataclass_transform
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
-from smartbkg_tf.settings.errors import ConfigurationError, Problems, did_you_mean
+from smartbkg_tf.errors import ConfigurationError, Problems, did_you_mean
 
 T = TypeVar("T")
 
 __all__ = ["CommandSettings", "Field", "json_schema", "settings", "validate"]
+
+
+class SettingsError(ValueError):
+    """All problems of some values, each as ``key.path: what is wrong``."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self.texts = texts
+        super().__init__("; ".join(texts))
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))
@@ -109,20 +117,36 @@ def validate(cls: type[T], values: Mapping[str, Any], where: str | None = None) 
         and value out of range.
     """
     try:
-        result: T = _adapter(cls).validate_python(dict(values))
-    except ValidationError as error:
+        return checked(cls, values)
+    except SettingsError as error:
         problems = Problems()
-        for item in error.errors(include_url=False):
-            problems.add(_in_words(cls, values, item))
+        for text in error.texts:
+            problems.add(text)
         problems.raise_if_any(
             "the configuration cannot be used", kind=ConfigurationError, where=where
         )
-        raise AssertionError("a validation error without errors") from error
+        raise AssertionError("settings without problems were refused") from error
+
+
+def checked(cls: type[T], values: Mapping[str, Any]) -> T:
+    """Turn plain values into settings; raises `SettingsError` with all problems."""
+    try:
+        result: T = _adapter(cls).validate_python(dict(values))
+    except ValidationError as error:
+        texts = []
+        for item in error.errors(include_url=False):
+            inner = item.get("ctx", {}).get("error")
+            if isinstance(inner, SettingsError):  # of a plug-in's arguments
+                place = ".".join(_path(values, item))
+                texts += [f"{place}.{text}" if place else text for text in inner.texts]
+            else:
+                texts.append(_in_words(cls, values, item))
+        raise SettingsError(texts) from error
     return result
 
 
-def _in_words(cls: type[Any], values: Any, item: Mapping[str, Any]) -> str:
-    """Say one validation problem as 'key.path: what is wrong'."""
+def _path(values: Any, item: Mapping[str, Any]) -> list[str]:
+    """Give the keys that lead to a problem."""
     path: list[str] = []
     node: Any = values
     location = list(item["loc"])
@@ -137,6 +161,13 @@ def _in_words(cls: type[Any], values: Any, item: Mapping[str, Any]) -> str:
         elif last and isinstance(node, Mapping) and item["type"] in ("missing", "missing_argument"):
             path.append(str(part))
         # Anything else is the tag of a union: it stands in no configuration file.
+    return path
+
+
+def _in_words(cls: type[Any], values: Any, item: Mapping[str, Any]) -> str:
+    """Say one validation problem as 'key.path: what is wrong'."""
+    path = _path(values, item)
+    location = list(item["loc"])
     name = ".".join(path) or "(top level)"
     if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         parent: Any = values

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import field_validator
 
+from smartbkg_tf.errors import did_you_mean
 from smartbkg_tf.settings.base import Field, settings
-from smartbkg_tf.settings.errors import did_you_mean
 
 __all__ = [
     "BackgroundSettings",

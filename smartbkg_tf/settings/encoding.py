@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, model_validator
 
+from smartbkg_tf.errors import did_you_mean
 from smartbkg_tf.settings.base import Field, settings
-from smartbkg_tf.settings.errors import did_you_mean
 
 #: Feature columns of ``particle_input`` in their order, for every built-in feature set.
 FEATURE_SETS: dict[str, tuple[str, ...]] = {

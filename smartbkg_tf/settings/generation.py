@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import field_validator, model_validator
 
+from smartbkg_tf.errors import UserError, did_you_mean
 from smartbkg_tf.settings.base import CommandSettings, Field, settings, validate
 from smartbkg_tf.settings.cluster import ClusterSettings
 from smartbkg_tf.settings.detector import DetectorSettings
-from smartbkg_tf.settings.errors import UserError, did_you_mean
 from smartbkg_tf.settings.sources import BeamSettings, HepmcSource, MdstSource, PythiaSource
 
 __all__ = [

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.runtime.files import whole_file
 from smartbkg_tf.runtime.progress import say
-from smartbkg_tf.settings.errors import InputError
 
 #: Checkpoints that are kept.
 KEPT = 2

@@ -11,13 +11,13 @@ from pathlib import Path
 import smartbkg_tf
 from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.dataset.legacy import is_legacy
+from smartbkg_tf.errors import InputError, OutputError, UserError, did_you_mean
 from smartbkg_tf.events.foreign import content_number
 from smartbkg_tf.generation.made_by import made_by
 from smartbkg_tf.runtime.code_digest import code_digests
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.files import exclusive_lock, hash_of_values
 from smartbkg_tf.runtime.progress import say
-from smartbkg_tf.settings.errors import InputError, OutputError, UserError, did_you_mean
 from smartbkg_tf.settings.generation import ProduceSettings
 from smartbkg_tf.settings.preprocessing import PreprocessSettings
 from smartbkg_tf.settings.training import DemoSettings, TrainSettings

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from smartbkg_tf.errors import ConfigurationError, Problems
 from smartbkg_tf.runtime.quiet import load_tensorflow
-from smartbkg_tf.settings.errors import ConfigurationError, Problems
 from smartbkg_tf.settings.training import TrainingSettings
 
 #: Devices, more than one, on which this process has trained; TensorFlow's sums keep their number.

@@ -13,13 +13,13 @@ import yaml
 
 from smartbkg_tf.dataset import stream
 from smartbkg_tf.dataset.order import balanced_counts
+from smartbkg_tf.errors import ConfigurationError, InputError, OutputError, UserError
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.registry import build, model_name
 from smartbkg_tf.runtime.files import whole_file, write_json
 from smartbkg_tf.runtime.log import keep_log_in
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.settings.errors import ConfigurationError, InputError, OutputError, UserError
 from smartbkg_tf.settings.training import TrainSettings
 from smartbkg_tf.training.bad_batch import write_bad_batch
 from smartbkg_tf.training.callbacks import SaveBest, SaveLast

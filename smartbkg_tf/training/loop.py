@@ -16,7 +16,7 @@ from typing import Any
 import keras
 
 from smartbkg_tf.dataset.stream import EpochCounter
-from smartbkg_tf.settings.errors import InputError
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.training.checkpoints import Checkpoint, Checkpoints
 from smartbkg_tf.training.parts import step_in_parts
 from smartbkg_tf.training.state import (

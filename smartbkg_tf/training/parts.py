@@ -14,8 +14,8 @@ from typing import Any
 
 import keras
 
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.batch_normalisation import MaskedBatchNormalization
-from smartbkg_tf.settings.errors import ConfigurationError
 from smartbkg_tf.settings.training import TrainingSettings
 from smartbkg_tf.training.trimming import trim_padding
 

@@ -15,12 +15,12 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
+from smartbkg_tf.errors import OutputError
 from smartbkg_tf.runtime.files import PARTIAL, exclusive_lock, whole_file
 from smartbkg_tf.runtime.outputs import refuse_existing
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.runtime.sweep import best_validation, job_folder
-from smartbkg_tf.settings.errors import OutputError
 from smartbkg_tf.settings.training import TrainSettings
 
 #: Parent of runs that were given no folder.

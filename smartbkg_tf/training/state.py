@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from smartbkg_tf.settings.errors import InputError
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.training.checkpoints import Arrays
 
 _PLAIN = (bool, int, float, str, type(None))

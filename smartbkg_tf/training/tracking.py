@@ -11,8 +11,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import UserError
 from smartbkg_tf.runtime.progress import say
-from smartbkg_tf.settings.errors import UserError
 from smartbkg_tf.settings.training import MLflowSettings
 
 #: Points of a drawn curve.

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.dataset.order import balanced_counts
-from smartbkg_tf.settings.errors import ConfigurationError, InputError, Problems, did_you_mean
+from smartbkg_tf.errors import ConfigurationError, InputError, Problems, did_you_mean
 from smartbkg_tf.settings.training import ClassWeights
 
 #: No label weighs more than so many of a skim that is known for all events: with very few known

@@ -10,11 +10,11 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.fei_b0.ceiling import Mixture, auc_of_subsets, ceiling, fit_mixture
 from benchmarks.fei_b0.reruns import passes
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.filtering.costs import CostModel
 from smartbkg_tf.generation.chunks import generate_events, label_events
 from smartbkg_tf.generation.pythia import Failures
 from smartbkg_tf.runtime.command import compose_settings
-from smartbkg_tf.settings.errors import InputError
 from smartbkg_tf.settings.generation import ProduceSettings, PythiaSource
 
 

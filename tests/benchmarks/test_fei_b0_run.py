@@ -12,9 +12,9 @@ from sklearn.metrics import roc_auc_score
 
 from benchmarks.fei_b0.rows import VALIDATION, write_scores
 from benchmarks.fei_b0.run import describe, measured, train
+from smartbkg_tf.errors import UserError
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.files import read_json, write_json
-from smartbkg_tf.settings.errors import UserError
 from smartbkg_tf.settings.training import TrainSettings
 from smartbkg_tf.training.run_folder import plain_settings
 

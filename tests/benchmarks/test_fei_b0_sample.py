@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks.fei_b0.sample import FRACTIONS, SKIM, choose, write_sample
 from smartbkg_tf.dataset.split import split_events
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.hdf5_writer import write_hdf5
 from smartbkg_tf.events.readers import iterate_events
-from smartbkg_tf.settings.errors import InputError
 from tests.samples import make_events
 
 N = 20_000

@@ -33,9 +33,9 @@ from benchmarks.fei_b0.table import (
     shares_of,
     write_table,
 )
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.evaluation.resampling import resamples
 from smartbkg_tf.filtering.costs import CostModel
-from smartbkg_tf.settings.errors import InputError
 
 
 def sample(n: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:

@@ -21,11 +21,11 @@ from smartbkg_tf.dataset import build, source_files, sources
 from smartbkg_tf.dataset.build import Merger, build_dataset
 from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.dataset.sources import ReadingSettings, read_source, read_sources
+from smartbkg_tf.errors import InputError, OutputError
 from smartbkg_tf.events.hdf5 import TrainingFile, write_hdf5
 from smartbkg_tf.events.parquet import write_parquet
 from smartbkg_tf.events.table import EventTable, concatenate
 from smartbkg_tf.settings.encoding import EncodingSettings
-from smartbkg_tf.settings.errors import InputError, OutputError
 from tests.datasets import make_dataset, preprocess_settings, write_dataset
 from tests.encoding.tables import particle, table_of
 from tests.samples import make_events

@@ -22,11 +22,11 @@ from smartbkg_tf.dataset.store import map_path
 from smartbkg_tf.dataset.verify import verify_dataset
 from smartbkg_tf.encoding.encode import encode, pad
 from smartbkg_tf.encoding.pad import INPUT_NAMES
+from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.events.table import EventTable, concatenate
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.runtime.files import write_json
 from smartbkg_tf.settings.encoding import EncodingSettings
-from smartbkg_tf.settings.errors import ConfigurationError, InputError
 from tests.datasets import make_dataset, write_dataset
 from tests.encoding.tables import particle, table_of
 from tests.samples import make_events

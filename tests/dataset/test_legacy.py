@@ -14,8 +14,8 @@ from smartbkg_tf.dataset.build import build_dataset
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
 from smartbkg_tf.dataset.verify import verify_dataset
 from smartbkg_tf.encoding.encode import encode
+from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.events.vocabulary import default_vocabulary
-from smartbkg_tf.settings.errors import ConfigurationError, InputError
 from tests.datasets import preprocess_settings, write_dataset
 from tests.samples import make_events
 

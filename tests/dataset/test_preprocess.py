@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from smartbkg_tf.dataset.dataset import open_dataset
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.events.hdf5 import write_hdf5
 from smartbkg_tf.runtime.command import compose_settings
-from smartbkg_tf.settings.errors import ConfigurationError
 from smartbkg_tf.settings.preprocessing import PreprocessSettings
 from tests.samples import make_events
 

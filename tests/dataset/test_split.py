@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 
 from smartbkg_tf.dataset.split import PARTS, split_events
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.events.table import KEY_COLUMNS
-from smartbkg_tf.settings.errors import ConfigurationError
 from smartbkg_tf.settings.preprocessing import SplitFractions
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from smartbkg_tf.dataset.side_files import DTYPES, read_dtype, read_shape
 from smartbkg_tf.dataset.store import MapWriter, map_path, open_map, write_map
-from smartbkg_tf.settings.errors import InputError
+from smartbkg_tf.errors import InputError
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

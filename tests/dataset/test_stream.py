@@ -21,7 +21,7 @@ from smartbkg_tf.dataset.stream import (
     training_stream,
 )
 from smartbkg_tf.encoding.pad import INPUT_NAMES, INPUTS_OF
-from smartbkg_tf.settings.errors import ConfigurationError, InputError
+from smartbkg_tf.errors import ConfigurationError, InputError
 from tests.datasets import make_dataset, write_dataset
 from tests.samples import make_events
 

@@ -13,10 +13,10 @@ from smartbkg_tf.dataset.dataset import Dataset, open_dataset
 from smartbkg_tf.dataset.stream import training_stream
 from smartbkg_tf.dataset.symmetries import SYMMETRIES, Symmetries, antiparticle_tokens
 from smartbkg_tf.encoding.feature_sets import FeatureSet
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import Vocabulary, default_vocabulary
 from smartbkg_tf.settings.encoding import FEATURE_SETS
-from smartbkg_tf.settings.errors import ConfigurationError
 from tests.datasets import write_dataset
 from tests.samples import make_events
 

@@ -10,7 +10,7 @@ import pytest
 
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
 from smartbkg_tf.dataset.weights import class_weight_table, targets, weights
-from smartbkg_tf.settings.errors import ConfigurationError, InputError
+from smartbkg_tf.errors import ConfigurationError, InputError
 from tests.datasets import make_dataset
 
 

@@ -14,11 +14,11 @@ from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.dataset.information import with_checksum
 from smartbkg_tf.encoding.encode import check_and_encode, encode
 from smartbkg_tf.encoding.feature_sets import complete, import_feature_set
+from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.runtime.files import write_json
 from smartbkg_tf.settings.encoding import EncodingSettings
-from smartbkg_tf.settings.errors import ConfigurationError, InputError
 from tests.datasets import write_dataset
 from tests.encoding.tables import particle, table_of
 from tests.samples import make_events

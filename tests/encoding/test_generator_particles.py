@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from smartbkg_tf.dataset.build import build_dataset
 from smartbkg_tf.dataset.information import read_information
 from smartbkg_tf.encoding.encode import encode
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.hdf5 import write_hdf5
 from smartbkg_tf.events.mdst import iterate_mdst
 from smartbkg_tf.events.parquet import write_parquet
@@ -27,7 +28,6 @@ from smartbkg_tf.generation.chunks import label_events
 from smartbkg_tf.generation.extract import extract, stored_particles
 from smartbkg_tf.generation.pythia import Failures, PythiaEngine
 from smartbkg_tf.runtime.command import compose_settings
-from smartbkg_tf.settings.errors import InputError
 from smartbkg_tf.settings.generation import ProduceSettings, PythiaSource
 from smartbkg_tf.settings.preprocessing import PreprocessSettings
 from tests.encoding.test_features import MDST, SMARTBACKGROUND, VOCABULARY, assert_as_reference

@@ -7,9 +7,9 @@ import pytest
 
 from smartbkg_tf.encoding.encode import encode
 from smartbkg_tf.encoding.pad import INPUT_NAMES, INPUTS_OF, inputs_of, pad
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.settings.encoding import EncodingSettings
-from smartbkg_tf.settings.errors import ConfigurationError
 from tests.samples import make_events
 
 ENCODED = encode(make_events(5), EncodingSettings(), default_vocabulary())

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.evaluation.curves import (
     precision_recall_curve,
     reliability,
@@ -18,7 +19,6 @@ from smartbkg_tf.evaluation.curves import (
     training_curves,
 )
 from smartbkg_tf.filtering.rules import SamplingRule
-from smartbkg_tf.settings.errors import InputError
 
 
 def make_scores(n: int = 2000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

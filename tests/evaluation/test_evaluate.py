@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from smartbkg_tf.errors import ConfigurationError, InputError, OutputError
 from smartbkg_tf.evaluation.evaluate import evaluate, evaluate_run
 from smartbkg_tf.evaluation.evaluated import unique_names
 from smartbkg_tf.evaluation.paired import auc_differences
@@ -20,7 +21,6 @@ from smartbkg_tf.filtering.rules import SamplingRule, decide, random_numbers
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.files import write_json
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.settings.errors import ConfigurationError, InputError, OutputError
 from smartbkg_tf.settings.evaluation import EvaluateSettings, MetricsSettings
 
 FAST = MetricsSettings(bootstrap=20)

@@ -16,6 +16,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.evaluation.metrics import (
     Estimate,
     auc,
@@ -31,7 +32,6 @@ from smartbkg_tf.evaluation.resampling import (
     resamples,
 )
 from smartbkg_tf.evaluation.working_points import binomial_error, working_points
-from smartbkg_tf.settings.errors import InputError
 
 SCORES = np.array([3.0, 2.0, 2.0, 1.0, 0.0, -1.0])
 LABELS = np.array([1, 1, 0, 0, 1, 0])

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.evaluation.observables import compare_observable, read_observables
 from smartbkg_tf.filtering.predictions import Predictions
 from smartbkg_tf.filtering.rules import Rule, SamplingRule, ThresholdRule, decide
-from smartbkg_tf.settings.errors import InputError
 
 
 def make_sample(n: int, seed: int = 0) -> tuple[np.ndarray, ...]:

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from smartbkg_tf.dataset.dataset import open_dataset
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.belle_public import FEATURE_NAMES, public_codes
 from smartbkg_tf.events.charges import charges
 from smartbkg_tf.events.decay_strings import build_decay_strings
 from smartbkg_tf.events.readers import count_events, file_format, iterate_events
 from smartbkg_tf.events.table import EventTable, concatenate
-from smartbkg_tf.settings.errors import InputError
 from tests.datasets import preprocess_settings
 from tests.samples import make_events
 

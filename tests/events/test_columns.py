@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.columns import integers, labels_from, texts
-from smartbkg_tf.settings.errors import InputError
 
 
 @settings(max_examples=100, deadline=None)

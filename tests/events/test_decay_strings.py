@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.decay_strings import build_decay_strings, tokenise, tokens_from_trees
 from smartbkg_tf.events.table import PARTICLE_COLUMNS, EventTable
 from smartbkg_tf.events.vocabulary import Vocabulary, default_vocabulary
-from smartbkg_tf.settings.errors import InputError
 from tests.samples import make_events
 
 SMALL = Vocabulary([300553, 511, -511, 211, -211, 22, 0])

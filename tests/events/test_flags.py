@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.flags import Labeller, label_events, read_passing_keys
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
-from smartbkg_tf.settings.errors import InputError
 from tests.mdst_twin import write_mdst_twin
 from tests.samples import make_events
 

@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 import tables
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.foreign import content_number, earlier_appearances
 from smartbkg_tf.events.hdf5 import count_events_hdf5, iterate_hdf5
 from smartbkg_tf.events.table import EventTable, concatenate
-from smartbkg_tf.settings.errors import InputError
 from tests.samples import make_events
 
 NUMBERS = ("mass", "charge", "energy", "prodTime", "x", "y", "z", "px", "py", "pz")

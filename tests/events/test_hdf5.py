@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smartbkg_tf.errors import InputError, OutputError
 from smartbkg_tf.events.decay_strings import build_decay_strings
 from smartbkg_tf.events.hdf5 import TrainingFile, count_events_hdf5, iterate_hdf5, write_hdf5
 from smartbkg_tf.events.table import EVENT_TYPES, PARTICLE_COLUMNS, EventTable, concatenate
-from smartbkg_tf.settings.errors import InputError, OutputError
 from tests.events.comparison import assert_same_events
 from tests.samples import make_events
 
@@ -224,7 +224,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from smartbkg_tf.events.hdf5 import write_hdf5\n"
         "from smartbkg_tf.events.parquet import write_parquet\n"
-        "from smartbkg_tf.settings.errors import OutputError\n"
+        "from smartbkg_tf.errors import OutputError\n"
         "from tests.samples import make_events\n"
         "table = make_events(300)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (60000, 60000))\n"

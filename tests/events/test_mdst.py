@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import uproot
 
+from smartbkg_tf.errors import InputError, UserError
 from smartbkg_tf.events.mdst import count_events_mdst, event_type_code, iterate_mdst
 from smartbkg_tf.events.table import PARTICLE_COLUMNS, concatenate
 from smartbkg_tf.events.vocabulary import default_vocabulary
-from smartbkg_tf.settings.errors import InputError, UserError
 from tests.events.comparison import assert_same_events
 from tests.mdst_twin import write_mdst_twin
 

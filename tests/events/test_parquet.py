@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from smartbkg_tf.errors import InputError, OutputError
 from smartbkg_tf.events.parquet import (
     ROW_GROUP,
     count_events_parquet,
@@ -16,7 +17,6 @@ from smartbkg_tf.events.parquet import (
     write_parquet,
 )
 from smartbkg_tf.events.table import EVENT_TYPES, EventTable, concatenate
-from smartbkg_tf.settings.errors import InputError, OutputError
 from tests.events.comparison import assert_same_events
 from tests.events.test_hdf5 import full_table
 from tests.samples import make_events

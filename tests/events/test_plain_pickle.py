@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.plain_pickle import load_array, load_values
-from smartbkg_tf.settings.errors import InputError
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.hdf5 import write_hdf5
 from smartbkg_tf.events.parquet import write_parquet
 from smartbkg_tf.events.readers import count_events, file_format, iterate_events
-from smartbkg_tf.settings.errors import InputError
 from tests.events.comparison import assert_same_events
 from tests.mdst_twin import write_mdst_twin
 from tests.samples import make_events

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.events.vocabulary import Vocabulary, default_vocabulary
-from smartbkg_tf.settings.errors import ConfigurationError
 
 CODES_FILE = Path(__file__).resolve().parents[2] / "smartbkg_tf/events/data/pdg_codes.txt"
 FACTS = Path(__file__).resolve().parents[2] / "../shared/reference/evtpdl_codes.txt"

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from smartbkg_tf.config import command_named
+from smartbkg_tf.errors import ConfigurationError, InputError, OutputError
 from smartbkg_tf.events.flags import read_passing_keys
 from smartbkg_tf.events.hdf5 import write_hdf5
 from smartbkg_tf.events.parquet import write_parquet
@@ -24,7 +25,6 @@ from smartbkg_tf.filtering.scorers import load_run_model
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.overrides import paths_as_values
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.settings.errors import ConfigurationError, InputError, OutputError
 from smartbkg_tf.settings.filtering import ApplySettings
 from tests.filtering.conftest import SKIMS, Trained, save
 

@@ -12,6 +12,7 @@ import onnx
 import pandas as pd
 import pytest
 
+from smartbkg_tf.errors import ConfigurationError, InputError, OutputError
 from smartbkg_tf.filtering.apply import apply
 from smartbkg_tf.filtering.description import ModelDescription, describe_run
 from smartbkg_tf.filtering.export import convert, export, in_float32
@@ -20,7 +21,6 @@ from smartbkg_tf.filtering.onnx_scorer import open_session
 from smartbkg_tf.filtering.scorers import KerasScorer, OnnxScorer, load_run_model
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.settings.errors import ConfigurationError, InputError, OutputError
 from smartbkg_tf.settings.filtering import ApplySettings, ExportSettings
 from tests.filtering.conftest import SKIMS, Trained, save
 

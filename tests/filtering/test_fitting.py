@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.filtering.costs import CostModel
 from smartbkg_tf.filtering.filter_file import describe_rule, read_filter
 from smartbkg_tf.filtering.fitting import fit_calibration, fit_sampling_rule
 from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.runtime.files import write_json
-from smartbkg_tf.settings.errors import InputError
 
 RETENTION, SEPARATION = 0.04, 2.2
 

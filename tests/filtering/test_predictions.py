@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from smartbkg_tf.errors import InputError, OutputError
 from smartbkg_tf.filtering.predictions import PredictionsWriter, read_predictions
 from smartbkg_tf.filtering.rules import decide, random_numbers
-from smartbkg_tf.settings.errors import InputError, OutputError
 
 SKIMS = ("one", "two")
 

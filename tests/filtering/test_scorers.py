@@ -12,11 +12,11 @@ import keras
 import numpy as np
 import pytest
 
+from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.events.table import EventTable, concatenate
 from smartbkg_tf.filtering.scorers import KerasScorer, OnnxScorer, open_scorer
 from smartbkg_tf.runtime.files import write_json
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.settings.errors import ConfigurationError, InputError
 from tests.filtering.conftest import SKIMS, Trained
 from tests.samples import make_events
 

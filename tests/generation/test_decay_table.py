@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from smartbkg_tf.errors import UserError
 from smartbkg_tf.generation import decay_table
 from smartbkg_tf.generation.chunks import engine_for
 from smartbkg_tf.generation.decay_table import (
@@ -16,7 +17,6 @@ from smartbkg_tf.generation.decay_table import (
     read_decay_table,
 )
 from smartbkg_tf.runtime import code_digest
-from smartbkg_tf.settings.errors import UserError
 
 TEXT = """
 Alias myK*0 K*0

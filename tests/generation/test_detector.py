@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import yaml
 
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.generation.calorimeter import calorimeter_direction, photon_efficiency
 from smartbkg_tf.generation.detector import reconstruct
@@ -20,7 +21,6 @@ from smartbkg_tf.settings.detector import (
     DetectorSettings,
     TrackSettings,
 )
-from smartbkg_tf.settings.errors import ConfigurationError
 
 MASS = {
     11: 0.000511,

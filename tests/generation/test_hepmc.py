@@ -8,12 +8,12 @@ import numpy as np
 import pyhepmc
 import pytest
 
+from smartbkg_tf.errors import ConfigurationError, InputError, UserError
 from smartbkg_tf.events.readers import iterate_events
 from smartbkg_tf.generation.beams import boost, nominal_collision, rotation_to
 from smartbkg_tf.generation.hepmc import iterate_hepmc, scan_hepmc
 from smartbkg_tf.generation.production import produce
 from smartbkg_tf.runtime.files import sha256
-from smartbkg_tf.settings.errors import ConfigurationError, InputError, UserError
 from smartbkg_tf.settings.generation import BeamSettings
 from tests.generation.test_production import chosen, hashes
 

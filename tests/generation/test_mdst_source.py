@@ -9,12 +9,12 @@ import shutil
 import numpy as np
 import pytest
 
+from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.events import root_files
 from smartbkg_tf.events.readers import iterate_events
 from smartbkg_tf.generation import table_records
 from smartbkg_tf.generation.mdst_source import plan_mdst
 from smartbkg_tf.generation.production import produce
-from smartbkg_tf.settings.errors import ConfigurationError, InputError
 from tests.generation.test_production import chosen, hashes
 from tests.mdst_twin import write_mdst_twin
 

@@ -8,10 +8,10 @@ from dataclasses import asdict
 
 import pytest
 
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.events.readers import iterate_events
 from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.runtime.command import compose_settings
-from smartbkg_tf.settings.errors import ConfigurationError
 from smartbkg_tf.settings.generation import MdstSource, ProduceSettings, PythiaSource
 
 

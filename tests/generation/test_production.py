@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from smartbkg_tf.errors import InputError, OutputError, UserError
 from smartbkg_tf.events.cross_sections import cross_sections
 from smartbkg_tf.events.readers import iterate_events
 from smartbkg_tf.generation import production, table_records
@@ -22,7 +23,6 @@ from smartbkg_tf.generation.manifest import retention, retention_table
 from smartbkg_tf.generation.production import produce
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.files import exclusive_lock, sha256
-from smartbkg_tf.settings.errors import InputError, OutputError, UserError
 from smartbkg_tf.settings.generation import EVENT_TYPE_NAMES, ProduceSettings
 
 MDST = Path(__file__).resolve().parents[2] / "../shared/data/mdst-v06-00-00.root"

@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from smartbkg_tf.errors import UserError
 from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.generation import chunks
 from smartbkg_tf.generation import pythia as pythia_module
@@ -15,7 +16,6 @@ from smartbkg_tf.generation.decay_table import Channel
 from smartbkg_tf.generation.extract import stored_particles
 from smartbkg_tf.generation.pythia import Failures, PythiaEngine
 from smartbkg_tf.generation.record import read_batch
-from smartbkg_tf.settings.errors import UserError
 from smartbkg_tf.settings.generation import EVENT_TYPE_NAMES, BeamSettings, PythiaSource
 from tests.generation.conftest import N_MIXED
 

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.generation import seeds
-from smartbkg_tf.settings.errors import ConfigurationError
 
 SEEDS = st.integers(0, 10**17)
 KINDS = st.integers(0, len(EVENT_TYPES) - 1)

@@ -10,10 +10,10 @@ import pytest
 import tensorflow as tf
 
 from smartbkg_tf.encoding.candidate_columns import WAYS, bit_columns
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.candidates import CandidateSurvival, CorrectedEstimate
 from smartbkg_tf.models.network import BranchedNetwork
-from smartbkg_tf.settings.errors import ConfigurationError
 from tests.models.model_test_case import (
     CODES,
     FEATURES,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.detector_variables import DISPLACEMENTS, STEPS, DetectorVariables
-from smartbkg_tf.settings.errors import ConfigurationError
 from tests.models.model_test_case import FEATURES, random_events
 
 

@@ -14,11 +14,11 @@ import keras
 import numpy as np
 import pytest
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.loading import copy_weights, load_model
 from smartbkg_tf.models.resnet import ResNet
 from smartbkg_tf.models.saving import save_model
-from smartbkg_tf.settings.errors import InputError
 from tests.models.model_test_case import common_arguments, random_events
 from tests.models.test_resnet import SMALL
 

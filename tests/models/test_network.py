@@ -10,12 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.branches import branches
 from smartbkg_tf.models.loading import load_model
 from smartbkg_tf.models.network import BranchedNetwork
 from smartbkg_tf.settings.base import validate
-from smartbkg_tf.settings.errors import ConfigurationError
 from smartbkg_tf.settings.models import BranchedSettings
 from tests.models.model_test_case import (
     CODES,

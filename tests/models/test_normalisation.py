@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import yaml
 
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.layers import ParticleNormalisation
 from smartbkg_tf.models.normalisation import EventColumns
-from smartbkg_tf.settings.errors import ConfigurationError
 from tests.models.model_test_case import FEATURES, NORMALISATION
 
 CONF = Path(__file__).resolve().parents[2] / "conf" / "normalisation"

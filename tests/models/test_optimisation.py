@@ -10,10 +10,10 @@ import pytest
 import tensorflow as tf
 import yaml
 
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.optimisation import layer_rates, make_optimizer, watching_callbacks
 from smartbkg_tf.runtime.command import configuration_directory
 from smartbkg_tf.settings.base import validate
-from smartbkg_tf.settings.errors import ConfigurationError
 from smartbkg_tf.settings.training import TrainingSettings
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.models import branches as registered
 from smartbkg_tf.models.base import NNBaseClass
@@ -20,7 +21,6 @@ from smartbkg_tf.models.registry import build, import_class, model_name
 from smartbkg_tf.models.resnet import ResNet
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.base import validate
-from smartbkg_tf.settings.errors import ConfigurationError
 from smartbkg_tf.settings.models import CustomModelSettings, ResNetSettings
 from smartbkg_tf.settings.normalisation import FeatureScale, NormalisationSettings
 from smartbkg_tf.settings.training import TrainSettings

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.resnet import ResNet
-from smartbkg_tf.settings.errors import ConfigurationError
 from tests.models.model_test_case import (
     VOCABULARY,
     ModelTestCase,

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.codes import CODE_COLUMNS, CodeProperties, code_table, codes_of
 from smartbkg_tf.models.graphs import GraphAttention, GraphConvolution
 from smartbkg_tf.models.physics import (
@@ -29,7 +30,6 @@ from smartbkg_tf.models.tree import (
 )
 from smartbkg_tf.models.treenet import BothSides, GroupPooling, Sides, TreeLayer
 from smartbkg_tf.settings.base import validate
-from smartbkg_tf.settings.errors import ConfigurationError
 from smartbkg_tf.settings.generation import PythiaSource
 from tests.models.model_test_case import FEATURES
 

@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 
 from smartbkg_tf.config import CONFIGURED, command_named
 from smartbkg_tf.config import main as config_main
+from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.runtime.command import compose, compose_settings, guarded
-from smartbkg_tf.settings.errors import ConfigurationError, InputError
 
 Exit = Callable[..., tuple[int, str, str]]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from smartbkg_tf.errors import InputError, OutputError
 from smartbkg_tf.runtime import files
 from smartbkg_tf.runtime.files import (
     begin_writing_back,
@@ -21,7 +22,6 @@ from smartbkg_tf.runtime.files import (
     write_json,
 )
 from smartbkg_tf.runtime.outputs import check_output, refuse_existing
-from smartbkg_tf.settings.errors import InputError, OutputError
 
 
 def names(folder: Path) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.preprocess import main as preprocess
 from smartbkg_tf.runtime.command import Command, command
 from smartbkg_tf.runtime.files import write_json
@@ -21,7 +22,6 @@ from smartbkg_tf.runtime.sweep import (
     table_csv,
     table_text,
 )
-from smartbkg_tf.settings.errors import InputError
 from smartbkg_tf.settings.preprocessing import PreprocessSettings
 from smartbkg_tf.training.run_folder import write_yaml
 from tests.training.samples import small_dataset

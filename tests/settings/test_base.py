@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal
 
 import pytest
 
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.settings.base import CommandSettings, Field, json_schema, settings, validate
-from smartbkg_tf.settings.errors import ConfigurationError
 
 
 @settings

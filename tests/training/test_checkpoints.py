@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from smartbkg_tf.settings.errors import InputError
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.training.checkpoints import Checkpoint, Checkpoints, read_checkpoint
 
 VALUES = {"best": None, "rows": [{"epoch": 1, "loss": 0.1}], "text": "ä", "large": float("inf")}

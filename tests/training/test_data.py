@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from smartbkg_tf.dataset.dataset import open_dataset
+from smartbkg_tf.errors import ConfigurationError, InputError, OutputError
 from smartbkg_tf.runtime import code_digest
 from smartbkg_tf.runtime.command import compose_settings
-from smartbkg_tf.settings.errors import ConfigurationError, InputError, OutputError
 from smartbkg_tf.settings.training import DemoSettings, TrainSettings
 from smartbkg_tf.training import data
 from smartbkg_tf.training.data import cache_folder, demo_key, demo_settings, prepare_dataset

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.loading import load_model
 from smartbkg_tf.runtime.run_directory import open_run
 from smartbkg_tf.settings.base import validate
-from smartbkg_tf.settings.errors import ConfigurationError
 from smartbkg_tf.settings.training import TrainingSettings
 from smartbkg_tf.train import run as train
 from smartbkg_tf.training import devices

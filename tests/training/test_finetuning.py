@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from smartbkg_tf.dataset.dataset import open_dataset
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.models.loading import load_model
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.settings.errors import InputError
 from smartbkg_tf.settings.training import FineTuningSettings
 from smartbkg_tf.training.finetuning import open_source, take_backbone
 from smartbkg_tf.training.fit import fit

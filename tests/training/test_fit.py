@@ -17,10 +17,10 @@ from sklearn.metrics import roc_auc_score
 
 from smartbkg_tf.dataset import stream
 from smartbkg_tf.dataset.dataset import open_dataset
+from smartbkg_tf.errors import InputError, OutputError, UserError
 from smartbkg_tf.models.loading import load_model
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
 from smartbkg_tf.settings.base import validate
-from smartbkg_tf.settings.errors import InputError, OutputError, UserError
 from smartbkg_tf.settings.training import TrainingSettings, TrainSettings
 from smartbkg_tf.training.devices import device_scope
 from smartbkg_tf.training.fit import fit

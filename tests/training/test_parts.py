@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smartbkg_tf.dataset.dataset import open_dataset
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.registry import build
 from smartbkg_tf.runtime.command import compose_settings
-from smartbkg_tf.settings.errors import ConfigurationError
 from smartbkg_tf.settings.training import TrainingSettings, TrainSettings
 from smartbkg_tf.training.fit import fit
 from smartbkg_tf.training.parts import check_parts, sorted_parts, step_in_parts

@@ -19,8 +19,8 @@ import pytest
 import yaml
 
 from smartbkg_tf.dataset.dataset import open_dataset
+from smartbkg_tf.errors import OutputError
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.settings.errors import OutputError
 from smartbkg_tf.training.checkpoints import read_checkpoint
 from smartbkg_tf.training.fit import fit
 from smartbkg_tf.training.run_folder import check_run_folder

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from smartbkg_tf.errors import OutputError
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.base import validate
-from smartbkg_tf.settings.errors import OutputError
 from smartbkg_tf.settings.training import TrainSettings
 from smartbkg_tf.training.run_folder import (
     check_run_folder,

@@ -12,11 +12,11 @@ import yaml
 
 from smartbkg_tf.dataset import stream
 from smartbkg_tf.dataset.dataset import open_dataset
+from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.filtering.predictions import read_predictions
 from smartbkg_tf.runtime.files import read_json
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
-from smartbkg_tf.settings.errors import ConfigurationError, InputError
 from smartbkg_tf.train import run as train
 from smartbkg_tf.training.bad_batch import write_bad_batch
 from smartbkg_tf.training.fit import fit

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from smartbkg_tf.settings.errors import InputError
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.training.state import (
     finite,
     read_callbacks,

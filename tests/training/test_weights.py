@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartbkg_tf.dataset.weights import targets, weights
+from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.models.losses import SkimCrossentropy
-from smartbkg_tf.settings.errors import ConfigurationError, InputError
 from smartbkg_tf.settings.training import ClassWeights
 from smartbkg_tf.training.weights import (
     LabelCounts,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from smartbkg_tf.settings.errors import did_you_mean
+from smartbkg_tf.errors import did_you_mean
 
 #: Masses, GeV (PDG 2024).
 MASSES = {

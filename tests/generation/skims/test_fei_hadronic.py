@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.generation import seeds
 from smartbkg_tf.generation.beams import nominal_collision
 from smartbkg_tf.generation.chunks import label_events
@@ -11,7 +12,6 @@ from smartbkg_tf.generation.observables import Cleaning, EventView
 from smartbkg_tf.generation.skims.base import Skim, SkimResult, make_skims
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.base import Field, settings
-from smartbkg_tf.settings.errors import ConfigurationError
 from smartbkg_tf.settings.generation import ProduceSettings
 
 NAMES = ("fei_hadronic_b0", "fei_hadronic_bplus")

@@ -127,7 +127,7 @@ class Problems:
     >>> problems.raise_if_any("cannot be used")
     Traceback (most recent call last):
     ...
-    smartbkg_tf.settings.errors.UserError: cannot be used: seed: negative
+    smartbkg_tf.errors.UserError: cannot be used: seed: negative
     """
 
     def __init__(self) -> None:

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from smartbkg_tf.settings.errors import (
+from smartbkg_tf.errors import (
     InputError,
     OutputError,
     Problems,

@@ -1,0 +1,162 @@
+"""One way to choose a class by configuration: ``_target_: module.Class`` and its arguments.
+
+Networks, branches, schedules, losses, optimisers, feature sets, skims, readers and plots are all
+chosen like this, the package's own ones and a user's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator
+
+from smartbkg_tf.errors import ConfigurationError, did_you_mean
+from smartbkg_tf.settings.base import checked
+
+T = TypeVar("T")
+
+#: The key that names a class.
+TARGET = "_target_"
+
+
+class Plugin:
+    """Base of everything that a configuration chooses by ``_target_``.
+
+    A subclass is declared with `smartbkg_tf.settings.base.settings`: its annotated fields are its
+    arguments, their types, limits and defaults.
+
+    Examples
+    --------
+    ::
+
+        from smartbkg_tf.settings.base import Field, settings
+        from smartbkg_tf.training.schedules import Schedule
+
+        @settings
+        class Halving(Schedule):
+            every: int = Field(default=5, gt=0)
+    """
+
+
+def import_class(target: str, base: type[T] | None = None) -> type[T]:
+    """Import a class; modules in the current folder are found, too.
+
+    Parameters
+    ----------
+    target : str
+        ``module.Class``.
+    base : type, optional
+        What the class must inherit.
+
+    Returns
+    -------
+    type
+        The class.
+
+    Raises
+    ------
+    ConfigurationError
+        When the module or the class cannot be imported, or it does not inherit `base`.
+    """
+    module_name, _, class_name = target.rpartition(".")
+    where = f"{TARGET}={target}"
+    if not module_name or not all(part.isidentifier() for part in target.split(".")):
+        raise ConfigurationError(
+            f"'{target}' is not an import path", next_step="write module.Class, e.g. mine.MyThing"
+        )
+    folder = os.getcwd()
+    if folder not in sys.path and "" not in sys.path:
+        # Last, so that nothing here hides an installed package. It stays: classes in the
+        # module may import their neighbours later.
+        sys.path.append(folder)
+        importlib.invalidate_caches()
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        missing = error.name or module_name
+        if missing == module_name or module_name.startswith(f"{missing}."):
+            raise ConfigurationError(
+                f"there is no module '{missing}' in {folder} or among the installed packages",
+                where=where,
+                next_step="run the command in the folder of the file, or set PYTHONPATH",
+            ) from error
+        raise ConfigurationError(
+            f"'{module_name}' needs the module '{missing}', which is not installed", where=where
+        ) from error
+    except Exception as error:
+        raise ConfigurationError(
+            f"'{module_name}' cannot be imported ({type(error).__name__}: {error})", where=where
+        ) from error
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type):
+        names = [
+            name
+            for name, value in vars(module).items()
+            if isinstance(value, type) and (base is None or issubclass(value, base))
+        ]
+        kind = "has no class" if found is None else f"has a {type(found).__name__}, not a class,"
+        raise ConfigurationError(
+            f"'{module_name}' {kind} '{class_name}'; {did_you_mean(class_name, names)}", where=where
+        )
+    if base is not None and not issubclass(found, base):
+        raise ConfigurationError(
+            f"'{class_name}' does not inherit {base.__name__}",
+            where=where,
+            next_step=f"write: from {base.__module__} import {base.__name__}; "
+            f"class {class_name}({base.__name__})",
+        )
+    return found
+
+
+def plugin(base: str) -> Any:
+    """Declare a settings field that holds an instance of a class chosen by ``_target_``.
+
+    Parameters
+    ----------
+    base : str
+        Import path of the base class; imported only when a value is checked.
+
+    Returns
+    -------
+    object
+        An annotated type for a field of a settings class. It takes an instance, or a mapping of
+        ``_target_`` and the arguments of the class.
+    """
+    return Annotated[Any, BeforeValidator(lambda value: make_plugin(base, value))]
+
+
+def make_plugin(base: str, value: Any) -> Any:
+    """Make an instance from plain values; problems carry the names of the arguments."""
+    parent: type[Any] = import_class(base)
+    if isinstance(value, parent):
+        return value
+    if not isinstance(value, Mapping) or not isinstance(value.get(TARGET), str):
+        raise ValueError(f"a mapping with {TARGET}: module.Class is needed, not {value!r}")
+    arguments = {str(key): argument for key, argument in value.items() if key != TARGET}
+    try:
+        found = import_class(value[TARGET], parent)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from error
+    return checked(found, arguments)
+
+
+def plain(value: Any) -> Any:
+    """Turn settings into the plain values that make them again, ``_target_`` included."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        values: dict[str, Any] = {}
+        if isinstance(value, Plugin):
+            values[TARGET] = f"{type(value).__module__}.{type(value).__qualname__}"
+        for field in dataclasses.fields(value):
+            alias = getattr(field.default, "alias", None)
+            values[alias or field.name] = plain(getattr(value, field.name))
+        return values
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value
