@@ -256,6 +256,7 @@ class NNBaseClass(ModelParts, abc.ABC):
             # Weighted: Keras hands weights, which mark unknown labels, to these only.
             weighted_metrics=metrics,
             jit_compile=training.xla,
+            steps_per_execution=training.steps_per_execution,
         )
         return self.model
 

@@ -67,12 +67,6 @@ class DataSettings:
         Particles of an event that are read; null reads all that the dataset holds.
     max_tokens : int, optional
         Tokens of a decay string that are read; null reads all that the dataset holds.
-    length_buckets : int, optional
-        Training and validation events are sorted by length, some thousand shuffled ones at
-        a time, and each batch is padded to the smallest of so many widths that holds its
-        longest event. An event's score does not depend on it, but training on batches of
-        equal lengths costs AUC (docs/performance.md). Convolutional networks need none:
-        they train on events that are put end to end. null: fully random batches.
     symmetries : list of {"charge_conjugation", "mirror"}
         Training events are replaced by their images with probability 1/2 each, anew in every
         epoch: all particles by their antiparticles, y by -y. The skim must treat both alike.
@@ -87,7 +81,6 @@ class DataSettings:
     balance: float | None = Field(default=3.0, gt=0)
     max_particles: int | None = Field(default=None, gt=0)
     max_tokens: int | None = Field(default=None, gt=0)
-    length_buckets: int | None = Field(default=None, gt=0, le=64)
     symmetries: list[Literal["charge_conjugation", "mirror"]] = Field(default_factory=list)
     demo: DemoSettings = Field(default_factory=DemoSettings)
 
@@ -230,22 +223,6 @@ class MLflowSettings:
     experiment: str = Field(default="smartbkg_tf", min_length=1)
 
 
-@settings
-class CheckpointSettings:
-    """How often the state of a run is saved; after every epoch it always is.
-
-    Parameters
-    ----------
-    seconds : float, optional
-        Time between two checkpoints inside an epoch; null saves none by time.
-    batches : int, optional
-        Batches between two checkpoints inside an epoch; null saves none by count.
-    """
-
-    seconds: float | None = Field(default=300.0, gt=0)
-    batches: int | None = Field(default=None, gt=0)
-
-
 #: Defaults that are no plain ones: epochs of "auto", and a decay that Adam does not read.
 _PATIENCE = 6
 _WEIGHT_DECAY = 1e-4
@@ -260,8 +237,9 @@ class TrainingSettings:
     epochs : int, default 30
         At most so many passes over the training events.
     sub_epochs : int, default 1
-        Parts of a pass. Each is treated as an epoch: it ends with validation, a look at the
-        schedule and a row of the history; patiences count them. For very long passes.
+        Parts of a pass, of equally many batches. Each is treated as an epoch: it ends with
+        validation, a look at the schedule, a checkpoint and a row of the history; patiences count
+        them. For very long passes.
     batch_size : int, default 256
         Events in one step.
     seed : int, default 1
@@ -293,10 +271,10 @@ class TrainingSettings:
         The learning rate.
     mixed_precision : {"float16", "bfloat16"} or null
         Arithmetic of hidden layers; weights and output stay float32.
-    batch_parts : int, default 1
-        Parts of like length in which the events of a batch go through the network, each padded to
-        its own longest event; loss and gradient are those of the whole batch. For networks
-        without batch normalisation.
+    micro_batches : "auto" or int, default "auto"
+        Parts of similar length in which the events of a batch go through the network, each padded
+        to its own longest event; loss and gradient are those of the whole batch. "auto" is 4, and
+        1 for networks with batch normalisation or packed batches, and with `xla`.
     steps_per_execution : int, default 1
         Batches in one call of the compiled step.
     xla : bool, default False
@@ -312,8 +290,6 @@ class TrainingSettings:
     deterministic : bool, default True
         Same seed, same history, on a GPU too (some operations are slower there). Without
         effect together with `xla`, which repeats itself on a CPU anyway.
-    checkpoint : CheckpointSettings
-        How often the state is saved, from which the same command continues.
     init_from : str, optional
         Run directory whose network gives the layers before the output (the backbone).
     fine_tuning : FineTuningSettings
@@ -340,13 +316,12 @@ class TrainingSettings:
     early_stopping: Literal["auto"] | Annotated[int, Field(gt=0)] | None = "auto"
     schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
     mixed_precision: Literal["float16", "bfloat16"] | None = None
-    batch_parts: int = Field(default=1, gt=0, le=32)
+    micro_batches: Literal["auto"] | Annotated[int, Field(gt=0, le=32)] = "auto"
     steps_per_execution: int = Field(default=1, gt=0, le=64)
     xla: bool = False
     device: Literal["auto", "cpu", "gpu"] = "auto"
     devices: Literal["auto"] | Annotated[int, Field(gt=0, le=64)] = "auto"
     deterministic: bool = True
-    checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
     init_from: str | None = Field(default=None, min_length=1)
     fine_tuning: FineTuningSettings = Field(default_factory=FineTuningSettings)
     mlflow: MLflowSettings | None = None

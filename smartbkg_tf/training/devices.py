@@ -34,7 +34,8 @@ def check_devices(training: TrainingSettings) -> int:
     """
     problems = Problems()
     n = _available(training, problems)
-    size, parts = training.batch_size, training.batch_parts
+    size = training.batch_size
+    parts = 1 if training.micro_batches == "auto" else training.micro_batches
     if size % n:
         larger = (size // n + 1) * n
         problems.add(
@@ -44,12 +45,13 @@ def check_devices(training: TrainingSettings) -> int:
     elif size // n < parts:
         share = "a batch has" if n == 1 else f"each of {n} devices gets"
         problems.add(
-            f"training.batch_parts={parts}: {share} only {size // n} events; use fewer parts, or a "
+            f"training.micro_batches={parts}: {share} only {size // n} events; use fewer, or a "
             "larger training.batch_size"
         )
     if parts > 1 and training.xla:
         problems.add(
-            f"training.batch_parts={parts}: XLA compiles every length anew; use training.xla=false"
+            f"training.micro_batches={parts}: XLA compiles every length anew; use auto, or "
+            "training.xla=false"
         )
     if n > 1 and training.xla:
         problems.add(

@@ -21,16 +21,15 @@ from smartbkg_tf.runtime.log import keep_log_in
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.training import TrainSettings
-from smartbkg_tf.training.bad_batch import write_bad_batch
-from smartbkg_tf.training.callbacks import SaveBest, SaveLast
-from smartbkg_tf.training.checkpoints import Checkpoint, Checkpoints
+from smartbkg_tf.training.callbacks import AveragedWeights, SaveBest, SaveLast
 from smartbkg_tf.training.devices import check_devices, device_scope
-from smartbkg_tf.training.filling import filled
+from smartbkg_tf.training.divergence import DivergenceError, StopOnDivergence, write_bad_batch
 from smartbkg_tf.training.finetuning import Source, open_source, take_backbone
-from smartbkg_tf.training.loop import DivergenceError, Plan, TrainingLoop
-from smartbkg_tf.training.parts import check_parts
+from smartbkg_tf.training.input_pipeline import WaitingTime, filled, trimmed
+from smartbkg_tf.training.micro_batches import number_of_micro_batches, use_micro_batches
 from smartbkg_tf.training.provenance import code_version, hardware, now, software
-from smartbkg_tf.training.report import EpochReport
+from smartbkg_tf.training.report import EpochProgress, EpochReport
+from smartbkg_tf.training.resume import Checkpoint, Plan, Resume, newest_checkpoint
 from smartbkg_tf.training.run_folder import (
     check_run_folder,
     flat_settings,
@@ -41,8 +40,7 @@ from smartbkg_tf.training.run_folder import (
     unfinished_run,
     write_yaml,
 )
-from smartbkg_tf.training.tracking import MLflowLog, require_mlflow
-from smartbkg_tf.training.trimming import trimmed
+from smartbkg_tf.training.tracking import MLflowLog, TensorBoardLog, require_mlflow
 from smartbkg_tf.training.weights import (
     SkimWeights,
     count_labels,
@@ -125,7 +123,10 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
             network.compile(
                 training, steps_per_epoch=plan.batches, retention=parts.retention.tolist()
             )
-        check_parts(training, network.model)
+            micro_batches = number_of_micro_batches(training, network.model, devices)
+            use_micro_batches(network.model, micro_batches)
+            # A checkpoint fills its variables.
+            network.model.optimizer.build(network.model.trainable_variables)
         dataset.check_inputs(network.input_names)
         dataset.lengths(settings.data.max_particles, settings.data.max_tokens)
         run, checkpoint = _run_directory(settings, dataset, network)
@@ -172,7 +173,7 @@ def _run_directory(
         note_unfinished(settings)
         return make_run_directory(settings, model_name(settings.model)), None
     with training_lock(run):
-        checkpoint = Checkpoints(run.checkpoints).newest()
+        checkpoint = newest_checkpoint(run.checkpoints)
         if checkpoint is None or not run.metadata.is_file():
             say(
                 f"{run.path} holds a run that was ended before its first checkpoint: from the start"
@@ -198,10 +199,7 @@ def _run_directory(
                 f"warning: changed since {run.path} was begun: {', '.join(changed)}; the result "
                 "may differ from that of a run that was never ended"
             )
-    say(
-        f"continuing {run.path} in epoch {checkpoint.epoch + 1}"
-        + (f" after {checkpoint.batch} batches" if checkpoint.batch else "")
-    )
+    say(f"continuing {run.path} after epoch {checkpoint.epoch}")
     return run, checkpoint
 
 
@@ -289,6 +287,8 @@ def _train(
     plan: Plan,
     checkpoint: Checkpoint | None,
 ) -> tuple[EpochReport, SaveBest]:
+    import tensorflow as tf
+
     training = settings.training
     options: dict[str, Any] = {
         "batch_size": training.batch_size,
@@ -296,10 +296,9 @@ def _train(
         "max_particles": settings.data.max_particles,
         "max_tokens": settings.data.max_tokens,
     }
-    buckets = settings.data.length_buckets
     # The order of validation events decides nothing, so that they can be sorted by length. XLA
     # would compile every length anew.
-    buckets_watched = buckets if buckets is not None or training.xla else BUCKETS
+    buckets = None if training.xla else BUCKETS
     counter = stream.EpochCounter(parts=True)
     train = stream.training_stream(
         dataset,
@@ -308,7 +307,6 @@ def _train(
         balance=parts.balance,
         class_weights=parts.weights.table(dataset.label_names),
         counter=counter,
-        length_buckets=buckets,
         symmetries=settings.data.symmetries,
         **options,
     )
@@ -317,60 +315,68 @@ def _train(
         parts.validation,
         with_weights=True,
         class_weights=parts.validation_weights.table(dataset.label_names),
-        length_buckets=buckets_watched,
+        length_buckets=buckets,
         **options,
     )
-    if buckets is None and not training.xla:
+    waiting = WaitingTime()
+    train = waiting.measure(train)
+    train = train.apply(tf.data.experimental.assert_cardinality(plan.steps))
+    if not training.xla:
         train = trimmed(train)
     devices = network.model.distribute_strategy.num_replicas_in_sync
     train, watched = filled(train, devices), filled(watched, devices)
-    best = SaveBest(run.model, training.monitor, "min" if training.monitor == "val_loss" else "max")
-    report = EpochReport(
-        plan=plan,
-        events=parts.events,
-        batch_size=training.batch_size,
-        best=best,
-        history=run.history,
-        tensorboard=run.tensorboard,
-        label_names=dataset.label_names,
-        progress=training.progress,
-    )
-    callbacks = [*network.callbacks(training), best, SaveLast(run.last_model), report]
+    mode = "min" if training.monitor == "val_loss" else "max"
+    best = SaveBest(network, run.model, training.monitor, mode)
+    events = min(plan.steps * training.batch_size, parts.events)
+    report = EpochReport(plan, events, best, waiting, run.history)
+    tensorboard = TensorBoardLog(run.tensorboard, best, dataset.label_names)
+    remembered: list[Any] = [
+        *network.callbacks(training),
+        best,
+        SaveLast(network, run.last_model),
+        report,
+    ]
     if training.mlflow is not None:
         parameters = flat_settings(plain_settings(settings))
-        callbacks.append(MLflowLog(training.mlflow, run.path.name, parameters))
-    loop = TrainingLoop(
-        network.model,
-        stream=train,
-        watched=watched,
-        counter=counter,
-        plan=plan,
-        callbacks=callbacks,
-        checkpoints=Checkpoints(run.checkpoints),
-        seconds=training.checkpoint.seconds,
-        batches=training.checkpoint.batches,
-        steps_per_execution=training.steps_per_execution,
-        batch_parts=training.batch_parts,
-        ema=training.ema is not None,
-    )
+        remembered.append(MLflowLog(training.mlflow, run.path.name, parameters))
+    callbacks = [StopOnDivergence(network.model), *remembered, tensorboard]
+    if training.ema is not None:
+        callbacks.append(AveragedWeights())
+    callbacks.append(Resume(run.checkpoints, counter, plan, remembered, checkpoint))
+    progress = EpochProgress(plan, events)
+    if training.progress:
+        callbacks.insert(0, progress)
+    begin = 0 if checkpoint is None else checkpoint.epoch
+    if checkpoint is not None and checkpoint.stopped:
+        begin = plan.epochs
+    counter.epoch, counter.first_batch, counter.last_batch = plan.place(begin)
     try:
-        loop.run(checkpoint)
+        network.fit(
+            train,
+            validation_data=watched,
+            epochs=plan.epochs,
+            initial_epoch=begin,
+            callbacks=callbacks,
+        )
     except DivergenceError as error:
+        number, first, _ = plan.place(error.epoch)
+        batch = error.batch
         if error.part == "training":
-            options |= {"seed": training.seed, "epoch": error.pass_number}
-            options |= {"balance": parts.balance, "length_buckets": buckets}
+            batch += first
+            options |= {"seed": training.seed, "epoch": number}
+            options["balance"] = parts.balance
         else:
-            options["length_buckets"] = buckets_watched
-        events = parts.train if error.part == "training" else parts.validation
-        rows = stream.batch_events(dataset, events, error.batch, **options)
+            options["length_buckets"] = buckets
+        events_of_part = parts.train if error.part == "training" else parts.validation
+        rows = stream.batch_events(dataset, events_of_part, batch, **options)
         write_bad_batch(run.bad_batch, dataset, rows)
-        raise _explained(error, run) from error
+        raise _explained(error, batch, run) from error
     finally:
-        report.close()
+        progress.close()
     return report, best
 
 
-def _explained(error: DivergenceError, run: RunDirectory) -> UserError:
+def _explained(error: DivergenceError, batch: int, run: RunDirectory) -> UserError:
     name = "loss" if error.part == "training" else "val_loss"
     kept = [
         f"{path.name} ({what})"
@@ -383,8 +389,9 @@ def _explained(error: DivergenceError, run: RunDirectory) -> UserError:
     ]
     return UserError(
         f"training diverged: {name} is {error.loss:.4g} in epoch {error.epoch + 1}; the first "
-        f"batch that gives no number is {error.part} batch {error.batch + 1}, whose events are "
-        f"listed in {run.bad_batch}; kept: {', '.join(kept) or 'nothing, it was the first epoch'}",
+        f"batch whose loss or gradient is not finite is {error.part} batch {batch + 1}, whose "
+        f"events are listed in {run.bad_batch}; kept: "
+        f"{', '.join(kept) or 'nothing, it was the first epoch'}",
         where=run.path,
         next_step="lower training.learning_rate, set training.gradient_clipping=1, train in "
         "float32 (training.mixed_precision=null), or look at these events; then choose another "

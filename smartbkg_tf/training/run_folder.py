@@ -35,8 +35,7 @@ WITHOUT_EFFECT = (
     "data.path",
     "data.demo.cache",
     "data.demo.workers",
-    "training.checkpoint",
-    "training.mlflow",
+    "training.mlflow.tracking_uri",
     "training.progress",
 )
 

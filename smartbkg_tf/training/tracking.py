@@ -1,10 +1,11 @@
-"""What other programs show of a run: the ROC curve for TensorBoard, and MLflow."""
+"""What other programs show of a run: TensorBoard and MLflow."""
 
 from __future__ import annotations
 
 import importlib
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,29 +13,77 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.errors import UserError
+from smartbkg_tf.models.losses import SkimAUC
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.training import MLflowSettings
+from smartbkg_tf.training.callbacks import SaveBest
 
-#: Points of a drawn curve.
-_POINTS = 512
+
+class TensorBoardLog(keras.callbacks.Callback):
+    """Values of every epoch, and the ROC of validation events for each epoch that is the best.
+
+    Written as ``tf.summary.scalar`` and ``image`` do, which want TensorBoard to be installed.
+    """
+
+    def __init__(self, folder: Path, best: SaveBest, label_names: Sequence[str]) -> None:
+        super().__init__()
+        self.folder = folder
+        self.best = best
+        self.label_names = list(label_names)
+        self._writers: dict[str, Any] = {}
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Write the values and the curve."""
+        import tensorflow as tf
+
+        for name, value in (logs or {}).items():
+            part = "validation" if name.startswith("val_") else "train"
+            scalar = tf.constant(float(value), tf.float32)
+            tag = f"epoch/{name.removeprefix('val_')}"
+            self._write(part, tag, "scalars", "SCALAR", scalar, epoch)
+        curves = validation_curves(self.model, self.label_names)
+        if self.best.best_epoch == epoch + 1 and curves:
+            image = roc_png(curves, f"validation events, epoch {epoch + 1}")
+            width, height = (str(int.from_bytes(image[i : i + 4], "big")) for i in (16, 20))
+            values = tf.constant([width.encode(), height.encode(), image])
+            self._write("validation", "roc", "images", "BLOB_SEQUENCE", values, epoch)
+        for writer in self._writers.values():
+            writer.flush()
+
+    def _write(self, part: str, tag: str, plugin: str, kind: str, value: Any, epoch: int) -> None:
+        import tensorflow as tf
+
+        if part not in self._writers:
+            self._writers[part] = tf.summary.create_file_writer(str(self.folder / part))
+        metadata = tf.compat.v1.SummaryMetadata(
+            plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name=plugin),
+            data_class=f"DATA_CLASS_{kind}",
+        )
+        with self._writers[part].as_default():
+            tf.summary.write(tag, value, step=epoch + 1, metadata=metadata)
+
+
+def validation_curves(model: Any, label_names: Sequence[str]) -> dict[str, tuple[Any, Any]]:
+    """Read the ROC curve of each skim from the full histograms of the metric `SkimAUC`."""
+    found = [metric for metric in _flat(model.metrics) if isinstance(metric, SkimAUC)]
+    if not found:
+        return {}
+    histograms = (np.asarray(found[0].passing.numpy()), np.asarray(found[0].failing.numpy()))
+    return {
+        name: roc_points(passing, failing)
+        for name, passing, failing in zip(label_names, *histograms, strict=True)
+        if passing.any() and failing.any()
+    }
+
+
+def _flat(metrics: Sequence[Any]) -> list[Any]:
+    return [m for metric in metrics for m in (_flat(getattr(metric, "metrics", ())) or [metric])]
 
 
 def roc_points(
     passing: npt.NDArray[np.float32], failing: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Turn histograms of the score into an ROC curve.
-
-    Parameters
-    ----------
-    passing, failing : numpy.ndarray [bins]
-        Events by score, the lowest first.
-
-    Returns
-    -------
-    failing_kept, passing_kept : numpy.ndarray [points]
-        Fractions above a falling threshold, from (0, 0) to (1, 1); bins without events are
-        left out.
-    """
+    """Turn histograms [bins] of the score into fractions (failing, passing) above each bin."""
     used = (passing > 0) | (failing > 0)
     curves = []
     for histogram in (failing, passing):
@@ -44,20 +93,7 @@ def roc_points(
 
 
 def roc_png(curves: Mapping[str, tuple[Any, Any]], title: str) -> bytes:
-    """Draw ROC curves.
-
-    Parameters
-    ----------
-    curves : mapping of str to (failing_kept, passing_kept)
-        By skim.
-    title : str
-        Above the figure.
-
-    Returns
-    -------
-    bytes
-        A PNG image.
-    """
+    """Draw ROC curves, (failing kept, passing kept) by skim, as PNG."""
     # Without pyplot: no window system, no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -67,77 +103,19 @@ def roc_png(curves: Mapping[str, tuple[Any, Any]], title: str) -> bytes:
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     for name, (failing, passing) in curves.items():
-        step = max(len(failing) // _POINTS, 1)
-        x, y = (np.append(values[:-1:step], values[-1]) for values in (failing, passing))
-        axes.plot(x, y, label=name)
-    axes.set(
-        xlabel="failing events kept",
-        ylabel="passing events kept",
-        xlim=(0, 1),
-        ylim=(0, 1),
-        title=title,
-        aspect="equal",
-    )
+        axes.plot(failing, passing, label=name)
+    axes.set(xlabel="failing events kept", ylabel="passing events kept", title=title)
+    axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     axes.legend(loc="lower right")
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     return stream.getvalue()
 
 
-def validation_curves(model: Any, label_names: Sequence[str]) -> dict[str, tuple[Any, Any]]:
-    """Read the ROC curves of the pass over validation events that has just ended.
-
-    Parameters
-    ----------
-    model : keras.Model
-        With the metric `smartbkg_tf.models.losses.SkimAUC`, whose histograms are full.
-    label_names : sequence of str
-        The skims.
-
-    Returns
-    -------
-    dict of str to tuple of numpy.ndarray
-        (failing_kept, passing_kept) by skim; skims without both classes are left out.
-    """
-    from smartbkg_tf.models.losses import SkimAUC
-
-    for metric in _flat_metrics(model.metrics):
-        if isinstance(metric, SkimAUC):
-            histograms = (np.asarray(metric.passing.numpy()), np.asarray(metric.failing.numpy()))
-            return {
-                name: roc_points(passing, failing)
-                for name, passing, failing in zip(label_names, *histograms, strict=True)
-                if passing.any() and failing.any()
-            }
-    return {}
-
-
-def _flat_metrics(metrics: Sequence[Any]) -> list[Any]:
-    flat: list[Any] = []
-    for metric in metrics:
-        inner = getattr(metric, "metrics", None)
-        flat += _flat_metrics(inner) if inner else [metric]
-    return flat
-
-
 class MLflowLog(keras.callbacks.Callback):
     """Record parameters and the values of every epoch with MLflow.
 
     A run that is continued goes on under its MLflow run.
-
-    Parameters
-    ----------
-    settings : MLflowSettings
-        Where to.
-    name : str
-        Of the run.
-    parameters : mapping
-        Nested plain values: the configuration.
-
-    Raises
-    ------
-    UserError
-        When MLflow is not installed.
     """
 
     def __init__(self, settings: MLflowSettings, name: str, parameters: Mapping[str, Any]) -> None:
@@ -146,46 +124,10 @@ class MLflowLog(keras.callbacks.Callback):
         self._settings = settings
         self._name = name
         self._parameters = dict(parameters)
-        self._run_id: str | None = None
-
-    def state(self) -> dict[str, Any]:
-        """Give what a checkpoint keeps.
-
-        Returns
-        -------
-        dict
-            Plain values.
-        """
-        return {"run_id": self._run_id}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Take what a checkpoint kept.
-
-        Parameters
-        ----------
-        state : dict
-            From `state`.
-        """
-        self._run_id = state["run_id"]
-
-    def _connect(self) -> None:
-        if self._settings.tracking_uri is not None:
-            self._mlflow.set_tracking_uri(self._settings.tracking_uri)
-        self._mlflow.set_experiment(self._settings.experiment)
+        self.run_id: str | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Find the experiment, before any work.
-
-        Parameters
-        ----------
-        logs : dict, optional
-            Nothing.
-
-        Raises
-        ------
-        UserError
-            When MLflow refuses; later it can only be late, and the training goes on without it.
-        """
+        """Find the experiment, before any work; later errors are warnings."""
         try:
             self._connect()
         except Exception as error:  # MLflow and its stores raise what they like
@@ -197,15 +139,7 @@ class MLflowLog(keras.callbacks.Callback):
             ) from error
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Record the values of an epoch; warn where that fails.
-
-        Parameters
-        ----------
-        epoch : int
-            From 0.
-        logs : dict, optional
-            Losses and metrics.
-        """
+        """Record the values of an epoch; warn where that fails."""
         values = {name: float(value) for name, value in (logs or {}).items()}
         try:
             self._record(epoch, values)
@@ -215,18 +149,21 @@ class MLflowLog(keras.callbacks.Callback):
                 "training goes on, its values stand in history.csv"
             )
 
+    def _connect(self) -> None:
+        if self._settings.tracking_uri is not None:
+            self._mlflow.set_tracking_uri(self._settings.tracking_uri)
+        self._mlflow.set_experiment(self._settings.experiment)
+
     def _record(self, epoch: int, values: dict[str, float]) -> None:
-        mlflow = self._mlflow
         self._connect()
-        if self._run_id is None:
-            with mlflow.start_run(run_name=self._name) as run:
-                self._run_id = str(run.info.run_id)
+        with self._mlflow.start_run(run_id=self.run_id, run_name=self._name) as run:
+            if self.run_id is None:
+                self.run_id = str(run.info.run_id)
                 # MLflow takes up to 100 parameters at a time.
                 items = list(self._parameters.items())
                 for i in range(0, len(items), 100):
-                    mlflow.log_params(dict(items[i : i + 100]))
-        with mlflow.start_run(run_id=self._run_id):
-            mlflow.log_metrics(values, step=epoch + 1)
+                    self._mlflow.log_params(dict(items[i : i + 100]))
+            self._mlflow.log_metrics(values, step=epoch + 1)
 
 
 def _first_line(error: Exception) -> str:
@@ -235,18 +172,7 @@ def _first_line(error: Exception) -> str:
 
 
 def require_mlflow() -> Any:
-    """Import MLflow.
-
-    Returns
-    -------
-    module
-        MLflow.
-
-    Raises
-    ------
-    UserError
-        When it is not installed.
-    """
+    """Import MLflow, or say how to install it."""
     try:
         return importlib.import_module("mlflow")
     except ImportError as error:

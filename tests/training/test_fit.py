@@ -18,6 +18,7 @@ from sklearn.metrics import roc_auc_score
 from smartbkg_tf.dataset import stream
 from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.errors import InputError, OutputError, UserError
+from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.loading import load_model
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
 from smartbkg_tf.settings.base import validate
@@ -130,7 +131,7 @@ def test_training_and_validation_events_differ_and_follow_the_seed(
 
     for name in ("training_stream", "evaluation_stream"):
         monkeypatch.setattr(stream, name, watch(name))
-    monkeypatch.setattr("smartbkg_tf.training.fit.TrainingLoop", no_training)
+    monkeypatch.setattr(NNBaseClass, "fit", no_training)
     options = ("training.epochs=1", "training.seed=17", "data.max_particles=20")
     with pytest.raises(EnoughError):
         fit(tiny_settings(dataset_path, tmp_path / "run", *options), dataset)
@@ -160,7 +161,6 @@ def test_xla_trains_the_same_network(dataset_path: Path, tmp_path: Path) -> None
     options = (
         "training.epochs=1",
         "training.xla=true",
-        "data.length_buckets=1",
         "training.batch_size=500",
         "model.inputs=decay",
         "model.decay.filters=4",
@@ -269,7 +269,6 @@ def test_divergence_stops_at_once_and_names_the_events(dataset_path: Path, tmp_p
         inputs="particles",
         seed=1,
         balance=None,
-        length_buckets=settings.data.length_buckets,
     )
     labels = [batch[1].numpy()[:, 0] for batch in train][int(found[1]) - 1]
     skim = dataset.label_names[0]

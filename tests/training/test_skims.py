@@ -18,7 +18,7 @@ from smartbkg_tf.filtering.predictions import read_predictions
 from smartbkg_tf.runtime.files import read_json
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
 from smartbkg_tf.train import run as train
-from smartbkg_tf.training.bad_batch import write_bad_batch
+from smartbkg_tf.training.divergence import write_bad_batch
 from smartbkg_tf.training.fit import fit
 from tests.datasets import write_dataset
 from tests.samples import make_events
