@@ -69,7 +69,7 @@ def export(settings: ExportSettings) -> Path:
         f"exported {run.path} to {result}: {checks['comparisons']} comparisons with Keras, "
         f"largest difference of a score {checks['largest_difference']:.2g}"
     )
-    say(f"use it: python -m smartbkg_tf.apply model={result} input=... output=...")
+    say(f"use it: python -m smartbkg_tf.apply run={result} input=... output=...")
     return result
 
 

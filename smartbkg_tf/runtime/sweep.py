@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from smartbkg_tf.errors import UserError
 from smartbkg_tf.runtime.files import read_json, whole_file, write_json
+from smartbkg_tf.runtime.overrides import as_written
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 
@@ -41,7 +42,7 @@ COLUMNS = (
 
 def folder_name(overrides: Any) -> str:
     """Make a folder's name of the overrides of a job (Hydra's ``override_dirname``)."""
-    text = str(overrides).replace("/", "_").replace("\\", "_")
+    text = as_written(str(overrides)).replace("/", "_").replace("\\", "_")
     encoded = text.encode()
     if len(encoded) <= _LONGEST:
         return text
