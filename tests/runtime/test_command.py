@@ -223,9 +223,9 @@ def test_terminated_job_leaves_nothing_half_written(tmp_path: Path, number: sign
     code = (
         "import time\n"
         "from smartbkg_tf.runtime import command\n"
-        "from smartbkg_tf.runtime.files import whole_directory\n"
+        "from smartbkg_tf.runtime.files import atomic_directory\n"
         "command._end_cleanly_when_terminated()\n"
-        f"with whole_directory({str(tmp_path / 'dataset')!r}) as partial:\n"
+        f"with atomic_directory({str(tmp_path / 'dataset')!r}) as partial:\n"
         "    (partial / 'x').write_text('half')\n"
         "    print('begun', flush=True)\n"
         "    time.sleep(60)\n"
