@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from smartbkg_tf.dataset.stream import EpochCounter
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.runtime.files import whole_file
+from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.runtime.progress import say
 
 #: Checkpoints that are kept.
@@ -163,7 +163,7 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """Write a checkpoint atomically and remove those that are no longer kept."""
     path = folder / f"epoch_{checkpoint.epoch:05d}.npz"
     text = json.dumps(checkpoint.values)
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         np.savez(
             partial,
             allow_pickle=False,
