@@ -54,7 +54,7 @@ def load_model(path: str | Path, target: str | None = None) -> Any:
         be imported.
     """
     # The layers of the package must be known to Keras.
-    from smartbkg_tf.models import layers, losses, network  # noqa: F401
+    from smartbkg_tf.models import layers, network  # noqa: F401
 
     path = Path(path)
     _check_file(path)

@@ -1,78 +1,61 @@
-"""Saving the best and the last model, with averaged weights where they are wanted."""
+"""What else happens while a network is trained: plug-ins of ``training.callbacks``."""
 
 from __future__ import annotations
 
-import math
-from pathlib import Path
 from typing import Any
 
-import keras
-
-from smartbkg_tf.models.base import NNBaseClass
-
-
-def improves(value: float, best: float | None, mode: str) -> bool:
-    """Tell whether a value is better than the best one so far; NaN never is."""
-    if math.isnan(value):
-        return False
-    return best is None or (value < best if mode == "min" else value > best)
+from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.settings.base import settings
+from smartbkg_tf.settings.plugins import Plugin
 
 
-class SaveBest(keras.callbacks.Callback):
-    """Save the network whenever the monitored quantity improves."""
+@settings
+class TrainingCallback(Plugin):
+    r"""What else happens while a network is trained.
 
-    def __init__(self, network: NNBaseClass, path: Path, monitor: str, mode: str) -> None:
-        super().__init__()
-        self.network = network
-        self.path = path
-        self.monitor = monitor
-        self.mode = mode
-        self.best: float | None = None
-        self.best_epoch: int | None = None
+    Inherit, declare the arguments as fields, and write `make`.
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Compare and save."""
-        value = float((logs or {})[self.monitor])
-        if improves(value, self.best, self.mode):
-            self.network.save(self.path)
-            self.best, self.best_epoch = value, epoch + 1
+    Examples
+    --------
+    A file ``my_module.py`` in the current folder::
 
+        from smartbkg_tf.settings.base import settings
+        from smartbkg_tf.training.callbacks import TrainingCallback
 
-class SaveLast(keras.callbacks.Callback):
-    """Save the network after every epoch, the optimiser's state included."""
+        @settings
+        class Norms(TrainingCallback):
+            layer: str = "y_output"
 
-    def __init__(self, network: NNBaseClass, path: Path) -> None:
-        super().__init__()
-        self.network = network
-        self.path = path
+            def make(self, run):
+                import keras
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Save."""
-        self.network.save(self.path)
+                layer = self.layer
 
+                class Write(keras.callbacks.Callback):
+                    def on_epoch_end(self, epoch, logs=None):
+                        kernel = self.model.get_layer(layer).kernel
+                        norm = float(keras.ops.norm(kernel))
+                        with (run.path / "norms.txt").open("a") as file:
+                            file.write(f"{epoch + 1} {norm}\n")
 
-class AveragedWeights(keras.callbacks.Callback):
-    """Validate and save with the optimiser's averages of the weights, and go on without.
+                return Write()
 
-    Comes after the callbacks that save. Keras's SwapEMAWeights adds and subtracts to swap, which
-    rounds the weights.
+    is added by ``training.callbacks='[{_target_: my_module.Norms}]'``.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._pairs: list[tuple[Any, Any]] = []
+    def make(self, run: RunDirectory) -> Any:
+        """Make the callback.
 
-    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Take the averages."""
-        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        # Keras's averages have no public name.
-        averages = optimizer._model_variables_moving_average
-        self._pairs = [(weight, weight.numpy()) for weight in optimizer._trainable_variables]
-        for (weight, _), average in zip(self._pairs, averages, strict=True):
-            weight.assign(average.numpy())
+        Parameters
+        ----------
+        run : RunDirectory
+            Where the training writes.
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Take the weights back."""
-        for weight, value in self._pairs:
-            weight.assign(value)
-        self._pairs = []
+        Returns
+        -------
+        keras.callbacks.Callback
+            Attributes that JSON holds, and lists of arrays, are saved with the run and restored
+            when it is continued. On ``on_epoch_end`` the model has the averages of its weights if
+            ``training.ema`` asks for them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not write make")

@@ -15,23 +15,7 @@ _shared: int | None = None
 
 
 def check_devices(training: TrainingSettings) -> int:
-    """Find the devices, and refuse before any work what cannot run on them, all of it at once.
-
-    Parameters
-    ----------
-    training : TrainingSettings
-        Devices, batch size, precision, compilation.
-
-    Returns
-    -------
-    int
-        How many devices share each batch.
-
-    Raises
-    ------
-    ConfigurationError
-        Naming every problem.
-    """
+    """Find the devices, and refuse before any work what cannot run on them, all of it at once."""
     problems = Problems()
     n = _available(training, problems)
     size = training.batch_size
@@ -157,24 +141,7 @@ def _set_determinism(training: TrainingSettings) -> None:
 
 @contextlib.contextmanager
 def device_scope(training: TrainingSettings) -> Iterator[Any]:
-    """Set seeds, determinism, precision and the distribution strategy.
-
-    Parameters
-    ----------
-    training : TrainingSettings
-        Seed, devices, precision, determinism.
-
-    Yields
-    ------
-    tf.distribute.Strategy
-        Models must be built and compiled under its ``scope()``. Several devices share each
-        batch (MirroredStrategy).
-
-    Raises
-    ------
-    ConfigurationError
-        As `check_devices`.
-    """
+    """Set seeds, determinism, precision and the distribution strategy."""
     load_tensorflow()
     import keras
     import tensorflow as tf

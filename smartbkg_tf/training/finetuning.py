@@ -16,18 +16,8 @@ from smartbkg_tf.settings.training import FineTuningSettings
 
 
 @dataclass(frozen=True)
-class Source:
-    """The run that gives the backbone.
-
-    Parameters
-    ----------
-    run : RunDirectory
-        The run.
-    config : mapping
-        Its configuration.
-    information : mapping
-        ``dataset.json`` of its data.
-    """
+class BackboneRun:
+    """The run that gives the backbone."""
 
     run: RunDirectory
     config: Mapping[str, Any]
@@ -41,34 +31,16 @@ class Source:
         return values
 
 
-def open_source(path: str, information: Mapping[str, Any]) -> Source:
-    """Open the run that gives the backbone, and check that its inputs mean the same.
-
-    Parameters
-    ----------
-    path : str
-        A run directory.
-    information : mapping
-        ``dataset.json`` of the data to train on.
-
-    Returns
-    -------
-    Source
-        The run.
-
-    Raises
-    ------
-    InputError
-        When it is no run directory, or its vocabulary or features are others.
-    """
+def open_source(path: str, information: Mapping[str, Any]) -> BackboneRun:
+    """Open the run that gives the backbone, and check that its inputs mean the same."""
     run = open_run(path)
     try:
         config = yaml.safe_load(run.config.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError("is no YAML", where=run.config) from error
+        raise InputError("is not YAML", where=run.config) from error
     if not isinstance(config, Mapping):
         raise InputError("holds no configuration", where=run.config)
-    source = Source(run, config, run.dataset_information())
+    source = BackboneRun(run, config, run.dataset_information())
     for name, ours, theirs in (
         (
             "vocabulary",
@@ -91,24 +63,10 @@ def open_source(path: str, information: Mapping[str, Any]) -> Source:
     return source
 
 
-def take_backbone(source: Source, model: Any, tuning: FineTuningSettings) -> None:
+def take_backbone(source: BackboneRun, model: Any, tuning: FineTuningSettings) -> None:
     """Copy all weights before the output, and freeze them if so asked; before ``compile``.
 
     The output of the new network keeps its new weights: its skims are others.
-
-    Parameters
-    ----------
-    source : Source
-        The other run; its best model is taken.
-    model : keras.Model
-        Of the same settings but for the skims.
-    tuning : FineTuningSettings
-        Whether the backbone learns.
-
-    Raises
-    ------
-    InputError
-        When the networks differ before the output; the first difference is named.
     """
     other = load_model(source.run.model, target_of(source.config))
     theirs = _backbone(other)
@@ -143,7 +101,7 @@ def _backbone(model: Any) -> dict[str, Any]:
     }
 
 
-def _same_constants(layer: Any, other: Any, source: Source) -> None:
+def _same_constants(layer: Any, other: Any, source: BackboneRun) -> None:
     """Refuse other inputs: the weights behind them were learned with those."""
     from smartbkg_tf.models.detector_variables import DetectorVariables
     from smartbkg_tf.models.normalisation import ParticleNormalisation

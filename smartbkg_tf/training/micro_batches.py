@@ -8,6 +8,7 @@ network padded to its own longest event, and loss and gradient are those of the 
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -104,13 +105,16 @@ def use_micro_batches(model: keras.Model, n: int) -> None:
     """
     import tensorflow as tf
 
-    def call(inputs: dict[str, Any], training: bool | None = None, mask: Any = None) -> Any:
-        whole = type(model).call
-        if not training or n == 1:
-            return whole(model, inputs, training=training, mask=mask)
+    if n == 1:
+        return
+    whole = functools.partial(type(model).call, model)
+
+    def call(inputs: dict[str, Any], training: bool | None = None, **options: Any) -> Any:
+        if not training:
+            return whole(inputs, training=training, **options)
         parts, sizes, order = sorted_parts(inputs, n)
         outputs = [
-            whole(model, part, training=True)[:size]
+            whole(part, training=True, **options)[:size]
             for part, size in zip(parts, sizes, strict=True)
         ]
         return tf.gather(tf.concat(outputs, axis=0), tf.argsort(order))

@@ -8,11 +8,11 @@ import platform
 import shutil
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import smartbkg_tf
+from smartbkg_tf.runtime.versions import versions
 
 #: Distributions whose versions matter.
 _SOFTWARE = (
@@ -38,35 +38,16 @@ _SOFTWARE = (
 
 
 def software() -> dict[str, str]:
-    """Versions of Python, this package and what it stands on.
-
-    Returns
-    -------
-    dict of str to str
-        Only what is installed.
-    """
-    versions = {"python": platform.python_version(), "smartbkg_tf": smartbkg_tf.__version__}
-    for name in _SOFTWARE:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+    """Give the versions of Python, this package and what it stands on, if installed."""
+    own = {"python": platform.python_version(), "smartbkg_tf": smartbkg_tf.__version__}
+    return own | versions(_SOFTWARE)
 
 
 def code_version(folder: Path | None = None) -> dict[str, Any] | None:
-    """Commit of the checkout that the package runs from.
+    """Give the commit of the checkout that the package runs from, or of another folder.
 
-    Parameters
-    ----------
-    folder : pathlib.Path, optional
-        The checkout; the package's own by default.
-
-    Returns
-    -------
-    dict or None
-        ``commit`` (40 hexadecimal digits) and ``dirty`` (tracked files were changed); None
-        for an installed package, without git, or before the first commit.
+    ``dirty``: tracked files were changed. None for an installed package, without git, or before the
+    first commit.
     """
     folder = Path(smartbkg_tf.__file__).resolve().parent.parent if folder is None else folder
     git = shutil.which("git")
@@ -112,13 +93,7 @@ def _memory_gib() -> float | None:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, usable cores, memory and GPUs.
-
-    Returns
-    -------
-    dict
-        ``cpu``, ``cores``, ``memory_gib``, ``gpus`` (names; only if TensorFlow is loaded).
-    """
+    """Give processor, usable cores, memory and GPUs (only if TensorFlow is loaded)."""
     gpus: list[str] = []
     if "tensorflow" in sys.modules:
         tf = sys.modules["tensorflow"]
@@ -136,11 +111,5 @@ def hardware() -> dict[str, Any]:
 
 
 def now() -> str:
-    """Tell the time.
-
-    Returns
-    -------
-    str
-        UTC, ISO 8601, to the second.
-    """
+    """Give the time: UTC, ISO 8601, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

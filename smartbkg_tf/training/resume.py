@@ -27,7 +27,7 @@ _NAME = re.compile(r"epoch_(\d{5})\.npz")
 _STATE = "state"
 _AGAIN = "start again from the beginning in another run_dir"
 
-#: What NumPy raises for truncated files, changed bytes and other files; a bare array is no archive.
+#: What NumPy raises for truncated files, changed bytes and other files.
 _DAMAGE = (
     OSError,
     EOFError,
@@ -45,7 +45,7 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Plan:
+class EpochPlan:
     """Passes over the training events, each divided into epochs of equally many batches.
 
     What is left over at the end of a pass, fewer batches than `parts`, is not trained on.
@@ -99,7 +99,7 @@ class Resume(keras.callbacks.Callback):
         Of the checkpoints.
     counter : EpochCounter
         Of the training stream; told which batches are next.
-    plan : Plan
+    plan : EpochPlan
         Epochs.
     callbacks : sequence of keras.callbacks.Callback
         Those whose state is saved: attributes that JSON holds, and lists of arrays.
@@ -111,7 +111,7 @@ class Resume(keras.callbacks.Callback):
         self,
         folder: Path,
         counter: EpochCounter,
-        plan: Plan,
+        plan: EpochPlan,
         callbacks: Sequence[Any],
         checkpoint: Checkpoint | None = None,
     ) -> None:
@@ -192,7 +192,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise InputError("is not the name of a checkpoint", where=path)
     try:
         # Members are read whole, which compares their check sums. NumPy leaves a file open that
-        # is no zip archive.
+        # is not a zip archive.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
         values = json.loads(arrays.pop(_STATE).tobytes())

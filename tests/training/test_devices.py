@@ -43,7 +43,7 @@ def step(devices):
     with device_scope(settings) as strategy:
         with strategy.scope():
             network, dataset = _network(
-                path, f"training.loss.name={loss}", "model.particles.layers=1"
+                path, f"training/loss={loss}", "model.particles.layers=1"
             )
             network.model.optimizer.build(network.model.trainable_variables)
         # Filled up to 22 or 24 rows.

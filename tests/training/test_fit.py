@@ -250,7 +250,7 @@ def test_divergence_stops_at_once_and_names_the_events(dataset_path: Path, tmp_p
     settings = tiny_settings(
         dataset_path,
         tmp_path / "run",
-        "training.optimizer=sgd",
+        "training/optimizer=sgd",
         "training.learning_rate=1e30",
         "training.gradient_clipping=null",
     )

@@ -75,7 +75,7 @@ def _settings(dataset: Path, run_dir: Path | None, *overrides: str) -> TrainSett
 
 
 def _network(dataset_path: Path, *overrides: str) -> tuple[Any, Any]:
-    chosen = _settings(dataset_path, None, *NO_DROPOUT, "training.optimizer=sgd", *overrides)
+    chosen = _settings(dataset_path, None, *NO_DROPOUT, "training/optimizer=sgd", *overrides)
     dataset = open_dataset(dataset_path)
     keras.utils.set_random_seed(7)
     lengths = {"max_particles": None, "max_tokens": None}
@@ -97,9 +97,9 @@ def _batch(network: Any, dataset: Any, n_events: int) -> Any:
     ("n_events", "n", "overrides"),
     [
         (32, 4, ()),
-        (30, 7, ("training.loss.name=focal",)),
+        (30, 7, ("training/loss=focal",)),
         (3, 4, ()),
-        (24, 3, ("training.loss.name=speedup",)),
+        (24, 3, ("training/loss=speedup",)),
     ],
 )
 def test_the_step_is_that_of_the_whole_batch(

@@ -26,7 +26,7 @@ from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.training.fit import fit
 from smartbkg_tf.training.resume import (
     Checkpoint,
-    Plan,
+    EpochPlan,
     checkpoint_paths,
     newest_checkpoint,
     read_callbacks,
@@ -265,7 +265,7 @@ def test_warning_when_the_software_has_changed(
 @given(st.integers(1, 5), st.integers(1, 12), st.data())
 def test_parts_of_passes_are_of_one_length(passes: int, batches: int, more: st.DataObject) -> None:
     parts = more.draw(st.integers(1, batches))
-    plan = Plan(passes, parts, batches)
+    plan = EpochPlan(passes, parts, batches)
     places = [plan.place(epoch) for epoch in range(plan.epochs)]
     assert {last - first for _, first, last in places} == {plan.steps}
     seen = [(number, b) for number, first, last in places for b in range(first, last)]

@@ -15,11 +15,11 @@ from sklearn.metrics import auc, roc_auc_score
 
 from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.errors import UserError
-from smartbkg_tf.models.losses import SkimAUC
+from smartbkg_tf.models.metrics import SkimAUC
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.training import MLflowSettings
 from smartbkg_tf.training.fit import fit
-from smartbkg_tf.training.tracking import MLflowLog, roc_png, roc_points
+from smartbkg_tf.training.loggers import MLflowLog, roc_png, roc_points
 from tests.training.samples import tiny_settings
 
 

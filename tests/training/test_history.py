@@ -18,11 +18,11 @@ import keras
 import pytest
 import tensorflow as tf
 
-from smartbkg_tf.training.callbacks import SaveBest
+from smartbkg_tf.training.history import EpochProgress, EpochReport
 from smartbkg_tf.training.input_pipeline import WaitingTime
-from smartbkg_tf.training.report import EpochProgress, EpochReport
-from smartbkg_tf.training.resume import Plan, read_callbacks, write_callbacks
-from smartbkg_tf.training.tracking import TensorBoardLog
+from smartbkg_tf.training.loggers import TensorBoardLog
+from smartbkg_tf.training.resume import EpochPlan, read_callbacks, write_callbacks
+from smartbkg_tf.training.savers import SaveBest
 
 
 def tiny_model() -> keras.Model:
@@ -33,7 +33,7 @@ def tiny_model() -> keras.Model:
 
 
 def report_of_two_epochs(folder: Path, progress: bool = False) -> EpochReport:
-    model, plan, waiting = tiny_model(), Plan(passes=5, parts=1, batches=3), WaitingTime()
+    model, plan, waiting = tiny_model(), EpochPlan(passes=5, parts=1, batches=3), WaitingTime()
     best = SaveBest(Any, folder / "model.keras", "val_loss", "min")  # type: ignore[arg-type]
     best.best_epoch = 2
     report = EpochReport(plan, 100, best, waiting, folder / "history.csv")

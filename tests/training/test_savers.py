@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from smartbkg_tf.models.saving import save_model
-from smartbkg_tf.training.callbacks import AveragedWeights, SaveBest, SaveLast, improves
+from smartbkg_tf.training.savers import AveragedWeights, SaveBest, SaveLast, improves
 
 #: Keras 3.15 calls np.array on its variables in a way that NumPy 2 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

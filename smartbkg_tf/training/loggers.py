@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.errors import UserError
-from smartbkg_tf.models.losses import SkimAUC
+from smartbkg_tf.models.metrics import SkimAUC
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.training import MLflowSettings
-from smartbkg_tf.training.callbacks import SaveBest
+from smartbkg_tf.training.savers import SaveBest
 
 
 class TensorBoardLog(keras.callbacks.Callback):

@@ -11,9 +11,9 @@ import keras
 
 from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.runtime.progress import Progress, say
-from smartbkg_tf.training.callbacks import SaveBest
 from smartbkg_tf.training.input_pipeline import WaitingTime
-from smartbkg_tf.training.resume import Plan
+from smartbkg_tf.training.resume import EpochPlan
+from smartbkg_tf.training.savers import SaveBest
 
 #: Columns of the history that come first.
 _FIRST = ("loss", "auc", "val_loss", "val_auc")
@@ -30,7 +30,7 @@ _WORDS = {
 _LOSSES = 10
 
 
-def epoch_name(plan: Plan, epoch: int) -> str:
+def epoch_name(plan: EpochPlan, epoch: int) -> str:
     """Name an epoch in lines and progress."""
     name = f"epoch {epoch + 1}/{plan.epochs}"
     if plan.parts > 1:
@@ -41,7 +41,7 @@ def epoch_name(plan: Plan, epoch: int) -> str:
 class EpochProgress(keras.callbacks.Callback):
     """Progress inside an epoch: a bar on a terminal, plain lines in a log."""
 
-    def __init__(self, plan: Plan, events: int) -> None:
+    def __init__(self, plan: EpochPlan, events: int) -> None:
         super().__init__()
         self.plan = plan
         #: Of an epoch.
@@ -80,7 +80,7 @@ class EpochReport(keras.callbacks.Callback):
 
     Parameters
     ----------
-    plan : Plan
+    plan : EpochPlan
         Epochs.
     events : int
         Training events of an epoch.
@@ -93,7 +93,7 @@ class EpochReport(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, plan: Plan, events: int, best: SaveBest, waiting: WaitingTime, history: Path
+        self, plan: EpochPlan, events: int, best: SaveBest, waiting: WaitingTime, history: Path
     ) -> None:
         super().__init__()
         self.plan = plan
