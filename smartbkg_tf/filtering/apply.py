@@ -37,7 +37,7 @@ from smartbkg_tf.filtering.sources import (
     split_of_run,
 )
 from smartbkg_tf.filtering.summary import ApplySummary
-from smartbkg_tf.runtime.files import whole_file
+from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.runtime.outputs import refuse_existing, refuse_overlap
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
@@ -136,7 +136,7 @@ def apply(settings: ApplySettings) -> Path:
     # Inputs first: a wrong name is told before a model is loaded for seconds.
     source = Source(settings)
     # Other predictions may stand in a run directory, but not in the place of its own files.
-    model = Path(settings.model)
+    model = Path(settings.run)
     own = RunDirectory(model if model.is_dir() else model.parent)
     fit_on = [] if settings.fit_on is None else [Path(settings.fit_on)]
     read = [
@@ -147,17 +147,17 @@ def apply(settings: ApplySettings) -> Path:
     for path in (output, events_output):
         if path is not None:
             refuse_overlap(path, read)
-    scorer, run = open_scorer(settings.model, settings.batch_size)
+    scorer, run = open_scorer(settings.run, settings.batch_size)
     source.refuse_other_particles(scorer)
     source.choose_split(run)
     rules = _rules(scorer, settings)
-    say(f"apply {settings.model} to {len(source.paths)} input(s), method={settings.method}")
+    say(f"apply {settings.run} to {len(source.paths)} input(s), method={settings.method}")
     cost = CostModel(settings.cost.generation, settings.cost.network)
     summary = ApplySummary(tuple(scorer.label_names), cost)
     kept: list[npt.NDArray[np.void]] = []
     information = _information(settings.method, settings.seed, scorer, rules)
     # The outer one: both files get their names at the end, this one right after the predictions.
-    event_list = whole_file(events_output, alone=True) if events_output else nullcontext()
+    event_list = atomic_file(events_output, alone=True) if events_output else nullcontext()
     with (
         event_list as partial,
         PredictionsWriter(output, scorer.label_names, information) as writer,
