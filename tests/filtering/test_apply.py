@@ -401,7 +401,7 @@ def test_the_fit_has_settings_of_train(run_copy: RunDirectory, fitted: Trained) 
         run_apply(
             fitted,
             run_copy.path / "p.parquet",
-            model=str(run_copy.path),
+            run=str(run_copy.path),
             method="threshold",
             efficiency=0.5,
         )
