@@ -33,8 +33,8 @@ class ClusterSettings:
     account : str or None
         Account (Slurm).
     directives : list of str
-        Further lines of the job description: ``"key = value"`` (HTCondor) or options such as
-        ``"--constraint=fast"`` (Slurm).
+        Further lines of the job description: ``"accounting_group = belle"`` (HTCondor) or options
+        such as ``"--constraint=fast"`` (Slurm).
     prologue : list of str
         Shell commands that a job runs first, for example to set up the environment.
     interface : str or None
