@@ -22,13 +22,7 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Run the command that the first argument names.
-
-    Raises
-    ------
-    SystemExit
-        With the command's exit code; 2 when the command is missing or not known.
-    """
+    """Run the command that the first argument names."""
     arguments = sys.argv[1:]
     if arguments and arguments[0] in ("-h", "--help"):
         print(_usage())

@@ -56,7 +56,8 @@ def help_text(
     ]
     if groups:
         parts.append("\n".join(["Groups of settings (* is chosen here):", *groups]))
-    own, nested = [], []
+    own: list[str] = []
+    nested: list[str] = []
     for key, value, text in _rows(settings):
         value = "???" if key in needed else value
         (nested if "." in key else own).append(_line(f"{key}={value}", text))

@@ -88,18 +88,7 @@ def fields_of(cls: type[Any]) -> dict[str, FieldInfo]:
 
 
 def json_schema(cls: type[Any]) -> dict[str, Any]:
-    """Describe a settings class as JSON Schema.
-
-    Parameters
-    ----------
-    cls : type
-        A settings class.
-
-    Returns
-    -------
-    dict
-        The schema (draft 2020-12).
-    """
+    """Describe a settings class as JSON Schema (draft 2020-12)."""
     return _adapter(cls).json_schema()
 
 

@@ -215,28 +215,7 @@ def plain(value: Any) -> Any:
 
 
 def with_defaults(cls: type[T], values: Mapping[str, Any]) -> tuple[T, list[str]]:
-    """Check values that may be incomplete.
-
-    Parameters
-    ----------
-    cls : type
-        A settings class.
-    values : mapping
-        Nested plain values, as YAML holds them.
-
-    Returns
-    -------
-    settings : object
-        With all defaults. Where a needed value is not given, the first of the field's `examples`,
-        or ``???``, stands in for it.
-    needed : list of str
-        The keys of those.
-
-    Raises
-    ------
-    ConfigurationError
-        For everything in `values` that cannot be used.
-    """
+    """Check values that may be incomplete; examples stand in for needed ones, which are named."""
     fields = {field.alias or name: field for name, field in fields_of(cls).items()}
     needed = {
         key: (field.examples or ["???"])[0]
