@@ -97,7 +97,8 @@ def _compose(
         for group, choice in config.hydra.runtime.choices.items()
         if not group.startswith("hydra/")
     }
-    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]), choices
+    own = [str(key) for key in config if key != "hydra"]
+    return OmegaConf.masked_copy(config, own), choices
 
 
 def _folders(overrides: Sequence[str], directory: str | None) -> list[Path]:
