@@ -73,8 +73,8 @@ def compose(name: str, overrides: Sequence[str] = (), directory: str | None = No
 
 def _compose(
     name: str, overrides: Sequence[str], directory: str | None
-) -> tuple[DictConfig, dict[str, str | None]]:
-    """Compose a configuration; also give the chosen file of every group."""
+) -> tuple[DictConfig, dict[str, Any]]:
+    """Compose a configuration; also give the chosen file, or files, of every group."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -92,11 +92,9 @@ def _compose(
     except (HydraException, OmegaConfBaseException) as error:
         raise _translate(error) from error
     assert isinstance(config, DictConfig)
-    choices = {
-        group: choice
-        for group, choice in config.hydra.runtime.choices.items()
-        if not group.startswith("hydra/")
-    }
+    every = OmegaConf.to_container(config.hydra.runtime.choices)
+    assert isinstance(every, dict)
+    choices = {str(k): v for k, v in every.items() if not str(k).startswith("hydra/")}
     own = [str(key) for key in config if key != "hydra"]
     return OmegaConf.masked_copy(config, own), choices
 
@@ -382,6 +380,8 @@ def _translate(error: Exception) -> ConfigurationError:
         if group and options:
             return ConfigurationError(f"{group}={choice}: {did_you_mean(choice, options)}")
         return ConfigurationError(text.splitlines()[0])
+    if text.startswith("Could not delete"):
+        return ConfigurationError(f"there is nothing to leave out: {text.splitlines()[0]}")
     if "Could not find" in text or "No match in the defaults list" in text:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return ConfigurationError(" ".join(lines[:2]))
