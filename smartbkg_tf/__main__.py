@@ -32,7 +32,7 @@ def main() -> None:
         raise SystemExit(2)
     name = arguments[0]
     if name not in COMMANDS:
-        print(f"error: '{name}' is no command; {did_you_mean(name, COMMANDS)}", file=sys.stderr)
+        print(f"error: '{name}' is not a command; {did_you_mean(name, COMMANDS)}", file=sys.stderr)
         raise SystemExit(2)
     sys.argv = [f"smartbkg-tf {name}", *arguments[1:]]
     importlib.import_module(f"smartbkg_tf.{name}").main()

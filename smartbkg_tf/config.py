@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def run(arguments: Sequence[str]) -> None:
     """Carry out one request."""
-    options = _parser().parse_args(list(arguments))
+    options = _parser().parse_intermixed_args(list(arguments))
     words = list(options.words)
     name = words.pop(0) if words and words[0] in CONFIGURED else "train"
     entry = command_named(name)

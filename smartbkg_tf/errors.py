@@ -63,7 +63,7 @@ class InputError(UserError):
 
 
 class OutputError(UserError):
-    """An output that cannot be written, or stands there already."""
+    """An output that cannot be written, or exists already."""
 
 
 def by_nearness(name: str, choices: Iterable[str]) -> list[str]:

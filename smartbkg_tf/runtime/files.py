@@ -215,6 +215,6 @@ def read_json(path: str | Path, *, made_by: str | None = None) -> Any:
     except FileNotFoundError as error:
         raise InputError("the file does not exist", where=path, next_step=hint) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"is no JSON ({error})", where=path, next_step=hint) from error
+        raise InputError(f"is not valid JSON ({error})", where=path, next_step=hint) from error
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=path) from error

@@ -8,11 +8,11 @@ from pydantic import model_validator
 
 from smartbkg_tf.settings.base import Field, settings
 
-__all__ = ["ClusterSettings"]
+__all__ = ["FarmSettings"]
 
 
 @settings
-class ClusterSettings:
+class FarmSettings:
     """Where the work is done: this machine's processes, or Dask workers.
 
     Parameters
@@ -55,7 +55,7 @@ class ClusterSettings:
     log_directory: str | None = None
 
     @model_validator(mode="after")
-    def _condor_directives(self) -> ClusterSettings:
+    def _condor_directives(self) -> FarmSettings:
         wrong = [text for text in self.directives if "=" not in text]
         if self.name == "htcondor" and wrong:
             raise ValueError(f"directives: '{wrong[0]}' is not of the form 'key = value'")
