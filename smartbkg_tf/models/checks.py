@@ -68,7 +68,9 @@ def checked_model(name: str, model: Any, n_outputs: int) -> Any:
     # A list of inputs: Keras then picks them by name out of a dict that holds more.
     # With a dict it would take extra arrays by position.
     ordered = sorted(model.inputs, key=lambda tensor: list(INPUTS).index(tensor.name))
-    return keras.Model(ordered, outputs[0], name=model.name)
+    # A class of the user's own keeps its training step.
+    kind = keras.Model if type(model).__module__.startswith("keras.") else type(model)
+    return kind(ordered, outputs[0], name=model.name)
 
 
 def constructor_arguments(cls: type) -> list[str]:

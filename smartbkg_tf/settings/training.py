@@ -246,7 +246,7 @@ class TrainingSettings:
         to its own longest event; loss and gradient are those of the whole batch. "auto" is 4, and
         1 for networks with batch normalisation or packed batches, and with `xla`.
     steps_per_execution : int, default 1
-        Batches in one call of the compiled step.
+        Batches in one call of the compiled step, on one device.
     xla : bool, default False
         Compile with XLA. All batches are then padded to one length, because every length is
         compiled anew; on a CPU no network that was measured gains by it

@@ -42,6 +42,11 @@ def check_devices(training: TrainingSettings) -> int:
             f"training.xla=true: sums over {n} devices cannot be compiled; use training.devices=1 "
             "or training.xla=false"
         )
+    if n > 1 and training.steps_per_execution > 1:
+        problems.add(
+            f"training.steps_per_execution={training.steps_per_execution}: on {n} devices Keras "
+            "can take one batch a call only; use 1, or training.devices=1"
+        )
     if n > 1 and training.mixed_precision == "float16":
         problems.add(
             f"training.mixed_precision=float16: on {n} devices an overflow is noticed on the first "

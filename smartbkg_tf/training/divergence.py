@@ -50,7 +50,7 @@ class _Watch:
                 dtype=tf.int64,
                 trainable=False,
                 synchronization=tf.VariableSynchronization.ON_READ,
-                aggregation=tf.VariableAggregation.SUM,
+                aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
             )
 
         def watched(data: Any) -> Any:
@@ -71,7 +71,7 @@ class _Watch:
 
     def begin(self) -> None:
         """Count from 0."""
-        self._counts.assign([0, 0])
+        self._counts.assign(np.zeros(2, np.int64))
 
     @property
     def bad(self) -> int | None:

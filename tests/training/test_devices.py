@@ -128,7 +128,7 @@ def test_all_that_the_devices_cannot_do_is_said_at_once() -> None:
         check_devices(
             _training(
                 device="cpu", devices=3, batch_size=64, xla=True, mixed_precision="float16",
-                micro_batches=4,
+                micro_batches=4, steps_per_execution=8,
             )
         )  # fmt: skip
     for text in (
@@ -137,6 +137,7 @@ def test_all_that_the_devices_cannot_do_is_said_at_once() -> None:
         "training.micro_batches=4: XLA",
         "training.xla=true: sums over 3 devices",
         "training.mixed_precision=float16: on 3 devices",
+        "training.steps_per_execution=8: on 3 devices",
     ):
         assert text in str(caught.value)
 

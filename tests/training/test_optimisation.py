@@ -88,7 +88,7 @@ def test_nothing_watches_when_nothing_is_asked_for() -> None:
 
 @pytest.mark.parametrize("key", ["loss", "auc", "val_los"])
 def test_training_quantities_cannot_be_watched(key: str) -> None:
-    with pytest.raises(ConfigurationError, match="no choice"):
+    with pytest.raises(ConfigurationError, match="not a choice"):
         training(monitor=key)
 
 
