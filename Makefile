@@ -58,7 +58,7 @@ benchmark-quality: $(STAMP)
 	test -d $(QUALITY)/sample || $(BIN)/python -m benchmarks.fei_b0.sample --tables '$(QUALITY)/tables/*.h5' --output $(QUALITY)/sample
 	test -d $(QUALITY)/dataset || $(BIN)/python -m smartbkg_tf.preprocess input='$(QUALITY)/sample/*.h5' output=$(QUALITY)/dataset
 	test -d $(QUALITY)/dataset_skim || $(BIN)/python -m smartbkg_tf.preprocess features=benchmarks.fei_b0.skim_features.SkimReplay input='$(QUALITY)/sample/*.h5' output=$(QUALITY)/dataset_skim workers=$(JOBS)
-	test -d $(QUALITY)/dataset_candidates || $(BIN)/python -m smartbkg_tf.preprocess features=benchmarks.fei_b0.candidate_set.SkimCandidates input='$(QUALITY)/sample/*.h5' output=$(QUALITY)/dataset_candidates workers=$(JOBS)
+	test -d $(QUALITY)/dataset_candidates || $(BIN)/python -m smartbkg_tf.preprocess features=benchmarks.fei_b0.candidate_set.SkimCandidates max_particles=200 input='$(QUALITY)/sample/*.h5' output=$(QUALITY)/dataset_candidates workers=$(JOBS)
 	test -f $(QUALITY)/reruns.npz || $(BIN)/python -m benchmarks.fei_b0.reruns --sample $(QUALITY)/sample --workers $(JOBS) --output $(QUALITY)/reruns.npz
 	for name in $(TREES); do $(BIN)/python -m benchmarks.fei_b0.trees $$name --sample $(QUALITY)/sample --runs $(QUALITY)/runs --seeds $(SEEDS) || exit 1; done
 	for name in $(NETWORKS); do $(BIN)/python -m benchmarks.fei_b0.run $$name --dataset $(QUALITY)/dataset --runs $(QUALITY)/runs --seeds $(SEEDS) || exit 1; done
