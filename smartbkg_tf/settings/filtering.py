@@ -1,62 +1,18 @@
-"""Settings of the commands `apply` and `export`, and of the fit of the sampling rule."""
+"""Settings of the commands `apply` and `export`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import model_validator
 
 from smartbkg_tf.settings.base import CommandSettings, Field, settings
+from smartbkg_tf.settings.costs import CostSettings
+from smartbkg_tf.settings.plugins import plugin
 
 #: Kinds of event lists that `apply` writes, by their suffix.
 EVENT_LIST_SUFFIXES = (".csv", ".npy", ".parquet")
-
-
-@settings
-class CostSettings:
-    """What one event costs, in units of its detector simulation and reconstruction.
-
-    Parameters
-    ----------
-    generation : float, default 0.01
-        Cost of generating an event / cost of simulating it. Generation is said to take
-        less than a hundredth of the whole.
-    network : float, default 0.001
-        Cost of encoding and scoring an event / cost of simulating it (milliseconds
-        against seconds).
-    """
-
-    generation: float = Field(default=0.01, ge=0)
-    network: float = Field(default=0.001, ge=0)
-
-
-@settings
-class FilterFitSettings:
-    """How the sampling rule is fitted on validation events.
-
-    Parameters
-    ----------
-    maximum_weight : float, default 20
-        No event gets a larger weight: the sampling probability never falls below
-        1 / maximum_weight. basf2's default is 100; without such a floor one event can
-        spoil a sample (measured: a floor of 0.05 kept every single draw above 1.2).
-    cost : CostSettings
-        What generation and network cost.
-    retention : float, optional
-        Natural fraction of passing events, where the validation events were enriched;
-        by default the fraction among them.
-    bootstrap : int, default 100
-        Resamples for the errors.
-    seed : int, default 0
-        Of the resamples.
-    """
-
-    maximum_weight: float = Field(default=20.0, ge=1)
-    cost: CostSettings = Field(default_factory=CostSettings)
-    retention: float | None = Field(default=None, gt=0, lt=1)
-    bootstrap: int = Field(default=100, ge=2)
-    seed: int = Field(default=0, ge=0)
 
 
 @settings
@@ -66,11 +22,11 @@ class SamplingSettings:
     Parameters
     ----------
     a : float, optional
-        Slope; applies to every skim. By default the fitted one.
+        Slope per unit of score; applies to every skim. By default the fitted one.
     b : float, optional
         Score (logit) from which on every event is kept. By default the fitted one.
     maximum_weight : float, optional
-        Largest weight. By default the fitted one.
+        Largest weight. By default the fitted one, or 20 with `a` and `b`.
     """
 
     a: float | None = Field(default=None, ge=0)
@@ -90,7 +46,7 @@ class ApplySettings(CommandSettings):
 
     Parameters
     ----------
-    model : str
+    run : str
         A run directory, a .keras file inside one, or an exported .onnx file.
     input : str or list of str
         Files (names, patterns, comma list; HDF5, parquet or mDST ROOT) or one dataset
@@ -103,6 +59,9 @@ class ApplySettings(CommandSettings):
         a score of at least `threshold`, which biases distributions.
     threshold : float, optional
         On the score (logit, so 0.0 is a threshold); needed by ``method=threshold``.
+    rule : Rule, optional
+        ``{_target_: my_module.MyRule, ...}``: a sampling rule of your own for every skim, a
+        class that inherits `smartbkg_tf.filtering.rules.Rule`. By default the fitted one.
     seed : int, default 0
         Of the sampling; with the event key it fixes every decision.
     key : {"all", "train_events", "decay_strings"}, default "all"
@@ -112,7 +71,7 @@ class ApplySettings(CommandSettings):
     events_output : str, optional
         Also write the keys and weights of kept events to this .csv, .npy or .parquet file.
     sampling : SamplingSettings
-        A rule given by hand instead of the fitted one.
+        Numbers of the sampling rule given by hand instead of the fitted ones.
     cost : CostSettings
         For the expected speedup that is printed.
     batch_size : int, optional
@@ -122,11 +81,12 @@ class ApplySettings(CommandSettings):
         Events held in memory at a time; does not change results.
     """
 
-    model: str = Field(min_length=1)
+    run: str = Field(min_length=1, coerce_numbers_to_str=True)
     input: str | list[str] = Field(min_length=1)
-    output: str = Field(min_length=1)
+    output: str = Field(min_length=1, examples=["predictions.parquet"])
     method: Literal["score", "sampling", "threshold"] = "sampling"
     threshold: float | None = None
+    rule: plugin("smartbkg_tf.filtering.rules.Rule", optional=True) = None  # type: ignore[valid-type]
     seed: int = Field(default=0, ge=0)
     key: Literal["all", "train_events", "decay_strings"] = "all"
     split: Literal["all", "train", "validation", "test"] = "all"
@@ -135,14 +95,6 @@ class ApplySettings(CommandSettings):
     cost: CostSettings = Field(default_factory=CostSettings)
     batch_size: int | None = Field(default=None, gt=0)
     chunk_events: int = Field(default=20000, gt=0)
-
-    @field_validator("model", mode="before")
-    @classmethod
-    def _path_of_mapping(cls, model: Any) -> Any:
-        # How the command line has to write it, see `smartbkg_tf.runtime.overrides`.
-        if isinstance(model, dict) and set(model) == {"path"}:
-            return model["path"]
-        return model
 
     @model_validator(mode="after")
     def _fits_together(self) -> ApplySettings:
@@ -153,8 +105,13 @@ class ApplySettings(CommandSettings):
         if self.method != "threshold" and self.threshold is not None:
             problems.append(f"threshold has no effect with method={self.method}")
         by_hand: Any = self.sampling
-        if self.method != "sampling" and (by_hand.a, by_hand.maximum_weight) != (None, None):
+        numbers_given = (by_hand.a, by_hand.maximum_weight) != (None, None)
+        if self.method != "sampling" and numbers_given:
             problems.append(f"sampling.* has no effect with method={self.method}")
+        if self.method != "sampling" and self.rule is not None:
+            problems.append(f"rule has no effect with method={self.method}")
+        if self.rule is not None and numbers_given:
+            problems.append("sampling.* has no effect on a rule of your own")
         if Path(self.output).suffix != ".parquet":
             problems.append(f"output must be a .parquet file, not '{self.output}'")
         if self.events_output and Path(self.events_output).suffix not in EVENT_LIST_SUFFIXES:

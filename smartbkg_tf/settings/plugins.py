@@ -113,13 +113,15 @@ def import_class(target: str, base: type[T] | None = None) -> type[T]:
     return found
 
 
-def plugin(base: str) -> Any:
+def plugin(base: str, *, optional: bool = False) -> Any:
     """Declare a settings field that holds an instance of a class chosen by ``_target_``.
 
     Parameters
     ----------
     base : str
         Import path of the base class; imported only when a value is checked.
+    optional : bool, default False
+        Whether None is a value, too.
 
     Returns
     -------
@@ -127,7 +129,11 @@ def plugin(base: str) -> Any:
         An annotated type for a field of a settings class. It takes an instance, or a mapping of
         ``_target_`` and the arguments of the class.
     """
-    return Annotated[Any, BeforeValidator(lambda value: make_plugin(base, value))]
+
+    def check(value: Any) -> Any:
+        return None if optional and value is None else make_plugin(base, value)
+
+    return Annotated[Any, BeforeValidator(check)]
 
 
 def make_plugin(base: str, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""report.html: the numbers and figures of an evaluation in one file that can be mailed."""
+"""``report.html``: numbers and figures of an evaluation in one file that can be mailed."""
 
 from __future__ import annotations
 
@@ -23,21 +23,8 @@ img { max-width: 33rem; width: 100%; }
 """
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Make an HTML table.
-
-    Parameters
-    ----------
-    head : sequence of str
-        Column titles.
-    rows : sequence of sequence of str
-        Cells; escaped here.
-
-    Returns
-    -------
-    str
-        HTML.
-    """
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Make an HTML table; cells are escaped here."""
 
     def line(cells: Sequence[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
@@ -46,31 +33,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"<table>\n{line(head, 'th')}\n{body}\n</table>"
 
 
-def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Make a table for the terminal, the first column to the left, others to the right.
-
-    Parameters
-    ----------
-    head : sequence of str
-        Column titles.
-    rows : sequence of sequence of str
-        Cells.
-
-    Returns
-    -------
-    str
-        Lines of equal length.
-    """
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in [head, *rows]
-    )
-
-
+#: Titles of the columns of `summary_row`.
 SUMMARY_HEAD = (
     "model",
     "skim",
@@ -83,20 +46,7 @@ SUMMARY_HEAD = (
 
 
 def summary_row(model: str, skim: str, metrics: Mapping[str, Any]) -> list[str]:
-    """Say the main numbers of one model and skim.
-
-    Parameters
-    ----------
-    model, skim : str
-        Names.
-    metrics : mapping
-        An entry of ``metrics.json``.
-
-    Returns
-    -------
-    list of str
-        One cell for each column of `SUMMARY_HEAD`.
-    """
+    """Give the main numbers of one model and skim, an entry of ``metrics.json``."""
     sampling = metrics["speedup"].get("sampling")
     speedup = (
         "-" if sampling is None else str(Estimate(sampling["speedup"], sampling["speedup_error"]))
@@ -113,7 +63,7 @@ def summary_row(model: str, skim: str, metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _sections(model: str, skim: str, metrics: Mapping[str, Any]) -> str:
-    points = table(
+    points = _table(
         (
             "efficiency",
             "threshold (logit)",
@@ -137,7 +87,7 @@ def _sections(model: str, skim: str, metrics: Mapping[str, Any]) -> str:
     losses = [("as it is", metrics)]
     if "calibrated" in metrics:
         losses.append(("calibrated on validation events", metrics["calibrated"]))
-    loss_table = table(
+    loss_table = _table(
         ("probability", "log loss", "Brier score"),
         [
             [
@@ -169,7 +119,7 @@ def _sections(model: str, skim: str, metrics: Mapping[str, Any]) -> str:
             ],
         )
     cost = metrics["speedup"]["cost"]
-    types = table(
+    types = _table(
         ("event type", "events", "passing", "AUC"),
         [
             [
@@ -195,9 +145,10 @@ def _sections(model: str, skim: str, metrics: Mapping[str, Any]) -> str:
         "<h3>Working points of a threshold</h3>",
         points,
         "<h3>Speedup at equal effective statistics</h3>",
-        f"<p>An event costs 1 to simulate and reconstruct, {cost['generation']:g} to generate, "
-        f"{cost['network']:g} to score. Errors are those of the test events.</p>",
-        table(("filter", "simulated fraction", "speedup"), rows),
+        f"<p>An event costs {cost['simulation']:g} to simulate and reconstruct, "
+        f"{cost['generation']:g} to generate, {cost['network']:g} to score. "
+        "Errors are those of the test events.</p>",
+        _table(("filter", "simulated fraction", "speedup"), rows),
     ]
     if sampling is None:
         parts.append(
@@ -216,7 +167,7 @@ def _sections(model: str, skim: str, metrics: Mapping[str, Any]) -> str:
             "<h3>Bias observables of passing events</h3>",
             "<p>chi2 compares kept, weighted events with all of them, "
             "with the variance of the sampling.</p>",
-            table(
+            _table(
                 ("observable", "chi2 / bins", "effective number", "mean of all", "mean of kept"),
                 [
                     [
@@ -245,25 +196,8 @@ def write_report(
 ) -> None:
     """Write the report.
 
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The HTML file.
-    title : str
-        Its title.
-    models : mapping
-        Model -> skim -> metrics.
-    figures : sequence of pathlib.Path
-        PNG files; they are embedded.
-    notes : sequence of str
-        What a reader must know, for example skims without result.
-    differences : sequence of sequence of str
-        Rows: model, other model, skim, difference of AUC.
-
-    Raises
-    ------
-    OutputError
-        When the file cannot be written.
+    `models` are metrics by model and skim; the PNG files of `figures` are embedded; `notes` tell
+    what a reader must know; rows of `differences` are model, other model, skim and difference.
     """
     rows = [
         summary_row(model, skim, metrics)
@@ -276,12 +210,12 @@ def write_report(
         f"<style>{_STYLE}</style></head><body>",
         f"<h1>{html.escape(title)}</h1>",
         *(f'<p class="warning">{html.escape(note)}</p>' for note in notes),
-        table(SUMMARY_HEAD, rows),
+        _table(SUMMARY_HEAD, rows),
     ]
     if differences:
         parts += [
             "<h3>Differences of AUC on the same events</h3>",
-            table(("model", "other model", "skim", "AUC difference"), differences),
+            _table(("model", "other model", "skim", "AUC difference"), differences),
         ]
     for figure in figures:
         data = base64.b64encode(figure.read_bytes()).decode()
