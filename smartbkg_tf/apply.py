@@ -24,7 +24,7 @@ def run(settings: ApplySettings) -> None:
     apply(settings)
 
 
-main = command("apply", ApplySettings, run, lists=("input",))
+main = command("apply", ApplySettings, run, lists=("input",), aliases={"model": "run"})
 
 if __name__ == "__main__":
     main()

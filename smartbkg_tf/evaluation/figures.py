@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from smartbkg_tf.runtime.files import whole_file
+from smartbkg_tf.runtime.files import atomic_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,7 +64,7 @@ def save_figure(figure: Figure, path: str | Path) -> list[Path]:
     for file in files:
         # Without a date, so that the same numbers give the same bytes.
         metadata = {"CreationDate": None} if file.suffix == ".pdf" else {}
-        with whole_file(file) as partial:
+        with atomic_file(file) as partial:
             figure.savefig(partial, dpi=150, metadata=metadata)
     return files
 

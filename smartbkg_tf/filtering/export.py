@@ -18,7 +18,7 @@ from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.filtering.model_description import ModelDescription, describe_run
 from smartbkg_tf.filtering.onnx_check import OUTPUT, compare
 from smartbkg_tf.filtering.scorers import load_run_model
-from smartbkg_tf.runtime.files import read_json, sha256, sync, whole_directory, write_json
+from smartbkg_tf.runtime.files import atomic_directory, read_json, sha256, sync, write_json
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
 from smartbkg_tf.runtime.versions import versions
@@ -35,7 +35,7 @@ def export(settings: ExportSettings) -> Path:
     """Write ``model.onnx`` and ``model.json``, which describes it; give the path of the first."""
     run = open_run(settings.run)
     _check_packages()
-    with whole_directory(
+    with atomic_directory(
         settings.output, overwrite=settings.overwrite, own=WRITTEN, inputs=[run.path]
     ) as folder:
         description = describe_run(run)

@@ -11,12 +11,13 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator
 
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
-from smartbkg_tf.settings.base import checked
+from smartbkg_tf.settings.base import checked, fields_of, validate
 
 T = TypeVar("T")
 
@@ -157,12 +158,41 @@ def plain(value: Any) -> Any:
         values: dict[str, Any] = {}
         if isinstance(value, Plugin):
             values[TARGET] = f"{type(value).__module__}.{type(value).__qualname__}"
-        for field in dataclasses.fields(value):
-            alias = getattr(field.default, "alias", None)
-            values[alias or field.name] = plain(getattr(value, field.name))
+        for name, field in fields_of(type(value)).items():
+            values[field.alias or name] = plain(getattr(value, name))
         return values
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    return value
+    return str(value) if isinstance(value, PurePath) else value
+
+
+def filled(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in all defaults of a settings class; a needed value that is not given is ``???``.
+
+    Parameters
+    ----------
+    cls : type
+        A settings class. The first of a field's `examples` stands in for a needed value while
+        the others are checked.
+    values : mapping
+        Nested plain values, as YAML holds them.
+
+    Returns
+    -------
+    dict
+        Nested plain values.
+
+    Raises
+    ------
+    ConfigurationError
+        For everything in `values` that cannot be used.
+    """
+    missing = {
+        field.alias or name: (field.examples or ["???"])[0]
+        for name, field in fields_of(cls).items()
+        if field.is_required() and (field.alias or name) not in values
+    }
+    result: dict[str, Any] = plain(validate(cls, {**values, **missing}))
+    return {**result, **dict.fromkeys(missing, "???")}
