@@ -15,9 +15,9 @@ import yaml
 
 from smartbkg_tf.config import command_named
 from smartbkg_tf.errors import ConfigurationError, InputError, OutputError
-from smartbkg_tf.events.flags import read_passing_keys
 from smartbkg_tf.events.hdf5 import write_hdf5
 from smartbkg_tf.events.parquet import write_parquet
+from smartbkg_tf.events.passing_keys import read_passing_keys
 from smartbkg_tf.filtering.apply import apply, fit_filter, predict_split
 from smartbkg_tf.filtering.predictions import read_predictions
 from smartbkg_tf.filtering.rules import SamplingRule
