@@ -13,7 +13,7 @@ from smartbkg_tf.evaluation.paired import auc_differences
 from smartbkg_tf.evaluation.plots import draw_models
 from smartbkg_tf.evaluation.results import evaluate_predictions
 from smartbkg_tf.filtering.rules import SamplingRule, stored_rules
-from smartbkg_tf.runtime.files import expand_inputs, read_json, atomic_directory, write_json
+from smartbkg_tf.runtime.files import atomic_directory, expand_inputs, read_json, write_json
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.runtime.text_table import text_table

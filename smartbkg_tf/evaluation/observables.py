@@ -55,7 +55,7 @@ def read_observables(path: str | Path, predictions: Predictions) -> dict[str, Fl
     ]
     if not names:
         raise InputError("holds no column of numbers beside the event key", where=path)
-    index = KeyIndex({key: frame[key].to_numpy() for key in KEY_COLUMNS})
+    index = KeyIndex({key: frame[key].to_numpy(dtype=np.int64) for key in KEY_COLUMNS})
     if index.n_repeated:
         raise InputError(f"holds {index.n_repeated} events more than once", where=path)
     rows = index.find(predictions.keys)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.dataset.keys import uniform
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.evaluation import curves
 from smartbkg_tf.evaluation.metrics import (
@@ -27,6 +26,7 @@ from smartbkg_tf.evaluation.speedup import (
     threshold_speedups,
 )
 from smartbkg_tf.events.cross_sections import cross_sections
+from smartbkg_tf.events.keys import uniform
 from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.filtering.predictions import Predictions, SkimPredictions
 from smartbkg_tf.filtering.rules import Rule

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.errors import InputError
+from smartbkg_tf.events.keys import uniform
 from smartbkg_tf.settings.base import Field, checked, settings
 from smartbkg_tf.settings.plugins import Plugin
 
@@ -180,8 +181,6 @@ def random_numbers(keys: Mapping[str, npt.NDArray[np.int64]], seed: int) -> Floa
     It does not depend on file, order, chunk or worker, and not on the number that assigns
     events to training, validation and test.
     """
-    from smartbkg_tf.dataset.keys import uniform
-
     return np.asarray(uniform(keys, f"sampling/{seed}"), dtype=np.float64)
 
 
