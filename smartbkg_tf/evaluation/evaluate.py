@@ -12,8 +12,9 @@ from smartbkg_tf.evaluation.observables import read_observables
 from smartbkg_tf.evaluation.paired import auc_differences
 from smartbkg_tf.evaluation.plots import draw_models
 from smartbkg_tf.evaluation.results import evaluate_predictions
-from smartbkg_tf.filtering.rules import SamplingRule, stored_rules
-from smartbkg_tf.runtime.files import atomic_directory, expand_inputs, read_json, write_json
+from smartbkg_tf.filtering.filter_file import read_filter
+from smartbkg_tf.filtering.rules import SamplingRule
+from smartbkg_tf.runtime.files import atomic_directory, expand_inputs, write_json
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.runtime.text_table import text_table
@@ -54,13 +55,9 @@ def _measure(
     rules: dict[str, SamplingRule] = {}
     calibrations: dict[str, tuple[float, float]] = {}
     if model.run is not None and model.run.filter.is_file():
-        stored = read_json(model.run.filter)
-        known = tuple(skim for skim in model.predictions.skims if skim in stored)
-        rules = stored_rules(stored, known, model.run.filter)
-        for skim in known:
-            calibration = stored[skim].get("calibration")
-            if calibration:
-                calibrations[skim] = (float(calibration["slope"]), float(calibration["intercept"]))
+        fitted = read_filter(model.run.filter)
+        rules = fitted.rules([skim for skim in model.predictions.skims if skim in fitted.values])
+        calibrations = fitted.calibrations()
     results, refused = evaluate_predictions(
         model.predictions,
         settings,

@@ -16,7 +16,7 @@ from smartbkg_tf.events.table import KEY_COLUMNS
 from smartbkg_tf.filtering.apply_summary import ApplySummary
 from smartbkg_tf.filtering.event_lists import EVENT_LIST, write_event_list
 from smartbkg_tf.filtering.event_source import EventSource, ScoredChunk, score_rows, split_of_run
-from smartbkg_tf.filtering.filter_fit import fit_filter
+from smartbkg_tf.filtering.filter_fit import fit_filter, fit_on_predictions
 from smartbkg_tf.filtering.predictions import PredictionsWriter
 from smartbkg_tf.filtering.rules import (
     Decision,
@@ -32,7 +32,7 @@ from smartbkg_tf.filtering.scorers import KerasScorer, Scorer, open_scorer
 from smartbkg_tf.runtime.outputs import refuse_existing, refuse_overlap
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.settings.filtering import ApplySettings
+from smartbkg_tf.settings.filtering import ApplySettings, FilterFitSettings
 from smartbkg_tf.settings.plugins import plain
 
 
@@ -49,6 +49,8 @@ def apply(settings: ApplySettings) -> Path:
     model = Path(settings.run)
     own = RunDirectory(model if model.is_dir() else model.parent)
     read = [*source.paths, *(file for file in own.files() if file.exists() and own.config.exists())]
+    if settings.fit_on is not None:
+        read.append(Path(settings.fit_on))
     for path in (output, events_output):
         if path is not None:
             refuse_overlap(path, read)
@@ -91,18 +93,41 @@ def apply(settings: ApplySettings) -> Path:
 
 
 def rules_for(scorer: Scorer, settings: ApplySettings) -> dict[str, Rule]:
-    """Choose the rule of every skim."""
-    skims = scorer.label_names
+    """Choose the rule of every skim; fit it anew where that is asked for, and say what was fitted."""
+    skims, by_hand = scorer.label_names, settings.sampling
     if settings.method == "score":
         return {skim: KeepAll() for skim in skims}
     if settings.threshold is not None:  # 0.0 is a threshold
         return {skim: ThresholdRule(threshold=settings.threshold) for skim in skims}
     if settings.rule is not None:
         return dict.fromkeys(skims, settings.rule)
-    given = {name: value for name, value in plain(settings.sampling).items() if value is not None}
-    if "a" in given:
-        return {skim: SamplingRule(**given) for skim in skims}
-    return {skim: replace(rule, **given) for skim, rule in scorer.sampling_rules().items()}
+    given = {} if by_hand.maximum_weight is None else {"maximum_weight": by_hand.maximum_weight}
+    if by_hand.a is not None and by_hand.b is not None:
+        return {skim: SamplingRule(a=by_hand.a, b=by_hand.b, **given) for skim in skims}
+    if settings.fit_on is None:
+        fitted = scorer.fitted_filter()
+    else:
+        fit = FilterFitSettings(cost=settings.cost, retention=by_hand.retention, **given)
+        fitted = fit_on_predictions(Path(settings.fit_on), skims, fit)
+    if settings.efficiency is not None:
+        thresholds = fitted.thresholds(skims, settings.efficiency)
+        for skim, rule in thresholds.items():
+            n, e = int(fitted.values[skim]["n_passing"]), settings.efficiency
+            say(
+                f"{skim}: score >= {rule.threshold:.4f} keeps {100 * e:g} +- "
+                f"{100 * (e * (1 - e) / n) ** 0.5:.2g} % of the passing events ({n} in "
+                f"{fitted.where})"
+            )
+        return dict(thresholds)
+    if settings.fit_on is not None:
+        for skim, entry in fitted.values.items():
+            say(
+                f"{skim}: a = {entry['a']:.4f} +- {entry['a_error']:.2g}, b = {entry['b']:.4f} +- "
+                f"{entry['b_error']:.2g}, weights up to {entry['maximum_weight']:g}: speedup "
+                f"{entry['speedup_validation']:.3f} +- {entry['speedup_validation_error']:.2g} "
+                f"({entry['n_passing']} of {entry['n_events']} events of {fitted.where} pass)"
+            )
+    return {skim: replace(rule, **given) for skim, rule in fitted.rules(skims).items()}
 
 
 class _Decider:
@@ -163,16 +188,22 @@ def _kept_events(chunk: ScoredChunk, together: Decision) -> npt.NDArray[np.void]
 
 
 def predict_split(
-    run: RunDirectory, dataset: Dataset, split: str = "test", *, seed: int | None = None
+    run: RunDirectory,
+    dataset: Dataset,
+    split: str = "test",
+    *,
+    seed: int | None = None,
+    filter_fit: FilterFitSettings | None = None,
 ) -> Path:
     """Score one part of the dataset of a run and write its ``predictions.parquet``.
 
-    Decisions are those of the fitted sampling rule; it is fitted on validation events first if
-    there is no ``filter.json`` yet. The seed is by default that of the training.
+    Decisions are those of the fitted sampling rule; if there is no ``filter.json`` yet, it is
+    fitted on validation events first, by the settings `filter_fit`. The seed is by default that
+    of the training.
     """
     scorer = KerasScorer(run)
     if not run.filter.is_file():
-        fit_filter(run, dataset, scorer)
+        fit_filter(run, dataset, filter_fit, scorer)
     if seed is None:
         seed = int(run.read_config().get("training", {}).get("seed") or 0)
     rows = split_of_run(run, dataset)[split]

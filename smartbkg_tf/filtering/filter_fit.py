@@ -1,26 +1,33 @@
-"""Fit the sampling rules of a run on its validation events and write ``filter.json``."""
+"""Fit the sampling rules of a run on its validation events, or on stored predictions."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from smartbkg_tf.dataset.dataset import Dataset
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.filtering.event_source import score_rows, split_of_run
-from smartbkg_tf.filtering.fitting import FittedRule, fit_calibration, fit_sampling_rule
+from smartbkg_tf.filtering.filter_file import FittedFilter, describe_rule
+from smartbkg_tf.filtering.fitting import fit_calibration, fit_sampling_rule
+from smartbkg_tf.filtering.predictions import read_predictions
 from smartbkg_tf.filtering.score_counts import ScoreCounts
 from smartbkg_tf.filtering.scorers import KerasScorer, Scorer
 from smartbkg_tf.runtime.files import write_json
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.settings.costs import CostSettings
+from smartbkg_tf.settings.filtering import FilterFitSettings
 
 
 def fit_filter(
     run: RunDirectory,
     dataset: Dataset,
+    settings: FilterFitSettings | None = None,
     scorer: Scorer | None = None,
-    cost: CostSettings | None = None,
 ) -> dict[str, Any]:
     """Fit the sampling rule of every skim on validation events and write ``filter.json``."""
     scorer = scorer or KerasScorer(run)
@@ -32,7 +39,7 @@ def fit_filter(
             next_step="raise data.fractions.validation, or produce more events",
         )
     chunk = score_rows(scorer, dataset, rows)
-    result = {}
+    scored = {}
     for i, skim in enumerate(scorer.label_names):
         if skim not in chunk.labels:
             raise InputError(
@@ -40,35 +47,53 @@ def fit_filter(
                 where=dataset.path,
                 next_step="use the dataset that the model was trained on",
             )
-        if not (chunk.labels[skim] >= 0).any():
-            raise InputError(f"no validation event has a known label of {skim}", where=dataset.path)
-        counts = ScoreCounts.of(chunk.scores[:, i], chunk.labels[skim])
-        fitted = fit_sampling_rule(counts, cost=cost)
-        if not counts.both_classes:
-            say(
-                f"warning: {fitted.n_passing} of {fitted.n_events} validation events pass {skim}: "
-                "the sampling rule cannot be fitted and keeps every event"
-            )
-        calibration = fit_calibration(counts) if counts.both_classes else None
-        result[skim] = describe_rule(fitted, calibration)
+        scored[skim] = chunk.scores[:, i], chunk.labels[skim]
+    result = _fit(scored, settings or FilterFitSettings(), "validation event", dataset.path)
     write_json(run.filter, result)
     return result
 
 
-def describe_rule(fitted: FittedRule, calibration: tuple[float, float] | None) -> dict[str, Any]:
-    """Make the entry of one skim in ``filter.json``; `calibration` is slope and intercept."""
-    return {
-        "a": fitted.rule.a,
-        "b": fitted.rule.b,
-        "maximum_weight": fitted.rule.maximum_weight,
-        "a_error": fitted.a_error,
-        "b_error": fitted.b_error,
-        "speedup_validation": fitted.speedup,
-        "speedup_validation_error": fitted.speedup_error,
-        "retention": fitted.retention,
-        "n_events": fitted.n_events,
-        "n_passing": fitted.n_passing,
-        "calibration": (
-            None if calibration is None else {"slope": calibration[0], "intercept": calibration[1]}
-        ),
-    }
+def fit_on_predictions(
+    predictions: Path, skims: tuple[str, ...], settings: FilterFitSettings
+) -> FittedFilter:
+    """Fit the rules of a model anew on its labelled predictions."""
+    table = read_predictions(predictions)
+    missing = [skim for skim in skims if skim not in table.skims]
+    if missing:
+        raise InputError(
+            f"holds no scores of {', '.join(missing)} (there are: {', '.join(table.skims)})",
+            where=predictions,
+            next_step="give predictions of the same model: apply method=score split=validation",
+        )
+    scored = {skim: (table.skims[skim].score, table.skims[skim].label) for skim in skims}
+    return FittedFilter(_fit(scored, settings, "event", predictions), predictions)
+
+
+def _fit(
+    scored: Mapping[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.int8]]],
+    settings: FilterFitSettings,
+    event: str,
+    where: Path,
+) -> dict[str, Any]:
+    """Fit the rule of every skim on scores and labels [n]; the values of ``filter.json``."""
+    result = {}
+    for skim, (scores, labels) in scored.items():
+        if not np.any(labels >= 0):
+            raise InputError(f"no {event} has a known label of {skim}", where=where)
+        counts = ScoreCounts.of(scores, labels)
+        fitted = fit_sampling_rule(
+            counts,
+            maximum_weight=settings.maximum_weight,
+            cost=settings.cost,
+            retention=settings.retention,
+            bootstrap=settings.bootstrap,
+            seed=settings.seed,
+        )
+        if not counts.both_classes:
+            say(
+                f"warning: {fitted.n_passing} of {fitted.n_events} {event}s pass {skim}: "
+                "the sampling rule cannot be fitted and keeps every event"
+            )
+        calibration = fit_calibration(counts) if counts.both_classes else None
+        result[skim] = describe_rule(fitted, calibration, scores[labels == 1])
+    return result

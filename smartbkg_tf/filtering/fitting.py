@@ -47,7 +47,7 @@ class FittedRule:
     a_error, b_error : float
         Standard deviations over bootstrap refits.
     retention : float
-        Fraction of passing events.
+        Natural fraction of passing events.
     n_events, n_passing : int
         Events of the fit.
     """
@@ -66,14 +66,24 @@ def expected_speedup(
     counts: ScoreCounts,
     rule: Rule,
     cost: CostSettings,
+    retention: float | None = None,
     pseudo_events: float = 0.0,
 ) -> float:
-    """Give a rule's speedup; `pseudo_events` passing events are spread like all events."""
+    """Give a rule's speedup.
+
+    `retention` is the natural fraction of passing events, where it is another than among these;
+    `pseudo_events` passing events are spread like all events.
+    """
     p = rule.probability(counts.score)
     inverse = 1.0 / p
     share = counts.everything / counts.everything.sum()
+    if retention is None or not counts.both_classes:
+        mean_p = float(share @ p)
+    else:
+        mean_p = retention * float(counts.passing @ p) / counts.n_passing
+        mean_p += (1 - retention) * float(counts.failing @ p) / counts.n_failing
     total = float(counts.passing @ inverse) + pseudo_events * float(share @ inverse)
-    return cost.speedup(float(share @ p), total / (counts.n_passing + pseudo_events))
+    return cost.speedup(mean_p, total / (counts.n_passing + pseudo_events))
 
 
 def fit_sampling_rule(
@@ -81,6 +91,7 @@ def fit_sampling_rule(
     *,
     maximum_weight: float = 20.0,
     cost: CostSettings | None = None,
+    retention: float | None = None,
     bootstrap: int = 100,
     seed: int = 0,
 ) -> FittedRule:
@@ -97,11 +108,11 @@ def fit_sampling_rule(
     if not counts.both_classes or spread < 1e-12:
         rule, speedup = SamplingRule(a=0.0, b=centre, maximum_weight=maximum_weight), 1.0
     else:
-        rule = _maximise(counts, cost, maximum_weight, centre, spread)
-        speedup = expected_speedup(counts, rule, cost)
+        rule = _maximise(counts, cost, retention, maximum_weight, centre, spread)
+        speedup = expected_speedup(counts, rule, cost, retention)
         for again in counts.resamples(bootstrap, seed):
-            refit = _maximise(again, cost, maximum_weight, centre, spread, near=rule)
-            speedups.append(expected_speedup(again, rule, cost))
+            refit = _maximise(again, cost, retention, maximum_weight, centre, spread, rule)
+            speedups.append(expected_speedup(again, rule, cost, retention))
             slopes.append(refit.a)
             offsets.append(refit.b)
     return FittedRule(
@@ -110,7 +121,7 @@ def fit_sampling_rule(
         speedup_error=_standard_deviation(speedups),
         a_error=_standard_deviation(slopes),
         b_error=_standard_deviation(offsets),
-        retention=counts.n_passing / n_events,
+        retention=counts.n_passing / n_events if retention is None else retention,
         n_events=int(n_events),
         n_passing=int(counts.n_passing),
     )
@@ -123,6 +134,7 @@ def _standard_deviation(values: list[float]) -> float:
 def _maximise(
     counts: ScoreCounts,
     cost: CostSettings,
+    retention: float | None,
     maximum_weight: float,
     centre: float,
     spread: float,
@@ -139,8 +151,8 @@ def _maximise(
 
     def loss(point: npt.ArrayLike) -> float:
         a, b = np.asarray(point, dtype=np.float64)
-        speedup = expected_speedup(counts, rule(float(a), float(b)), cost, _PSEUDO_EVENTS)
-        return -float(np.log(speedup))
+        candidate = rule(float(a), float(b))
+        return -float(np.log(expected_speedup(counts, candidate, cost, retention, _PSEUDO_EVENTS)))
 
     if near is not None:
         start = (near.a * spread, (near.b - centre) / spread)

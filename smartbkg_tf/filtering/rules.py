@@ -12,15 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.keys import uniform
-from smartbkg_tf.settings.base import Field, checked, settings
+from smartbkg_tf.settings.base import Field, settings
 from smartbkg_tf.settings.plugins import Plugin
 
 Floats = npt.NDArray[np.float64]
@@ -134,26 +131,6 @@ class KeepAll(Rule):
     def probability(self, scores: npt.ArrayLike) -> Floats:
         """Give 1 to every event."""
         return np.ones(_without_nan(scores).shape)
-
-
-def stored_rules(values: Any, skims: Sequence[str], where: str | Path) -> dict[str, SamplingRule]:
-    """Make the sampling rule of every skim from the values of ``filter.json``."""
-    if not isinstance(values, Mapping):
-        raise InputError("is not a filter.json: it holds no table of skims", where=where)
-    rules = {}
-    for skim in skims:
-        entry = values.get(skim)
-        if not isinstance(entry, Mapping):
-            raise InputError(
-                f"has no rule for the skim {skim} (there are: {', '.join(values)})", where=where
-            )
-        try:
-            rules[skim] = checked(
-                SamplingRule, {name: entry[name] for name in ("a", "b", "maximum_weight")}
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"the rule of {skim} cannot be used ({error})", where=where) from error
-    return rules
 
 
 @dataclass(frozen=True)

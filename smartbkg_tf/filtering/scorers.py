@@ -22,8 +22,9 @@ from smartbkg_tf.encoding.encode import EncodingReport, encode, pad
 from smartbkg_tf.errors import ConfigurationError, InputError, Problems
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
+from smartbkg_tf.filtering.filter_file import FittedFilter, read_filter
 from smartbkg_tf.filtering.model_description import ModelDescription, describe_run
-from smartbkg_tf.filtering.rules import SamplingRule, stored_rules
+from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.runtime.files import read_json, sha256
 from smartbkg_tf.runtime.quiet import load_tensorflow
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
@@ -102,19 +103,23 @@ class Scorer(ABC):
         """Score one batch of the full size."""
 
     @abstractmethod
-    def sampling_rules(self) -> dict[str, SamplingRule]:
-        """Read the fitted sampling rule of each skim.
+    def fitted_filter(self) -> FittedFilter:
+        """Read what was fitted on validation events.
 
         Returns
         -------
-        dict of str to SamplingRule
-            By skim.
+        FittedFilter
+            Rules and thresholds by skim.
 
         Raises
         ------
         InputError
-            When the model comes without fitted rules.
+            When the model comes without.
         """
+
+    def sampling_rules(self) -> dict[str, SamplingRule]:
+        """Read the fitted sampling rule of each skim; `InputError` without one."""
+        return self.fitted_filter().rules(self.label_names)
 
     def _score_batch(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Scores:
         n = len(arrays[self.input_names[0]])
@@ -314,8 +319,8 @@ class KerasScorer(Scorer):
         scores: npt.NDArray[Any] = self._function(tensors).numpy()
         return scores
 
-    def sampling_rules(self) -> dict[str, SamplingRule]:
-        """Read the fitted sampling rule of each skim from ``filter.json``."""
+    def fitted_filter(self) -> FittedFilter:
+        """Read ``filter.json`` of the run."""
         if not self.run.filter.is_file():
             raise InputError(
                 f"holds no {self.run.filter.name}, the fitted sampling rule: its training was "
@@ -324,7 +329,7 @@ class KerasScorer(Scorer):
                 next_step="train again with python -m smartbkg_tf.train, or give a rule yourself "
                 "(sampling.a=0.5 sampling.b=1.0), or use method=score",
             )
-        return stored_rules(read_json(self.run.filter), self.label_names, self.run.filter)
+        return read_filter(self.run.filter)
 
 
 class OnnxScorer(Scorer):
@@ -395,11 +400,11 @@ class OnnxScorer(Scorer):
     def _call(self, batch: Batch) -> npt.NDArray[Any]:
         return np.asarray(self._session.run([self._output], batch)[0])
 
-    def sampling_rules(self) -> dict[str, SamplingRule]:
-        """Read the fitted sampling rule of each skim from the description."""
+    def fitted_filter(self) -> FittedFilter:
+        """Give what the description holds of ``filter.json``."""
         if not self._filter:
             raise InputError("was exported without sampling rules", where=self._sidecar)
-        return stored_rules(self._filter, self.label_names, self._sidecar)
+        return FittedFilter(self._filter, self._sidecar)
 
 
 def open_session(path: Path, threads: int = 1) -> Any:

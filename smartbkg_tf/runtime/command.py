@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from smartbkg_tf.errors import ConfigurationError, UserError, did_you_mean
 from smartbkg_tf.runtime.overrides import Overrides, as_written, search_path
 from smartbkg_tf.settings.base import CommandSettings, validate
-from smartbkg_tf.settings.plugins import filled
+from smartbkg_tf.settings.plugins import filled, with_defaults
 
 S = TypeVar("S", bound=CommandSettings)
 
@@ -79,6 +79,13 @@ def compose(name: str, overrides: Sequence[str] = (), directory: str | None = No
     ConfigurationError
         For an unknown group or choice, with the nearest known one.
     """
+    return _compose(name, overrides, directory)[0]
+
+
+def _compose(
+    name: str, overrides: Sequence[str], directory: str | None
+) -> tuple[DictConfig, dict[str, str | None]]:
+    """Compose a configuration; also give the chosen file of every group."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -87,20 +94,27 @@ def compose(name: str, overrides: Sequence[str] = (), directory: str | None = No
 
     GlobalHydra.instance().clear()
     Plugins.instance()
-    folders = [configuration_directory(), *search_path(overrides)]
-    extra = []
+    texts = Overrides(_folders(overrides, directory)).for_hydra(overrides, sweep=True)
     if directory is not None:
-        folders.append(Path(directory))
-        extra = [f"hydra.searchpath=[file://{Path(directory).resolve()}]"]
-    reading = Overrides(folders)
-    texts = reading.for_hydra(overrides, sweep=True)
+        texts.append(f"hydra.searchpath=[file://{Path(directory).resolve()}]")
     try:
         with initialize_config_dir(str(configuration_directory()), version_base="1.3"):
-            config = hydra_compose(name, [*texts, *extra])
+            config = hydra_compose(name, texts, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise _translate(error, reading) from error
+        raise _translate(error) from error
     assert isinstance(config, DictConfig)
-    return config
+    choices = {
+        group: choice
+        for group, choice in config.hydra.runtime.choices.items()
+        if not group.startswith("hydra/")
+    }
+    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]), choices
+
+
+def _folders(overrides: Sequence[str], directory: str | None) -> list[Path]:
+    """List the folders of configuration files."""
+    own = [] if directory is None else [Path(directory)]
+    return [configuration_directory(), *own, *search_path(overrides)]
 
 
 def compose_settings(
@@ -117,7 +131,7 @@ def composed_values(config: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise ConfigurationError(str(error).splitlines()[0]) from error
     assert isinstance(values, dict)
-    return _without_missing({str(k): v for k, v in values.items() if k != "hydra"})
+    return _without_missing({str(key): value for key, value in values.items()})
 
 
 def to_settings(cls: type[S], config: DictConfig) -> S:
@@ -163,10 +177,8 @@ class Command(Generic[S]):
         self, texts: Sequence[str], directory: str | None = None, *, sweep: bool = False
     ) -> list[str]:
         """Write a user's overrides in the words of Hydra."""
-        folders = [configuration_directory(), *search_path(texts)]
-        if directory is not None:
-            folders.append(Path(directory))
-        return Overrides(folders, self.lists, self.aliases).for_hydra(texts, sweep=sweep)
+        reading = Overrides(_folders(texts, directory), self.lists, self.aliases)
+        return reading.for_hydra(texts, sweep=sweep)
 
     def __call__(self) -> None:
         """Check the configuration, then run the job, or each job of a sweep.
@@ -264,8 +276,18 @@ class Command(Generic[S]):
         """Explain the command and its settings; chosen groups in place of the default ones."""
         from smartbkg_tf.runtime.help import help_text
 
-        description = sys.modules[self.run.__module__].__doc__ or ""
-        return help_text(self.name, description, argv, configuration_directory())
+        texts = self.overrides([text for text in argv if not text.startswith("-")])
+        chosen = [text for text in texts if text[:1].isalpha() and not text.startswith("hydra")]
+        config, choices = _compose(self.name, chosen, None)
+        settings, needed = with_defaults(self.settings_class, composed_values(config))
+        return help_text(
+            self.name,
+            sys.modules[self.run.__module__].__doc__ or "",
+            settings,
+            needed=needed,
+            choices=choices,
+            directory=configuration_directory(),
+        )
 
 
 def command(
@@ -422,7 +444,7 @@ def _combinations(texts: Sequence[str], multirun: bool) -> Iterator[list[str]]:
         yield list(combination)
 
 
-def _translate(error: Exception, reading: Overrides) -> ConfigurationError:
+def _translate(error: Exception) -> ConfigurationError:
     """Say what Hydra or OmegaConf refused, with the nearest known name."""
     from hydra.errors import MissingConfigException
 

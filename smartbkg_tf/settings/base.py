@@ -65,7 +65,7 @@ class CommandSettings:
     debug : bool, default False
         Show tracebacks.
     overwrite : bool, default False
-        Replace an output that stands there already.
+        Replace an output that exists already.
     """
 
     debug: bool = False

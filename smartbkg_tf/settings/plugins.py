@@ -168,31 +168,39 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, PurePath) else value
 
 
-def filled(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in all defaults of a settings class; a needed value that is not given is ``???``.
+def with_defaults(cls: type[T], values: Mapping[str, Any]) -> tuple[T, list[str]]:
+    """Check values that may be incomplete.
 
     Parameters
     ----------
     cls : type
-        A settings class. The first of a field's `examples` stands in for a needed value while
-        the others are checked.
+        A settings class.
     values : mapping
         Nested plain values, as YAML holds them.
 
     Returns
     -------
-    dict
-        Nested plain values.
+    settings : object
+        With all defaults. Where a needed value is not given, the first of the field's `examples`,
+        or ``???``, stands in for it.
+    needed : list of str
+        The keys of those.
 
     Raises
     ------
     ConfigurationError
         For everything in `values` that cannot be used.
     """
-    missing = {
-        field.alias or name: (field.examples or ["???"])[0]
-        for name, field in fields_of(cls).items()
-        if field.is_required() and (field.alias or name) not in values
+    fields = {field.alias or name: field for name, field in fields_of(cls).items()}
+    needed = {
+        key: (field.examples or ["???"])[0]
+        for key, field in fields.items()
+        if field.is_required() and key not in values
     }
-    result: dict[str, Any] = plain(validate(cls, {**values, **missing}))
-    return {**result, **dict.fromkeys(missing, "???")}
+    return validate(cls, {**values, **needed}), list(needed)
+
+
+def filled(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in all defaults, as plain values; a needed one that is not given is ``???``."""
+    made, needed = with_defaults(cls, values)
+    return {**plain(made), **dict.fromkeys(needed, "???")}

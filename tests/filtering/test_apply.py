@@ -25,7 +25,8 @@ from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.filtering.scorers import load_run_model
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.settings.filtering import ApplySettings
+from smartbkg_tf.settings.filtering import ApplySettings, FilterFitSettings
+from smartbkg_tf.settings.training import TrainSettings
 from tests.filtering.conftest import SKIMS, Trained, save
 
 FIRST = SKIMS[0]
@@ -109,6 +110,58 @@ def test_threshold_zero_is_a_threshold(
     assert 0 < kept.sum() < 600
     assert (frame[f"kept_{FIRST}"] == kept).all()
     assert (frame[f"weight_{FIRST}"] == kept.astype(float)).all()
+
+
+def test_efficiency_gives_the_threshold_of_validation_events(
+    fitted: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {"method": "threshold", "efficiency": 0.9, "input": str(fitted.dataset.path)}
+    frame = run_apply(fitted, tmp_path / "p.parquet", split="validation", **asked)
+    assert f"{FIRST}: score >= " in (said := capsys.readouterr().out)
+    assert "keeps 90 +- " in said
+    for skim in SKIMS:
+        passing = frame[frame[f"label_{skim}"] == 1]
+        kept = passing[f"kept_{skim}"].mean()
+        assert 0.9 <= kept < 0.9 + 1.5 / len(passing)  # No passing event more than needed.
+    # The same from stored predictions, where the run has no filter.json of today.
+    stored = tmp_path / "stored.parquet"
+    run_apply(fitted, stored, method="score", split="validation", input=asked["input"])
+    again = run_apply(
+        fitted, tmp_path / "q.parquet", split="validation", fit_on=str(stored), **asked
+    )
+    assert (again[f"kept_{FIRST}"] == frame[f"kept_{FIRST}"]).all()
+    with pytest.raises(OutputError, match="is the input"):
+        run_apply(fitted, stored, fit_on=str(stored), overwrite=True)
+
+
+def test_the_rule_is_fitted_anew_on_stored_predictions(
+    fitted: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = tmp_path / "stored.parquet"
+    run_apply(fitted, stored, method="score", split="validation", input=str(fitted.dataset.path))
+    same = run_apply(fitted, tmp_path / "p.parquet", fit_on=str(stored))
+    as_trained = run_apply(fitted, tmp_path / "q.parquet")
+    for skim in SKIMS:
+        np.testing.assert_allclose(
+            same[f"probability_{skim}"], as_trained[f"probability_{skim}"], rtol=1e-3
+        )
+    capsys.readouterr()
+    # With generation as dear as the simulation there is nothing to gain by dropping events.
+    dear = {"generation": 1.0, "network": 0.001}
+    other = run_apply(
+        fitted,
+        tmp_path / "r.parquet",
+        fit_on=str(stored),
+        cost=dear,
+        sampling={"maximum_weight": 3.0, "retention": 0.5},
+    )
+    assert other[f"probability_{FIRST}"].min() >= 1 / 3 - 1e-9
+    assert other[f"probability_{FIRST}"].mean() > same[f"probability_{FIRST}"].mean()
+    assert "weights up to 3: speedup " in capsys.readouterr().out
+    fewer = stored.with_name("fewer.parquet")
+    pd.read_parquet(stored).drop(columns=f"score_{FIRST}").to_parquet(fewer)
+    with pytest.raises(InputError, match=f"holds no scores of {FIRST}"):
+        run_apply(fitted, tmp_path / "s.parquet", fit_on=str(fewer))
 
 
 def test_neither_inputs_nor_the_predictions_of_the_run_are_replaced(
@@ -302,6 +355,28 @@ def test_fit_filter_writes_rules_with_errors(fitted: Trained) -> None:
         assert set(rule["calibration"]) == {"slope", "intercept"}
 
 
+def test_the_fit_has_settings_of_train(run_copy: RunDirectory, fitted: Trained) -> None:
+    run_copy.filter.unlink()
+    predict_split(run_copy, fitted.dataset, filter_fit=FilterFitSettings(maximum_weight=4.0))
+    rule = json.loads(run_copy.filter.read_text())[FIRST]
+    assert rule["maximum_weight"] == 4.0
+    assert rule["passing_scores"] == sorted(rule["passing_scores"])
+    given = ["filter.maximum_weight=4", "filter.cost.generation=0.2", "data.path=d"]
+    chosen = compose_settings("train", TrainSettings, given).filter
+    assert (chosen.maximum_weight, chosen.cost.generation) == (4.0, 0.2)
+    assert compose_settings("train", TrainSettings, given[2:]).filter == FilterFitSettings()
+    del rule["passing_scores"]
+    run_copy.filter.write_text(json.dumps(dict.fromkeys(SKIMS, rule)))
+    with pytest.raises(InputError, match="knows no scores of passing events"):
+        run_apply(
+            fitted,
+            run_copy.path / "p.parquet",
+            run=str(run_copy.path),
+            method="threshold",
+            efficiency=0.5,
+        )
+
+
 def test_predict_split_scores_test_events_only(run_copy: RunDirectory, fitted: Trained) -> None:
     run_copy.filter.unlink()
     assert predict_split(run_copy, fitted.dataset) == run_copy.predictions
@@ -334,6 +409,12 @@ def test_fit_without_validation_events_says_so(run_copy: RunDirectory, fitted: T
         (["threshold=0.0"], "threshold has no effect with method=sampling"),
         (["method=score", "sampling.a=1", "sampling.b=0"], r"sampling\.\* has no effect"),
         (["sampling.a=1"], "belong together"),
+        (["efficiency=0.9"], "efficiency has no effect with method=sampling"),
+        (["method=threshold", "threshold=0.0", "efficiency=0.9"], "exclude each other"),
+        (["method=threshold", "efficiency=1.5"], "less than or equal to 1"),
+        (["method=score", "fit_on=p.parquet"], "fit_on has no effect"),
+        (["method=threshold", "threshold=0.0", "fit_on=p.parquet"], "fit_on has no effect"),
+        (["sampling.retention=0.1"], "sampling.retention has no effect without fit_on"),
         (["output=p.csv"], "must be a .parquet file"),
         (["events_output=kept.root"], r"must end in \.csv, \.npy, \.parquet"),
         (["method=treshold"], "did you mean 'threshold'"),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.filtering.filter_fit import describe_rule
+from smartbkg_tf.filtering.filter_file import FittedFilter, describe_rule, read_filter
 from smartbkg_tf.filtering.fitting import FittedRule, fit_calibration, fit_sampling_rule
-from smartbkg_tf.filtering.rules import SamplingRule, stored_rules
+from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.filtering.score_counts import ScoreCounts
+from smartbkg_tf.runtime.files import write_json
 from smartbkg_tf.settings.costs import CostSettings
 
 RETENTION, SEPARATION = 0.04, 2.2
@@ -112,6 +114,17 @@ def test_a_useless_score_gives_no_speedup_and_no_harm() -> None:
     assert np.all(constant.rule.probability(np.zeros(100)) == 1.0)
 
 
+def test_retention_undoes_enrichment() -> None:
+    scores, labels = make_scores(200_000, seed=5)
+    # Keep every passing event and one failing in ten.
+    enriched = (labels == 1) | (np.arange(len(labels)) % 10 == 0)
+    natural = fit(scores, labels, bootstrap=0)
+    wrong = fit(scores[enriched], labels[enriched], bootstrap=0)
+    right = fit(scores[enriched], labels[enriched], retention=float(labels.mean()), bootstrap=0)
+    assert right.speedup == pytest.approx(natural.speedup, rel=0.01)
+    assert abs(wrong.speedup - natural.speedup) > 0.3
+
+
 def test_unknown_labels_are_left_out() -> None:
     scores, labels = make_scores(5000)
     more = np.concatenate([scores, np.full(1000, 50.0)])
@@ -148,16 +161,24 @@ def test_calibration_finds_slope_and_offset() -> None:
     assert 0 < slope < 10
 
 
-def test_a_stored_rule_is_read_back_or_refused_by_name() -> None:
+def test_a_stored_rule_is_read_back_or_refused_by_name(tmp_path: Path) -> None:
     fitted = fit(*make_scores(1000), bootstrap=5)
-    stored: Any = {"one": describe_rule(fitted, (1.0, -0.5))}
-    assert stored_rules(stored, ("one",), "filter.json") == {"one": fitted.rule}
+    path = tmp_path / "filter.json"
+    write_json(path, {"one": describe_rule(fitted, (1.0, -0.5), np.arange(2001.0))})
+    stored = read_filter(path)
+    assert stored.rules(("one",)) == {"one": fitted.rule}
+    assert stored.calibrations() == {"one": (1.0, -0.5)}
+    assert stored.thresholds(("one",), 0.9)["one"].threshold == 200.0
 
     def refused(words: str, values: Any, skim: str = "one") -> None:
         with pytest.raises(InputError, match=words):
-            stored_rules(values, (skim,), "filter.json")
+            FittedFilter(values, path).rules((skim,))
 
-    refused(r"no rule for the skim two \(there are: one\)", stored, "two")
+    refused(r"no rule for the skim two \(there are: one\)", stored.values, "two")
     refused("maximum_weight", {"one": {"a": 0.5, "b": 0.0}})
     refused("the rule of one .*a: .*not -1", {"one": {"a": -1, "b": 0.0, "maximum_weight": 20}})
-    refused("no table of skims", [1])
+    write_json(path, [1])
+    with pytest.raises(InputError, match="no table of skims"):
+        read_filter(path)
+    with pytest.raises(InputError, match="does not exist"):
+        read_filter(tmp_path / "missing.json")
