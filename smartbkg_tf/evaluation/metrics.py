@@ -16,6 +16,9 @@ from smartbkg_tf.filtering.score_counts import (
 )
 
 
+Scores = npt.NDArray[np.floating]
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A number and its statistical error.
@@ -51,14 +54,14 @@ def effective_number(weights: npt.ArrayLike) -> float:
     return float(np.sum(w)) ** 2 / squares if squares > 0 else 0.0
 
 
-def _classes(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floats, Floats]:
+def _classes(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Scores, Scores]:
     """Give the scores of passing and of failing events; neither may be empty."""
     s, passes = known_scores(scores, labels)
-    require_both_classes(np.count_nonzero(passes), np.count_nonzero(~passes))
+    require_both_classes(float(passes.sum()), float((~passes).sum()))
     return s[passes], s[~passes]
 
 
-def _fractions_below(values: Floats, others: Floats) -> Floats:
+def _fractions_below(values: Scores, others: Scores) -> Floats:
     """Give the fraction of `others` below each of `values`; equal ones count one half."""
     ordered = np.sort(others)
     below = np.searchsorted(ordered, values, side="left")

@@ -93,7 +93,7 @@ def apply(settings: ApplySettings) -> Path:
 
 
 def rules_for(scorer: Scorer, settings: ApplySettings) -> dict[str, Rule]:
-    """Choose the rule of every skim; fit it anew where that is asked for, and say what was fitted."""
+    """Choose the rule of every skim; fit it anew where that is asked for, and print the result."""
     skims, by_hand = scorer.label_names, settings.sampling
     if settings.method == "score":
         return {skim: KeepAll() for skim in skims}
@@ -107,8 +107,8 @@ def rules_for(scorer: Scorer, settings: ApplySettings) -> dict[str, Rule]:
     if settings.fit_on is None:
         fitted = scorer.fitted_filter()
     else:
-        fit = FilterFitSettings(cost=settings.cost, retention=by_hand.retention, **given)
-        fitted = fit_on_predictions(Path(settings.fit_on), skims, fit)
+        fit = FilterFitSettings(cost=settings.cost, retention=by_hand.retention)
+        fitted = fit_on_predictions(Path(settings.fit_on), skims, replace(fit, **given))
     if settings.efficiency is not None:
         thresholds = fitted.thresholds(skims, settings.efficiency)
         for skim, rule in thresholds.items():
