@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from resampling import SortedScores, area_under_roc, resamples
 
-from benchmarks.resampling import SortedScores, area_under_roc, resamples
 from smartbkg_tf.dataset.build import build_dataset
 from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.dataset.split import split_events

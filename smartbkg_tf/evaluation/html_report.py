@@ -22,16 +22,7 @@ img { max-width: 33rem; width: 100%; }
 .warning { border-left: 4px solid #D55E00; padding-left: 0.8rem; }
 """
 
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Make an HTML table; cells are escaped here."""
-
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-    body = "\n".join(line(row, "td") for row in rows)
-    return f"<table>\n{line(head, 'th')}\n{body}\n</table>"
-
+Metrics = Mapping[str, Any]
 
 #: Titles of the columns of `summary_row`.
 SUMMARY_HEAD = (
@@ -45,151 +36,144 @@ SUMMARY_HEAD = (
 )
 
 
-def summary_row(model: str, skim: str, metrics: Mapping[str, Any]) -> list[str]:
+def summary_row(model: str, skim: str, metrics: Metrics) -> list[str]:
     """Give the main numbers of one model and skim, an entry of ``metrics.json``."""
     sampling = metrics["speedup"].get("sampling")
-    speedup = (
-        "-" if sampling is None else str(Estimate(sampling["speedup"], sampling["speedup_error"]))
-    )
     return [
         model,
         skim,
         str(metrics["n_events"]),
         str(metrics["n_passing"]),
-        str(Estimate(metrics["auc"], metrics["auc_error"])),
-        str(Estimate(metrics["average_precision"], metrics["average_precision_error"])),
-        speedup,
+        str(Estimate.of(metrics, "auc")),
+        str(Estimate.of(metrics, "average_precision")),
+        "-" if sampling is None else str(Estimate.of(sampling, "speedup")),
     ]
 
 
-def _sections(model: str, skim: str, metrics: Mapping[str, Any]) -> str:
-    points = _table(
-        (
-            "efficiency",
-            "threshold (logit)",
-            "kept of failing",
-            "kept of all",
-            "rejection",
-            "precision",
-        ),
-        [
-            [
-                str(Estimate(p["efficiency"], p["efficiency_error"])),
-                f"{p['threshold']:.4g}",
-                str(Estimate(p["false_rate"], p["false_rate_error"])),
-                f"{p['kept_fraction']:.4f}",
-                "-" if p["rejection"] is None else f"{p['rejection']:.3g}",
-                f"{p['precision']:.4f}",
-            ]
-            for p in metrics["working_points"]
-        ],
-    )
-    losses = [("as it is", metrics)]
-    if "calibrated" in metrics:
-        losses.append(("calibrated on validation events", metrics["calibrated"]))
-    loss_table = _table(
-        ("probability", "log loss", "Brier score"),
-        [
-            [
-                name,
-                str(Estimate(m["log_loss"], m["log_loss_error"])),
-                str(Estimate(m["brier"], m["brier_error"])),
-            ]
-            for name, m in losses
-        ],
-    )
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Make an HTML table; cells are escaped here."""
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+    body = "\n".join(line(row, "td") for row in rows)
+    return f"<table>\n{line(head, 'th')}\n{body}\n</table>"
+
+
+def _working_points(metrics: Metrics) -> list[str]:
     rows = [
         [
-            f"threshold, efficiency {t['efficiency']:.3f} (biased)",
-            f"{t['kept_fraction']:.4f}",
-            str(Estimate(t["speedup"], t["speedup_error"])),
+            str(Estimate.of(point, "efficiency")),
+            f"{point['threshold']:.4g}",
+            str(Estimate.of(point, "false_rate")),
+            f"{point['kept_fraction']:.4f}",
+            "-" if point["rejection"] is None else f"{point['rejection']:.3g}",
+            f"{point['precision']:.4f}",
         ]
-        for t in metrics["speedup"]["threshold"]
+        for point in metrics["working_points"]
     ]
-    sampling = metrics["speedup"].get("sampling")
-    if sampling is not None:
-        rows.insert(
-            0,
-            [
-                "sampling (unbiased)"
-                if "n_passing" in sampling
-                else "sampling (unbiased; rule fitted on the other half of these events)",
-                f"{sampling['simulated_fraction']:.4f}",
-                str(Estimate(sampling["speedup"], sampling["speedup_error"])),
-            ],
-        )
-    cost = metrics["speedup"]["cost"]
-    types = _table(
-        ("event type", "events", "passing", "AUC"),
-        [
-            [
-                name,
-                str(m["n_events"]),
-                str(m["n_passing"]),
-                "-" if m["auc"] is None else str(Estimate(m["auc"], m["auc_error"])),
-            ]
-            for name, m in metrics["by_event_type"].items()
-        ],
+    head = (
+        *("efficiency", "threshold (logit)", "kept of failing", "kept of all", "rejection"),
+        "precision",
     )
-    mixture = metrics.get("natural_mixture")
-    mixed = ""
-    if mixture is not None:
-        auc = "-" if mixture["auc"] is None else f"{mixture['auc']:.4f}"
-        kept = Estimate(mixture["retention"], mixture["retention_error"])
-        mixed = (
-            f"<p>Mixed by cross-section ({html.escape(', '.join(mixture['event_types']))}): "
-            f"AUC {auc}, retention {kept}.</p>"
-        )
-    parts = [
-        f"<h2>{html.escape(model)}: {html.escape(skim)}</h2>",
-        "<h3>Working points of a threshold</h3>",
-        points,
+    return ["<h3>Working points of a threshold</h3>", _table(head, rows)]
+
+
+def _speedups(metrics: Metrics) -> list[str]:
+    speedup = metrics["speedup"]
+    cost, sampling = speedup["cost"], speedup.get("sampling")
+    rows = []
+    note = (
+        "<p>The speedup by sampling is unknown: these predictions were made by a threshold, "
+        "which biases what it keeps, or fewer than 20 events pass.</p>"
+    )
+    if sampling is not None:
+        name, note = "sampling (unbiased; rule fitted on the other half of these events)", ""
+        if "n_passing" in sampling:
+            name = "sampling (unbiased)"
+            note = (
+                f"<p>Weights of kept passing events add up to "
+                f"{Estimate.of(sampling, 'sum_of_weights')} for {sampling['n_passing']} passing "
+                f"events; their effective number is {sampling['effective_passing']:.1f}.</p>"
+            )
+        fraction = f"{sampling['simulated_fraction']:.4f}"
+        rows.append([name, fraction, str(Estimate.of(sampling, "speedup"))])
+    rows += [
+        [
+            f"threshold, efficiency {point['efficiency']:.3f} (biased)",
+            f"{point['kept_fraction']:.4f}",
+            str(Estimate.of(point, "speedup")),
+        ]
+        for point in speedup["threshold"]
+    ]
+    return [
         "<h3>Speedup at equal effective statistics</h3>",
         f"<p>An event costs {cost['simulation']:g} to simulate and reconstruct, "
         f"{cost['generation']:g} to generate, {cost['network']:g} to score. "
         "Errors are those of the test events.</p>",
         _table(("filter", "simulated fraction", "speedup"), rows),
+        note,
     ]
-    if sampling is None:
-        parts.append(
-            "<p>The speedup by sampling is unknown: these predictions were made by a threshold, "
-            "which biases what it keeps, or fewer than 20 events pass.</p>"
-        )
-    elif "n_passing" in sampling:
-        total = Estimate(sampling["sum_of_weights"], sampling["sum_of_weights_error"])
-        parts.append(
-            f"<p>Weights of kept passing events add up to {total} for {sampling['n_passing']} "
-            f"passing events; their effective number is {sampling['effective_passing']:.1f}.</p>"
-        )
-    parts += ["<h3>Calibration</h3>", loss_table, "<h3>By event type</h3>", types, mixed]
-    if "observables" in metrics:
-        parts += [
-            "<h3>Bias observables of passing events</h3>",
-            "<p>chi2 compares kept, weighted events with all of them, "
-            "with the variance of the sampling.</p>",
-            _table(
-                ("observable", "chi2 / bins", "effective number", "mean of all", "mean of kept"),
-                [
-                    [
-                        name,
-                        "-" if m["chi2"] is None else f"{m['chi2']:.1f} / {m['bins_used']}",
-                        f"{m['effective_number']:.0f}",
-                        f"{m['mean_all']:.4g}",
-                        "-"
-                        if m["mean_kept"] is None
-                        else str(Estimate(m["mean_kept"], m["mean_kept_error"] or 0.0)),
-                    ]
-                    for name, m in metrics["observables"].items()
-                ],
-            ),
+
+
+def _calibration(metrics: Metrics) -> list[str]:
+    losses = {"uncalibrated": metrics}
+    if "calibrated" in metrics:
+        losses["calibrated on validation events"] = metrics["calibrated"]
+    rows = [
+        [name, str(Estimate.of(of, "log_loss")), str(Estimate.of(of, "brier"))]
+        for name, of in losses.items()
+    ]
+    return ["<h3>Calibration</h3>", _table(("probability", "log loss", "Brier score"), rows)]
+
+
+def _event_types(metrics: Metrics) -> list[str]:
+    rows = [
+        [
+            name,
+            str(of["n_events"]),
+            str(of["n_passing"]),
+            "-" if of["auc"] is None else str(Estimate.of(of, "auc")),
         ]
-    return "\n".join(parts)
+        for name, of in metrics["by_event_type"].items()
+    ]
+    parts = ["<h3>By event type</h3>", _table(("event type", "events", "passing", "AUC"), rows)]
+    mixture = metrics.get("natural_mixture")
+    if mixture is not None:
+        parts.append(
+            f"<p>Mixed by cross-section ({html.escape(', '.join(mixture['event_types']))}): "
+            f"AUC {mixture['auc']:.4f}, retention {Estimate.of(mixture, 'retention')}.</p>"
+        )
+    return parts
+
+
+def _observables(metrics: Metrics) -> list[str]:
+    rows = []
+    for name, of in metrics.get("observables", {}).items():
+        kept = "-"
+        if of["mean_kept"] is not None:
+            kept = str(Estimate(of["mean_kept"], of["mean_kept_error"] or 0.0))
+        chi2 = "-" if of["chi2"] is None else f"{of['chi2']:.1f} / {of['bins_used']}"
+        rows.append([name, chi2, f"{of['effective_number']:.0f}", f"{of['mean_all']:.4g}", kept])
+    if not rows:
+        return []
+    head = ("observable", "chi2 / bins", "effective number", "mean of all", "mean of kept")
+    return [
+        "<h3>Bias observables of passing events</h3>",
+        "<p>chi2 compares kept, weighted events with all of them, "
+        "with the variance of the sampling.</p>",
+        _table(head, rows),
+    ]
+
+
+#: The parts of the report on one model and skim.
+_SECTIONS = (_working_points, _speedups, _calibration, _event_types, _observables)
 
 
 def write_report(
     path: str | Path,
     title: str,
-    models: Mapping[str, Mapping[str, Mapping[str, Any]]],
+    models: Mapping[str, Mapping[str, Metrics]],
     figures: Sequence[Path],
     notes: Sequence[str] = (),
     differences: Sequence[Sequence[str]] = (),
@@ -199,10 +183,8 @@ def write_report(
     `models` are metrics by model and skim; the PNG files of `figures` are embedded; `notes` tell
     what a reader must know; rows of `differences` are model, other model, skim and difference.
     """
-    rows = [
-        summary_row(model, skim, metrics)
-        for model, skims in models.items()
-        for skim, metrics in skims.items()
+    flat = [
+        (model, skim, metrics) for model, skims in models.items() for skim, metrics in skims.items()
     ]
     parts = [
         "<!doctype html>",
@@ -210,7 +192,7 @@ def write_report(
         f"<style>{_STYLE}</style></head><body>",
         f"<h1>{html.escape(title)}</h1>",
         *(f'<p class="warning">{html.escape(note)}</p>' for note in notes),
-        _table(SUMMARY_HEAD, rows),
+        _table(SUMMARY_HEAD, [summary_row(*one) for one in flat]),
     ]
     if differences:
         parts += [
@@ -224,11 +206,10 @@ def write_report(
             f'<figure><img alt="{name}" src="data:image/png;base64,{data}">'
             f"<figcaption>{name}</figcaption></figure>"
         )
-    parts += [
-        _sections(model, skim, metrics)
-        for model, skims in models.items()
-        for skim, metrics in skims.items()
-    ]
+    for model, skim, metrics in flat:
+        parts.append(f"<h2>{html.escape(model)}: {html.escape(skim)}</h2>")
+        for section in _SECTIONS:
+            parts += section(metrics)
     parts.append("</body></html>\n")
     with atomic_file(path) as partial:
         partial.write_text("\n".join(parts), encoding="utf-8")

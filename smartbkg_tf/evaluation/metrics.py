@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,6 @@ from smartbkg_tf.filtering.score_counts import (
     known_scores,
     require_both_classes,
 )
-
 
 Scores = npt.NDArray[np.floating]
 
@@ -33,6 +33,15 @@ class Estimate:
 
     value: float
     error: float
+
+    @classmethod
+    def of(cls, metrics: Mapping[str, Any], key: str) -> Estimate:
+        """Take the entries ``key`` and ``key_error`` of ``metrics.json``."""
+        return cls(metrics[key], metrics[f"{key}_error"])
+
+    def named(self, key: str) -> dict[str, float]:
+        """Give the entries ``key`` and ``key_error`` of ``metrics.json``."""
+        return {key: self.value, f"{key}_error": self.error}
 
     @property
     def pretty(self) -> str:

@@ -117,8 +117,7 @@ class Plot(Plugin):
 
 def _with_area(model: EvaluatedModel, skim: str, label: str, short: str, key: str) -> str:
     """Write an area and its error behind a label."""
-    metrics = model.results[skim].metrics
-    return f"{label}: {short} {Estimate(metrics[key], metrics[f'{key}_error']).pretty}"
+    return f"{label}: {short} {Estimate.of(model.results[skim].metrics, key).pretty}"
 
 
 def _draw_bands(axes: Axes, curves: Curves, x: str, y: str) -> None:

@@ -120,10 +120,8 @@ def evaluate_skim(
 def _losses(counts: ScoreCounts, slope: float = 1.0, intercept: float = 0.0) -> dict[str, float]:
     loss, brier = calibration_losses(counts, slope, intercept)
     return {
-        "log_loss": loss.value,
-        "log_loss_error": loss.error,
-        "brier": brier.value,
-        "brier_error": brier.error,
+        **loss.named("log_loss"),
+        **brier.named("brier"),
     }
 
 
@@ -137,8 +135,7 @@ def _by_event_type(counts: ScoreCounts) -> dict[str, Any]:
         result[name] = {
             "n_events": int(of_type.everything.sum()),
             "n_passing": int(of_type.n_passing),
-            "auc": None if estimate is None else estimate.value,
-            "auc_error": None if estimate is None else estimate.error,
+            **(dict.fromkeys(("auc", "auc_error")) if estimate is None else estimate.named("auc")),
         }
     return result
 
@@ -181,30 +178,20 @@ def _speedups(
         estimate = speedup_from_scores(skim.score, skim.label, first_half, cost, **repeat)
         if estimate is not None:
             result["sampling"] = {
-                "speedup": estimate[0].value,
-                "speedup_error": estimate[0].error,
+                **estimate[0].named("speedup"),
                 "simulated_fraction": estimate[1],
                 "from": "scores: rule fitted on one half of the events, measured on the other",
             }
     elif np.all(skim.probability > 0):
-        sampling = asdict(
-            sampling_speedup(skim.probability, skim.weight, skim.label, cost, **repeat)
-        )
-        expected = sampling.pop("expected")
-        result["sampling"] = {
-            "speedup": expected["value"],
-            "speedup_error": expected["error"],
-            "from": "decisions of the predictions",
-            "speedup_drawn": sampling.pop("drawn"),
-            **sampling,
-        }
+        result["sampling"] = sampling_speedup(
+            skim.probability, skim.weight, skim.label, cost, **repeat
+        ).plain()
     result["threshold"] = [
         {
             "efficiency": point.efficiency,
             "threshold": point.threshold,
             "kept_fraction": point.kept_fraction,
-            "speedup": speedup.value,
-            "speedup_error": speedup.error,
+            **speedup.named("speedup"),
         }
         for point, speedup in threshold_speedups(counts, _THRESHOLD_EFFICIENCIES, cost, **repeat)
     ]

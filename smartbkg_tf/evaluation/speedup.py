@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +48,19 @@ class SamplingSpeedup:
     sum_of_weights: float
     sum_of_weights_error: float
     n_passing: int
+
+    def plain(self) -> dict[str, Any]:
+        """Give the entry of ``metrics.json``."""
+        return {
+            **self.expected.named("speedup"),
+            "from": "decisions of the predictions",
+            "speedup_drawn": self.drawn,
+            "simulated_fraction": self.simulated_fraction,
+            "effective_passing": self.effective_passing,
+            "sum_of_weights": self.sum_of_weights,
+            "sum_of_weights_error": self.sum_of_weights_error,
+            "n_passing": self.n_passing,
+        }
 
 
 def sampling_speedup(
