@@ -31,9 +31,9 @@ class Plot(Plugin):
 
     A figure of your own inherits this class, is declared with
     `smartbkg_tf.settings.base.settings`, and is chosen by
-    ``evaluate 'plots=[{_target_: my_module.MyPlot, bins: 30}]'``. It is drawn for every model
-    and skim and gets the name of its class in lower case with underscores. matplotlib is
-    imported inside methods.
+    ``evaluate 'plots=[{_target_: my_module.WeightsPlot, bins: 30}]'``. It is drawn for every
+    model and skim; its files are named after the class, in lower case and without "Plot":
+    ``weights.png``. matplotlib is imported inside methods.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Plot(Plugin):
         from smartbkg_tf.settings.base import settings
 
         @settings
-        class WeightHistogram(Plot):
+        class WeightsPlot(Plot):
             bins: int = 20
 
             def data(self, model, skim):
@@ -72,8 +72,9 @@ class Plot(Plugin):
 
     @property
     def name(self) -> str:
-        """Name of the files, without suffix."""
-        return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
+        """Name of the files, without suffix: that of the class, without Plot."""
+        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
+        return words.removesuffix("_plot")
 
     def data(self, model: EvaluatedModel, skim: str) -> dict[str, Any] | None:
         """Give what is drawn.
@@ -128,7 +129,7 @@ def _draw_bands(axes: Axes, curves: Curves, x: str, y: str) -> None:
 
 
 @settings
-class Roc(Plot):
+class RocPlot(Plot):
     """ROC curves over each other."""
 
     overlaid: ClassVar[bool] = True
@@ -159,7 +160,7 @@ class Roc(Plot):
 
 
 @settings
-class PrecisionRecall(Plot):
+class PrecisionRecallPlot(Plot):
     """Precision-recall curves over each other."""
 
     overlaid: ClassVar[bool] = True
@@ -191,7 +192,7 @@ class PrecisionRecall(Plot):
 
 
 @settings
-class Scores(Plot):
+class ScoresPlot(Plot):
     """Distributions of the score, and the sampling probability."""
 
     def data(self, model: EvaluatedModel, skim: str) -> dict[str, Any] | None:
@@ -234,7 +235,7 @@ class Scores(Plot):
 
 
 @settings
-class Calibration(Plot):
+class CalibrationPlot(Plot):
     """Observed against predicted passing fractions."""
 
     def data(self, model: EvaluatedModel, skim: str) -> dict[str, Any] | None:
@@ -319,7 +320,7 @@ class ObservablePlot(Plot):
 
 
 @settings
-class Training(Plot):
+class TrainingPlot(Plot):
     """Loss and AUC over the epochs, a panel for each pair (x, val_x) of ``history.csv``."""
 
     def data(self, model: EvaluatedModel, skim: str) -> dict[str, Any] | None:
@@ -419,7 +420,7 @@ def _all_plots(models: Sequence[EvaluatedModel], own: Sequence[Plot]) -> list[Pl
         for name in result.metrics.get("observables", {})
     )
     plots = [
-        *(Roc(), PrecisionRecall(), Scores(), Calibration(), Training()),
+        *(RocPlot(), PrecisionRecallPlot(), ScoresPlot(), CalibrationPlot(), TrainingPlot()),
         *(ObservablePlot(observable=name) for name in observables),
         *own,
     ]

@@ -24,7 +24,7 @@ from smartbkg_tf.settings.base import Field, settings
 
 
 @settings
-class WeightHistogram(Plot):
+class WeightsPlot(Plot):
     bins: int = Field(default=20, gt=0)
     overlaid = {overlaid}
 
@@ -43,7 +43,7 @@ class WeightHistogram(Plot):
 
 
 @settings
-class Roc(WeightHistogram):
+class RocPlot(WeightsPlot):
     pass
 
 
@@ -81,36 +81,36 @@ def settings_of(
 
 def test_it_is_drawn_beside_the_others(module: str, tmp_path: Path) -> None:
     run, _, _ = write_run(tmp_path / "run", skims=("one", "two"))
-    settings = settings_of(tmp_path, f"{module}.WeightHistogram", [str(run.path)], bins=7)
+    settings = settings_of(tmp_path, f"{module}.WeightsPlot", [str(run.path)], bins=7)
     evaluate(settings)
     plots = tmp_path / "out" / "plots"
-    assert len(json.loads((plots / "weight_histogram.json").read_text())["counts"]) == 7
-    for name in ("weight_histogram", "weight_histogram_two", "roc"):
+    assert len(json.loads((plots / "weights.json").read_text())["counts"]) == 7
+    for name in ("weights", "weights_two", "roc"):
         assert (plots / f"{name}.png").stat().st_size > 5000
         assert (plots / f"{name}.pdf").exists()
-    assert 'alt="weight_histogram"' in (tmp_path / "out" / "report.html").read_text()
+    assert 'alt="weights"' in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_models_share_a_figure_of_overlaid_curves(module: str, tmp_path: Path) -> None:
     runs = [str(write_run(tmp_path / name)[0].path) for name in ("a", "b")]
-    settings = settings_of(tmp_path, f"{module}_over.WeightHistogram", runs)
+    settings = settings_of(tmp_path, f"{module}_over.WeightsPlot", runs)
     evaluate(settings)
     plots = tmp_path / "out" / "plots"
-    assert list(json.loads((plots / "weight_histogram.json").read_text())) == ["a", "b"]
-    assert (plots / "a" / "weight_histogram.png").exists()
+    assert list(json.loads((plots / "weights.json").read_text())) == ["a", "b"]
+    assert (plots / "a" / "weights.png").exists()
 
 
 def test_what_is_wrong_is_one_sentence(module: str, tmp_path: Path) -> None:
     runs = [str(write_run(tmp_path / "run")[0].path)]
     with pytest.raises(ConfigurationError, match=r"plots\.0\.bins: .*greater than 0"):
-        settings_of(tmp_path, f"{module}.WeightHistogram", runs, bins=0)
+        settings_of(tmp_path, f"{module}.WeightsPlot", runs, bins=0)
     with pytest.raises(ConfigurationError, match="did you mean 'bins'"):
-        settings_of(tmp_path, f"{module}.WeightHistogram", runs, bin=3)
+        settings_of(tmp_path, f"{module}.WeightsPlot", runs, bin=3)
     with pytest.raises(ConfigurationError, match="does not inherit Plot"):
         settings_of(tmp_path, "smartbkg_tf.filtering.rules.KeepAll", runs)
     for name, words in (
         ("Broken", r"plots .*Broken: the figure cannot be drawn \(AttributeError"),
-        ("Roc", "2 figures are called 'roc'"),
+        ("RocPlot", "2 figures are called 'roc'"),
     ):
         settings = settings_of(tmp_path, f"{module}.{name}", runs)
         with pytest.raises(ConfigurationError, match=words):
@@ -122,7 +122,7 @@ def test_as_written_on_the_command_line(module: str) -> None:
     given = [
         "++runs=[a]",
         "++output=o",
-        f"++plots=[{{_target_: {module}.WeightHistogram, bins: 5}}]",
+        f"++plots=[{{_target_: {module}.WeightsPlot, bins: 5}}]",
     ]
     settings = compose_settings("evaluate", EvaluateSettings, given)
     assert settings.plots[0].bins == 5

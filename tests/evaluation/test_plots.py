@@ -47,11 +47,11 @@ def all_figures() -> dict[str, Figure]:
     recall = curves.precision_recall_curve(counts, number=10)
     scores = curves.score_histogram(counts, SamplingRule(a=0.5, b=1.0))
     return {
-        "roc": plots.Roc().draw({"one": roc, "two": roc}, ""),
-        "precision_recall": plots.PrecisionRecall().draw({"one": recall}, ""),
-        "scores": plots.Scores().draw({"one": scores}, "one"),
-        "reliability": plots.Calibration().draw({"one": curves.reliability(counts)}, "one"),
-        "training": plots.Training().draw({"one": HISTORY}, "one"),
+        "roc": plots.RocPlot().draw({"one": roc, "two": roc}, ""),
+        "precision_recall": plots.PrecisionRecallPlot().draw({"one": recall}, ""),
+        "scores": plots.ScoresPlot().draw({"one": scores}, "one"),
+        "reliability": plots.CalibrationPlot().draw({"one": curves.reliability(counts)}, "one"),
+        "training": plots.TrainingPlot().draw({"one": HISTORY}, "one"),
         "observable": plots.ObservablePlot(observable="Mbc [GeV]").draw({"one": observable}, ""),
     }
 
@@ -91,7 +91,7 @@ def test_curves_differ_in_colour_and_style() -> None:
 
 
 def test_best_epochs_are_marked() -> None:
-    panels = plots.Training().draw({"one": HISTORY}, "").axes
+    panels = plots.TrainingPlot().draw({"one": HISTORY}, "").axes
     texts = []
     for axes in panels:
         legend = axes.get_legend()
@@ -103,7 +103,7 @@ def test_best_epochs_are_marked() -> None:
 
 
 def test_history_of_a_user_without_loss_or_auc() -> None:
-    (panel,) = plots.Training().draw({"one": {"epoch": [0.0, 1.0], "mae": [2.0, 1.0]}}, "").axes
+    (panel,) = plots.TrainingPlot().draw({"one": {"epoch": [0.0, 1.0], "mae": [2.0, 1.0]}}, "").axes
     assert panel.get_ylabel() == "mae"
     # Counted from 0 in the file, from 1 for people.
     np.testing.assert_array_equal(panel.get_lines()[0].get_xdata(), [1.0, 2.0])
@@ -117,3 +117,13 @@ def test_no_global_state_and_no_display() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_files_are_named_after_the_class() -> None:
+    built_in = (
+        *(plots.RocPlot(), plots.PrecisionRecallPlot(), plots.ScoresPlot()),
+        *(plots.CalibrationPlot(), plots.TrainingPlot()),
+    )
+    names = [plot.name for plot in built_in]
+    assert names == ["roc", "precision_recall", "scores", "calibration", "training"]
+    assert plots.ObservablePlot(observable="Mbc").name == "observable_Mbc"
