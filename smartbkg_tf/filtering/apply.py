@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from smartbkg_tf.filtering.rules import (
     random_numbers,
 )
 from smartbkg_tf.filtering.scorers import KerasScorer, Scorer, open_scorer
+from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.runtime.outputs import refuse_existing, refuse_overlap
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
@@ -61,7 +63,10 @@ def apply(settings: ApplySettings) -> Path:
     say(f"apply {settings.run} to {len(source.paths)} input(s), method={settings.method}")
     summary = ApplySummary(scorer.label_names, settings.cost)
     kept: list[npt.NDArray[np.void]] = []
+    # The outer one: both files get their names at the end, this one right after the predictions.
+    event_list = atomic_file(events_output, alone=True) if events_output else nullcontext()
     with (
+        event_list as partial,
         PredictionsWriter(output, scorer.label_names, decider.information) as writer,
         Progress("apply", total=source.total) as progress,
     ):
@@ -69,7 +74,7 @@ def apply(settings: ApplySettings) -> Path:
             decisions = decider.write(writer, chunk)
             together = combine(decisions)
             summary.add(chunk, decisions, together)
-            if events_output is not None:
+            if partial is not None:
                 kept.append(_kept_events(chunk, together))
             progress.add(len(chunk.event_type))
         if writer.rows == 0:
@@ -78,8 +83,8 @@ def apply(settings: ApplySettings) -> Path:
                 where=source.paths[0],
                 next_step="no predictions were written",
             )
-        if events_output is not None:
-            write_event_list(events_output, np.concatenate(kept))
+        if partial is not None:
+            write_event_list(partial, np.concatenate(kept))
     say(summary.text(scorer.report))
     if settings.method == "threshold":
         say(

@@ -127,7 +127,7 @@ class ApplySettings(CommandSettings):
     threshold: float | None = None
     efficiency: float | None = Field(default=None, gt=0, le=1)
     fit_on: str | None = Field(default=None, min_length=1)
-    rule: plugin("smartbkg_tf.filtering.rules.Rule", optional=True) = None  # type: ignore[valid-type]
+    rule: plugin("smartbkg_tf.filtering.rules.Rule") | None = None  # type: ignore[valid-type]
     seed: int = Field(default=0, ge=0)
     key: Literal["all", "train_events", "decay_strings"] = "all"
     split: Literal["all", "train", "validation", "test"] = "all"
