@@ -19,6 +19,7 @@ from smartbkg_tf.runtime.files import expand_inputs, read_json, whole_directory,
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.evaluation import EvaluateSettings, MetricsSettings
+from smartbkg_tf.settings.stored import FILTER, check_stored
 
 #: What stands in the folder.
 WRITTEN = ("metrics.json", "report.html", "plots")
@@ -72,6 +73,7 @@ def _measure(
     calibrations: dict[str, tuple[float, float]] = {}
     if model.run is not None and model.run.filter.is_file():
         stored = read_json(model.run.filter)
+        check_stored(FILTER, stored, model.run.filter, next_step="copy it again, or train again")
         known = tuple(skim for skim in model.predictions.skims if skim in stored)
         rules.update(rules_of(stored, known, model.run.filter))
         for skim in known:

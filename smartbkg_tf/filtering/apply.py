@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from smartbkg_tf.dataset.dataset import Dataset
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.table import KEY_COLUMNS
 from smartbkg_tf.filtering.costs import CostModel
-from smartbkg_tf.filtering.description import read_yaml
 from smartbkg_tf.filtering.event_lists import EVENT_LIST, write_event_list
 from smartbkg_tf.filtering.filter_fit import fit_filter
 from smartbkg_tf.filtering.predictions import PredictionsWriter
@@ -35,7 +35,8 @@ from smartbkg_tf.filtering.sources import (
     split_of_run,
 )
 from smartbkg_tf.filtering.summary import ApplySummary
-from smartbkg_tf.runtime.outputs import refuse_existing, refuse_overlap
+from smartbkg_tf.runtime.files import read_yaml
+from smartbkg_tf.runtime.outputs import refuse_existing, refuse_overlap, remove
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.filtering import ApplySettings, SamplingSettings
@@ -138,6 +139,7 @@ def apply(settings: ApplySettings) -> Path:
     kept: list[npt.NDArray[np.void]] = []
     information = _information(settings.method, settings.seed, scorer, rules)
     with (
+        ExitStack() as both,
         PredictionsWriter(output, scorer.label_names, information) as writer,
         Progress("apply", total=source.total) as progress,
     ):
@@ -154,6 +156,8 @@ def apply(settings: ApplySettings) -> Path:
             )
         if events_output is not None:
             write_event_list(events_output, np.concatenate(kept))
+            # Both outputs or none: a full disk or SIGTERM may still come before the predictions.
+            both.push(_RemoveAfterFailure(events_output))
     say(summary.table(scorer.report))
     if settings.method == "threshold":
         say(
@@ -164,6 +168,21 @@ def apply(settings: ApplySettings) -> Path:
     if events_output is not None:
         say(f"kept events: {events_output}")
     return output
+
+
+@dataclass
+class _RemoveAfterFailure:
+    """At the end of a block that failed, remove an output that belongs to another one."""
+
+    path: Path
+
+    def __enter__(self) -> None:
+        """Nothing to begin."""
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        """Remove the file if the block failed."""
+        if kind is not None:
+            remove(self.path)
 
 
 def _information(method: str, seed: int, scorer: Scorer, rules: dict[str, Rule]) -> dict[str, Any]:

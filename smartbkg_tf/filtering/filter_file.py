@@ -10,6 +10,9 @@ from smartbkg_tf.errors import InputError
 from smartbkg_tf.filtering.fitting import FittedRule
 from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.runtime.files import read_json
+from smartbkg_tf.settings.stored import FILTER, check_stored
+
+_REPAIR = "copy it again from its source, or train (and export) again"
 
 
 def describe_rule(fitted: FittedRule, calibration: tuple[float, float] | None) -> dict[str, Any]:
@@ -68,19 +71,17 @@ def rules_of(
     InputError
         When a skim or a number is missing or cannot be used.
     """
+    check_stored(FILTER, values, Path(where), next_step=_REPAIR)
     rules = {}
     for skim in skims:
         entry = values.get(skim)
-        if not isinstance(entry, Mapping):
+        if entry is None:
             raise InputError(
                 f"has no rule for the skim {skim} (there are: {', '.join(values)})", where=where
             )
-        try:
-            rules[skim] = SamplingRule(
-                float(entry["a"]), float(entry["b"]), float(entry["maximum_weight"])
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"the rule of {skim} cannot be used ({error})", where=where) from error
+        rules[skim] = SamplingRule(
+            float(entry["a"]), float(entry["b"]), float(entry["maximum_weight"])
+        )
     return rules
 
 
@@ -105,6 +106,4 @@ def read_filter(path: str | Path, skims: tuple[str, ...]) -> dict[str, SamplingR
         When the file is missing, damaged, or lacks a skim.
     """
     values = read_json(path, made_by="python -m smartbkg_tf.train")
-    if not isinstance(values, Mapping):
-        raise InputError("is no filter.json: it holds no table of skims", where=path)
     return rules_of(values, skims, path)

@@ -8,11 +8,12 @@ from typing import Any
 import numpy.typing as npt
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.filtering.description import describe_run, read_yaml
+from smartbkg_tf.filtering.description import describe_run
 from smartbkg_tf.filtering.filter_file import read_filter
 from smartbkg_tf.filtering.onnx_scorer import ONNX_BATCH_SIZE, OnnxScorer
 from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.filtering.scorer import BATCH_SIZE, Batch, Scorer
+from smartbkg_tf.runtime.files import read_yaml
 from smartbkg_tf.runtime.quiet import load_tensorflow
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
 

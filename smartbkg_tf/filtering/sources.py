@@ -14,9 +14,8 @@ from smartbkg_tf.dataset.split import as_fractions
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.readers import count_events, iterate_events, particle_set
 from smartbkg_tf.events.table import KEY_COLUMNS
-from smartbkg_tf.filtering.description import read_yaml
 from smartbkg_tf.filtering.scorer import Scorer, Scores
-from smartbkg_tf.runtime.files import expand_inputs
+from smartbkg_tf.runtime.files import expand_inputs, read_yaml
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.filtering import ApplySettings
 from smartbkg_tf.settings.sources import ParticleSet

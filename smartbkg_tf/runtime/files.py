@@ -373,7 +373,21 @@ def read_json(path: str | Path, *, made_by: str | None = None) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError("the file does not exist", where=path, next_step=hint) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # a long number is a ValueError, too
         raise InputError(f"is no JSON ({error})", where=path, next_step=hint) from error
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=path) from error
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping; `InputError` when it is missing or damaged."""
+    import yaml
+
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise InputError(f"cannot be read ({error})", where=path) from error
+    if not isinstance(values, dict):
+        raise InputError("holds no settings", where=path)
+    return values

@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter
 
-from smartbkg_tf.errors import OutputError
-from smartbkg_tf.runtime.files import PARTIAL, exclusive_lock, whole_file
-from smartbkg_tf.runtime.outputs import refuse_existing
+from smartbkg_tf.errors import InputError, OutputError
+from smartbkg_tf.runtime.files import PARTIAL, exclusive_lock, read_yaml, whole_file
+from smartbkg_tf.runtime.outputs import refuse_existing, resolve_output
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.runtime.sweep import best_validation, job_folder
@@ -118,10 +118,11 @@ def unfinished_run(settings: TrainSettings) -> RunDirectory | None:
     ------
     OutputError
         When the folder holds a finished run, a run of another configuration (the keys are
-        named), or something else, and ``overwrite`` is false.
+        named), or something else, and ``overwrite`` is false; or cannot be written at all.
     """
     if settings.run_dir is None:
         return None
+    resolve_output(settings.run_dir)
     run = RunDirectory(Path(settings.run_dir))
     if not run.config.is_file() or run.done.exists():
         if _only_pieces(run.path):
@@ -137,10 +138,10 @@ def unfinished_run(settings: TrainSettings) -> RunDirectory | None:
             _refuse_no_run(run.path)
         return None
     try:
-        old = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        old = read_yaml(run.config)
+    except InputError:
         old = None
-    if isinstance(old, Mapping):
+    if old is not None:
         changed = changed_keys(old, plain_settings(settings))
         if not changed:
             return run
@@ -178,8 +179,7 @@ def finished_job(settings: TrainSettings) -> float | None:
     run = RunDirectory(Path(settings.run_dir))
     if not run.done.is_file() or not run.config.is_file():
         return None
-    old = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-    if changed_keys(old, plain_settings(settings)):
+    if changed_keys(read_yaml(run.config), plain_settings(settings)):
         return None
     say(f"{run.path} is finished already")
     return best_validation(run).get("val_auc", math.nan)

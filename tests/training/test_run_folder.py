@@ -78,6 +78,9 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
         make_run_directory(composed(f"run_dir={tmp_path / 'run'}", "overwrite=true"), "resnet")
     with pytest.raises(OutputError):
         make_run_directory(composed(f"run_dir={tmp_path / 'run' / 'below'}"), "resnet")
+    for name in ("run/below", "n" * 300):
+        with pytest.raises(OutputError):
+            check_run_folder(composed(f"run_dir={tmp_path / name}"))
 
 
 def test_written_configuration_is_one_that_can_be_read(tmp_path: Path) -> None:
