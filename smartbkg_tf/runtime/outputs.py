@@ -80,11 +80,15 @@ def resolve_output(path: str | Path) -> Path:
     ------
     OutputError
         When it lies below a file, on a read-only file system or in a folder that may not be
-        written, its name is too long, or it is a device.
+        written, its name is empty or too long, or it is the root folder or a device.
     """
+    if not str(path).strip():
+        raise OutputError("no output is named: its name is empty")
     path = Path(path)
     try:
         resolved = Path(os.path.realpath(path))
+        if not resolved.name:
+            raise OutputError("is the root of all folders", where=path, next_step="name a folder")
         with contextlib.suppress(FileNotFoundError):
             mode = resolved.stat().st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
@@ -197,7 +201,7 @@ def _refuse_others_work(path: Path, own: Sequence[str] | None) -> None:
     elif not path.is_dir():
         reason = "is a file, and is not replaced by a folder"
     else:
-        names = sorted(item.name for item in path.iterdir())
+        names = sorted(item.name for item in path.iterdir() if item.name != _LOCK)
         others = [n for n in names if not any(fnmatch.fnmatchcase(n, p) for p in own)]
         if others:
             listed = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
@@ -232,10 +236,11 @@ def put_in_place(partial: Path, path: Path) -> None:
     the old one under a temporary name, and the next one puts it back.
     """
     old = _replaced(path)
-    (partial / _LOCK).unlink(missing_ok=True)
     if path.exists():
         os.rename(path, old)
     os.rename(partial, path)
+    # Not before: without its lock nobody could tell that a partial folder is abandoned.
+    (path / _LOCK).unlink(missing_ok=True)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -271,10 +276,7 @@ def locked_partial(path: Path, *, folder: bool) -> Iterator[Path]:
     partial = partial_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if folder:
-            partial.mkdir()
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-        lock = os.open(partial / _LOCK if folder else partial, flags, 0o666)
+        lock = _new_lock(partial, folder)
     except OSError as error:
         remove(partial)
         raise explain(error, path) from error
@@ -290,6 +292,18 @@ def locked_partial(path: Path, *, folder: bool) -> Iterator[Path]:
         raise
     finally:
         os.close(lock)
+
+
+def _new_lock(partial: Path, folder: bool) -> int:
+    """Make a temporary file, or a folder with a lock file; give the descriptor to lock."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+    if not folder:
+        return os.open(partial, flags, 0o666)
+    while True:
+        partial.mkdir()
+        # Another process may remove the folder as long as it is empty.
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(partial / _LOCK, flags, 0o666)
 
 
 def _try_lock(descriptor: int) -> bool | None:
@@ -316,6 +330,8 @@ def _remove_leftovers(path: Path, partial: Path) -> None:
         try:
             lock = os.open(other / _LOCK if other.is_dir() else other, os.O_RDWR)
         except OSError:  # Gone meanwhile, somebody else's, or without a lock.
+            with contextlib.suppress(OSError):
+                other.rmdir()  # Killed before it held a lock: it is empty.
             continue
         try:
             state = _try_lock(lock)

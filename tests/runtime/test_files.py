@@ -182,8 +182,16 @@ def test_impossible_places_are_told_before_any_work(
     file.touch()
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
-    places = [file / "out", file / "a" / "b", tmp_path / ("x" * 300), loop, "a\0b", "/dev/null"]
-    for place in places:
+    places = [
+        file / "out",
+        file / "a" / "b",
+        tmp_path / ("x" * 300),
+        loop,
+        "a\0b",
+        "/dev/null",
+        "/",
+    ]
+    for place in (*places, "", " "):
         for way in (whole_directory, whole_file):
             with pytest.raises(OutputError), way(place):  # type: ignore[operator]
                 raise AssertionError("the block must not run")
@@ -226,6 +234,15 @@ if moment == "replace":
         rename(source, target)
         os.kill(os.getpid(), signal.SIGKILL)
     outputs.os.rename = once
+if moment == "lock":
+    mkdir = outputs.Path.mkdir
+    def before_the_lock(path, **rest):
+        mkdir(path, **rest)
+        if ".d.partial-" in path.name:
+            os.kill(os.getpid(), signal.SIGKILL)
+    outputs.Path.mkdir = before_the_lock
+if moment == "rename":
+    outputs.os.rename = lambda source, target: os.kill(os.getpid(), signal.SIGKILL)
 with whole_file(folder + "/f.csv", alone=True) as file:
     with whole_directory(folder + "/d", own=("mark.json",), overwrite=True) as partial:
         (partial / "mark.json").write_text("2")
@@ -261,6 +278,16 @@ def test_what_a_killed_process_left_is_removed_by_the_next(
     assert names(tmp_path) == sorted([*others, "d", "f.csv"])
     assert names(tmp_path / "d") == ["mark.json"]
     assert capsys.readouterr().out.count("which a killed process left") == 2
+
+
+@pytest.mark.parametrize("moment", ["lock", "rename"])
+def test_a_partial_folder_can_be_told_abandoned_at_any_moment(tmp_path: Path, moment: str) -> None:
+    with killed(tmp_path, moment) as process:
+        process.wait()
+    assert any(name.startswith(".d.partial-") for name in names(tmp_path))
+    made_earlier(tmp_path / "d")
+    assert names(tmp_path / "d") == ["mark.json"]
+    assert not any(name.startswith(".d.partial-") for name in names(tmp_path))
 
 
 def test_a_folder_comes_back_whose_replacement_was_killed(tmp_path: Path) -> None:
