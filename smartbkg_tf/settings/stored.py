@@ -23,7 +23,9 @@ class _Rule(TypedDict):
     a: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     b: _Finite
     maximum_weight: Annotated[float, Field(ge=1, allow_inf_nan=False)]
+    n_passing: NotRequired[Annotated[int, Field(ge=0)]]
     calibration: NotRequired[_Calibration | None]
+    passing_scores: NotRequired[list[_Finite] | None]
 
 
 class _Encoding(TypedDict):
