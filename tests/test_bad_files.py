@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from smartbkg_tf.dataset.information import read_information, with_checksum
-from smartbkg_tf.errors import InputError, UserError
+from smartbkg_tf.errors import ConfigurationError, InputError, OutputError, UserError
 from smartbkg_tf.filtering.description import describe_run
 from smartbkg_tf.filtering.filter_file import read_filter, rules_of
 from smartbkg_tf.filtering.onnx_scorer import OnnxScorer
@@ -210,6 +210,22 @@ def test_production_json(tmp_path: Path) -> None:
         message = refused(lambda: Manifest(tmp_path, settings))
         if place[-1] in ("format_version", "settings_hash"):
             assert str(tmp_path) in message, (place, wrong)
+
+
+def test_a_folder_in_the_place_of_a_record(tmp_path: Path) -> None:
+    (tmp_path / "production.json").mkdir()
+    settings = compose_settings("produce", ProduceSettings, [f"output={tmp_path}"])
+    with pytest.raises(OutputError, match="is a folder"):
+        Manifest(tmp_path, settings)
+
+
+def test_folders_and_names_in_the_configuration(tmp_path: Path) -> None:
+    for folder in (tmp_path / "nowhere", tmp_path / ("n" * 300)):
+        with pytest.raises(ConfigurationError, match="no such folder"):
+            compose_settings("train", TrainSettings, [], str(folder))
+    for name in ("[1]", "{a: 1}"):
+        with pytest.raises(ConfigurationError):
+            compose_settings("train", TrainSettings, [f"model.particles.branch={name}"])
 
 
 @pytest.mark.parametrize("text", OTHER)

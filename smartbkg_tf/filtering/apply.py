@@ -37,7 +37,7 @@ from smartbkg_tf.filtering.sources import (
 )
 from smartbkg_tf.filtering.summary import ApplySummary
 from smartbkg_tf.runtime.files import read_yaml
-from smartbkg_tf.runtime.outputs import refuse_existing, refuse_overlap, remove
+from smartbkg_tf.runtime.outputs import check_output, refuse_overlap, remove
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.filtering import ApplySettings, FilterFitSettings, SamplingSettings
@@ -131,7 +131,7 @@ def apply(settings: ApplySettings) -> Path:
     events_output = None if settings.events_output is None else Path(settings.events_output)
     for path in (output, events_output):
         if path is not None:
-            refuse_existing(path, overwrite=settings.overwrite)
+            check_output(path, overwrite=settings.overwrite)
     # Inputs first: a wrong name is told before a model is loaded for seconds.
     source = Source(settings)
     # Other predictions may stand in a run directory, but not in the place of its own files.
@@ -157,7 +157,9 @@ def apply(settings: ApplySettings) -> Path:
     information = _information(settings.method, settings.seed, scorer, rules)
     with (
         ExitStack() as both,
-        PredictionsWriter(output, scorer.label_names, information) as writer,
+        PredictionsWriter(
+            output, scorer.label_names, information, overwrite=settings.overwrite
+        ) as writer,
         Progress("apply", total=source.total) as progress,
     ):
         for chunk in source.scored(scorer):
@@ -172,7 +174,7 @@ def apply(settings: ApplySettings) -> Path:
                 next_step="no predictions were written",
             )
         if events_output is not None:
-            write_event_list(events_output, np.concatenate(kept))
+            write_event_list(events_output, np.concatenate(kept), overwrite=settings.overwrite)
             # Both outputs or none: a full disk or SIGTERM may still come before the predictions.
             both.push(_RemoveAfterFailure(events_output))
     say(summary.table(scorer.report))

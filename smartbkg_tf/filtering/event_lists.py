@@ -16,7 +16,9 @@ from smartbkg_tf.settings.filtering import EVENT_LIST_SUFFIXES
 EVENT_LIST = np.dtype([*((name, np.int64) for name in KEY_COLUMNS), ("weight", np.float64)])
 
 
-def write_event_list(path: str | Path, events: npt.NDArray[np.void]) -> None:
+def write_event_list(
+    path: str | Path, events: npt.NDArray[np.void], *, overwrite: bool = True
+) -> None:
     """Write keys and weights of events.
 
     Parameters
@@ -25,6 +27,8 @@ def write_event_list(path: str | Path, events: npt.NDArray[np.void]) -> None:
         ``.csv`` (with a header), ``.npy`` (structured array) or ``.parquet``.
     events : numpy.ndarray [n]
         Of the type `EVENT_LIST`.
+    overwrite : bool, default True
+        Replace a file of that name.
 
     Raises
     ------
@@ -36,7 +40,7 @@ def write_event_list(path: str | Path, events: npt.NDArray[np.void]) -> None:
     path = Path(path)
     if path.suffix not in EVENT_LIST_SUFFIXES:
         raise ConfigurationError(f"event lists end in {', '.join(EVENT_LIST_SUFFIXES)}", where=path)
-    with atomic_file(path, alone=True) as partial:
+    with atomic_file(path, alone=True, overwrite=overwrite) as partial:
         if path.suffix == ".npy":
             np.save(partial, events, allow_pickle=False)
             return

@@ -25,6 +25,7 @@ from smartbkg_tf.runtime.outputs import (
     locked_partial,
     partial_name,
     put_in_place,
+    refuse_existing,
     remove,
     resolve_output,
 )
@@ -82,7 +83,7 @@ def begin_writing_back(descriptor: int, begin: int, n_bytes: int) -> None:
 
 
 @contextlib.contextmanager
-def atomic_file(path: str | Path, *, alone: bool = False) -> Iterator[Path]:
+def atomic_file(path: str | Path, *, alone: bool = False, overwrite: bool = True) -> Iterator[Path]:
     """Give a temporary name to write to; rename it when the block ends well.
 
     Parameters
@@ -94,6 +95,8 @@ def atomic_file(path: str | Path, *, alone: bool = False) -> Iterator[Path]:
         For the output of a command: refuse while another process writes the same one, and
         remove what killed ones left. The temporary file exists then, and is locked: not for
         writers that lock (HDF5).
+    overwrite : bool, default True
+        False: refuse in the end what another process has written there meanwhile.
 
     Yields
     ------
@@ -110,6 +113,7 @@ def atomic_file(path: str | Path, *, alone: bool = False) -> Iterator[Path]:
         try:
             yield partial
             sync(partial)
+            refuse_existing(path, overwrite=overwrite)
             os.replace(partial, path)
             sync(path.parent)
         except OSError as error:

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from smartbkg_tf.errors import InputError, OutputError
 from smartbkg_tf.runtime.files import PARTIAL, atomic_file, exclusive_lock, read_yaml
-from smartbkg_tf.runtime.outputs import refuse_existing, resolve_output
+from smartbkg_tf.runtime.outputs import refuse_existing, refuse_overlap, resolve_output
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.runtime.sweep import best_validation, job_folder
@@ -216,9 +216,12 @@ def check_run_folder(settings: TrainSettings) -> None:
     Raises
     ------
     OutputError
-        As `unfinished_run`.
+        As `unfinished_run`; or when it is, contains or lies inside what the run reads.
     """
     unfinished_run(settings)
+    if settings.run_dir is not None:
+        read = (settings.data.path, settings.training.init_from)
+        refuse_overlap(Path(settings.run_dir), [path for path in read if path is not None])
 
 
 def training_lock(run: RunDirectory) -> AbstractContextManager[None]:

@@ -321,6 +321,18 @@ def test_one_process_at_a_time_writes_an_output(tmp_path: Path) -> None:
     assert names(tmp_path) == ["d", "f.csv"]
 
 
+def test_what_another_process_wrote_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "f.csv"
+    with (
+        pytest.raises(OutputError, match="exists already"),
+        atomic_file(file, alone=True, overwrite=False) as partial,
+    ):
+        partial.write_text("2")
+        file.write_text("1")
+    assert file.read_text() == "1"
+    assert names(tmp_path) == ["f.csv"]
+
+
 def test_an_empty_folder_counts_as_free(tmp_path: Path) -> None:
     refuse_existing(tmp_path, overwrite=False)
     with pytest.raises(OutputError, match="overwrite=true"):

@@ -83,6 +83,15 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
             check_run_folder(composed(f"run_dir={tmp_path / name}"))
 
 
+def test_what_a_run_reads_is_not_its_folder(tmp_path: Path) -> None:
+    """With overwrite=true the run that gives the backbone would be gone."""
+    for key in ("training.init_from", "data.path"):
+        for folder in ("old", "old/below", "."):
+            settings = composed(f"run_dir={tmp_path / folder}", f"{key}={tmp_path / 'old'}")
+            with pytest.raises(OutputError, match="the input"):
+                check_run_folder(settings)
+
+
 def test_written_configuration_is_one_that_can_be_read(tmp_path: Path) -> None:
     settings = composed(
         "model.inputs=decay", "normalisation=original", "training.class_weights=balanced"
