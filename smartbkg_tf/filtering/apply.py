@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,8 @@ from smartbkg_tf.filtering.sources import (
     split_of_run,
 )
 from smartbkg_tf.filtering.summary import ApplySummary
-from smartbkg_tf.runtime.files import read_yaml
-from smartbkg_tf.runtime.outputs import check_output, refuse_overlap, remove
+from smartbkg_tf.runtime.files import atomic_file, read_yaml
+from smartbkg_tf.runtime.outputs import check_output, refuse_overlap
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.filtering import ApplySettings, FilterFitSettings, SamplingSettings
@@ -155,8 +155,14 @@ def apply(settings: ApplySettings) -> Path:
     summary = ApplySummary(tuple(scorer.label_names), cost)
     kept: list[npt.NDArray[np.void]] = []
     information = _information(settings.method, settings.seed, scorer, rules)
+    # The outer one: both files get their names at the end, this one right after the predictions.
+    event_list = (
+        atomic_file(events_output, alone=True, overwrite=settings.overwrite)
+        if events_output
+        else nullcontext()
+    )
     with (
-        ExitStack() as both,
+        event_list as partial,
         PredictionsWriter(
             output, scorer.label_names, information, overwrite=settings.overwrite
         ) as writer,
@@ -164,7 +170,7 @@ def apply(settings: ApplySettings) -> Path:
     ):
         for chunk in source.scored(scorer):
             listed = _write_chunk(writer, chunk, scorer, rules, settings.seed, summary)
-            if events_output is not None:
+            if partial is not None:
                 kept.append(listed)
             progress.add(len(chunk.event_type))
         if writer.rows == 0:
@@ -173,10 +179,8 @@ def apply(settings: ApplySettings) -> Path:
                 where=source.paths[0],
                 next_step="no predictions were written",
             )
-        if events_output is not None:
-            write_event_list(events_output, np.concatenate(kept), overwrite=settings.overwrite)
-            # Both outputs or none: a full disk or SIGTERM may still come before the predictions.
-            both.push(_RemoveAfterFailure(events_output))
+        if partial is not None:
+            write_event_list(partial, np.concatenate(kept))
     say(summary.table(scorer.report))
     if settings.method == "threshold":
         say(
@@ -187,21 +191,6 @@ def apply(settings: ApplySettings) -> Path:
     if events_output is not None:
         say(f"kept events: {events_output}")
     return output
-
-
-@dataclass
-class _RemoveAfterFailure:
-    """At the end of a block that failed, remove an output that belongs to another one."""
-
-    path: Path
-
-    def __enter__(self) -> None:
-        """Nothing to begin."""
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        """Remove the file if the block failed."""
-        if kind is not None:
-            remove(self.path)
 
 
 def _rules(scorer: Scorer, settings: ApplySettings) -> dict[str, Rule]:
