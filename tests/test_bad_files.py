@@ -27,7 +27,7 @@ from smartbkg_tf.training.run_folder import plain_settings, unfinished_run
 from tests.datasets import write_dataset
 from tests.samples import make_events
 
-WRONG = (
+WRONG: tuple[Any, ...] = (
     None, True, -1, 0, 3.5, 1e308, float("nan"), 10**30, "x", "", [], [None], [[1]], {}, {"a": 1},
 )  # fmt: skip
 #: Whole files.

@@ -112,7 +112,7 @@ def check_output(
     resolved = resolve_output(path)
     refuse_overlap(resolved, inputs)
     if own is not None:
-        _bring_back(resolved)
+        _bring_back(resolved, own)
     if overwrite and resolved.exists():
         _refuse_others_work(resolved, own)
     refuse_existing(resolved, overwrite=overwrite)
@@ -176,8 +176,11 @@ def _replaced(path: Path) -> Path:
     return partial_name(path, "replaced")
 
 
-def _bring_back(path: Path) -> None:
+def _bring_back(path: Path, own: Sequence[str]) -> None:
     """Put a folder back that a process was killed in the middle of replacing."""
+    lock = path / _LOCK
+    if own and (path / own[0]).exists() and lock.is_file():
+        lock.unlink(missing_ok=True)  # Killed just after the folder got its name.
     old = _replaced(path)
     if not old.is_dir():
         return

@@ -7,8 +7,7 @@ import dataclasses
 import datetime
 import math
 import shutil
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -224,13 +223,19 @@ def check_run_folder(settings: TrainSettings) -> None:
         refuse_overlap(Path(settings.run_dir), [path for path in read if path is not None])
 
 
-def training_lock(run: RunDirectory) -> AbstractContextManager[None]:
-    """Let one process at a time train in a folder."""
-    return exclusive_lock(
+@contextlib.contextmanager
+def training_lock(run: RunDirectory) -> Iterator[None]:
+    """Let one process at a time train in a folder; what killed ones left half written goes."""
+    with exclusive_lock(
         run.path,
         busy="another process is training in this folder",
         next_step="wait for it, or choose another run_dir",
-    )
+    ):
+        for folder in (run.path, run.plots, run.checkpoints):
+            for piece in folder.glob(f".*{PARTIAL}*"):
+                if piece.is_file():
+                    piece.unlink(missing_ok=True)
+        yield
 
 
 def note_unfinished(settings: TrainSettings) -> None:

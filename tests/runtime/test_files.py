@@ -193,7 +193,7 @@ def test_impossible_places_are_told_before_any_work(
     ]
     for place in (*places, "", " "):
         for way in (atomic_directory, atomic_file):
-            with pytest.raises(OutputError), way(place):  # type: ignore[operator]
+            with pytest.raises(OutputError), way(str(place)):  # type: ignore[operator]
                 raise AssertionError("the block must not run")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(OutputError, match="holds what this command did not write"):
@@ -288,6 +288,15 @@ def test_a_partial_folder_can_be_told_abandoned_at_any_moment(tmp_path: Path, mo
     made_earlier(tmp_path / "d")
     assert names(tmp_path / "d") == ["mark.json"]
     assert not any(name.startswith(".d.partial-") for name in names(tmp_path))
+
+
+def test_a_folder_that_was_whole_when_its_process_was_killed_is_clean(tmp_path: Path) -> None:
+    with killed(tmp_path, "replace") as process:
+        process.wait()
+    assert names(tmp_path / "d") == [".lock", "mark.json"]
+    with pytest.raises(OutputError, match="exists already"):
+        check_output(tmp_path / "d", overwrite=False, own=OWN)
+    assert names(tmp_path / "d") == ["mark.json"]
 
 
 def test_a_folder_comes_back_whose_replacement_was_killed(tmp_path: Path) -> None:

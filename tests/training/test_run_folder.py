@@ -18,6 +18,7 @@ from smartbkg_tf.training.run_folder import (
     make_run_directory,
     note_unfinished,
     plain_settings,
+    training_lock,
     unfinished_run,
     write_yaml,
 )
@@ -157,6 +158,19 @@ def test_pieces_of_a_killed_beginning_are_no_obstacle(tmp_path: Path) -> None:
     settings = composed(f"run_dir={tmp_path / 'run'}")
     check_run_folder(settings)
     assert list(make_run_directory(settings, "resnet").path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_half_written_goes_when_its_run_is_continued(
+    tmp_path: Path,
+) -> None:
+    run = make_run_directory(composed(f"run_dir={tmp_path / 'run'}"), "resnet")
+    run.plots.mkdir()
+    pieces = [run.path / ".last.partial-01234567.keras", run.plots / ".a.partial-01234567.png"]
+    for file in (*pieces, run.config):
+        file.touch()
+    with training_lock(run):
+        assert not any(piece.exists() for piece in pieces)
+    assert run.config.exists()
 
 
 def test_a_damaged_configuration_is_not_continued(tmp_path: Path) -> None:
