@@ -13,9 +13,9 @@ import yaml
 
 from smartbkg_tf.dataset.information import read_information, with_checksum
 from smartbkg_tf.errors import ConfigurationError, InputError, OutputError, UserError
-from smartbkg_tf.filtering.description import describe_run
-from smartbkg_tf.filtering.filter_file import read_filter, rules_of
-from smartbkg_tf.filtering.onnx_scorer import OnnxScorer
+from smartbkg_tf.filtering.filter_file import read_filter
+from smartbkg_tf.filtering.model_description import describe_run
+from smartbkg_tf.filtering.scorers import OnnxScorer
 from smartbkg_tf.generation.manifest import Manifest
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.files import read_json, read_yaml, sha256
@@ -131,7 +131,7 @@ def test_dataset_json(file: Path, run: RunDirectory) -> None:
 def test_filter_json(file: Path) -> None:
     for place, wrong, values in swapped(FILTER):
         file.write_text(json.dumps(values))
-        message = refused(lambda: rules_of(read_filter(file), ("b0",), file))
+        message = refused(lambda: read_filter(file).rules(("b0",)))
         used = place[-1] in ("a", "b", "maximum_weight", "slope", "intercept", "b0")
         if used and type(wrong) is not int:
             assert "filter.json" in message, (place, wrong)
@@ -233,7 +233,7 @@ def test_whole_files(text: str, tmp_path: Path, run: RunDirectory) -> None:
     (tmp_path / "f.json").write_text(text)
     refused(lambda: read_json(tmp_path / "f.json"))
     with pytest.raises(InputError, match=r"f\.json"):
-        rules_of(read_filter(tmp_path / "f.json"), ("b0",), tmp_path / "f.json")
+        read_filter(tmp_path / "f.json").rules(("b0",))
     if text != "{}":
         with pytest.raises(InputError, match=r"f\.json"):
             read_yaml(tmp_path / "f.json")

@@ -186,7 +186,8 @@ def test_groups_and_experiments_of_a_folder_of_the_user(exit_of: Exit, tmp_path:
     assert code == 1
     assert "used: seed_: there is no such key" in err
     place = f"hydra.searchpath=[file://{tmp_path}]"
-    assert "seed_" in exit_of(command_named("train"), "--cfg", "job", place, "experiment=mine")[2]
+    for options in ((), ("--cfg", "job"), ("--multirun",)):
+        assert "seed_:" in exit_of(command_named("train"), *options, place, "experiment=mine")[2]
 
 
 def test_override_that_cannot_be_read(exit_of: Exit) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from smartbkg_tf.dataset.information import check_information, encoding_of, particles_of
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.runtime.files import read_yaml
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.encoding import EncodingSettings
 from smartbkg_tf.settings.sources import ParticleSet
@@ -43,24 +42,8 @@ class ModelDescription:
 
 
 def describe_run(run: RunDirectory) -> ModelDescription:
-    """Find out what the model of a run directory reads and answers.
-
-    Parameters
-    ----------
-    run : RunDirectory
-        The run.
-
-    Returns
-    -------
-    ModelDescription
-        The description.
-
-    Raises
-    ------
-    InputError
-        When a file of the run is missing or damaged.
-    """
-    information, metadata = run.dataset_information(), read_yaml(run.metadata)
+    """Find out what the model of a run directory reads and predicts."""
+    information, metadata = run.dataset_information(), run.read_metadata()
     check_information(information, where=run.dataset)
     check_stored(METADATA, metadata, run.metadata, next_step="copy it again, or train again")
     try:
