@@ -57,7 +57,7 @@ def read_observables(path: str | Path, predictions: Predictions) -> dict[str, Fl
         raise InputError("holds no column of numbers beside the event key", where=path)
     for key in KEY_COLUMNS:
         numbers = pd.to_numeric(frame[key], errors="coerce")
-        if not (numbers % 1 == 0).all():
+        if numbers.isna().any() or (numbers % 1 != 0).any():
             raise InputError(f"{key} holds something else than whole numbers", where=path)
     index = KeyIndex({key: frame[key].to_numpy(dtype=np.int64) for key in KEY_COLUMNS})
     if index.n_repeated:

@@ -14,21 +14,21 @@ _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Length = Annotated[int, Field(ge=1, le=10**6)]
 
 
-class _Calibration(TypedDict):
+class _StoredCalibration(TypedDict):
     slope: _Finite
     intercept: _Finite
 
 
-class _Rule(TypedDict):
+class _StoredRule(TypedDict):
     a: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     b: _Finite
     maximum_weight: Annotated[float, Field(ge=1, allow_inf_nan=False)]
     n_passing: NotRequired[Annotated[int, Field(ge=0)]]
-    calibration: NotRequired[_Calibration | None]
+    calibration: NotRequired[_StoredCalibration | None]
     passing_scores: NotRequired[list[_Finite] | None]
 
 
-class _Encoding(TypedDict):
+class _ExportedEncoding(TypedDict):
     features: str
     feature_names: list[str]
     max_particles: _Length
@@ -36,49 +36,49 @@ class _Encoding(TypedDict):
     units: NotRequired[list[str] | None]
 
 
-class _Vocabulary(TypedDict):
+class _ExportedVocabulary(TypedDict):
     digest: str
 
 
 @with_config(ConfigDict(extra="allow"))
-class _Exported(TypedDict):
+class _ExportedModel(TypedDict):
     format_version: NotRequired[Literal[1]]
     sha256: str
     label_names: Annotated[list[str], Field(min_length=1)]
-    encoding: _Encoding
-    vocabulary: _Vocabulary
+    encoding: _ExportedEncoding
+    vocabulary: _ExportedVocabulary
     max_particles: _Length
     max_tokens: _Length
     particles: NotRequired[Literal["tables", "generator"]]
-    filter: NotRequired[dict[str, _Rule] | None]
+    filter: NotRequired[dict[str, _StoredRule] | None]
 
 
 @with_config(ConfigDict(extra="allow"))
-class _Metadata(TypedDict):
+class _RecordedLengths(TypedDict):
     max_particles: NotRequired[_Length | None]
     max_tokens: NotRequired[_Length | None]
 
 
-class _Identity(TypedDict):
+class _RecordedDataset(TypedDict):
     digest: str
 
 
 @with_config(ConfigDict(extra="allow"))
-class _Record(TypedDict):
-    dataset: _Identity
+class _UnfinishedRecord(TypedDict):
+    dataset: _RecordedDataset
     software: dict[str, Any]
     code: Any
     timings: dict[str, Any]
 
 
 #: ``filter.json``: the sampling rule of every skim.
-FILTER = TypeAdapter[Any](dict[str, _Rule])
+FILTER = TypeAdapter[Any](dict[str, _StoredRule])
 #: ``model.json``, beside an exported model.
-EXPORTED = TypeAdapter[Any](_Exported)
+EXPORTED = TypeAdapter[Any](_ExportedModel)
 #: ``metadata.yaml`` of a run: what decides how events are encoded.
-METADATA = TypeAdapter[Any](_Metadata)
+METADATA = TypeAdapter[Any](_RecordedLengths)
 #: ``metadata.yaml`` of an unfinished run: what decides how it goes on.
-RECORD = TypeAdapter[Any](_Record)
+RECORD = TypeAdapter[Any](_UnfinishedRecord)
 
 
 def check_stored(
