@@ -113,7 +113,7 @@ def test_default_folder_of_a_sweep() -> None:
     with initialize_config_dir(str(configuration_directory()), version_base="1.3"):
         dirs = [
             hydra_compose("train", overrides, return_hydra_config=True).hydra.sweep.dir
-            for overrides in ([], ["run_dir=mine"])
+            for overrides in ([], ["++run_dir=mine"])
         ]
     assert re.fullmatch(r"sweeps/\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", dirs[0])
     assert dirs[1] == "mine"
