@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import model_validator
 
@@ -127,7 +127,7 @@ class ApplySettings(CommandSettings):
     threshold: float | None = None
     efficiency: float | None = Field(default=None, gt=0, le=1)
     fit_on: str | None = Field(default=None, min_length=1)
-    rule: plugin("smartbkg_tf.filtering.rules.Rule") | None = None  # type: ignore[valid-type]
+    rule: Annotated[Any, plugin("smartbkg_tf.filtering.rules.Rule")] | None = None
     seed: int = Field(default=0, ge=0)
     key: Literal["all", "train_events", "decay_strings"] = "all"
     split: Literal["all", "train", "validation", "test"] = "all"
