@@ -104,7 +104,7 @@ def apply(settings: ApplySettings) -> Path:
 
 
 def rules_for(scorer: Scorer, settings: ApplySettings) -> dict[str, Rule]:
-    """Choose the rule of every skim; fit it anew where that is asked for, and print the result."""
+    """Choose the rule of every skim; fit it again if asked to, and print the result."""
     skims, by_hand = scorer.label_names, settings.sampling
     if settings.method == "score":
         return {skim: KeepAll() for skim in skims}
@@ -112,7 +112,9 @@ def rules_for(scorer: Scorer, settings: ApplySettings) -> dict[str, Rule]:
         return {skim: ThresholdRule(threshold=settings.threshold) for skim in skims}
     if settings.rule is not None:
         return dict.fromkeys(skims, settings.rule)
-    given = {} if by_hand.maximum_weight is None else {"maximum_weight": by_hand.maximum_weight}
+    given: dict[str, Any] = {}
+    if by_hand.maximum_weight is not None:
+        given["maximum_weight"] = by_hand.maximum_weight
     if by_hand.a is not None and by_hand.b is not None:
         return {skim: SamplingRule(a=by_hand.a, b=by_hand.b, **given) for skim in skims}
     if settings.fit_on is None:

@@ -339,7 +339,7 @@ class OnnxScorer(Scorer):
     Parameters
     ----------
     path : str or pathlib.Path
-        The .onnx file; its description (.json) stands beside it.
+        The .onnx file; its description (.json) is beside it.
     batch_size : int, default 16
         Events scored at a time; more are no faster on one thread.
     threads : int, default 1

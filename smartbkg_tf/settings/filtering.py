@@ -45,7 +45,7 @@ class FilterFitSettings:
 
 @settings
 class SamplingSettings:
-    """A sampling rule given by hand instead of the fitted one.
+    """A sampling rule given explicitly instead of the fitted one.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class ApplySettings(CommandSettings):
     events_output : str, optional
         Also write the keys and weights of kept events to this .csv, .npy or .parquet file.
     sampling : SamplingSettings
-        Numbers of the sampling rule given by hand instead of the fitted ones.
+        Numbers of the sampling rule given explicitly instead of the fitted ones.
     cost : CostSettings
         For the expected speedup that is printed, and for `fit_on`.
     batch_size : int, optional
