@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from smartbkg_tf.settings.base import CommandSettings, Field, settings
+from smartbkg_tf.settings.plugins import plugin
 
 #: Kinds of event lists that `apply` writes, by their suffix.
 EVENT_LIST_SUFFIXES = (".csv", ".npy", ".parquet")
@@ -118,6 +119,10 @@ class ApplySettings(CommandSettings):
         Of the sampling; with the event key it fixes every decision.
     key : {"all", "train_events", "decay_strings"}, default "all"
         Which tables of an HDF5 file are read.
+    reader : Reader, optional
+        A reader of event files of your own, ``{_target_: my_module.MyReader}``, which inherits
+        `smartbkg_tf.events.readers.Reader`. Files that it does not recognise are read as
+        without it.
     split : {"all", "train", "validation", "test"}, default "all"
         Which events of a dataset directory are taken (by the run's own fractions).
     events_output : str, optional
@@ -142,6 +147,7 @@ class ApplySettings(CommandSettings):
     fit_on: str | None = Field(default=None, min_length=1)
     seed: int = Field(default=0, ge=0)
     key: Literal["all", "train_events", "decay_strings"] = "all"
+    reader: plugin("smartbkg_tf.events.readers.Reader") | None = None  # type: ignore[valid-type]
     split: Literal["all", "train", "validation", "test"] = "all"
     events_output: str | None = None
     sampling: SamplingSettings = Field(default_factory=SamplingSettings)
