@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -22,29 +22,18 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from smartbkg_tf.errors import ConfigurationError, UserError, did_you_mean
-from smartbkg_tf.runtime.overrides import Overrides, as_written, search_path
+from smartbkg_tf.runtime.overrides import Overrides, as_written, jobs_of, search_path
 from smartbkg_tf.settings.base import CommandSettings, validate
 from smartbkg_tf.settings.plugins import filled, with_defaults
 
 S = TypeVar("S", bound=CommandSettings)
 
-#: A sweep is checked in advance up to this many combinations.
-_CHECKED_COMBINATIONS = 200
+#: So many jobs of a sweep are checked in advance.
+_CHECKED_JOBS = 200
 
 
 def configuration_directory() -> Path:
-    """Find the folder ``conf`` of this installation.
-
-    Returns
-    -------
-    pathlib.Path
-        Inside the package for a wheel, beside it for a checkout.
-
-    Raises
-    ------
-    ConfigurationError
-        When neither exists: the installation is damaged.
-    """
+    """Find the folder ``conf``: inside the package for a wheel, beside it for a checkout."""
     package = Path(__file__).resolve().parent.parent
     for candidate in (package / "conf", package.parent / "conf"):
         if (candidate / "train.yaml").is_file():
@@ -84,8 +73,8 @@ def compose(name: str, overrides: Sequence[str] = (), directory: str | None = No
 
 def _compose(
     name: str, overrides: Sequence[str], directory: str | None
-) -> tuple[DictConfig, dict[str, str | None]]:
-    """Compose a configuration; also give the chosen file of every group."""
+) -> tuple[DictConfig, dict[str, Any]]:
+    """Compose a configuration; also give the chosen file, or files, of every group."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -103,12 +92,11 @@ def _compose(
     except (HydraException, OmegaConfBaseException) as error:
         raise _translate(error) from error
     assert isinstance(config, DictConfig)
-    choices = {
-        group: choice
-        for group, choice in config.hydra.runtime.choices.items()
-        if not group.startswith("hydra/")
-    }
-    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]), choices
+    every = OmegaConf.to_container(config.hydra.runtime.choices)
+    assert isinstance(every, dict)
+    choices = {str(k): v for k, v in every.items() if not str(k).startswith("hydra/")}
+    own = [str(key) for key in config if key != "hydra"]
+    return OmegaConf.masked_copy(config, own), choices
 
 
 def _folders(overrides: Sequence[str], directory: str | None) -> list[Path]:
@@ -181,24 +169,19 @@ class Command(Generic[S]):
         return reading.for_hydra(texts, sweep=sweep)
 
     def __call__(self) -> None:
-        """Check the configuration, then run the job, or each job of a sweep.
-
-        Raises
-        ------
-        SystemExit
-            With the exit codes of this module.
-        """
+        """Check the configuration, then run the job, or each job of a sweep."""
         from hydra._internal.utils import get_args_parser
 
         argv = sys.argv[1:]
         _end_cleanly_when_terminated()
         debug = "debug=true" in (text.lower() for text in argv)
-        if "--help" in argv or "-h" in argv:
-            print(guarded(lambda: self.help(argv), debug=debug))
-            raise SystemExit(0)
         arguments = get_args_parser().parse_args(argv)
         directory, sweep = arguments.config_dir, arguments.multirun
-        if arguments.cfg == "job":
+        own_files = arguments.config_name or arguments.config_path
+        if arguments.help:
+            print(guarded(lambda: self.help(arguments.overrides, directory), debug=debug))
+            raise SystemExit(0)
+        if arguments.cfg == "job" and not own_files:
             shown = guarded(
                 lambda: self.show(arguments.overrides, directory, arguments.package), debug=debug
             )
@@ -210,9 +193,8 @@ class Command(Generic[S]):
         options = [text for text in argv if text not in arguments.overrides]
         sys.argv[1:] = [*options, *overrides]
         asks_only = arguments.hydra_help or arguments.cfg or arguments.info
-        own_files = arguments.config_name or arguments.config_path
         if not (asks_only or own_files or arguments.shell_completion):
-            guarded(lambda: self._check_in_advance(overrides, directory, sweep=sweep), debug=debug)
+            guarded(lambda: self._check(overrides, directory, sweep=sweep), debug=debug)
         if not debug:
             # TensorFlow's log of its own start-up; real failures arrive as exceptions.
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -230,11 +212,9 @@ class Command(Generic[S]):
         )
         guarded(main(task), debug=debug)
 
-    def _check_in_advance(
-        self, overrides: Sequence[str], directory: str | None, *, sweep: bool
-    ) -> None:
+    def _check(self, overrides: Sequence[str], directory: str | None, *, sweep: bool) -> None:
         """Check the configuration of every job before the first one starts."""
-        for combination in _combinations(overrides, sweep):
+        for combination in itertools.islice(jobs_of(overrides, sweep=sweep), _CHECKED_JOBS):
             compose_settings(self.name, self.settings_class, combination, directory)
 
     def show(
@@ -243,27 +223,7 @@ class Command(Generic[S]):
         directory: str | None = None,
         package: str | None = None,
     ) -> str:
-        """Write the whole configuration with all defaults as YAML, or one part of it.
-
-        Parameters
-        ----------
-        overrides : sequence of str
-            As on the command line.
-        directory : str, optional
-            A further folder of configuration files.
-        package : str, optional
-            Only what stands under this key.
-
-        Returns
-        -------
-        str
-            YAML.
-
-        Raises
-        ------
-        ConfigurationError
-            When the configuration cannot be composed or used.
-        """
+        """Write the whole configuration with all defaults as YAML, or what stands under one key."""
         texts = self.overrides(overrides, directory)
         values = filled(self.settings_class, composed_values(compose(self.name, texts, directory)))
         config = OmegaConf.create(values)
@@ -272,13 +232,13 @@ class Command(Generic[S]):
             raise ConfigurationError(f"--package {package}: there is no such key")
         return OmegaConf.to_yaml(part) if OmegaConf.is_config(part) else f"{part}\n"
 
-    def help(self, argv: Sequence[str] = ()) -> str:
+    def help(self, overrides: Sequence[str] = (), directory: str | None = None) -> str:
         """Explain the command and its settings; chosen groups in place of the default ones."""
         from smartbkg_tf.runtime.help import help_text
 
-        texts = self.overrides([text for text in argv if not text.startswith("-")])
+        texts = self.overrides(overrides, directory)
         chosen = [text for text in texts if text[:1].isalpha() and not text.startswith("hydra")]
-        config, choices = _compose(self.name, chosen, None)
+        config, choices = _compose(self.name, chosen, directory)
         settings, needed = with_defaults(self.settings_class, composed_values(config))
         return help_text(
             self.name,
@@ -288,17 +248,6 @@ class Command(Generic[S]):
             choices=choices,
             directory=configuration_directory(),
         )
-
-
-def command(
-    name: str,
-    cls: type[S],
-    run: Callable[[S], Any],
-    lists: tuple[str, ...] = (),
-    aliases: Mapping[str, str] | None = None,
-) -> Command[S]:
-    """Make the entry point of a command; see `Command`."""
-    return Command(name, cls, run, lists, aliases or {})
 
 
 def _end_cleanly_when_terminated() -> None:
@@ -345,15 +294,7 @@ def _job(entry: Command[S], config: DictConfig) -> Any:
 
 
 class Stop(SystemExit):
-    """The end of a command after the message has been printed.
-
-    Parameters
-    ----------
-    code : int
-        Exit code.
-    message : str
-        What was printed.
-    """
+    """The end of a command after the message has been printed."""
 
     def __init__(self, code: int, message: str = "") -> None:
         super().__init__(code)
@@ -361,25 +302,7 @@ class Stop(SystemExit):
 
 
 def guarded(work: Callable[[], Any], *, debug: bool) -> Any:
-    """Run something and turn exceptions into messages and exit codes.
-
-    Parameters
-    ----------
-    work : callable
-        What to run.
-    debug : bool
-        Show tracebacks.
-
-    Returns
-    -------
-    object
-        What `work` returned.
-
-    Raises
-    ------
-    SystemExit
-        With code 1 for a user's mistake, 3 for a fault of ours, 130 for Ctrl-C.
-    """
+    """Run something and turn exceptions into messages and exit codes."""
     try:
         return work()
     except (Exception, KeyboardInterrupt) as error:
@@ -410,40 +333,6 @@ def _explained(error: BaseException) -> tuple[int, str]:
     )
 
 
-def _combinations(texts: Sequence[str], multirun: bool) -> Iterator[list[str]]:
-    """Every combination of a sweep (bounded), or the overrides as they are."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import OverrideParseException
-
-    try:
-        overrides = OverridesParser.create().parse_overrides(list(texts))
-    except OverrideParseException as error:
-        written, reason = as_written(str(error.override)), str(error).splitlines()[0]
-        raise ConfigurationError(
-            f"the override '{written}' cannot be read ({reason})",
-            next_step="put values with spaces, = or commas into quotes: 'key=\"a value\"'",
-        ) from error
-    # Hydra's own settings need its full composition; it checks them itself.
-    choices: list[list[str]] = []
-    for text, override in zip(texts, overrides, strict=True):
-        key = override.key_or_group
-        if key == "hydra" or key.startswith(("hydra/", "hydra.")):
-            continue
-        if not override.is_sweep_override():
-            choices.append([text])
-            continue
-        if not multirun:
-            raise ConfigurationError(
-                f"'{as_written(text)}' gives several values to '{key}'",
-                next_step=f"add --multirun to run one job for each, or write a list: '{key}=[...]'",
-            )
-        if override.is_discrete_sweep():
-            element = override.get_key_element()
-            choices.append([f"{element}={value}" for value in override.sweep_string_iterator()])
-    for combination in itertools.islice(itertools.product(*choices), _CHECKED_COMBINATIONS):
-        yield list(combination)
-
-
 def _translate(error: Exception) -> ConfigurationError:
     """Say what Hydra or OmegaConf refused, with the nearest known name."""
     from hydra.errors import MissingConfigException
@@ -455,6 +344,8 @@ def _translate(error: Exception) -> ConfigurationError:
         if group and options:
             return ConfigurationError(f"{group}={choice}: {did_you_mean(choice, options)}")
         return ConfigurationError(text.splitlines()[0])
+    if text.startswith("Could not delete"):
+        return ConfigurationError(f"there is nothing to leave out: {text.splitlines()[0]}")
     if "Could not find" in text or "No match in the defaults list" in text:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return ConfigurationError(" ".join(lines[:2]))

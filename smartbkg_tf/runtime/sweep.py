@@ -20,6 +20,7 @@ from smartbkg_tf.runtime.files import atomic_file, read_json, write_json
 from smartbkg_tf.runtime.overrides import as_written
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.runtime.text_table import text_table
 
 #: Longest name of a run's folder in a sweep, behind its number; file systems allow 255.
 _LONGEST = 200
@@ -78,13 +79,7 @@ class SweepTable(Callback):
             path.unlink(missing_ok=True)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Collect the jobs.
-
-        Raises
-        ------
-        SystemExit
-            When jobs have failed: 3 for a fault of ours among them, else 1.
-        """
+        """Collect the jobs; end with the exit code of those that failed."""
         folder = Path(str(config.hydra.sweep.dir))
         rows = sweep_rows(folder)
         if not rows:
@@ -108,19 +103,7 @@ class SweepTable(Callback):
 
 
 def sweep_rows(folder: Path) -> list[dict[str, Any]]:
-    """Read what the jobs of a sweep left.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        The sweep.
-
-    Returns
-    -------
-    list of dict
-        One row for each job, in their order: `COLUMNS` and ``exit_code``. What is not known is
-        an empty string; ``state`` is ``done``, ``not finished``, or ``failed: ...``.
-    """
+    """Read what the jobs of a sweep left: a row each, of `COLUMNS` and ``exit_code``."""
     if not folder.is_dir():
         return []
     jobs = [RunDirectory(path) for path in sorted(folder.iterdir(), key=_job_number)]
@@ -166,18 +149,7 @@ def _training(run: RunDirectory) -> dict[str, Any]:
 
 
 def best_validation(run: RunDirectory) -> dict[str, float]:
-    """Read what the best epoch reached on validation events.
-
-    Parameters
-    ----------
-    run : RunDirectory
-        A run; of versions before this one, too.
-
-    Returns
-    -------
-    dict
-        ``val_auc``, ``val_loss``; without those that are not known.
-    """
+    """Read ``val_auc`` and ``val_loss`` of the best epoch, as far as they are known."""
     try:
         best = int(_yaml(run.metadata)["result"]["best_epoch"])
         with run.history.open(encoding="utf-8", newline="") as stream:
@@ -205,19 +177,7 @@ def table_csv(rows: list[dict[str, Any]]) -> str:
 
 
 def table_text(rows: list[dict[str, Any]]) -> str:
-    """Write rows as a table to read.
-
-    Parameters
-    ----------
-    rows : list of dict
-        From `sweep_rows`.
-
-    Returns
-    -------
-    str
-        One line for each job, without columns that are empty; the best AUC on validation
-        events is marked with a star. Test events choose nothing.
-    """
+    """Write rows as a table to read; a star marks the best AUC on validation events."""
     known = [row for row in rows if isinstance(row["val_auc"], float)]
     best = max(
         (row for row in known if row["val_auc"] == row["val_auc"] and not row["exit_code"]),
@@ -240,13 +200,8 @@ def table_text(rows: list[dict[str, Any]]) -> str:
         for row in rows
     ]
     columns["state"] = [str(row["state"]) for row in rows]
-    lines = [[name, *values] for name, values in columns.items() if any(values)]
-    widths = [max(map(len, column)) for column in lines]
-    return "".join(
-        "  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True)).rstrip()
-        + "\n"
-        for line in zip(*lines, strict=True)
-    )
+    filled = {name: values for name, values in columns.items() if any(values)}
+    return text_table(list(filled), list(zip(*filled.values(), strict=True)), left=filled) + "\n"
 
 
 def _number(value: Any) -> str:

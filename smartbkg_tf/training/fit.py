@@ -13,13 +13,14 @@ import yaml
 
 from smartbkg_tf.dataset import stream
 from smartbkg_tf.dataset.order import balanced_counts
-from smartbkg_tf.errors import ConfigurationError, InputError, OutputError, UserError
+from smartbkg_tf.errors import ConfigurationError, InputError, OutputError, Problems, UserError
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.registry import build, model_name
 from smartbkg_tf.runtime.files import atomic_file, write_json
 from smartbkg_tf.runtime.log import keep_log_in
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.runtime.versions import versions
 from smartbkg_tf.settings.training import TrainSettings
 from smartbkg_tf.training.bad_batch import write_bad_batch
 from smartbkg_tf.training.callbacks import SaveBest, SaveLast
@@ -29,7 +30,7 @@ from smartbkg_tf.training.filling import filled
 from smartbkg_tf.training.finetuning import Source, open_source, take_backbone
 from smartbkg_tf.training.loop import DivergenceError, Plan, TrainingLoop
 from smartbkg_tf.training.parts import check_parts
-from smartbkg_tf.training.provenance import code_version, hardware, now, software
+from smartbkg_tf.training.provenance import code_version, hardware, now
 from smartbkg_tf.training.report import EpochReport
 from smartbkg_tf.training.run_folder import (
     check_run_folder,
@@ -59,6 +60,29 @@ BUCKETS = 8
 
 #: Software whose version may change the last bits.
 _DECIDING = ("tensorflow", "keras", "numpy")
+
+
+def _check_lengths(settings: TrainSettings, dataset: Any) -> None:
+    """Refuse lengths that no event has, and ones that cut members of candidates away."""
+    longest = dataset.information.get("max_lengths", {})
+    problems = Problems()
+    for what, n in longest.items():
+        asked, made_for = (getattr(s, f"max_{what}") for s in (settings.data, dataset.encoding))
+        if asked is not None and asked > max(n, made_for):
+            problems.add(
+                f"data.max_{what}={asked}: the longest event has {n} {what}, and padding beyond "
+                f"costs time only; use at most {max(n, made_for)}"
+            )
+    used = settings.data.max_particles or dataset.encoding.max_particles
+    n = longest.get("particles", 0)
+    if getattr(settings.model, "candidates", None) is not None and n > used:
+        problems.add(
+            f"data.max_particles={used}: the longest event has {n} particles, and a candidate that "
+            f"loses a member would look likelier to survive; use data.max_particles={n}"
+        )
+    problems.raise_if_any(
+        "the lengths do not fit the events", kind=ConfigurationError, where=dataset.path
+    )
 
 
 def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
@@ -97,6 +121,7 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
     if training.mlflow is not None:
         require_mlflow()
     check_run_folder(settings)
+    _check_lengths(settings, dataset)
     dataset = dataset.with_skims(settings.data.skims)
     parts = _parts(settings, dataset)
     plan = Plan(training.epochs, training.sub_epochs, math.ceil(parts.events / training.batch_size))
@@ -187,9 +212,9 @@ def _run_directory(
                 next_step="give the same data, choose another run_dir, or remove the folder",
             )
         changed = [
-            f"{name} {version} -> {software().get(name, 'missing')}"
+            f"{name} {version} -> {versions().get(name, 'missing')}"
             for name, version in record["software"].items()
-            if name in _DECIDING and version != software().get(name)
+            if name in _DECIDING and version != versions().get(name)
         ]
         if record["code"] != code_version():
             changed.append("this package's code")
@@ -398,7 +423,7 @@ def _record(
     """Make the content of ``metadata.yaml``."""
     encoding = dataset.information["encoding"]
     return {
-        "software": software(),
+        "software": versions(),
         "code": code_version(),
         "hardware": hardware(),
         "dataset": {
