@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import report, sample
+from common import report, sample, write_dataset
 
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
 from smartbkg_tf.runtime.quiet import load_tensorflow
@@ -47,7 +47,6 @@ from smartbkg_tf.training.micro_batches import (  # noqa: E402
     number_of_micro_batches,
     use_micro_batches,
 )
-from tests.datasets import write_dataset  # noqa: E402
 
 BATCH = 256
 PARTICLES, TOKENS = 100, 150

@@ -7,17 +7,18 @@ import time
 from typing import Any
 
 import numpy as np
-import yaml
 
 from smartbkg_tf.dataset import stream
 from smartbkg_tf.errors import ConfigurationError, OutputError, Problems, UserError
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.registry import build, model_name
-from smartbkg_tf.runtime.files import atomic_file, write_json
+from smartbkg_tf.runtime.files import atomic_file, read_yaml, write_json
 from smartbkg_tf.runtime.log import keep_log_in
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.runtime.versions import versions
 from smartbkg_tf.settings.plugins import plain
+from smartbkg_tf.settings.stored import RECORD, check_stored
 from smartbkg_tf.settings.training import TrainSettings
 from smartbkg_tf.training.chosen_events import ChosenEvents, choose_events
 from smartbkg_tf.training.devices import check_devices, device_scope
@@ -27,7 +28,7 @@ from smartbkg_tf.training.history import EpochProgress, EpochReport
 from smartbkg_tf.training.input_pipeline import WaitingTime, filled, trimmed
 from smartbkg_tf.training.loggers import MLflowLog, TensorBoardLog, require_mlflow
 from smartbkg_tf.training.micro_batches import number_of_micro_batches, use_micro_batches
-from smartbkg_tf.training.provenance import code_version, hardware, now, software
+from smartbkg_tf.training.provenance import code_version, hardware, now
 from smartbkg_tf.training.resume import Checkpoint, EpochPlan, Resume, newest_checkpoint
 from smartbkg_tf.training.run_folder import (
     check_run_folder,
@@ -130,7 +131,7 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
                 record["micro_batches"] = micro_batches
                 _describe(run, settings, dataset, network, record)
             else:
-                record = yaml.safe_load(run.metadata.read_text(encoding="utf-8"))
+                record = read_yaml(run.metadata)
                 record["timings"].setdefault("continued", []).append(started)
             say(
                 f"training {network.name} ({network.inputs}, {network.model.count_params():,} "
@@ -171,7 +172,8 @@ def _run_directory(
                 f"{run.path} holds a run that was ended before its first checkpoint: from the start"
             )
             return make_run_directory(settings, model_name(settings.model)), None
-        record = yaml.safe_load(run.metadata.read_text(encoding="utf-8"))
+        record = read_yaml(run.metadata)
+        check_stored(RECORD, record, run.metadata, next_step="train again with overwrite=true")
         if record["dataset"]["digest"] != dataset.digest:
             raise OutputError(
                 "holds an unfinished run on other data (data.path: "
@@ -180,9 +182,9 @@ def _run_directory(
                 next_step="give the same data, choose another run_dir, or remove the folder",
             )
         changed = [
-            f"{name} {version} -> {software().get(name, 'missing')}"
+            f"{name} {version} -> {versions().get(name, 'missing')}"
             for name, version in record["software"].items()
-            if name in _DECIDING and version != software().get(name)
+            if name in _DECIDING and version != versions().get(name)
         ]
         if record["code"] != code_version():
             changed.append("this package's code")
@@ -323,7 +325,7 @@ def _record(
     """Make the content of ``metadata.yaml``."""
     encoding = dataset.information["encoding"]
     return {
-        "software": software(),
+        "software": versions(),
         "code": code_version(),
         "hardware": hardware(),
         "dataset": {

@@ -12,35 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import smartbkg_tf
-from smartbkg_tf.runtime.versions import versions
-
-#: Distributions whose versions matter.
-_SOFTWARE = (
-    "tensorflow",
-    "keras",
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "h5py",
-    "tables",
-    "uproot",
-    "awkward",
-    "numba",
-    "scikit-learn",
-    "scipy",
-    "particle",
-    "pythia8mc",
-    "decaylanguage",
-    "hydra-core",
-    "omegaconf",
-    "pydantic",
-)
-
-
-def software() -> dict[str, str]:
-    """Give the versions of Python, this package and what it stands on, if installed."""
-    own = {"python": platform.python_version(), "smartbkg_tf": smartbkg_tf.__version__}
-    return own | versions(_SOFTWARE)
 
 
 def code_version(folder: Path | None = None) -> dict[str, Any] | None:
