@@ -108,4 +108,5 @@ def layerwise(cls: Any) -> Any:
 
 def with_rates(optimizer: Any, rates: dict[str, float]) -> Any:
     """Make an optimiser like another one, not built, with a factor for the path of every weight."""
-    return layerwise(type(optimizer)).from_config({**optimizer.get_config(), "rates": rates})
+    cls: Any = type(optimizer)
+    return layerwise(cls).from_config({**optimizer.get_config(), "rates": rates})
