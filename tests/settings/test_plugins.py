@@ -133,6 +133,8 @@ def test_all_problems_are_reported_with_their_keys() -> None:
         ({"_target_": "Circle"}, "is not an import path"),
         ({"radius": 2}, "a mapping with _target_"),
         (3, "a mapping with _target_"),
+        (None, "is needed, not null"),
+        ({"_target_": f"{HERE}.Circle", "inner": 1}, "inner: there is no such key of Circle, only"),
     ],
 )
 def test_what_cannot_be_a_plug_in_is_said(value: Any, message: str) -> None:
