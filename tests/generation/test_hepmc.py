@@ -286,7 +286,7 @@ def test_bad_files_are_all_named_before_any_work(many, tmp_path, capfd):
         produce(hepmc(tmp_path / "out", tmp_path / "*.hepmc"))
     for name, text in (
         ("cut", "truncated"), ("endless", "truncated"), ("two", "but HepMC 2"),
-        ("junk", "no HepMC3"), ("void", "is empty"), ("none", "holds no events"),
+        ("junk", "not a HepMC3"), ("void", "is empty"), ("none", "holds no events"),
         ("half", "cannot be read"),
     ):  # fmt: skip
         (line,) = [line for line in str(caught.value).splitlines() if f"/{name}.hepmc: " in line]

@@ -58,20 +58,7 @@ class TagSettings:
 
 
 def cleaned(events: EventView, cuts: TagSettings) -> Summary:
-    """Sum up the cleaned tracks and clusters of events.
-
-    Parameters
-    ----------
-    events : EventView
-        Tracks and clusters.
-    cuts : TagSettings
-        What counts as cleaned.
-
-    Returns
-    -------
-    Summary
-        Event-level quantities.
-    """
+    """Sum up the cleaned tracks and clusters of events."""
     return events.summary(
         Cleaning(
             minimum_track_pt=cuts.minimum_track_pt,
@@ -83,20 +70,7 @@ def cleaned(events: EventView, cuts: TagSettings) -> Summary:
 
 
 def preselection(summary: Summary, cuts: TagSettings) -> npt.NDArray[np.bool_]:
-    """Apply the event cuts of the Belle II FEI skims.
-
-    Parameters
-    ----------
-    summary : Summary
-        Event-level quantities.
-    cuts : TagSettings
-        The cuts.
-
-    Returns
-    -------
-    numpy.ndarray [n_events]
-        bool.
-    """
+    """Apply the event cuts of the Belle II FEI skims [n_events]."""
     result: npt.NDArray[np.bool_] = (
         (summary.n_tracks >= cuts.minimum_tracks)
         & (summary.n_clusters >= cuts.minimum_clusters)
@@ -113,19 +87,8 @@ def base_particles(
 ) -> Base:
     """Choose the particles that the combiner begins with, sorted by event.
 
-    Parameters
-    ----------
-    events : EventView
-        Tracks and clusters.
-    cuts : TagSettings
-        The cuts.
-    minimum_lepton_momentum : float, optional
-        Add electrons and muons of at least this momentum in the CMS, GeV.
-
-    Returns
-    -------
-    Base
-        Species are positions in `BASE`; no hypothesis is marked.
+    Species are positions in `BASE`; no hypothesis is marked. With `minimum_lepton_momentum` (CMS,
+    GeV) electrons and muons are added.
     """
     from smartbkg_tf.generation.skims.combiner import MOST_CLUSTERS, MOST_TRACKS, Base
 
@@ -180,22 +143,7 @@ def base_particles(
 
 
 def ranks(event: Integers, size: Floats, n_events: int) -> Integers:
-    """Rank within the event, the largest first.
-
-    Parameters
-    ----------
-    event : numpy.ndarray [n]
-        int64: event of each object.
-    size : numpy.ndarray [n]
-        What they are ranked by.
-    n_events : int
-        Number of events.
-
-    Returns
-    -------
-    numpy.ndarray [n]
-        int64, 0 for the largest.
-    """
+    """Rank of objects [n] within their event, 0 for the largest `size`."""
     order = np.lexsort((-size, event))
     starts = offsets_of(event, n_events)[:-1]
     rank = np.empty(len(event), dtype=np.int64)
