@@ -40,20 +40,32 @@ class ModelDescription:
     particles: ParticleSet = "tables"
 
 
+def description_of(values: dict[str, Any]) -> ModelDescription:
+    """Make the description of the values of ``dataset.json``, or of those beside an export.
+
+    Raises `KeyError`, `TypeError` or `ValueError` when they are not that.
+    """
+    return ModelDescription(
+        label_names=tuple(values["label_names"]),
+        encoding=encoding_of(values),
+        max_particles=int(values["max_particles"]),
+        max_tokens=int(values["max_tokens"]),
+        vocabulary=dict(values["vocabulary"]),
+        particles=particles_of(values),
+    )
+
+
 def describe_run(run: RunDirectory) -> ModelDescription:
     """Find out what the model of a run directory reads and predicts."""
     information, metadata = run.dataset_information(), run.read_metadata()
     check_information(information, where=run.dataset)
     try:
-        encoding = encoding_of(information)
-        return ModelDescription(
-            label_names=tuple(information["label_names"]),
-            encoding=encoding,
-            max_particles=int(metadata.get("max_particles") or encoding.max_particles),
-            max_tokens=int(metadata.get("max_tokens") or encoding.max_tokens),
-            vocabulary=dict(information["vocabulary"]),
-            particles=particles_of(information),
-        )
+        # A run may have been trained on shorter events than its dataset holds.
+        lengths = {
+            name: metadata.get(name) or information["encoding"][name]
+            for name in ("max_particles", "max_tokens")
+        }
+        return description_of({**information, **lengths})
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"the run's files do not fit together ({error!r})", where=run.path

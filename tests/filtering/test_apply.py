@@ -311,11 +311,11 @@ def test_wrong_inputs_leave_nothing_behind(fitted: Trained, tmp_path: Path) -> N
         return str(error.value)
 
     assert "smartbkg_tf.produce" in refused("nothing matches")
-    refused("no event file", b"some text that is no events at all")
+    refused("not an event file", b"some text that is no events at all")
     refused("empty", b"")
     refused("truncated|damaged|cannot be", fitted.tables.read_bytes()[:20000])
     refused("is given alone", input=[str(fitted.dataset.path), str(fitted.tables)])
-    refused("is no dataset directory", input=str(inputs))
+    refused("is (no|not a) dataset directory", input=str(inputs))
     refused("does not exist", input=str(fitted.tables), run=str(tmp_path / "no_run"))
     write_hdf5(inputs / "none.h5", fitted.events.take(np.arange(0)))
     refused("no events", input=str(inputs / "none.h5"))
