@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from smartbkg_tf.dataset.information import check_information, encoding_of, particles_of
-from smartbkg_tf.errors import InputError
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.encoding import EncodingSettings
 from smartbkg_tf.settings.sources import ParticleSet
+from smartbkg_tf.settings.stored import METADATA, check_stored
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,11 @@ class ModelDescription:
     particles: ParticleSet = "tables"
 
 
-def description_of(values: dict[str, Any]) -> ModelDescription:
-    """Make the description of the values of ``dataset.json``, or of those beside an export.
-
-    Raises `KeyError`, `TypeError` or `ValueError` when they are not that.
-    """
+def description_of(values: dict[str, Any], where: Path) -> ModelDescription:
+    """Make the description of checked values of ``dataset.json``, or of those of an export."""
     return ModelDescription(
         label_names=tuple(values["label_names"]),
-        encoding=encoding_of(values),
+        encoding=encoding_of(values, where),
         max_particles=int(values["max_particles"]),
         max_tokens=int(values["max_tokens"]),
         vocabulary=dict(values["vocabulary"]),
@@ -59,14 +57,10 @@ def describe_run(run: RunDirectory) -> ModelDescription:
     """Find out what the model of a run directory reads and predicts."""
     information, metadata = run.dataset_information(), run.read_metadata()
     check_information(information, where=run.dataset)
-    try:
-        # A run may have been trained on shorter events than its dataset holds.
-        lengths = {
-            name: metadata.get(name) or information["encoding"][name]
-            for name in ("max_particles", "max_tokens")
-        }
-        return description_of({**information, **lengths})
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"the run's files do not fit together ({error!r})", where=run.path
-        ) from error
+    check_stored(METADATA, metadata, run.metadata, next_step="copy it again, or train again")
+    # A run may have been trained on shorter events than its dataset holds.
+    lengths = {
+        name: metadata.get(name) or information["encoding"][name]
+        for name in ("max_particles", "max_tokens")
+    }
+    return description_of({**information, **lengths}, run.dataset)

@@ -31,6 +31,7 @@ from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.runtime.files import read_json, sha256
 from smartbkg_tf.runtime.quiet import load_tensorflow
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
+from smartbkg_tf.settings.stored import EXPORTED, check_stored
 
 Scores = npt.NDArray[np.float32]
 Batch = dict[str, npt.NDArray[Any]]
@@ -367,17 +368,11 @@ class OnnxScorer(Scorer):
             )
         self._sidecar = path.with_suffix(".json")
         values = read_json(self._sidecar, made_by="python -m smartbkg_tf.export")
-        try:
-            description = description_of(values)
-            digest = str(values["sha256"])
-            self._filter = values.get("filter")
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"is not a description of an exported model ({error!r})",
-                where=self._sidecar,
-                next_step="it is made by: python -m smartbkg_tf.export",
-            ) from error
-        if digest != sha256(path):
+        again = "copy it again, or export again: python -m smartbkg_tf.export run=RUN output=DIR"
+        check_stored(EXPORTED, values, self._sidecar, next_step=again)
+        description = description_of(values, self._sidecar)
+        self._filter = values.get("filter")
+        if values["sha256"] != sha256(path):
             raise InputError(
                 f"is not the file that {self._sidecar.name} describes (its SHA-256 differs): "
                 "truncated, or from another export",
