@@ -13,8 +13,8 @@ import h5py
 import keras
 
 from smartbkg_tf.errors import ConfigurationError, InputError
-from smartbkg_tf.models.registry import import_class
 from smartbkg_tf.runtime.progress import say
+from smartbkg_tf.settings.plugins import import_class
 
 _MADE_BY = "models are made by: python -m smartbkg_tf.train model=resnet"
 _WEIGHTS = "model.weights.h5"
@@ -54,7 +54,7 @@ def load_model(path: str | Path, target: str | None = None) -> Any:
         be imported.
     """
     # The layers of the package must be known to Keras.
-    from smartbkg_tf.models import layers, losses, network  # noqa: F401
+    from smartbkg_tf.models import layers, legacy, losses  # noqa: F401
 
     path = Path(path)
     _check_file(path)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import field_validator, model_validator
 
 from smartbkg_tf.settings.base import CommandSettings, Field, settings
-from smartbkg_tf.settings.models import AnyModelSettings
+from smartbkg_tf.settings.models import ModelSettings
 from smartbkg_tf.settings.normalisation import NormalisationSettings
 from smartbkg_tf.settings.preprocessing import SplitFractions
 
@@ -419,7 +419,7 @@ class TrainSettings(CommandSettings):
 
     Parameters
     ----------
-    model : ResNetSettings or CustomModelSettings
+    model : ModelSettings
         The network.
     data : DataSettings
         The events.
@@ -432,7 +432,7 @@ class TrainSettings(CommandSettings):
         In a sweep, the folder of the whole sweep.
     """
 
-    model: AnyModelSettings
+    model: ModelSettings
     data: DataSettings = Field(default_factory=DataSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     normalisation: NormalisationSettings | None = None
