@@ -26,7 +26,7 @@ from smartbkg_tf.events.hdf5_writer import write_hdf5
 from smartbkg_tf.events.readers import iterate_events
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable, concatenate
 from smartbkg_tf.runtime.command import guarded
-from smartbkg_tf.runtime.files import expand_inputs, whole_directory, write_json
+from smartbkg_tf.runtime.files import atomic_directory, expand_inputs, write_json
 
 SKIM = "fei_hadronic_b0"
 #: As in the experiments' ``data.fractions``.
@@ -154,7 +154,7 @@ def write_sample(paths: Sequence[Path], output: Path, *, overwrite: bool = False
     OutputError
         When the folder exists.
     """
-    with whole_directory(
+    with atomic_directory(
         output, overwrite=overwrite, own=("sample.json", "*.h5"), inputs=paths
     ) as partial:
         keys, labels = _keys_and_labels(paths)

@@ -42,7 +42,7 @@ from smartbkg_tf.encoding.checks import Findings, finding_of
 from smartbkg_tf.encoding.feature_sets import complete
 from smartbkg_tf.errors import ConfigurationError, InputError, Problems
 from smartbkg_tf.events.vocabulary import default_vocabulary
-from smartbkg_tf.runtime.files import expand_inputs, whole_directory, write_json
+from smartbkg_tf.runtime.files import atomic_directory, expand_inputs, write_json
 from smartbkg_tf.runtime.outputs import check_output
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.scratch import Scratch
@@ -335,7 +335,9 @@ def build_dataset(settings: PreprocessSettings) -> Path:
     say(f"preprocess: {len(paths)} file{'s' * (len(paths) != 1)} -> {output}")
     with (
         short_turns() if settings.workers > 1 else contextlib.nullcontext(),
-        whole_directory(output, overwrite=settings.overwrite, own=WRITTEN, inputs=paths) as partial,
+        atomic_directory(
+            output, overwrite=settings.overwrite, own=WRITTEN, inputs=paths
+        ) as partial,
     ):
         run_directory = partial / "runs"
         reports = read_sources(paths, run_directory, reading, settings.workers)

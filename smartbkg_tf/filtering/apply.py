@@ -122,17 +122,17 @@ def apply(settings: ApplySettings) -> Path:
     # Inputs first: a wrong name is told before a model is loaded for seconds.
     source = Source(settings)
     # Other predictions may stand in a run directory, but not in the place of its own files.
-    model = Path(settings.model)
+    model = Path(settings.run)
     own = RunDirectory(model if model.is_dir() else model.parent)
     read = [*source.paths, *(file for file in own.files() if file.exists() and own.config.exists())]
     for path in (output, events_output):
         if path is not None:
             refuse_overlap(path, read)
-    scorer, run = open_scorer(settings.model, settings.batch_size)
+    scorer, run = open_scorer(settings.run, settings.batch_size)
     source.refuse_other_particles(scorer)
     source.choose_split(run)
     rules = rules_for(scorer, settings.method, settings.threshold, settings.sampling)
-    say(f"apply {settings.model} to {len(source.paths)} input(s), method={settings.method}")
+    say(f"apply {settings.run} to {len(source.paths)} input(s), method={settings.method}")
     cost = CostModel(settings.cost.generation, settings.cost.network)
     summary = ApplySummary(tuple(scorer.label_names), cost)
     kept: list[npt.NDArray[np.void]] = []

@@ -19,7 +19,7 @@ from smartbkg_tf.models.packing import set_packing
 from smartbkg_tf.models.inputs import DEFAULT_INPUTS, ModelInputs
 from smartbkg_tf.models.physics import ACCEPTANCE, BEAMS
 from smartbkg_tf.models.saving import save_model
-from smartbkg_tf.runtime.files import whole_file
+from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.settings.plugins import plain
 from smartbkg_tf.settings.training import TrainingSettings
 
@@ -390,6 +390,6 @@ class NNBaseClass(abc.ABC):
             drawing = dot.create(format="svg")
         except (ImportError, OSError):
             return False
-        with whole_file(path) as partial:
+        with atomic_file(path) as partial:
             partial.write_bytes(drawing)
         return True

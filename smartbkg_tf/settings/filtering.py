@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import model_validator
 
 from smartbkg_tf.settings.base import CommandSettings, Field, settings
 
@@ -90,7 +90,7 @@ class ApplySettings(CommandSettings):
 
     Parameters
     ----------
-    model : str
+    run : str
         A run directory, a .keras file inside one, or an exported .onnx file.
     input : str or list of str
         Files (names, patterns, comma list; HDF5, parquet or mDST ROOT) or one dataset
@@ -122,9 +122,9 @@ class ApplySettings(CommandSettings):
         Events held in memory at a time; does not change results.
     """
 
-    model: str = Field(min_length=1)
+    run: str = Field(min_length=1, coerce_numbers_to_str=True)
     input: str | list[str] = Field(min_length=1)
-    output: str = Field(min_length=1)
+    output: str = Field(min_length=1, examples=["predictions.parquet"])
     method: Literal["score", "sampling", "threshold"] = "sampling"
     threshold: float | None = None
     seed: int = Field(default=0, ge=0)
@@ -135,14 +135,6 @@ class ApplySettings(CommandSettings):
     cost: CostSettings = Field(default_factory=CostSettings)
     batch_size: int | None = Field(default=None, gt=0)
     chunk_events: int = Field(default=20000, gt=0)
-
-    @field_validator("model", mode="before")
-    @classmethod
-    def _path_of_mapping(cls, model: Any) -> Any:
-        # How the command line has to write it, see `smartbkg_tf.runtime.overrides`.
-        if isinstance(model, dict) and set(model) == {"path"}:
-            return model["path"]
-        return model
 
     @model_validator(mode="after")
     def _fits_together(self) -> ApplySettings:

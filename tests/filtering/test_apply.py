@@ -23,7 +23,6 @@ from smartbkg_tf.filtering.predictions import read_predictions
 from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.filtering.scorers import load_run_model
 from smartbkg_tf.runtime.command import compose_settings
-from smartbkg_tf.runtime.overrides import paths_as_values
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.filtering import ApplySettings
 from tests.filtering.conftest import SKIMS, Trained, save
@@ -32,7 +31,7 @@ FIRST = SKIMS[0]
 
 
 def run_apply(trained: Trained, output: Path, **options: Any) -> pd.DataFrame:
-    values = {"model": str(trained.run.path), "input": str(trained.tables), **options}
+    values = {"run": str(trained.run.path), "input": str(trained.tables), **options}
     apply(ApplySettings(output=str(output), **values))
     return pd.read_parquet(output)
 
@@ -120,7 +119,7 @@ def test_neither_inputs_nor_the_predictions_of_the_run_are_replaced(
     write_parquet(table, fitted.events.take(np.arange(5)))
     for output in (run_copy.predictions, table):
         settings = ApplySettings(
-            model=str(run_copy.path), input=str(table), output=str(output), overwrite=True
+            run=str(run_copy.path), input=str(table), output=str(output), overwrite=True
         )
         with pytest.raises(OutputError, match="is the input"):
             apply(settings)
@@ -128,7 +127,7 @@ def test_neither_inputs_nor_the_predictions_of_the_run_are_replaced(
     run_copy.history.write_text("epoch,loss\n1,0.5\n")
     history = run_copy.history.read_bytes()
     settings = ApplySettings(
-        model=str(run_copy.path),
+        run=str(run_copy.path),
         input=str(table),
         output=str(tmp_path / "scores.parquet"),
         events_output=str(run_copy.history),
@@ -232,7 +231,7 @@ def test_wrong_inputs_leave_nothing_behind(fitted: Trained, tmp_path: Path) -> N
     refused("truncated|damaged|cannot be", fitted.tables.read_bytes()[:20000])
     refused("is given alone", input=[str(fitted.dataset.path), str(fitted.tables)])
     refused("is no dataset directory", input=str(inputs))
-    refused("does not exist", input=str(fitted.tables), model=str(tmp_path / "no_run"))
+    refused("does not exist", input=str(fitted.tables), run=str(tmp_path / "no_run"))
     write_hdf5(inputs / "none.h5", fitted.events.take(np.arange(0)))
     refused("no events", input=str(inputs / "none.h5"))
     refused("decay strings only", input=str(fitted.tables), key="decay_strings")
@@ -259,7 +258,7 @@ def test_a_run_without_rules_says_what_to_do(
 ) -> None:
     run_copy.filter.unlink()
     with pytest.raises(InputError, match=r"filter\.json") as error:
-        run_apply(fitted, tmp_path / "p.parquet", model=str(run_copy.path))
+        run_apply(fitted, tmp_path / "p.parquet", run=str(run_copy.path))
     assert "smartbkg_tf.train" in str(error.value)
 
 
@@ -285,7 +284,7 @@ def test_a_model_of_nan_is_refused(run_copy: RunDirectory, fitted: Trained, tmp_
     model.set_weights(weights)
     save(model, run_copy.model)
     with pytest.raises(InputError, match="no finite score for 600 of 600 events; the first is"):
-        run_apply(fitted, tmp_path / "p.parquet", model=str(run_copy.path))
+        run_apply(fitted, tmp_path / "p.parquet", run=str(run_copy.path))
 
 
 def test_fit_filter_writes_rules_with_errors(fitted: Trained) -> None:
@@ -346,46 +345,35 @@ def test_settings_are_checked_together(overrides: list[str], words: str) -> None
         compose_settings(
             "apply",
             ApplySettings,
-            as_values(["model=m", "input=i", "output=p.parquet", *overrides]),
+            ["run=m", "input=i", "output=p.parquet", *overrides],
         )
 
 
-def as_values(arguments: list[str]) -> list[str]:
-    return paths_as_values(arguments, command_named("apply").paths)
-
-
 def test_settings_as_written_in_conf() -> None:
-    given = as_values(["model=m", "input=i", "output=p.parquet"])
+    given = ["run=m", "input=i", "output=p.parquet"]
     composed = compose_settings("apply", ApplySettings, given)
-    assert composed == ApplySettings(model="m", input="i", output="p.parquet")
+    assert composed == ApplySettings(run="m", input="i", output="p.parquet")
     zero = compose_settings("apply", ApplySettings, [*given, "method=threshold", "threshold=0.0"])
     assert zero.threshold == 0.0
 
 
+@pytest.mark.parametrize("key", ["run", "model"])
 @pytest.mark.parametrize(
     ("written", "path"),
     [
-        ("model=runs/2026-11-24_07-00_resnet-combined", "runs/2026-11-24_07-00_resnet-combined"),
-        ("model=resnet", "resnet"),
-        ("model='a b/x=1,y'", "a b/x=1,y"),
-        ('model="it\'s"', "it's"),
-        ("model=/data/model.onnx", "/data/model.onnx"),
-        ("model=7", "7"),
+        ("runs/2026-11-24_07-00_resnet-combined", "runs/2026-11-24_07-00_resnet-combined"),
+        ("resnet", "resnet"),
+        ("'a b/x=1,y'", "a b/x=1,y"),
+        ('"it\'s"', "it's"),
+        ("/data/model.onnx", "/data/model.onnx"),
+        ("7", "7"),
     ],
 )
-def test_model_is_a_path_and_no_choice_of_a_network(written: str, path: str) -> None:
+def test_model_is_another_name_of_run(key: str, written: str, path: str) -> None:
     # conf/model is a group of Hydra: `train model=resnet`.
-    overrides = as_values([written, "input=i", "output=p.parquet"])
-    assert compose_settings("apply", ApplySettings, overrides).model == path
-
-
-def test_a_sweep_over_models_is_a_sweep_over_paths() -> None:
-    assert as_values(["--multirun", "model=a,b/c", "seed=1"]) == [
-        "--multirun",
-        'model={path:"a"},{path:"b/c"}',
-        "seed=1",
-    ]
-    assert as_values(["model=[", "model.x=1"]) == ["model=[", "model.x=1"]
+    entry = command_named("apply")
+    overrides = entry.overrides([f"{key}={written}", "input=i", "output=p.parquet"])
+    assert compose_settings("apply", ApplySettings, overrides).run == path
 
 
 def test_command_line(trained: Trained, tmp_path: Path) -> None:
@@ -395,9 +383,8 @@ def test_command_line(trained: Trained, tmp_path: Path) -> None:
             [*command, *arguments], capture_output=True, text=True, check=False, cwd=tmp_path
         )
 
-    # model= is a path here, although conf/model is a group of Hydra.
     done = call(
-        f"model={trained.run.path}", "output=new/p.parquet", "method=threshold", "threshold=0.0"
+        f"run={trained.run.path}", "output=new/p.parquet", "method=threshold", "threshold=0.0"
     )
     assert done.returncode == 0, done.stderr
     frame = pd.read_parquet(tmp_path / "new" / "p.parquet")
