@@ -176,16 +176,18 @@ def describe(
     history = pd.read_csv(folder / "history.csv")
     validation = read_scores(folder / VALIDATION)
     inputs = {"combined": "particles, decay string", "decay": "decay string"}
-    composed = compose("train", [f"+experiment=fei_b0_benchmark/{name}", *overrides])
-    summaries = bool(composed.model.get("summaries")) or bool(
-        (composed.model.particles or {}).get("side_summaries")
+    experiment = [f"+experiment=fei_b0_benchmark/{name}", *overrides]
+    settings = compose_settings("train", TrainSettings, experiment)
+    model = settings.model
+    summaries = "summaries" in model.head.inputs or getattr(
+        model.particles, "side_summaries", False
     )
-    read = inputs.get(composed.model.inputs, "particles")
+    read = inputs.get(model.inputs, "particles")
     features = read_json(folder / "dataset.json")["encoding"]["features"]
     knows_skim = features in SKIM_FEATURES
     if knows_skim:
         read += ", " + SKIM_FEATURES[features]
-    others = len(composed.data.skims or [SKIM]) - 1
+    others = len(settings.data.skims or [SKIM]) - 1
     if others:
         read += f"; learns {others} other skims, too"
     return Row(

@@ -261,13 +261,13 @@ class NNBaseClass(abc.ABC):
                 )
             config[name] = plain(getattr(self, name))
         try:
-            plain: dict[str, Any] = json.loads(json.dumps(config))
+            values: dict[str, Any] = json.loads(json.dumps(config))
         except (TypeError, ValueError) as error:
             raise ConfigurationError(
                 f"{self.name}: an argument is not a plain value ({error})",
                 next_step="take numbers, texts, lists and dicts as arguments",
             ) from error
-        return plain
+        return values
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:

@@ -42,7 +42,7 @@ def convolution_block(
 
 def _skip(x: Any, inside: Any, activation: str, name: str) -> Any:
     """Add the skip connection, then activate."""
-    x = keras.layers.Add(name=f"{name}_sum")([x, inside])
+    x = keras.layers.Add(name=f"{name}_sum")([inside, x])
     return activation_layer(activation, name=f"{name}_output")(x)
 
 
@@ -114,7 +114,7 @@ def preactivation_block(
         inside = MaskedConv1D(
             x.shape[-1], kernel_size, use_bias=False, name=f"{name}_convolution_{number}"
         )(inside, mask=mask)
-    return keras.layers.Add(name=f"{name}_sum")([x, inside])
+    return keras.layers.Add(name=f"{name}_sum")([inside, x])
 
 
 def resnext_block(

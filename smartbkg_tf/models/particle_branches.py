@@ -234,7 +234,7 @@ class PointwiseResNet(StagedResNet):
     """
 
     name: ClassVar[str] = "conv1x1_resnet"
-    purpose: ClassVar[str] = "the same as `conv1x1`, residual"
+    purpose: ClassVar[str] = "the same as conv1x1, residual"
     source: ClassVar[str] = "original"
 
     first_filters: PositiveInt | None = None
@@ -429,8 +429,8 @@ class FeedForward(NormalisedBranch):
 
     name: ClassVar[str] = "feed_forward"
     purpose: ClassVar[str] = (
-        "the baseline without any structure; length fixed at `data.max_particles`, "
-        "`data.max_tokens`"
+        "the baseline without any structure; length fixed at data.max_particles, "
+        "data.max_tokens"
     )
     source: ClassVar[str] = "original"
 

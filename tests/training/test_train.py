@@ -7,13 +7,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from smartbkg_tf.runtime.command import compose_settings, configuration_directory
 from smartbkg_tf.runtime.run_directory import open_run
+from smartbkg_tf.settings.models import HeadSettings
 from smartbkg_tf.settings.training import TrainSettings
 from smartbkg_tf.train import main
 from tests.training.samples import TINY
@@ -120,38 +120,27 @@ def test_default_folder_of_a_sweep() -> None:
 
 
 def test_help_lists_every_model_and_branch() -> None:
-    from smartbkg_tf.models.branches import branches
-
     answer = subprocess.run(
         [sys.executable, "-m", "smartbkg_tf.train", "--help"],
         check=True,
         capture_output=True,
         text=True,
     )
-    lines = [" ".join(line.split()) for line in answer.stdout.splitlines()]
-    names = set()
-    for path in (configuration_directory() / "model").glob("*.yaml"):
-        # The first line of the file is its description.
-        description = path.read_text().splitlines()[0].removeprefix("# ").replace(":", "", 1)
-        assert description.split()[0] == path.stem
-        assert description in lines
-        names.add(path.stem)
-    # Each branch has a model of its name, so that the list of models is one of branches, too.
-    for kind in ("particles", "decay"):
-        assert set(branches(kind)) <= names  # type: ignore[arg-type]
+    lines = [" ".join(line.strip(" *").split()) for line in answer.stdout.splitlines()]
+    for group in ("model", "model/particles", "model/decay", "model/head/inputs"):
+        assert f"{group}=NAME" in lines
+        for path in (configuration_directory() / group).glob("[!_]*.yaml"):
+            # The first comment of the file is its description.
+            text = path.read_text().splitlines()
+            comment = next(line for line in text if line.startswith(f"# {path.stem}: "))
+            assert comment.removeprefix("# ").replace(":", "", 1) in lines
 
 
-# The other models are instances of one class; tests/models/test_configurations.py has them.
-@pytest.mark.parametrize("name", ["resnet", "custom"])
-def test_defaults_in_files_are_those_of_the_settings(name: str) -> None:
-    options = [f"model={name}"]
-    if name == "custom":
-        options.append("model._target_=my_module.MyNet")
-    settings = compose_settings("train", TrainSettings, options)
-    given: dict[str, Any] = {"_target_": "my_module.MyNet"} if name == "custom" else {}
-    plain = type(settings.model)(**given)
-    assert settings.model == plain
-    assert settings.training == TrainSettings(model=plain).training
+def test_a_model_is_what_its_classes_have_by_default() -> None:
+    model = compose_settings("train", TrainSettings, ["model=resnet"]).model
+    assert model.particles == type(model.particles)()
+    assert model.decay == type(model.decay)()
+    assert model.head == HeadSettings()
 
 
 @pytest.mark.parametrize("group", ["model", "training", "data"])
