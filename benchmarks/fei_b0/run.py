@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -23,7 +24,7 @@ from benchmarks.fei_b0.rows import VALIDATION, Row, folder_of, read_scores, writ
 from benchmarks.fei_b0.sample import SKIM
 from smartbkg_tf.errors import UserError
 from smartbkg_tf.evaluation.metrics import auc
-from smartbkg_tf.runtime.command import compose, compose_settings, guarded
+from smartbkg_tf.runtime.command import compose_settings, guarded
 from smartbkg_tf.runtime.files import read_json, write_json
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.training import TrainSettings
@@ -176,9 +177,9 @@ def describe(
     history = pd.read_csv(folder / "history.csv")
     validation = read_scores(folder / VALIDATION)
     inputs = {"combined": "particles, decay string", "decay": "decay string"}
-    experiment = [f"+experiment=fei_b0_benchmark/{name}", *overrides]
-    settings = compose_settings("train", TrainSettings, experiment)
-    model = settings.model
+    experiment = [f"experiment=fei_b0_benchmark/{name}", *overrides]
+    composed = compose_settings("train", TrainSettings, experiment)
+    model: Any = composed.model
     summaries = "summaries" in model.head.inputs or getattr(
         model.particles, "side_summaries", False
     )
@@ -187,7 +188,7 @@ def describe(
     knows_skim = features in SKIM_FEATURES
     if knows_skim:
         read += ", " + SKIM_FEATURES[features]
-    others = len(settings.data.skims or [SKIM]) - 1
+    others = len(composed.data.skims or [SKIM]) - 1
     if others:
         read += f"; learns {others} other skims, too"
     return Row(

@@ -217,6 +217,7 @@ def encoding_of(information: dict[str, Any]) -> EncodingSettings:
     known = FEATURE_SETS.get(str(recorded["features"]))
     if known is None:
         values |= {"columns": recorded["feature_names"], "column_units": recorded.get("units")}
+        values["definition"] = recorded.get("definition")
     elif list(recorded["feature_names"]) != list(known):
         raise InputError(
             f"the feature set '{recorded['features']}' has the columns "

@@ -313,7 +313,7 @@ def _tables(
     chunk = settings.chunk_events
     if opened is None:
         for _, table in iterate_events(
-            [path], key=settings.key, chunk_events=chunk, as_stored=True
+            [path], key=settings.key, chunk_events=chunk, decay_text=False
         ):
             yield table
         return

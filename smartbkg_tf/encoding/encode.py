@@ -24,7 +24,7 @@ from smartbkg_tf.encoding.features import (
 from smartbkg_tf.encoding.one_pass import OnePass, one_pass
 from smartbkg_tf.encoding.pad import INPUTS_OF, inputs_of, pad
 from smartbkg_tf.encoding.tokens import add_unknown, look_up
-from smartbkg_tf.events.decay_strings import tokenise_unchecked, tokens_from_trees
+from smartbkg_tf.events.decay_strings import decay_tokens, tokenise_unchecked
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import Vocabulary
 from smartbkg_tf.settings.encoding import FEATURE_SETS, EncodingSettings
@@ -167,7 +167,9 @@ def _encode(
         pdg = np.asarray(table.particles["PDG"])
         if mother is None:
             mother = sound_mothers(table.offsets, _column(table, "motherIndex", np.int32))
-        decay, decay_offsets = tokens_from_trees(pdg, mother, table.offsets, vocabulary)
+        decay, decay_offsets = decay_tokens(
+            vocabulary.tokens(pdg), mother, table.offsets, vocabulary
+        )
     else:
         broken = None
         decay, decay_offsets = np.empty(0, np.int16), np.zeros(n_events + 1, np.int64)

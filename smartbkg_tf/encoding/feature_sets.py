@@ -39,6 +39,7 @@ import numpy.typing as npt
 
 from smartbkg_tf.errors import ConfigurationError, InputError, did_you_mean
 from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.runtime.code_digest import source_digest
 from smartbkg_tf.runtime.kernels import kernel
 from smartbkg_tf.settings.encoding import FEATURE_SETS, LEGACY, EncodingSettings
 
@@ -182,7 +183,7 @@ def complete(encoding_values: dict[str, Any]) -> EncodingSettings:
 
 
 def definition(encoding: EncodingSettings) -> str | None:
-    """Hash the source of a feature set of one's own, to notice that it was changed.
+    """Hash the code of a feature set of one's own, to notice that it was changed.
 
     Parameters
     ----------
@@ -192,16 +193,23 @@ def definition(encoding: EncodingSettings) -> str | None:
     Returns
     -------
     str or None
-        16 hexadecimal digits of SHA-256 of the class's text; None for a built-in set, or
-        where there is no text.
+        16 hexadecimal digits, which comments and layout do not change; None for a built-in
+        set, or where there is no text.
     """
     if encoding.features in FEATURE_SETS or encoding.features == LEGACY:
         return None
+    digests = _digests(type(import_feature_set(encoding.features)))
+    return digests[0] if digests else None
+
+
+@lru_cache(maxsize=16)
+def _digests(chosen: type[FeatureSet]) -> tuple[str, ...]:
+    """Digest a class as it is recorded now, and as it was (its text); nothing without text."""
     try:
-        text = inspect.getsource(type(import_feature_set(encoding.features)))
+        text = inspect.getsource(chosen)
     except (OSError, TypeError):
-        return None
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return ()
+    return source_digest(text), hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def computed_features(
@@ -258,6 +266,13 @@ def computed_features(
             f"{list(encoding.feature_names)} when the data set was made",
             where=where,
             next_step="run preprocess and train again",
+        )
+    digests = _digests(type(found))
+    if encoding.definition is not None and digests and encoding.definition not in digests:
+        raise ConfigurationError(
+            "the class was edited after the data set was made with it",
+            where=where,
+            next_step="give the edited class another name, or run preprocess and train again",
         )
     n = table.n_particles
     # A copy: columns of the table may hold until the next one only.

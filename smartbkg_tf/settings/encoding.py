@@ -68,6 +68,9 @@ class EncodingSettings:
     columns, column_units : list of str, optional
         Names and units of the feature columns; needed for a class of your own (preprocess
         fills them in), fixed for the built-in sets.
+    definition : str, optional
+        Digest of the code of a class of your own, as a data set records it: an edited class
+        encodes nothing for it.
     """
 
     features: FeatureSetName = "original"
@@ -75,6 +78,7 @@ class EncodingSettings:
     max_tokens: int = Field(default=150, gt=0, le=1_000_000)
     columns: list[str] | None = None
     column_units: list[str] | None = None
+    definition: str | None = None
 
     @model_validator(mode="after")
     def _check_columns(self) -> EncodingSettings:
@@ -110,7 +114,9 @@ class EncodingSettings:
         dict
             From which `dataset.information.encoding_of` makes the same settings.
         """
+        recorded = {} if self.definition is None else {"definition": self.definition}
         return {
+            **recorded,
             "features": self.features,
             "max_particles": self.max_particles,
             "max_tokens": self.max_tokens,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,16 +16,18 @@ import yaml
 
 from smartbkg_tf.config import command_named
 from smartbkg_tf.errors import ConfigurationError, InputError, OutputError
-from smartbkg_tf.events.flags import read_passing_keys
 from smartbkg_tf.events.hdf5 import write_hdf5
 from smartbkg_tf.events.parquet import write_parquet
+from smartbkg_tf.events.passing_keys import read_passing_keys
+from smartbkg_tf.filtering import event_lists
 from smartbkg_tf.filtering.apply import apply, fit_filter, predict_split
 from smartbkg_tf.filtering.predictions import read_predictions
 from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.filtering.scorers import load_run_model
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.settings.filtering import ApplySettings
+from smartbkg_tf.settings.filtering import ApplySettings, FilterFitSettings
+from smartbkg_tf.settings.training import TrainSettings
 from tests.filtering.conftest import SKIMS, Trained, save
 
 FIRST = SKIMS[0]
@@ -108,6 +111,58 @@ def test_threshold_zero_is_a_threshold(
     assert 0 < kept.sum() < 600
     assert (frame[f"kept_{FIRST}"] == kept).all()
     assert (frame[f"weight_{FIRST}"] == kept.astype(float)).all()
+
+
+def test_efficiency_gives_the_threshold_of_validation_events(
+    fitted: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {"method": "threshold", "efficiency": 0.9, "input": str(fitted.dataset.path)}
+    frame = run_apply(fitted, tmp_path / "p.parquet", split="validation", **asked)
+    assert f"{FIRST}: score >= " in (said := capsys.readouterr().out)
+    assert "keeps 90 +- " in said
+    for skim in SKIMS:
+        passing = frame[frame[f"label_{skim}"] == 1]
+        kept = passing[f"kept_{skim}"].mean()
+        assert 0.9 <= kept < 0.9 + 1.5 / len(passing)  # No passing event more than needed.
+    # The same from stored predictions, where the run has no filter.json of today.
+    stored = tmp_path / "stored.parquet"
+    run_apply(fitted, stored, method="score", split="validation", input=asked["input"])
+    again = run_apply(
+        fitted, tmp_path / "q.parquet", split="validation", fit_on=str(stored), **asked
+    )
+    assert (again[f"kept_{FIRST}"] == frame[f"kept_{FIRST}"]).all()
+    with pytest.raises(OutputError, match="is the input"):
+        run_apply(fitted, stored, fit_on=str(stored), overwrite=True)
+
+
+def test_the_rule_is_fitted_anew_on_stored_predictions(
+    fitted: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = tmp_path / "stored.parquet"
+    run_apply(fitted, stored, method="score", split="validation", input=str(fitted.dataset.path))
+    same = run_apply(fitted, tmp_path / "p.parquet", fit_on=str(stored))
+    as_trained = run_apply(fitted, tmp_path / "q.parquet")
+    for skim in SKIMS:
+        np.testing.assert_allclose(
+            same[f"probability_{skim}"], as_trained[f"probability_{skim}"], rtol=1e-3
+        )
+    capsys.readouterr()
+    # With generation as dear as the simulation there is nothing to gain by dropping events.
+    dear = {"generation": 1.0, "network": 0.001}
+    other = run_apply(
+        fitted,
+        tmp_path / "r.parquet",
+        fit_on=str(stored),
+        cost=dear,
+        sampling={"maximum_weight": 3.0, "retention": 0.5},
+    )
+    assert other[f"probability_{FIRST}"].min() >= 1 / 3 - 1e-9
+    assert other[f"probability_{FIRST}"].mean() > same[f"probability_{FIRST}"].mean()
+    assert "weights up to 3: speedup " in capsys.readouterr().out
+    fewer = stored.with_name("fewer.parquet")
+    pd.read_parquet(stored).drop(columns=f"score_{FIRST}").to_parquet(fewer)
+    with pytest.raises(InputError, match=f"holds no scores of {FIRST}"):
+        run_apply(fitted, tmp_path / "s.parquet", fit_on=str(fewer))
 
 
 def test_neither_inputs_nor_the_predictions_of_the_run_are_replaced(
@@ -211,6 +266,35 @@ def test_nothing_is_overwritten_unless_asked(fitted: Trained, tmp_path: Path) ->
     assert read_predictions(output).information["method"] == "score"
 
 
+def test_neither_output_has_its_name_until_both_are_written(
+    fitted: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, events = tmp_path / "p.parquet", tmp_path / "kept.csv"
+    renamed: list[str] = []
+    replace = os.replace
+
+    def noted(source: str, target: str) -> None:
+        assert any(".kept.partial-" in file.name for file in tmp_path.iterdir())
+        renamed.append(Path(target).name)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", noted)
+    run_apply(fitted, output, events_output=str(events))
+    assert renamed == ["p.parquet", "kept.csv"]
+    write = event_lists.write_event_list
+
+    def killed(*arguments: Any) -> None:
+        write(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("smartbkg_tf.filtering.apply.write_event_list", killed)
+    output.unlink()
+    events.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        run_apply(fitted, output, events_output=str(events))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_wrong_inputs_leave_nothing_behind(fitted: Trained, tmp_path: Path) -> None:
     output = tmp_path / "out" / "p.parquet"
     inputs = tmp_path / "in"
@@ -301,6 +385,28 @@ def test_fit_filter_writes_rules_with_errors(fitted: Trained) -> None:
         assert set(rule["calibration"]) == {"slope", "intercept"}
 
 
+def test_the_fit_has_settings_of_train(run_copy: RunDirectory, fitted: Trained) -> None:
+    run_copy.filter.unlink()
+    predict_split(run_copy, fitted.dataset, filter_fit=FilterFitSettings(maximum_weight=4.0))
+    rule = json.loads(run_copy.filter.read_text())[FIRST]
+    assert rule["maximum_weight"] == 4.0
+    assert rule["passing_scores"] == sorted(rule["passing_scores"])
+    given = ["filter.maximum_weight=4", "filter.cost.generation=0.2", "data.path=d"]
+    chosen = compose_settings("train", TrainSettings, given).filter
+    assert (chosen.maximum_weight, chosen.cost.generation) == (4.0, 0.2)
+    assert compose_settings("train", TrainSettings, given[2:]).filter == FilterFitSettings()
+    del rule["passing_scores"]
+    run_copy.filter.write_text(json.dumps(dict.fromkeys(SKIMS, rule)))
+    with pytest.raises(InputError, match="knows no scores of passing events"):
+        run_apply(
+            fitted,
+            run_copy.path / "p.parquet",
+            model=str(run_copy.path),
+            method="threshold",
+            efficiency=0.5,
+        )
+
+
 def test_predict_split_scores_test_events_only(run_copy: RunDirectory, fitted: Trained) -> None:
     run_copy.filter.unlink()
     assert predict_split(run_copy, fitted.dataset) == run_copy.predictions
@@ -333,6 +439,12 @@ def test_fit_without_validation_events_says_so(run_copy: RunDirectory, fitted: T
         (["threshold=0.0"], "threshold has no effect with method=sampling"),
         (["method=score", "sampling.a=1", "sampling.b=0"], r"sampling\.\* has no effect"),
         (["sampling.a=1"], "belong together"),
+        (["efficiency=0.9"], "efficiency has no effect with method=sampling"),
+        (["method=threshold", "threshold=0.0", "efficiency=0.9"], "exclude each other"),
+        (["method=threshold", "efficiency=1.5"], "less than or equal to 1"),
+        (["method=score", "fit_on=p.parquet"], "fit_on has no effect"),
+        (["method=threshold", "threshold=0.0", "fit_on=p.parquet"], "fit_on has no effect"),
+        (["sampling.retention=0.1"], "sampling.retention has no effect without fit_on"),
         (["output=p.csv"], "must be a .parquet file"),
         (["events_output=kept.root"], r"must end in \.csv, \.npy, \.parquet"),
         (["method=treshold"], "did you mean 'threshold'"),
