@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Self
 
 import keras
 
+from smartbkg_tf.encoding.candidate_columns import candidate_names
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.models.checks import checked_model, constructor_arguments
-from smartbkg_tf.encoding.candidate_columns import candidate_names
+from smartbkg_tf.models.inputs import DEFAULT_INPUTS, ModelInputs
 from smartbkg_tf.models.losses import SkimAUC, make_loss
 from smartbkg_tf.models.optimisation import make_optimizer, watching_callbacks
 from smartbkg_tf.models.packing import set_packing
-from smartbkg_tf.models.inputs import DEFAULT_INPUTS, ModelInputs
 from smartbkg_tf.models.physics import ACCEPTANCE, BEAMS
 from smartbkg_tf.models.saving import save_model
 from smartbkg_tf.runtime.files import atomic_file
@@ -207,7 +207,9 @@ class NNBaseClass(abc.ABC):
         return self._made_from({}).output(x)
 
     def _made_from(self, inputs: Mapping[str, Any]) -> ModelInputs:
-        if self._event is None or any(self._event.inputs.get(k) is not x for k, x in inputs.items()):
+        if self._event is None or any(
+            self._event.inputs.get(k) is not x for k, x in inputs.items()
+        ):
             raise ConfigurationError(
                 f"{self.name}.build_model uses inputs that it did not make last",
                 next_step="begin with event = self.event(), and use event.particles()",
@@ -384,7 +386,7 @@ class NNBaseClass(abc.ABC):
         return "\n".join(lines).rstrip() + "\n"
 
     def draw(self, path: str | Path) -> bool:
-        """Draw the architecture as SVG, if Graphviz and pydot are installed; tell whether it was."""
+        """Draw the architecture as SVG if Graphviz and pydot are installed; tell whether it was."""
         try:
             dot = keras.utils.model_to_dot(self.model, show_shapes=True, show_layer_names=True)
             drawing = dot.create(format="svg")

@@ -79,7 +79,7 @@ def bottleneck_block(
 ) -> Any:
     """Apply convolutions with `filters` filters, the last with those of x, and a skip connection.
 
-    ``activation(x + last(... first(x)))`` (He et al., arXiv:1512.03385), as in the original's files.
+    ``activation(x + last(... first(x)))`` (He et al., arXiv:1512.03385), as the original has it.
     """
     inside = x
     for number, kernel_size in enumerate(kernel_sizes, 1):

@@ -49,9 +49,7 @@ class WideCnn(DecayBranch):
         from smartbkg_tf.models.blocks import convolution_block, dense
         from smartbkg_tf.models.packing import PackedAveragePooling, gap_of
 
-        x, mask, segments = event.packed_tokens(
-            gap_of(self.kernel_sizes), embedding=self.embedding
-        )
+        x, mask, segments = event.packed_tokens(gap_of(self.kernel_sizes), embedding=self.embedding)
         columns = []
         for number, width in enumerate(self.kernel_sizes, 1):
             name = f"tokens_{number}"

@@ -14,8 +14,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from smartbkg_tf.models.physics import ACCEPTANCE, checked_acceptance, needed_columns
 from smartbkg_tf.models.configurable import Float32Layer
+from smartbkg_tf.models.physics import ACCEPTANCE, checked_acceptance, needed_columns
 from smartbkg_tf.models.thresholds import logarithms, soft_thresholds
 
 #: Steps of transverse momentum, energy and momentum, GeV: a generic tracker and calorimeter reach

@@ -1,4 +1,4 @@
-"""What the head reads beside the branches: one class for each kind, listed in ``model.head.inputs``.
+"""What the head reads beside the branches: one class each, listed in ``model.head.inputs``.
 
 Nothing here imports Keras before `build` is called.
 """
@@ -70,7 +70,9 @@ class SummaryInput(HeadInput):
 
         from smartbkg_tf.models.layers import Summaries
 
-        layer = Summaries(event.feature_names, event.beams, event.acceptance, name="event_summaries")
+        layer = Summaries(
+            event.feature_names, event.beams, event.acceptance, name="event_summaries"
+        )
         sums = layer(event.values(), event.codes(), event.mothers(), mask=event.mask())
         return keras.layers.Flatten(name="event_summaries_flat")(sums)
 
@@ -121,7 +123,9 @@ class EventColumnInput(HeadInput):
                     "that it has no value for the whole event",
                     next_step="leave it out, or give a column of another name",
                 )
-        layer = EventColumns(self.names, event.feature_names, event.normalisation, name="event_columns")
+        layer = EventColumns(
+            self.names, event.feature_names, event.normalisation, name="event_columns"
+        )
         columns = layer(event.values(), mask=event.mask())
         if not self.units:
             return columns

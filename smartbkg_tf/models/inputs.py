@@ -128,7 +128,7 @@ class ModelInputs:
         )
 
     def mothers(self) -> Any:
-        """Make the matrix of the decay tree [batch, particle, particle]: 1 at (particle, mother)."""
+        """Make the matrix of the decay tree [batch, n, n]: 1 at (particle, its mother)."""
         return self._once(
             "mothers",
             lambda: MotherMatrix(name="mothers")(
@@ -163,9 +163,7 @@ class ModelInputs:
 
         return self._once("physical", make)
 
-    def particles(
-        self, *, embedding: int = 8, share_embedding: bool = True
-    ) -> tuple[Any, Any]:
+    def particles(self, *, embedding: int = 8, share_embedding: bool = True) -> tuple[Any, Any]:
         """Make what a particle branch starts from.
 
         Parameters
@@ -322,7 +320,7 @@ class ModelInputs:
         self._estimate = logit
 
     def output(self, x: Any) -> Any:
-        """Make the output from the last hidden layer [batch, channels]: one float32 logit per skim."""
+        """Make the output, a float32 logit for each skim, from the last layer [batch, channels]."""
         units = len(self._network.label_names)
         if self._estimate is not None:
             # The estimate itself, past the head: what is learned there corrects it.

@@ -169,9 +169,7 @@ class StagedResNet(NormalisedBranch):
         for number, stage in enumerate(self.stages, 1):
             for block in range(1, stage.blocks + 1):
                 name = f"residual_{number}_{block}"
-                x = bottleneck_block(
-                    x, mask, stage.filters, stage.kernel_sizes, name, **self.block
-                )
+                x = bottleneck_block(x, mask, stage.filters, stage.kernel_sizes, name, **self.block)
             if stage.pool:
                 x, mask = pool_pairs(x, mask, "average", f"pool_{number}")
         return event.average(x, mask, segments, stride=2**halvings)
@@ -286,9 +284,7 @@ class ResNeXt(NormalisedBranch):
         halvings = int(self.first_pool)
         gap = gap_of([self.first_kernel_size, *self.kernel_sizes], halvings)
         x, mask, segments = event.packed_particles(gap, align=2**halvings, **self.embeddings)
-        x = convolution_block(
-            x, mask, self.filters, self.first_kernel_size, "first", **self.block
-        )
+        x = convolution_block(x, mask, self.filters, self.first_kernel_size, "first", **self.block)
         if self.first_pool:
             x, mask = pool_pairs(x, mask, "max", "pool_1")
         groups = (self.cardinality, self.group_filters, self.kernel_sizes)
@@ -331,9 +327,7 @@ class Convolutions(NormalisedBranch):
         )
         pairs = zip(self.filters, self.kernel_sizes, strict=True)
         for number, (filters, width) in enumerate(pairs, 1):
-            x = convolution_block(
-                x, mask, filters, width, f"convolution_{number}", **self.block
-            )
+            x = convolution_block(x, mask, filters, width, f"convolution_{number}", **self.block)
             if self.pool is not None:
                 x, mask = pool_pairs(x, mask, self.pool, f"pool_{number}")
         return event.average(x, mask, segments, stride=2**halvings)
@@ -429,8 +423,7 @@ class FeedForward(NormalisedBranch):
 
     name: ClassVar[str] = "feed_forward"
     purpose: ClassVar[str] = (
-        "the baseline without any structure; length fixed at data.max_particles, "
-        "data.max_tokens"
+        "the baseline without any structure; length fixed at data.max_particles, data.max_tokens"
     )
     source: ClassVar[str] = "original"
 
@@ -449,8 +442,6 @@ class FeedForward(NormalisedBranch):
         for number, units in enumerate(self.units, 1):
             name = f"particles_dense_{number}"
             x = keras.layers.Dense(units, use_bias=False, name=name)(x)
-            x = MaskedBatchNormalization(
-                self.batch_norm_momentum, name=f"{name}_normalisation"
-            )(x)
+            x = MaskedBatchNormalization(self.batch_norm_momentum, name=f"{name}_normalisation")(x)
             x = activation_layer(self.activation, name=f"{name}_activation")(x)
         return x

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from smartbkg_tf.models.masks import apply_mask
 from smartbkg_tf.models.configurable import ConfigurableLayer, Float32Layer
+from smartbkg_tf.models.masks import apply_mask
 
 #: Stands for minus infinity in masked maxima and softmaxes; always in float32.
 MINUS = -1e9

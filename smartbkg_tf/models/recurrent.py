@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from smartbkg_tf.models.masks import apply_mask
 from smartbkg_tf.models.configurable import ConfigurableLayer
+from smartbkg_tf.models.masks import apply_mask
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")

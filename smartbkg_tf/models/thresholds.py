@@ -1,4 +1,4 @@
-"""Soft thresholds: where a value lies between some places, as numbers that a dense layer can add up.
+"""Soft thresholds: where a value lies between some places, as numbers for a dense layer to add up.
 
 A dense layer learns slopes first and edges late. Thresholds, edges of an acceptance and cuts are
 edges; a sum over steps at fixed places is any curve through them from the start.

@@ -68,7 +68,7 @@ class Gcn(TreeBranch):
 
 @settings
 class GatGap(TreeBranch):
-    """six graph attention layers, 4 heads of 32, attention pooling after each into the event's vector.
+    """six graph attention layers, 4 heads of 32, attention pooling after each into one vector.
 
     Parameters
     ----------

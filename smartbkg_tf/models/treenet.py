@@ -27,8 +27,8 @@ from keras import ops
 
 from smartbkg_tf.models.activations import activation_layer
 from smartbkg_tf.models.codes import CODE_COLUMNS
-from smartbkg_tf.models.masks import apply_mask
 from smartbkg_tf.models.configurable import ConfigurableLayer, Float32Layer
+from smartbkg_tf.models.masks import apply_mask
 from smartbkg_tf.models.pooling import MINUS, masked_softmax
 from smartbkg_tf.models.tree import under_a_head
 

@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.models.loading import load_model, target_of
 from smartbkg_tf.models.inputs import HEAD, OUTPUT
+from smartbkg_tf.models.loading import load_model, target_of
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
 from smartbkg_tf.settings.training import FineTuningSettings
 

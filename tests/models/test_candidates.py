@@ -54,9 +54,7 @@ def with_candidates(events: Arrays, seed: int = 3) -> Arrays:
     return events | {"particle_input": np.stack([own[name] for name in NAMES], axis=-1)}
 
 
-EVENT_COLUMNS = EventColumnInput(
-    names=["pz", "energy"], units=4, dropout=0.0, for_particles=False
-)
+EVENT_COLUMNS = EventColumnInput(names=["pz", "energy"], units=4, dropout=0.0, for_particles=False)
 CANDIDATES = CandidateInput(embedding=4, units=6, traits=3, draws=16)
 
 

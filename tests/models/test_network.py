@@ -269,9 +269,7 @@ def test_published_sizes_by_hand() -> None:
         for blocks, filters in by_stage
     )
     group = sum(width * 4 * 4 * 16 + 4 * 64 for width in (1, 3, 1))
-    assert weights(ResNeXt()) == (
-        EMBEDDING + convolution(3, COLUMNS, 64) + 2 * group + logits(64)
-    )
+    assert weights(ResNeXt()) == (EMBEDDING + convolution(3, COLUMNS, 64) + 2 * group + logits(64))
     assert weights(Conv1x1()) == (
         EMBEDDING
         + convolution(1, COLUMNS, 32)

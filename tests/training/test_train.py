@@ -91,9 +91,9 @@ def test_sweep(command, dataset_path: Path, tmp_path: Path) -> None:  # type: ig
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("model.particles.branch=resnt", "no branch 'resnt'; did you mean 'resnet'"),
+        ("model.particles._target_=no_such_module.Branch", "no module 'no_such_module'"),
         ("model._target_=no_such_module.Net", "no module 'no_such_module'"),
-        ("+model.parameters.units=3", "ResNet takes no such argument"),
+        ("+model.parameters.units=3", "BranchedNetwork takes no such argument"),
     ],
 )
 def test_a_network_that_cannot_be_built_is_refused_before_data_are_made(  # type: ignore[no-untyped-def]
