@@ -5,8 +5,7 @@ Nothing here imports Keras before `build` is called: the classes serve configura
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.settings.base import Field, settings
@@ -144,20 +143,3 @@ class DecayBranch(Branch):
 
     embedding: PositiveInt = 8
     activation: Activation = "leaky_relu"
-
-
-B = TypeVar("B", bound=Branch)
-
-
-def package_branches(base: type[B]) -> dict[str, type[B]]:
-    """List the package's own branches of a kind by name."""
-    for module in ("particle_branches", "tree_branches", "decay_branches"):
-        importlib.import_module(f"smartbkg_tf.models.{module}")
-    found: dict[str, type[B]] = {}
-    waiting = list(base.__subclasses__())
-    while waiting:
-        one = waiting.pop(0)
-        waiting += one.__subclasses__()
-        if one.__module__.startswith("smartbkg_tf.") and one.name:
-            found[one.name] = one
-    return found

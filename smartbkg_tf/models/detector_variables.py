@@ -65,11 +65,6 @@ class DetectorVariables(Float32Layer):
         self.acceptance = checked_acceptance(acceptance)
         self._places = needed_columns(self.feature_names)
 
-    @property
-    def n_columns(self) -> int:
-        """Number of output columns."""
-        return 2 + 3 * len(STEPS) + len(DISPLACEMENTS)
-
     def call(self, x: Any, mask: Any = None) -> Any:
         """Compute the columns, [batch, n, column]."""
         filled = ops.expand_dims(mask, -1)

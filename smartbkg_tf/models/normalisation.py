@@ -88,11 +88,6 @@ class ParticleNormalisation(Float32Layer):
         self._relative = constants("relative")
         self._asinh = np.array([one["transform"] == "asinh" for one in chosen])
 
-    @property
-    def n_columns(self) -> int:
-        """Number of output columns."""
-        return len(self._columns) + len(CHARGES) * len(self._charge)
-
     def call(self, x: Any, mask: Any = None) -> Any:
         """Normalise, [batch, particle, column]."""
         x = ops.cast(x, "float32")

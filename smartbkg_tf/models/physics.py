@@ -128,11 +128,6 @@ class PhysicalVariables(Float32Layer):
         self.acceptance = checked_acceptance(acceptance)
         self._places = needed_columns(self.feature_names)
 
-    @property
-    def n_columns(self) -> int:
-        """Number of output columns."""
-        return 12 + len(CODE_COLUMNS) + 4
-
     def call(self, x: Any, properties: Any, matrix: Any, mask: Any = None) -> Any:
         """Compute the variables, [batch, n, column]."""
         filled = ops.expand_dims(mask, -1)
@@ -187,7 +182,7 @@ class Summaries(Float32Layer):
     neutrons; charmed hadrons, neutral pions and K_S; particles that no detector covers;
     Fox-Wolfram R2 (from the tensor ``sum p p^T / |p|``: R2 = (3 tr T^2 / (tr T)^2 - 1) / 2);
     largest momentum, smallest pT of a track. Input: as `PhysicalVariables`, and ``groups``
-    [batch, n, group]. Output: float32 [batch, group, `N_SUMMARIES`].
+    [batch, n, group]. Output: float32 [batch, group, 21].
 
     Parameters
     ----------
@@ -220,7 +215,7 @@ class Summaries(Float32Layer):
     def call(
         self, x: Any, properties: Any, matrix: Any, groups: Any = None, mask: Any = None
     ) -> Any:
-        """Add up, [batch, group, N_SUMMARIES]."""
+        """Add up, [batch, group, 21]."""
         filled = ops.cast(ops.expand_dims(mask, -1), "float32")
         x = ops.where(ops.expand_dims(mask, -1), ops.cast(x, "float32"), 0.0)
         column = {name: x[..., i : i + 1] for name, i in self._places.items()}
@@ -299,7 +294,3 @@ class Summaries(Float32Layer):
             axis=-1,
         )
         return ops.clip(result, -10.0, 10.0)
-
-
-#: Columns of `Summaries`.
-N_SUMMARIES = 21

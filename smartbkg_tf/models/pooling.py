@@ -20,10 +20,6 @@ def _pairs(x: Any) -> tuple[Any, Any]:
     return x[:, 0::2], ops.pad(x, [[0, 0], [0, 1], *rest])[:, 1::2]
 
 
-def _half(length: int | None) -> int | None:
-    return None if length is None else (length + 1) // 2
-
-
 def masked_softmax(logits: Any, mask: Any, axis: int) -> Any:
     """Softmax over what there is; zero where there is nothing at all."""
     logits = ops.where(mask, ops.cast(logits, "float32"), MINUS)

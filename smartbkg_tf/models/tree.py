@@ -82,11 +82,6 @@ class TreeRelations(ConfigurableLayer):
         super().__init__(**kwargs)
         self.distance = distance
 
-    @property
-    def n_relations(self) -> int:
-        """Number of output channels."""
-        return 2 * self.distance + 1
-
     def call(self, matrix: Any) -> Any:
         """Multiply, [batch, n, n, 2 distance + 1]."""
         powers = [matrix]

@@ -135,12 +135,11 @@ def take_backbone(source: Source, model: Any, tuning: FineTuningSettings) -> Non
 
 
 def _backbone(model: Any) -> dict[str, Any]:
-    return {
-        weight.path: weight
-        for layer in model.layers
-        if layer.name != OUTPUT
-        for weight in layer.weights
-    }
+    """Give the weights by path; what were layers inside a block's layer are layers now."""
+    weights = [w for layer in model.layers if layer.name != OUTPUT for w in layer.weights]
+    paths = [weight.path.rpartition("/") for weight in weights]
+    names = [f"{layer.replace('/', '_')}/{name}" for layer, _, name in paths]
+    return dict(zip(names, weights, strict=True))
 
 
 def _same_constants(layer: Any, other: Any, source: Source) -> None:
@@ -151,7 +150,7 @@ def _same_constants(layer: Any, other: Any, source: Source) -> None:
     from smartbkg_tf.models.relative import RelativeToFirst
 
     constants = (RelativeToFirst, PhysicalVariables, Summaries, DetectorVariables)
-    if other is None:
+    if other is None and isinstance(layer, (*constants, ParticleNormalisation)):
         raise InputError(
             f"training.init_from: its network has no layer '{layer.name}': another version of "
             "smartbkg_tf trained it",

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from smartbkg_tf.errors import ConfigurationError
-from smartbkg_tf.models.branches import Branch, DecayBranch, ParticleBranch, package_branches
+from smartbkg_tf.models.branches import Branch, DecayBranch, ParticleBranch
 from smartbkg_tf.models.head_inputs import (
     CandidateInput,
     EventColumnInput,
@@ -22,6 +22,7 @@ from smartbkg_tf.models.registry import build, check_model, model_name
 from smartbkg_tf.runtime.command import compose_settings, configuration_directory
 from smartbkg_tf.settings.models import ModelSettings
 from smartbkg_tf.settings.training import TrainSettings
+from tests.models.branch_classes import package_branches
 from tests.models.model_test_case import FEATURES, NORMALISATION
 from tests.models.test_registry import folder, write  # noqa: F401
 

@@ -18,7 +18,7 @@ import pytest
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.models import legacy
 from smartbkg_tf.models.base import NNBaseClass
-from smartbkg_tf.models.loading import copy_weights, load_model
+from smartbkg_tf.models.loading import copy_weights, load_model, target_of
 from smartbkg_tf.models.network import BranchedNetwork
 from smartbkg_tf.models.saving import save_model
 from tests.models.model_test_case import common_arguments, random_events
@@ -59,7 +59,7 @@ def test_folder_and_empty_file_and_text(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is empty"):
         load_model(path)
     path.write_text("no model at all")
-    with pytest.raises(InputError, match="no Keras model"):
+    with pytest.raises(InputError, match="not a Keras model"):
         load_model(path)
 
 
@@ -188,6 +188,30 @@ def test_a_module_that_is_needed_is_named_and_imported(
         sys.modules.pop("own_layer_net", None)
     np.testing.assert_array_equal(model(np.ones((1, 3), np.float32)), [[2, 2, 2]])
     assert "needs 'Doubled': importing own_layer_net" in capsys.readouterr().out
+
+
+def test_the_module_of_a_branch_is_imported_for_its_layers(
+    with_own_layer: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "own_layer_branch.py").write_text(
+        "import keras\n"
+        "from smartbkg_tf.models.branches import ParticleBranch\n"
+        "@keras.saving.register_keras_serializable(package='own')\n"
+        "class Doubled(keras.layers.Layer):\n"
+        "    def call(self, x):\n"
+        "        return 2 * x\n"
+        "class Mine(ParticleBranch):\n"
+        "    pass\n"
+    )
+    network = "smartbkg_tf.models.network.BranchedNetwork"
+    branch = {"_target_": "own_layer_branch.Mine", "width": 3}
+    targets = target_of({"model": {"_target_": network, "particles": branch, "decay": None}})
+    assert targets == [network, "own_layer_branch.Mine"]
+    try:
+        model = load_model(with_own_layer, targets)
+    finally:
+        sys.modules.pop("own_layer_branch", None)
+    np.testing.assert_array_equal(model(np.ones((1, 3), np.float32)), [[2, 2, 2]])
 
 
 def test_class_that_is_gone_is_named(with_own_layer: Path) -> None:

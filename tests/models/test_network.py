@@ -11,7 +11,7 @@ import pytest
 
 from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.base import NNBaseClass
-from smartbkg_tf.models.branches import Branch, DecayBranch, ParticleBranch, package_branches
+from smartbkg_tf.models.branches import Branch, DecayBranch, ParticleBranch
 from smartbkg_tf.models.decay_branches import CnnLstm, DecayFeedForward, WideCnn
 from smartbkg_tf.models.head_inputs import EventColumnInput, SummaryInput
 from smartbkg_tf.models.loading import load_model
@@ -30,6 +30,7 @@ from smartbkg_tf.models.particle_branches import (
     VanillaCnn,
 )
 from smartbkg_tf.models.tree_branches import GatGap, Gcn, Transformer, TreeNet
+from tests.models.branch_classes import package_branches
 from tests.models.model_test_case import (
     CODES,
     ModelTestCase,
