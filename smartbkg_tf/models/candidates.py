@@ -113,12 +113,12 @@ class CandidateSurvival(Float32Layer):
         ]
         if missing:
             raise ConfigurationError(
-                f"model.candidates: the data have no column {', '.join(missing)}",
+                f"model.head.inputs.candidates: the data have no column {', '.join(missing)}",
                 next_step="preprocess with a feature set that writes candidates "
-                "(smartbkg_tf.encoding.candidate_columns), or leave model.candidates out",
+                "(smartbkg_tf.encoding.candidate_columns), or leave the candidates out",
             )
         if len({len(found) for found in self._bits}) != 1:
-            raise ConfigurationError("model.candidates: not as many columns of bits for each way")
+            raise ConfigurationError("the candidates have not as many columns of bits for each way")
         #: Most candidates of an event.
         self.most = BITS * len(self._bits[0])
         self._is, self._reaction = place[IS], place[REACTION]

@@ -162,7 +162,9 @@ def _check_file(path: Path) -> None:
     with path.open("rb") as stream:
         if stream.read(2) != b"PK":
             raise InputError(
-                "is not a Keras model (a .keras file is a zip archive)", where=path, next_step=_MADE_BY
+                "is not a Keras model (a .keras file is a zip archive)",
+                where=path,
+                next_step=_MADE_BY,
             )
     truncated = InputError(
         "the model file is truncated or damaged",

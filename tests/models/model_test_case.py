@@ -37,6 +37,22 @@ CODES = (
     *(113, 223),
 )
 
+#: What costs seconds for each class.
+LONG = ("test_fit_overfits_64_events",)
+
+#: Left to `make test-slow` for branches whose layers are tested one by one elsewhere, and
+#: which differ from their neighbours in sizes only.
+LONGER = (
+    *LONG,
+    "test_one_compiled_fit_step",
+    "test_training_on_nothing_but_empty_events_stays_finite",
+    "test_summary_counts_the_weights",
+    "test_mixed_precision[bfloat16]",
+)
+
+#: Left to `make test-slow` for networks that differ from a neighbour by a part of it.
+VARIANT = (*LONGER, "test_mixed_precision", "test_xla", "test_onnx_gives_the_same_scores")
+
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -401,7 +417,7 @@ class ModelTestCase:
             assert np.isfinite(weight).all(), weight.path
             assert np.abs(weight - old).max() > 0, f"{weight.path} has not moved"
 
-    def test_fit_learns_64_events_by_heart(self) -> None:
+    def test_fit_overfits_64_events(self) -> None:
         network = self.make()
         model = network.compile(
             TrainingSettings(learning_rate=5e-3, gradient_clipping=None, weight_decay=0)

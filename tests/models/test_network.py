@@ -33,24 +33,15 @@ from smartbkg_tf.models.tree_branches import GatGap, Gcn, Transformer, TreeNet
 from tests.models.branch_classes import package_branches
 from tests.models.model_test_case import (
     CODES,
+    LONG,
+    LONGER,
+    VARIANT,
     ModelTestCase,
     common_arguments,
     random_events,
 )
 
 HEAD: dict[str, Any] = {"units": [12], "dropout": 0.0}
-
-#: What costs seconds for each class.
-LONG = ("test_fit_learns_64_events_by_heart",)
-
-#: Left to `make test-slow` for branches whose layers are tested one by one elsewhere, and
-#: which differ from their neighbours in sizes only.
-LONGER = (
-    *LONG,
-    "test_one_compiled_fit_step",
-    "test_training_on_nothing_but_empty_events_stays_finite",
-    "test_summary_counts_the_weights",
-)
 
 
 class BranchCase(ModelTestCase):
@@ -205,7 +196,7 @@ class TestTransformerWithAttentionPooling(BranchCase):
         "codes": CODES,
         "head": HEAD,
     }
-    slow = LONGER
+    slow = VARIANT
 
 
 class TestTreeNet(BranchCase):
@@ -229,7 +220,7 @@ class TestTreeNetWithDecayString(BranchCase):
         **TestTreeNet.arguments,
         "decay": WideCnn(filters=4, kernel_sizes=[4], dropout=0.0),
     }
-    slow = LONGER
+    slow = VARIANT
 
 
 def weights(branch: Branch) -> int:

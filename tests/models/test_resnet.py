@@ -13,6 +13,7 @@ from smartbkg_tf.models.decay_branches import WideCnn
 from smartbkg_tf.models.network import BranchedNetwork
 from smartbkg_tf.models.particle_branches import ResNet
 from tests.models.model_test_case import (
+    VARIANT,
     VOCABULARY,
     ModelTestCase,
     common_arguments,
@@ -30,7 +31,7 @@ class TestCombined(ModelTestCase):
     network_class: ClassVar[type[NNBaseClass]] = BranchedNetwork
     inputs = "combined"
     arguments: ClassVar[dict[str, Any]] = SMALL
-    # Learning by heart is many such steps.
+    # Overfitting is many such steps.
     slow = ("test_one_compiled_fit_step",)
 
 
@@ -38,16 +39,16 @@ class TestParticles(ModelTestCase):
     network_class: ClassVar[type[NNBaseClass]] = BranchedNetwork
     inputs = "particles"
     arguments: ClassVar[dict[str, Any]] = SMALL
-    # Learning by heart is many such steps.
-    slow = ("test_one_compiled_fit_step",)
+    # A part of the combined one.
+    slow = VARIANT
 
 
 class TestDecay(ModelTestCase):
     network_class: ClassVar[type[NNBaseClass]] = BranchedNetwork
     inputs = "decay"
     arguments: ClassVar[dict[str, Any]] = SMALL
-    # Learning by heart is many such steps.
-    slow = ("test_one_compiled_fit_step",)
+    # A part of the combined one.
+    slow = VARIANT
 
 
 def count_by_hand(inputs: str) -> int:
