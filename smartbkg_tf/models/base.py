@@ -6,7 +6,7 @@ import abc
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import keras
 
@@ -89,9 +89,6 @@ class NNBaseClass(abc.ABC):
         python -m smartbkg_tf.train model=custom model._target_=my_module.MyNet \
             model.inputs=particles model.parameters.units=128
     """
-
-    #: One line about the network, for ``--help`` and messages.
-    description: ClassVar[str] = ""
 
     #: PDG code of each token; None: those of the package's vocabulary.
     codes: Sequence[int] | None = None

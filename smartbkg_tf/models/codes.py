@@ -67,7 +67,11 @@ def _heaviest_quark(code: int) -> int:
 
 
 def code_table(codes: Sequence[int]) -> npt.NDArray[np.float32]:
-    """Tell the kinds of particles, [len(codes) + 4, len(CODE_COLUMNS)]."""
+    """Tell the kinds of particles: float32 0 or 1 [token, column of `CODE_COLUMNS`].
+
+    Zeros for padding, unknown and brackets. ``charm`` and ``bottom`` are hadrons with such a quark,
+    hidden charm and bottom left out.
+    """
     table = np.zeros((len(codes) + 4, len(CODE_COLUMNS)), dtype=np.float32)
     for row, code in enumerate(codes, FIRST_CODE):
         kind = abs(int(code))

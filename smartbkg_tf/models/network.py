@@ -59,8 +59,6 @@ class BranchedNetwork(NNBaseClass):
     (None, 1)
     """
 
-    description = "branches for particles and decay string, and a head"
-
     def __init__(
         self,
         particles: Any = None,

@@ -1,4 +1,4 @@
-"""Events end to end in one row while a network is trained: no time is spent on padding.
+"""Packed batches: all events in one row while a network is trained, no time is spent on padding.
 
 A batch of events is as wide as its longest one, and convolutions cost as much for padding as
 for particles. While training, all events of the batch are put into one row instead, with as
@@ -24,7 +24,11 @@ ROUND = 512
 
 
 def gap_of(kernel_sizes: Sequence[int], halvings: int = 0) -> int:
-    """Tell how many zeros keep neighbours apart."""
+    """Tell how many zeros keep neighbours apart.
+
+    A convolution of width k sees k // 2 positions to its right; behind `halvings` pools of pairs
+    it sees as many pairs.
+    """
     return int(max(kernel_sizes) // 2 * 2**halvings)
 
 
@@ -50,7 +54,7 @@ class _Packing(ConfigurableLayer):
 
 
 def set_packing(model: keras.Model, active: bool) -> None:
-    """Let a network pack events in training, or not."""
+    """Let a network pack events in training, or not: XLA compiles fixed shapes only."""
     for layer in every_layer(model):
         if isinstance(layer, _Packing):
             layer.active = active
@@ -63,7 +67,7 @@ def packs(model: keras.Model) -> bool:
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
 class PackedRows(_Packing):
-    """Put the events of a batch end to end; without ``training`` leave them as they are.
+    """Pack the events of a batch into one row; without ``training`` leave them as they are.
 
     Input: a dictionary of arrays [batch, length, ...]. Output: the same arrays [1, n, ...],
     and ``segments`` int32 [1, n]: 2 i for the particles of event i, 2 i + 1 for the gap behind

@@ -32,7 +32,7 @@ _TINY = 1e-4
 
 
 def needed_columns(feature_names: Sequence[str]) -> dict[str, int]:
-    """Find the columns that physical variables are made of."""
+    """Give the place of every column; refuse data that lack one of `NEEDED`."""
     places = {name: place for place, name in enumerate(feature_names)}
     missing = [name for name in NEEDED if name not in places]
     if missing:
@@ -72,7 +72,7 @@ def beam_mass(beams: Sequence[float]) -> float:
 def to_centre_of_mass(
     energy: Any, momentum: Any, beams: Sequence[float] = BEAMS
 ) -> tuple[Any, Any]:
-    """Boost from the laboratory to the centre-of-mass system of the beams, [..., 1]."""
+    """Boost energy [..., 1] and momentum [..., 3] (GeV) from the laboratory to the beams' system."""
     mass = beam_mass(beams)
     total = ops.convert_to_tensor(beams[:3], dtype="float32")
     along = ops.sum(momentum * total, axis=-1, keepdims=True)
@@ -166,7 +166,7 @@ class PhysicalVariables(Float32Layer):
 
 
 def within_acceptance(momentum: Any, acceptance: Sequence[float] = ACCEPTANCE) -> Any:
-    """Say which directions the detector covers, [..., 1]."""
+    """Say which momenta [..., 3] the detector covers, as 0 or 1 [..., 1]."""
     cosine = momentum[..., 2:] / ops.maximum(_length(momentum), _TINY)
     lowest, highest = (math.cos(math.radians(angle)) for angle in reversed(acceptance))
     return ops.cast(ops.logical_and(cosine > lowest, cosine < highest), "float32")

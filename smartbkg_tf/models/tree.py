@@ -98,7 +98,7 @@ class TreeRelations(ConfigurableLayer):
 
 
 def tree_shape(matrix: Any, steps: int = 12) -> tuple[Any, Any]:
-    """Count ancestors and daughters, [batch, n]."""
+    """Count ancestors (at most `steps`) and daughters, [batch, n] each."""
     depth = ops.zeros_like(matrix[..., :1])
     has_mother = ops.sum(matrix, axis=-1, keepdims=True)
     for _ in range(steps):
@@ -107,7 +107,7 @@ def tree_shape(matrix: Any, steps: int = 12) -> tuple[Any, Any]:
 
 
 def under_a_head(matrix: Any, heads: Any, steps: int = 12) -> Any:
-    """Find whose subtree each particle belongs to, [batch, n, k]."""
+    """Find who is one of k heads [batch, n, k] or descends from it, as zeros and ones."""
     members = heads
     for _ in range(steps):
         members = ops.maximum(heads, ops.matmul(matrix, members))
