@@ -72,7 +72,7 @@ def beam_mass(beams: Sequence[float]) -> float:
 def to_centre_of_mass(
     energy: Any, momentum: Any, beams: Sequence[float] = BEAMS
 ) -> tuple[Any, Any]:
-    """Boost energy [..., 1] and momentum [..., 3], GeV, from the laboratory to the beams' system."""
+    """Boost energy [..., 1] and momentum [..., 3] from the laboratory to the beams' system."""
     mass = beam_mass(beams)
     total = ops.convert_to_tensor(beams[:3], dtype="float32")
     along = ops.sum(momentum * total, axis=-1, keepdims=True)
