@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, field_validator
+from pydantic import field_validator
 
 from smartbkg_tf.settings.base import Field, settings
-from smartbkg_tf.settings.plugins import make_plugin
+from smartbkg_tf.settings.plugins import plugin
 
 #: Which parts of an event a network reads.
 Inputs = Literal["combined", "particles", "decay"]
-
-
-def _plugin(base: str) -> BeforeValidator:
-    """Make an instance of a class of ``smartbkg_tf.models`` from ``_target_`` and its settings."""
-
-    def check(value: Any) -> Any:
-        return None if value is None else make_plugin(f"smartbkg_tf.models.{base}", value)
-
-    return BeforeValidator(check)
 
 
 @settings
@@ -42,7 +33,7 @@ class HeadSettings:
     units: list[Annotated[int, Field(gt=0)]] = Field(default_factory=lambda: [256, 128])
     dropout: float = Field(default=0.4, ge=0, lt=1)
     activation: Literal["leaky_relu", "relu", "silu", "gelu"] = "leaky_relu"
-    inputs: dict[str, Annotated[Any, _plugin("head_inputs.HeadInput")]] = Field(
+    inputs: dict[str, Annotated[Any, plugin("smartbkg_tf.models.head_inputs.HeadInput")]] = Field(
         default_factory=dict
     )
 
@@ -75,8 +66,8 @@ class ModelSettings:
     name: str = ""
     inputs: Inputs = "combined"
     event_type: bool = False
-    particles: Annotated[Any, _plugin("branches.ParticleBranch")] = None
-    decay: Annotated[Any, _plugin("branches.DecayBranch")] = None
+    particles: Annotated[Any, plugin("smartbkg_tf.models.branches.ParticleBranch")] | None = None
+    decay: Annotated[Any, plugin("smartbkg_tf.models.branches.DecayBranch")] | None = None
     head: HeadSettings = Field(default_factory=HeadSettings)
     parameters: dict[str, Any] = Field(default_factory=dict)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from smartbkg_tf.config import command_named
 from smartbkg_tf.runtime.command import compose_settings, configuration_directory
 from smartbkg_tf.runtime.run_directory import open_run
 from smartbkg_tf.settings.models import HeadSettings
@@ -113,27 +113,22 @@ def test_default_folder_of_a_sweep() -> None:
     with initialize_config_dir(str(configuration_directory()), version_base="1.3"):
         dirs = [
             hydra_compose("train", overrides, return_hydra_config=True).hydra.sweep.dir
-            for overrides in ([], ["run_dir=mine"])
+            for overrides in ([], ["++run_dir=mine"])
         ]
     assert re.fullmatch(r"sweeps/\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", dirs[0])
     assert dirs[1] == "mine"
 
 
 def test_help_lists_every_model_and_branch() -> None:
-    answer = subprocess.run(
-        [sys.executable, "-m", "smartbkg_tf.train", "--help"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    lines = [" ".join(line.strip(" *").split()) for line in answer.stdout.splitlines()]
+    text = command_named("train").help().replace("* ", "")
+    lines = [" ".join(line.split()) for line in text.splitlines()]
     for group in ("model", "model/particles", "model/decay", "model/head/inputs"):
         assert f"{group}=NAME" in lines
         for path in (configuration_directory() / group).glob("[!_]*.yaml"):
             # The first comment of the file is its description.
-            text = path.read_text().splitlines()
-            comment = next(line for line in text if line.startswith(f"# {path.stem}: "))
-            assert comment.removeprefix("# ").replace(":", "", 1) in lines
+            comments = path.read_text().splitlines()
+            first = next(line for line in comments if line.startswith(f"# {path.stem}: "))
+            assert first.removeprefix("# ").replace(":", "", 1) in lines
 
 
 def test_a_model_is_what_its_classes_have_by_default() -> None:
