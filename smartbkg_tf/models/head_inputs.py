@@ -29,9 +29,12 @@ class HeadInput(Plugin):
     ----------
     reads : tuple of str
         The arrays that it needs, of `smartbkg_tf.models.inputs.INPUTS`.
+    whole_events : bool
+        Whether no particle of an event may be cut away.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("particle_input", "pdg_input")
+    whole_events: ClassVar[bool] = False
 
     @property
     def not_for_particles(self) -> list[str]:
@@ -158,6 +161,7 @@ class CandidateInput(HeadInput):
     """
 
     reads: ClassVar[tuple[str, ...]] = ("particle_input", "pdg_input", "mother_index_input")
+    whole_events: ClassVar[bool] = True
 
     embedding: PositiveInt = 8
     units: PositiveInt = 32

@@ -237,7 +237,7 @@ def test_lengths_that_do_not_fit_the_events(dataset_path: Path, tmp_path: Path) 
     settings = compose_settings(
         "train",
         TrainSettings,
-        ["model=treenet", "model.candidates={}", f"data.path='{dataset_path}'",
+        ["model=treenet", "model/head/inputs=[candidates]", f"data.path='{dataset_path}'",
          f"run_dir='{tmp_path / 'run'}'", "data.max_particles=5"],
     )  # fmt: skip
     with pytest.raises(ConfigurationError, match=f"use data.max_particles={longest['particles']}"):
