@@ -13,14 +13,14 @@ import numpy as np
 
 from smartbkg_tf.dataset.hashing import HASH
 from smartbkg_tf.dataset.information import FORMAT_VERSION, with_checksum
-from smartbkg_tf.dataset.layout import DatasetWriter
 from smartbkg_tf.dataset.sources import SourceReport
+from smartbkg_tf.dataset.writer import DatasetWriter
 from smartbkg_tf.encoding.checks import Findings
 from smartbkg_tf.encoding.feature_sets import CHARGE, definition
 from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.events.vocabulary import Vocabulary
 from smartbkg_tf.runtime.files import hash_of_values
-from smartbkg_tf.settings.encoding import LEGACY
+from smartbkg_tf.settings.encoding import LEGACY, PARTICLES, TOKENS
 from smartbkg_tf.settings.normalisation import FeatureScale
 from smartbkg_tf.settings.preprocessing import PreprocessSettings
 
@@ -29,18 +29,7 @@ _RECORDED_CODES = 1000
 
 
 def event_type_name(code: int) -> str:
-    """Name an event type.
-
-    Parameters
-    ----------
-    code : int
-        Position in `EVENT_TYPES`, or anything else.
-
-    Returns
-    -------
-    str
-        Its name, or ``unknown``.
-    """
+    """Name an event type by its position in `EVENT_TYPES`; ``unknown`` for anything else."""
     return EVENT_TYPES[code] if 0 <= code < len(EVENT_TYPES) else "unknown"
 
 
@@ -54,26 +43,8 @@ def information_of(
 ) -> dict[str, Any]:
     """Put together what ``dataset.json`` holds.
 
-    Parameters
-    ----------
-    settings : PreprocessSettings
-        What was asked for.
-    writer : DatasetWriter
-        What was written.
-    maps : dict
-        From `DatasetWriter.close`.
-    reports : sequence of SourceReport
-        What was read.
-    findings : Findings
-        What was dropped.
-    vocabulary : Vocabulary
-        Tokens.
-
-    Returns
-    -------
-    dict
-        Plain values without times, host or folder names: the same events give the same
-        file, byte by byte.
+    Plain values without times, host or folder names: the same events give the same file, byte by
+    byte.
     """
     encoding = writer.encoding.plain()
     own = definition(writer.encoding)
@@ -95,7 +66,7 @@ def information_of(
     information = {
         "format_version": FORMAT_VERSION,
         "digest": hash_of_values(identity),
-        "storage": settings.storage,
+        "storage": "ragged",
         "key": settings.key,
         "inputs": list(writer.inputs),
         "encoding": encoding,
@@ -115,8 +86,8 @@ def information_of(
         "label_names": writer.label_names,
         "observable_names": writer.observable_names,
         "n_events": writer.n_events,
-        "n_particles": writer.n_particles,
-        "n_tokens": writer.n_tokens,
+        "n_particles": writer.n_rows[PARTICLES],
+        "n_tokens": writer.n_rows[TOKENS],
         "max_lengths": writer.longest,
         "truncated": writer.truncated,
         "counts": _counts(writer),
@@ -161,17 +132,18 @@ def _counts(writer: DatasetWriter) -> dict[str, Any]:
     by_type = {
         event_type_name(code): counts for code, counts in sorted(writer.label_counts.items())
     }
-    total = sum(by_type.values())
 
     def of(counts: Any) -> dict[str, dict[str, int]]:
         return {
-            label: dict(zip(names, counts[i + 1].tolist(), strict=True))
+            label: dict(zip(names, counts[i].tolist(), strict=True))
             for i, label in enumerate(writer.label_names)
         }
 
     return {
-        "labels": of(total),
-        "event_types": {name: int(counts[0, 0]) for name, counts in by_type.items()},
+        "labels": of(sum(by_type.values())),
+        "event_types": {
+            event_type_name(code): count for code, count in sorted(writer.event_counts.items())
+        },
         "labels_by_event_type": {name: of(counts) for name, counts in by_type.items()},
     }
 
@@ -193,18 +165,9 @@ def _statistics(writer: DatasetWriter) -> dict[str, dict[str, float]]:
 
 
 def retention(counts: dict[str, int]) -> str:
-    """Say a retention with its binomial error.
+    """Say a retention in per cent with its binomial error.
 
-    Parameters
-    ----------
-    counts : dict
-        ``passing`` and ``failing`` events.
-
-    Returns
-    -------
-    str
-        Per cent; the error is sqrt(p (1 - p) / n), or, at 0 and 1, the limit 3 / n
-        (95 % confidence).
+    The error is sqrt(p (1 - p) / n), or, at 0 and 1, the limit 3 / n (95 % confidence).
     """
     passing, n = counts["passing"], counts["passing"] + counts["failing"]
     if n == 0:
@@ -218,25 +181,11 @@ def retention(counts: dict[str, int]) -> str:
 
 
 def describe_dataset(information: dict[str, Any], path: Path) -> str:
-    """Summarise a dataset for the user.
-
-    Parameters
-    ----------
-    information : dict
-        From ``dataset.json``.
-    path : pathlib.Path
-        The directory.
-
-    Returns
-    -------
-    str
-        Several lines.
-    """
+    """Summarise the dataset in the directory `path` in several lines."""
     n = information["n_events"]
     megabytes = sum(entry["bytes"] for entry in information["maps"].values()) / 1e6
     lines = [
-        f"dataset {path}: {n} events, {information['n_particles']} particles, "
-        f"{megabytes:.1f} MB ({information['storage']})"
+        f"dataset {path}: {n} events, {information['n_particles']} particles, {megabytes:.1f} MB"
     ]
     counts = information["counts"]
     for label, numbers in counts["labels"].items():

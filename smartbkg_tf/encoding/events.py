@@ -55,7 +55,10 @@ class Schema:
 
     def max_lengths(self) -> dict[str, int]:
         """Length of every further list in a batch."""
-        return {axis: max(c.max_length for c in self.columns if c.axis == axis) for axis in self.axes}
+        lengths: dict[str, int] = {}
+        for column in self.columns:
+            lengths[column.axis] = max(lengths.get(column.axis, 0), column.max_length)
+        return lengths
 
 
 @lru_cache(maxsize=64)
@@ -188,9 +191,7 @@ class Events:
                 continue
             out = np.empty((int(offsets[column.axis][-1]), *values.shape[1:]), values.dtype)
             width = values.dtype.itemsize * int(np.prod(column.shape, dtype=np.int64))
-            _copy_rows(
-                flat_bytes(values), self.offsets[column.axis], rows, flat_bytes(out), width
-            )
+            _copy_rows(flat_bytes(values), self.offsets[column.axis], rows, flat_bytes(out), width)
             columns[column.name] = out
         return replace(self, columns=columns, offsets=offsets, n_events=len(rows))
 
@@ -239,15 +240,14 @@ def concatenate(parts: Sequence[Events]) -> Events:
     if len(parts) == 1:
         return parts[0]
     schema = Schema(tuple(dict.fromkeys(c for part in parts for c in part.schema.columns)))
+
+    def values(part: Events, column: Column) -> Array:
+        if column.name in part.columns:
+            return part.columns[column.name]
+        return np.full((part.n_rows(column.axis), *column.shape), column.missing, column.dtype)
+
     columns = {
-        column.name: np.concatenate(
-            [
-                part.columns[column.name]
-                if column.name in part.columns
-                else np.full((part.n_rows(column.axis), *column.shape), column.missing, column.dtype)
-                for part in parts
-            ]
-        )
+        column.name: np.concatenate([values(part, column) for part in parts])
         for column in schema.columns
     }
     offsets = {

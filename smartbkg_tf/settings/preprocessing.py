@@ -72,14 +72,12 @@ class PreprocessSettings(CommandSettings):
         Particles of an event that a model reads by default.
     max_tokens : int, default 150
         Decay tokens of an event that a model reads by default.
-    storage : {"ragged", "padded"}, default "ragged"
-        ``ragged`` stores every particle once and cuts nothing; ``padded`` stores
-        [event, particle, ...] and cuts at `max_particles` and `max_tokens`.
     mode : {"strict", "lenient"}, default "strict"
         What happens to events that cannot be used: ``strict`` reports all of them and
         writes nothing; ``lenient`` drops them and records how many.
     workers : int, default 1
-        Files that are read at the same time. The result does not depend on it.
+        Processes that read files, and parts of large HDF5 files, at the same time. The result does
+        not depend on it.
     seed : int, default 1
         Decides the order in which events are stored.
     chunk_events : int, default 10000
@@ -97,7 +95,6 @@ class PreprocessSettings(CommandSettings):
     features: FeatureSetName = "original"
     max_particles: int = Field(default=100, gt=0, le=32767)
     max_tokens: int = Field(default=150, gt=0, le=1_000_000)
-    storage: Literal["ragged", "padded"] = "ragged"
     mode: Literal["strict", "lenient"] = "strict"
     workers: int = Field(default=1, gt=0, le=1024)
     seed: int = Field(default=1, ge=0, lt=2**63)

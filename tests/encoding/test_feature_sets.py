@@ -215,7 +215,7 @@ def test_columns_that_changed_are_told() -> None:
     ("values", "message"),
     [
         ({"features": "orignal"}, "did you mean 'original'"),
-        ({"features": "a.b c"}, "is no feature set"),
+        ({"features": "a.b c"}, "is not a feature set"),
         ({"features": "my.Set"}, "columns of the feature set 'my.Set' are missing"),
         ({"features": "my.Set", "columns": ["a"], "column_units": []}, "one unit for each"),
         ({"features": "original", "columns": ["a"]}, "in this smartbkg_tf"),
