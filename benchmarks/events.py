@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from smartbkg_tf.events.decay_strings import tokenise, tokens_from_trees
+from smartbkg_tf.events.decay_strings import decay_tokens, tokenise
 from smartbkg_tf.events.hdf5 import iterate_hdf5, write_hdf5
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
@@ -84,9 +84,8 @@ def main(n_events: int) -> None:
         return [[words.get(word, 1) for word in string.split()] for string in strings]
 
     def from_trees() -> object:
-        return tokens_from_trees(
-            table.particles["PDG"], table.particles["motherIndex"], table.offsets, vocabulary
-        )
+        tokens = vocabulary.tokens(table.particles["PDG"])
+        return decay_tokens(tokens, table.particles["motherIndex"], table.offsets, vocabulary)
 
     def read(key: str) -> Callable[[], object]:
         return lambda: [len(piece) for piece in iterate_hdf5(path, key=key)]  # type: ignore[arg-type]

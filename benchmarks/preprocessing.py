@@ -34,7 +34,7 @@ from smartbkg_tf.dataset.hashing import new_hash
 from smartbkg_tf.encoding.checks import find_unusable_events
 from smartbkg_tf.encoding.encode import encode
 from smartbkg_tf.encoding.one_pass import one_pass as one_pass_of
-from smartbkg_tf.events.decay_strings import tokenise, tokens_from_trees
+from smartbkg_tf.events.decay_strings import decay_tokens, tokenise
 from smartbkg_tf.events.hdf5 import iterate_hdf5, write_hdf5
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.settings.encoding import EncodingSettings
@@ -167,9 +167,8 @@ def encoding(path: Path, options: argparse.Namespace) -> None:
                 *(table.particles[c] for c in columns),
                 vocabulary.slot_codes, vocabulary.slot_tokens,
             )  # fmt: skip
-            tokens_from_trees(
-                table.particles["PDG"], table.particles["motherIndex"], table.offsets, vocabulary
-            )
+            tokens = vocabulary.tokens(table.particles["PDG"])
+            decay_tokens(tokens, table.particles["motherIndex"], table.offsets, vocabulary)
 
     def ours() -> None:
         for table in tables:

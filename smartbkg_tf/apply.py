@@ -1,7 +1,7 @@
 r"""Score events with a trained model, and decide which of them are simulated.
 
-python -m smartbkg_tf.apply model=RUN_DIR input='data/*.h5' output=predictions.parquet
-python -m smartbkg_tf.apply model=model.onnx input=events.root output=p.parquet \
+python -m smartbkg_tf.apply run=RUN_DIR input='data/*.h5' output=predictions.parquet
+python -m smartbkg_tf.apply run=model.onnx input=events.root output=p.parquet \
         method=threshold threshold=0.0 events_output=kept.csv
 """
 
@@ -24,7 +24,7 @@ def run(settings: ApplySettings) -> None:
     apply(settings)
 
 
-main = command("apply", ApplySettings, run, paths=("model",), lists=("input",))
+main = command("apply", ApplySettings, run, lists=("input",), aliases={"model": "run"})
 
 if __name__ == "__main__":
     main()

@@ -6,8 +6,8 @@
     python -m smartbkg_tf.config validate train model=resnet
     python -m smartbkg_tf.config schema preprocess
 
-``show`` prints the composed configuration as YAML, ``validate`` lists every problem in
-it at once, ``schema`` prints the JSON Schema of its settings. The command is ``train``
+``show`` prints the whole configuration with all defaults as YAML, ``validate`` lists every
+problem in it at once, ``schema`` prints the JSON Schema of its settings. The command is ``train``
 unless the first word names another.
 """
 
@@ -19,9 +19,7 @@ import json
 import sys
 from collections.abc import Sequence
 
-from omegaconf import OmegaConf
-
-from smartbkg_tf.runtime.command import Command, compose, guarded, to_settings
+from smartbkg_tf.runtime.command import Command, compose_settings, guarded
 from smartbkg_tf.settings.base import CommandSettings, json_schema
 
 #: The commands that have a configuration.
@@ -84,11 +82,11 @@ def run(arguments: Sequence[str]) -> None:
     if options.action == "schema":
         print(json.dumps(json_schema(entry.settings_class), indent=2))
         return
-    config = compose(name, entry.overrides(words), options.config_dir)
     if options.action == "show":
-        print(OmegaConf.to_yaml(config), end="")
+        print(entry.show(words, options.config_dir), end="")
         return
-    to_settings(entry.settings_class, config)
+    overrides = entry.overrides(words, options.config_dir)
+    compose_settings(name, entry.settings_class, overrides, options.config_dir)
     print(f"the configuration of '{name}' is valid")
 
 

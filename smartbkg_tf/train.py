@@ -61,7 +61,7 @@ def run(settings: TrainSettings) -> float:
     dataset = open_dataset(path, settings.data.skims)
     run = fit(settings, dataset)
     say("predicting the test events")
-    predict_split(run, dataset, split="test")
+    predict_split(run, dataset, split="test", filter_fit=settings.filter)
     metrics = evaluate_run(run)
     auc, error = float(metrics["auc"]), float(metrics["auc_error"])
     write_json(run.done, {"auc": auc, "auc_error": error})

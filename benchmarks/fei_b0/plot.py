@@ -17,7 +17,7 @@ from benchmarks.fei_b0.rows import TEST, folder_of, read_scores
 from smartbkg_tf.errors import InputError, did_you_mean
 from smartbkg_tf.evaluation.resampling import SortedScores
 from smartbkg_tf.runtime.command import guarded
-from smartbkg_tf.runtime.files import read_json, whole_file
+from smartbkg_tf.runtime.files import atomic_file, read_json
 
 matplotlib.use("Agg")
 
@@ -124,7 +124,7 @@ def draw(runs: Path, results: Path, curves: list[str], output: Path) -> None:
     for axes in (middle, right):
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.11), ncol=2, fontsize=8)
     figure.suptitle("fei_hadronic_b0: 60000 balanced training events, 20000 natural test events")
-    with whole_file(output) as partial:
+    with atomic_file(output) as partial:
         figure.savefig(partial, dpi=110, format="png", bbox_inches="tight")
     plt.close(figure)
 

@@ -26,7 +26,7 @@ from smartbkg_tf.generation.detector import reconstruct
 from smartbkg_tf.generation.observables import EventView
 from smartbkg_tf.generation.skims.base import make_skims
 from smartbkg_tf.runtime.command import compose_settings, guarded
-from smartbkg_tf.runtime.files import whole_file
+from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.runtime.progress import Progress
 from smartbkg_tf.settings.generation import ProduceSettings, PythiaSource
 
@@ -112,7 +112,7 @@ def rerun(path: Path, output: Path, *, number: int, seed: int, workers: int) -> 
         for future in futures:
             found.append(future.result())
             progress.add(len(found[-1]) * number)
-    with whole_file(output) as partial, partial.open("wb") as stream:
+    with atomic_file(output) as partial, partial.open("wb") as stream:
         np.savez_compressed(
             stream,
             keys=np.concatenate(keys),

@@ -142,7 +142,7 @@ def score_validation(folder: Path, dataset: Path) -> None:
         When `apply` fails.
     """
     command = [
-        *(sys.executable, "-m", "smartbkg_tf.apply", f"model={folder}", f"input={dataset}"),
+        *(sys.executable, "-m", "smartbkg_tf.apply", f"run={folder}", f"input={dataset}"),
         *("split=validation", "method=score", f"output={folder / VALIDATION}", "overwrite=true"),
     ]
     if subprocess.run(command, check=False).returncode:

@@ -19,14 +19,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.dataset.keys import hash_keys
+from smartbkg_tf.events.keys import hash_keys
 from smartbkg_tf.dataset.split import split_events
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.hdf5_writer import write_hdf5
 from smartbkg_tf.events.readers import iterate_events
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable, concatenate
 from smartbkg_tf.runtime.command import guarded
-from smartbkg_tf.runtime.files import expand_inputs, whole_directory, write_json
+from smartbkg_tf.runtime.files import atomic_directory, expand_inputs, write_json
 
 SKIM = "fei_hadronic_b0"
 #: As in the experiments' ``data.fractions``.
@@ -154,7 +154,7 @@ def write_sample(paths: Sequence[Path], output: Path, *, overwrite: bool = False
     OutputError
         When the folder exists.
     """
-    with whole_directory(
+    with atomic_directory(
         output, overwrite=overwrite, own=("sample.json", "*.h5"), inputs=paths
     ) as partial:
         keys, labels = _keys_and_labels(paths)

@@ -38,7 +38,7 @@ from smartbkg_tf.filtering.costs import CostModel
 from smartbkg_tf.filtering.fitting import fit_sampling_rule
 from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.runtime.command import guarded
-from smartbkg_tf.runtime.files import whole_file, write_json
+from smartbkg_tf.runtime.files import atomic_file, write_json
 
 #: Of the threshold, on validation events.
 EFFICIENCY = 0.95
@@ -524,7 +524,7 @@ def write_table(results: dict[str, Result], limit: Ceiling | None, output: Path)
     if limit is not None:
         write_json(output / "ceiling.json", asdict(limit))
     text = markdown(results, limit)
-    with whole_file(output / "table.md") as partial:
+    with atomic_file(output / "table.md") as partial:
         partial.write_text(text, encoding="utf-8")
     return text
 
@@ -549,7 +549,7 @@ def put_into(document: Path, text: str) -> None:
     _, second, after = rest.partition(MARKERS[1])
     if not (first and second):
         raise InputError(f"lacks the lines {MARKERS[0]} and {MARKERS[1]}", where=document)
-    with whole_file(document) as partial:
+    with atomic_file(document) as partial:
         partial.write_text(f"{before}{first}\n{text}{second}{after}", encoding="utf-8")
 
 

@@ -34,7 +34,7 @@ from smartbkg_tf.encoding.checks import Findings
 from smartbkg_tf.encoding.feature_sets import complete
 from smartbkg_tf.errors import ConfigurationError, InputError, Problems
 from smartbkg_tf.events.vocabulary import default_vocabulary
-from smartbkg_tf.runtime.files import expand_inputs, whole_directory, write_json
+from smartbkg_tf.runtime.files import atomic_directory, expand_inputs, write_json
 from smartbkg_tf.runtime.outputs import check_output
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.settings.encoding import FEATURE_SETS, LEGACY, EncodingSettings
@@ -89,7 +89,7 @@ def build_dataset(settings: PreprocessSettings) -> Path:
     )
     start = time.monotonic()
     say(f"preprocess: {len(paths)} file{'s' * (len(paths) != 1)} -> {output}")
-    with whole_directory(
+    with atomic_directory(
         output, overwrite=settings.overwrite, own=WRITTEN, inputs=paths
     ) as partial:
         folder = partial / "events"

@@ -189,6 +189,7 @@ def encoding_of(information: dict[str, Any]) -> EncodingSettings:
             "columns": recorded["feature_names"],
             "column_units": recorded.get("units"),
             "further_columns": recorded.get("further_columns", ()),
+            "definition": recorded.get("definition"),
         }
     elif list(recorded["feature_names"]) != list(known):
         raise InputError(

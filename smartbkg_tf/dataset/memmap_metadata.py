@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.events.plain_pickle import load_values
+from smartbkg_tf.events.plain_pickle import loads
 
 #: Types that a map may hold.
 DTYPES = (
@@ -91,4 +91,4 @@ def _read(path: Path, kind: str) -> Any:
             return json.loads(data)
         except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InputError(f"is damaged ({error})", where=file) from error
-    return load_values(data, where=str(file))
+    return loads(data, where=str(file))

@@ -14,13 +14,13 @@ import numpy as np
 
 from smartbkg_tf.dataset.duplicates import LABEL, OBSERVABLE
 from smartbkg_tf.dataset.hashing import hash_file, new_hash
-from smartbkg_tf.dataset.keys import hash_keys
 from smartbkg_tf.dataset.legacy import is_legacy, open_legacy, read_legacy
 from smartbkg_tf.encoding.checks import Findings
 from smartbkg_tf.encoding.encode import check_and_encode
 from smartbkg_tf.encoding.events import Events, Schema, read_frames
 from smartbkg_tf.errors import InputError, Problems, UserError
 from smartbkg_tf.events.hdf5 import TrainingFile
+from smartbkg_tf.events.keys import hash_keys
 from smartbkg_tf.events.readers import count_events, file_format, iterate_events, particle_set
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary

@@ -22,7 +22,7 @@ from smartbkg_tf.encoding.features import (
 )
 from smartbkg_tf.encoding.pad import pad
 from smartbkg_tf.encoding.tokens import look_up
-from smartbkg_tf.events.decay_strings import tokenise_unchecked, tokens_from_trees
+from smartbkg_tf.events.decay_strings import decay_tokens, tokenise_unchecked
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import Vocabulary
 from smartbkg_tf.settings.encoding import FEATURE_SETS, PARTICLES, TOKENS, EncodingSettings
@@ -118,7 +118,8 @@ def encode(
             unknown[word] = max(unknown.get(word, 0), count)
     elif mother is not None:
         pdg = np.asarray(table.particles["PDG"])
-        tokens, offsets[TOKENS] = tokens_from_trees(pdg, mother, table.offsets, vocabulary)
+        own = columns["pdg_input"] if encoding.features == "original" else vocabulary.tokens(pdg)
+        tokens, offsets[TOKENS] = decay_tokens(own, mother, table.offsets, vocabulary)
     else:
         tokens, offsets[TOKENS] = np.empty(0, np.int16), np.zeros(len(table) + 1, np.int64)
     columns["decay_input"] = tokens

@@ -53,6 +53,7 @@ import numpy.typing as npt
 
 from smartbkg_tf.errors import ConfigurationError, InputError, did_you_mean
 from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.runtime.code_digest import source_digest
 from smartbkg_tf.runtime.kernels import kernel
 from smartbkg_tf.settings.encoding import (
     EVENT,
@@ -233,14 +234,21 @@ def complete(encoding_values: dict[str, Any]) -> EncodingSettings:
 
 
 def definition(encoding: EncodingSettings) -> str | None:
-    """Hash the source of a custom feature set, to notice changes; None where there is no text."""
+    """Hash the code of a custom feature set, to notice changes; comments and layout do not count."""
     if encoding.features in FEATURE_SETS or encoding.features == LEGACY:
         return None
+    digests = _digests(type(import_feature_set(encoding.features)))
+    return digests[0] if digests else None
+
+
+@lru_cache(maxsize=16)
+def _digests(chosen: type[FeatureSet]) -> tuple[str, ...]:
+    """Digest a class as it is recorded now, and as it was (its text); nothing without text."""
     try:
-        text = inspect.getsource(type(import_feature_set(encoding.features)))
+        text = inspect.getsource(chosen)
     except (OSError, TypeError):
-        return None
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return ()
+    return source_digest(text), hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def computed_features(
@@ -349,6 +357,13 @@ def _as_recorded(encoding: EncodingSettings) -> FeatureSet:
                 where=f"features={encoding.features}",
                 next_step="run preprocess and train again",
             )
+    digests = _digests(type(found))
+    if encoding.definition is not None and digests and encoding.definition not in digests:
+        raise ConfigurationError(
+            "the class was edited after the data set was made with it",
+            where=f"features={encoding.features}",
+            next_step="give the edited class another name, or run preprocess and train again",
+        )
     return found
 
 

@@ -15,7 +15,7 @@ from smartbkg_tf.evaluation.report import SUMMARY_HEAD, summary_row, text_table,
 from smartbkg_tf.evaluation.results import evaluate_predictions
 from smartbkg_tf.filtering.filter_file import rules_of
 from smartbkg_tf.filtering.rules import Rule
-from smartbkg_tf.runtime.files import expand_inputs, read_json, whole_directory, write_json
+from smartbkg_tf.runtime.files import atomic_directory, expand_inputs, read_json, write_json
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.evaluation import EvaluateSettings, MetricsSettings
@@ -131,7 +131,7 @@ def evaluate(settings: EvaluateSettings) -> Path:
     notes: list[str] = []
     values: dict[str, Any] = {"models": {}}
     inputs = [*paths] if settings.observables is None else [*paths, Path(settings.observables)]
-    with whole_directory(
+    with atomic_directory(
         settings.output, overwrite=settings.overwrite, own=WRITTEN, inputs=inputs
     ) as folder:
         with Progress("evaluate", total=len(paths), unit="model") as progress:

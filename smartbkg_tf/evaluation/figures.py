@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from smartbkg_tf.runtime.files import whole_file
+from smartbkg_tf.runtime.files import atomic_file
 
 #: Okabe and Ito (2008), without yellow, which is too light for lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -76,7 +76,7 @@ def save_figure(figure: Figure, path: str | Path) -> list[Path]:
     for file in files:
         # Without a date, so that the same numbers give the same bytes.
         metadata = {"CreationDate": None} if file.suffix == ".pdf" else {}
-        with whole_file(file) as partial:
+        with atomic_file(file) as partial:
             figure.savefig(partial, dpi=150, metadata=metadata)
     return files
 

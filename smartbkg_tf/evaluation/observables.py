@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.errors import InputError, did_you_mean
+from smartbkg_tf.events.keys import KeyIndex
 from smartbkg_tf.events.table import KEY_COLUMNS
 from smartbkg_tf.filtering.costs import effective_number
 from smartbkg_tf.filtering.predictions import Predictions
@@ -71,13 +72,10 @@ def read_observables(path: str | Path, predictions: Predictions) -> dict[str, Fl
     ]
     if not names:
         raise InputError("holds no column of numbers beside the event key", where=path)
-    keys = list(KEY_COLUMNS)
-    if frame.duplicated(keys).any():
-        twice = int(frame.duplicated(keys).sum())
-        raise InputError(f"holds {twice} events more than once", where=path)
-    wanted = pd.MultiIndex.from_arrays([predictions.keys[key] for key in keys], names=keys)
-    known = pd.MultiIndex.from_frame(frame[keys].astype("int64"))
-    rows = known.get_indexer(wanted)
+    known = KeyIndex({key: frame[key].to_numpy(dtype=np.int64) for key in KEY_COLUMNS})
+    if known.n_repeated:
+        raise InputError(f"holds {known.n_repeated} events more than once", where=path)
+    rows = known.find(predictions.keys)
     if not np.any(rows >= 0):
         raise InputError(
             "holds none of the predicted events",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from smartbkg_tf.evaluation.metrics import Estimate
-from smartbkg_tf.runtime.files import whole_file
+from smartbkg_tf.runtime.files import atomic_file
 
 _STYLE = """
 body { font-family: system-ui, sans-serif; max-width: 70rem; margin: 2rem auto;
@@ -296,5 +296,5 @@ def write_report(
         for skim, metrics in skims.items()
     ]
     parts.append("</body></html>\n")
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_text("\n".join(parts), encoding="utf-8")

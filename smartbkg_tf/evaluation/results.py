@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from smartbkg_tf.dataset.keys import uniform
+from smartbkg_tf.events.keys import uniform
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.evaluation import curves
 from smartbkg_tf.evaluation.metrics import (

@@ -1,4 +1,4 @@
-"""The electric charge that belongs to a PDG code."""
+"""The electric charges of PDG codes: one table for the readers and the generator."""
 
 from __future__ import annotations
 
@@ -6,15 +6,23 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-from particle import PDGID, Particle
-from particle.particle.particle import InvalidParticle, ParticleNotFound
 
 #: EvtGen's inclusive states, whose numbers follow no numbering scheme: charge in e,
 #: from the quark content in their names (Xsd, Xsu, Xss; the Xsu stands in B- -> Xsu gamma).
 _CHARGE_OF_INCLUSIVE = {30343: 0.0, 30353: -1.0, 30363: 0.0}
 
+#: Neutral by definition: no particle, and a geantino.
+_NEUTRAL = (0, 480000000)
 
+
+@lru_cache(maxsize=65536)
 def _charge_of(code: int) -> float | None:
+    """Give the charge in e; None where neither the particle table nor the digits tell it."""
+    from particle import PDGID, Particle
+    from particle.particle.particle import InvalidParticle, ParticleNotFound
+
+    if code in _NEUTRAL:
+        return 0.0
     if abs(code) in _CHARGE_OF_INCLUSIVE:
         return float(np.sign(code)) * _CHARGE_OF_INCLUSIVE[abs(code)]
     try:
@@ -26,36 +34,30 @@ def _charge_of(code: int) -> float | None:
     return None if charge is None else float(charge)
 
 
-@lru_cache(maxsize=65536)
-def _cached_charge(code: int) -> float | None:
-    return _charge_of(code)
-
-
 def charges(codes: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], dict[int, int]]:
-    """Give the electric charge of PDG codes.
+    """Give the electric charges of PDG codes.
 
     Parameters
     ----------
-    codes : array_like of int [n]
+    codes : array_like of int [...]
         PDG codes.
 
     Returns
     -------
-    charge : numpy.ndarray [n]
+    charge : numpy.ndarray [...]
         float64, in units of e: from the table of the ``particle`` package, else from the
         digits of the code (PDG numbering scheme, nuclei included); 0 where neither knows
-        it (Geant4's and EvtGen's bookkeeping codes, and codes of no scheme).
+        it (bookkeeping codes of Geant4 and EvtGen, and codes of no scheme).
     without : dict of int to int
-        The codes that neither knows, with their numbers of appearances. Codes 0 and
-        480000000 (a geantino) are neutral by definition and not counted.
+        The codes that neither knows, and how often each of them occurs.
     """
     values = np.asarray(codes)
     distinct, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    known = [_cached_charge(int(code)) for code in distinct.tolist()]
-    table = np.array([0.0 if charge is None else charge for charge in known], dtype=np.float64)
+    known = [_charge_of(int(code)) for code in distinct.tolist()]
     without = {
         int(code): int(count)
         for code, count, charge in zip(distinct, counts, known, strict=True)
-        if charge is None and int(code) not in (0, 480000000)
+        if charge is None
     }
-    return table[inverse.reshape(values.shape)] if len(table) else np.zeros(values.shape), without
+    table = np.array([0.0 if charge is None else charge for charge in known])
+    return table[inverse].reshape(values.shape), without

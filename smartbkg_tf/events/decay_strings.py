@@ -6,9 +6,9 @@ A decay string lists a tree depth first; the daughters of a particle stand betwe
      300553 (--> 511 (--> -411 211 <--) -511 (--> 411 -211 <--) <--)
 
 Several trees of one event (both taus of a tau pair, the quarks of a continuum event) stand
-one after the other; daughters keep the order of the generator. Tokens come from the text
-(`tokenise`) or, without the detour, from codes and mother links (`tokens_from_trees`);
-both routes give the same tokens.
+one after the other; daughters keep the order of the generator. Tokens come from the mother
+links (`decay_tokens`) or, where a file has none, from the text (`tokenise`); both give the
+same tokens.
 """
 
 from __future__ import annotations
@@ -24,59 +24,28 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.events.decay_kernels import (
-    CLOSED_TOO_OFTEN,
-    CLOSER_BYTES,
-    LEFT_OPEN,
-    NOTHING_BEFORE,
-    OPENER_BYTES,
-    SOUND,
-    translate,
-    walk,
-    write,
-)
-from smartbkg_tf.events.memory import flat_bytes
 from smartbkg_tf.events.table import EventTable
-from smartbkg_tf.events.vocabulary import CLOSER, OPENER, Vocabulary
-from smartbkg_tf.events.word_table import word_table
+from smartbkg_tf.events.vocabulary import CLOSER, OPENER, UNKNOWN, Vocabulary
+from smartbkg_tf.runtime.kernels import kernel
 
 Array = npt.NDArray[Any]
+Tokens = npt.NDArray[np.int16]
+Offsets = npt.NDArray[np.int64]
+
+# Steps of a walk through a tree that are not particles.
+_DOWN, _UP = -1, -2
+
+_OPENER_LETTERS = np.frombuffer(OPENER.encode(), dtype=np.uint8).copy()
+_CLOSER_LETTERS = np.frombuffer(CLOSER.encode(), dtype=np.uint8).copy()
+
+# What can be wrong with the brackets of a string.
+_SOUND, _CLOSED_TOO_OFTEN, _LEFT_OPEN, _NOTHING_BEFORE = range(4)
 
 _COMPLAINTS = {
-    CLOSED_TOO_OFTEN: f"'{CLOSER}' without its '{OPENER}'",
-    LEFT_OPEN: f"'{OPENER}' without its '{CLOSER}' (was the text cut off?)",
-    NOTHING_BEFORE: f"'{OPENER}' does not follow a particle",
+    _CLOSED_TOO_OFTEN: f"'{CLOSER}' without its '{OPENER}'",
+    _LEFT_OPEN: f"'{OPENER}' without its '{CLOSER}' (was the text cut off?)",
+    _NOTHING_BEFORE: f"'{OPENER}' does not follow a particle",
 }
-
-
-def _walk_checked(
-    mother_index: npt.ArrayLike,
-    offsets: npt.ArrayLike,
-    where: str | Path | None = None,
-    first_event: int = 0,
-) -> tuple[Array, Array]:
-    mothers = np.ascontiguousarray(mother_index, dtype=np.int32)
-    borders = np.ascontiguousarray(offsets, dtype=np.int64)
-    if len(borders) == 0 or borders[0] != 0 or borders[-1] != len(mothers):
-        raise ValueError(
-            f"offsets must begin with 0 and end with the number of particles, {len(mothers)}"
-        )
-    if np.any(np.diff(borders) < 0):
-        raise ValueError("offsets must never decrease")
-    steps, step_offsets, event, row = walk(mothers, borders)
-    if event >= 0:
-        place = row - borders[event]
-        raise InputError(
-            f"event {first_event + event} (counted from 0) is no tree: its particle {place} of "
-            f"{borders[event + 1] - borders[event]} has the mother {mothers[row]}, which "
-            + (
-                "does not exist"
-                if not -1 <= mothers[row] < borders[event + 1] - borders[event]
-                else "descends from it"
-            ),
-            where=where,
-        )
-    return steps, step_offsets
 
 
 def build_decay_strings(
@@ -102,69 +71,56 @@ def build_decay_strings(
     Raises
     ------
     InputError
-        When mother links point outside of their event or run in a ring.
+        When mother links point outside their event or form a ring.
     ValueError
-        When the table has no particles column at all.
+        When the table has no particle columns at all.
     """
     if not table.particles:
         raise ValueError("decay strings cannot be built: the table has no particles")
+    rows = np.arange(table.n_particles, dtype=np.int32)
     steps, step_offsets = _walk_checked(
-        table.particles["motherIndex"], table.offsets, where, first_event
+        rows, table.particles["motherIndex"], table.offsets, (_DOWN, _UP), where, first_event
     )
     codes = np.ascontiguousarray(table.particles["PDG"], dtype=np.int64)
-    letters, text_offsets = write(steps, step_offsets, codes, OPENER_BYTES, CLOSER_BYTES)
+    letters, text_offsets = _write(steps, step_offsets, codes, _OPENER_LETTERS, _CLOSER_LETTERS)
     text = letters.tobytes().decode("ascii")
-    borders = text_offsets.tolist()
     strings = np.empty(len(table), dtype=object)
-    strings[:] = [text[a:b] for a, b in pairwise(borders)]
+    strings[:] = [text[a:b] for a, b in pairwise(text_offsets.tolist())]
     return strings
 
 
 def with_strings(table: EventTable, where: str | Path, first_event: int) -> EventTable:
-    """Give the same events with decay strings built from their particles.
-
-    Parameters
-    ----------
-    table : EventTable
-        With particles.
-    where : str or pathlib.Path
-        The file, for the message.
-    first_event : int
-        Position of the first event in it, for the message.
-
-    Returns
-    -------
-    EventTable
-        A table of the same arrays.
-
-    Raises
-    ------
-    InputError
-        When mother links point outside of their event or run in a ring.
-    """
+    """Give the same events with decay strings built from their particles."""
     return replace(
         table, decay_strings=build_decay_strings(table, where=where, first_event=first_event)
     )
 
 
-def tokens_from_trees(
-    pdg: npt.ArrayLike,
+def decay_tokens(
+    tokens: npt.ArrayLike,
     mother_index: npt.ArrayLike,
     offsets: npt.ArrayLike,
     vocabulary: Vocabulary,
-) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64]]:
-    """Translate decay trees into tokens without writing them as text.
+    *,
+    where: str | Path | None = None,
+    first_event: int = 0,
+) -> tuple[Tokens, Offsets]:
+    """List the decay trees of all events as tokens, from tokens and mothers of the particles.
 
     Parameters
     ----------
-    pdg : array_like of int [n_particles]
-        PDG codes.
+    tokens : array_like of int [n_particles]
+        Tokens of the PDG codes (`Vocabulary.tokens`).
     mother_index : array_like of int [n_particles]
         The mother's position within the event, -1 for none.
     offsets : array_like of int [n_events + 1]
         Event i owns the particles ``offsets[i]:offsets[i + 1]``.
     vocabulary : Vocabulary
-        The tokens.
+        Gives the tokens of the two brackets.
+    where : str or pathlib.Path, optional
+        The file, for the message.
+    first_event : int, default 0
+        Position of the first event in it, for the message.
 
     Returns
     -------
@@ -176,64 +132,161 @@ def tokens_from_trees(
     Raises
     ------
     InputError
-        When mother links point outside of their event or run in a ring.
+        When mother links point outside their event or form a ring.
     ValueError
         When the lengths do not fit together.
     """
-    codes = np.asarray(pdg)
-    if len(codes) != len(np.asarray(mother_index)):
-        raise ValueError(f"{len(codes)} codes, {len(np.asarray(mother_index))} mother links")
-    steps, step_offsets = _walk_checked(mother_index, offsets)
-    # The two brackets stand behind all particles, where steps -1 and -2 find them.
-    by_step = np.concatenate(
-        [vocabulary.tokens(codes), np.array([vocabulary.closer, vocabulary.opener], np.int16)]
-    )
-    return by_step[steps], step_offsets
+    values = np.ascontiguousarray(tokens, dtype=np.int16)
+    brackets = vocabulary.opener, vocabulary.closer
+    return _walk_checked(values, mother_index, offsets, brackets, where, first_event)
 
 
-def _as_bytes(strings: Sequence[str] | Array) -> tuple[Array, Array, Array]:
-    """Give all texts as one array of bytes, and where each begins and ends."""
-    values = strings if isinstance(strings, list | tuple) else np.asarray(strings)
-    if isinstance(values, np.ndarray) and values.dtype.kind == "S" and values.dtype.itemsize:
-        letters, step = _bytes_of(values)
-        starts = np.arange(len(values), dtype=np.int64) * step
-        return letters, starts, starts + values.dtype.itemsize
-    listed = list(values)
-    try:
-        text = "".join(listed)
-    except TypeError:
-        row = next(i for i, value in enumerate(listed) if not isinstance(value, str))
-        raise InputError(f"decay string {row} is no text but {listed[row]!r}") from None
-    data = text.encode("utf-8", "surrogatepass")
-    lengths = map(len, listed)
-    if len(data) != len(text):
-        lengths = map(len, (value.encode("utf-8", "surrogatepass") for value in listed))
-    borders = np.zeros(len(listed) + 1, dtype=np.int64)
-    np.cumsum(np.fromiter(lengths, dtype=np.int64, count=len(listed)), out=borders[1:])
-    return np.frombuffer(data, dtype=np.uint8), borders[:-1], borders[1:]
+def _walk_checked(
+    values: Array,
+    mother_index: npt.ArrayLike,
+    offsets: npt.ArrayLike,
+    brackets: tuple[int, int],
+    where: str | Path | None,
+    first_event: int,
+) -> tuple[Array, Offsets]:
+    mothers = np.ascontiguousarray(mother_index, dtype=np.int32)
+    borders = np.ascontiguousarray(offsets, dtype=np.int64)
+    if len(values) != len(mothers):
+        raise ValueError(f"{len(values)} particles, {len(mothers)} mother links")
+    if len(borders) == 0 or borders[0] != 0 or borders[-1] != len(mothers):
+        raise ValueError(
+            f"offsets must begin with 0 and end with the number of particles, {len(mothers)}"
+        )
+    if np.any(np.diff(borders) < 0):
+        raise ValueError("offsets must never decrease")
+    steps, step_offsets, event, place = _walk(values, mothers, borders, *brackets)
+    if event >= 0:
+        size, mother = borders[event + 1] - borders[event], mothers[borders[event] + place]
+        raise InputError(
+            f"event {first_event + event} (counted from 0) is not a tree: its particle {place} of "
+            f"{size} has the mother {mother}, which "
+            + ("descends from it" if -1 <= mother < size else "does not exist"),
+            where=where,
+        )
+    return steps, step_offsets
 
 
-def _bytes_of(values: Array) -> tuple[Array, int]:
-    """Give the bytes of all texts, and how far apart the texts begin."""
-    width, step = values.dtype.itemsize, values.strides[0] if values.ndim == 1 else -1
-    if len(values) == 0 or step < width:
-        return np.ascontiguousarray(values).view(np.uint8).reshape(-1), width
-    return flat_bytes(values, (len(values) - 1) * step + width), step
+@kernel
+def _walk(values: Array, mother: Array, offsets: Array, down: int, up: int) -> Any:
+    """List the values of all trees depth first, with `down` and `up` around daughters.
+
+    Returns the steps, their offsets by event, the first event that is not a tree (-1: none)
+    and the particle in it that is at fault.
+    """
+    n_events = len(offsets) - 1
+    # A mother adds two steps, and there are no more mothers than particles.
+    steps = np.empty(3 * len(values), dtype=values.dtype)
+    step_offsets = np.zeros(n_events + 1, dtype=np.int64)
+    longest = 0
+    for event in range(n_events):
+        longest = max(longest, offsets[event + 1] - offsets[event])
+    eldest = np.empty(longest, dtype=np.int32)
+    younger = np.empty(longest, dtype=np.int32)
+    n = 0
+    for event in range(n_events):
+        first, size = offsets[event], offsets[event + 1] - offsets[event]
+        eldest[:size] = -1
+        root = -1
+        # Backwards, so that each chain of siblings runs forwards.
+        for i in range(size - 1, -1, -1):
+            above = mother[first + i]
+            if above == -1:
+                younger[i] = root
+                root = i
+            elif above < -1 or above >= size or above == i:
+                return steps[:0], step_offsets, event, i
+            else:
+                younger[i] = eldest[above]
+                eldest[above] = i
+        visited = 0
+        i = root
+        while i >= 0:
+            steps[n] = values[first + i]
+            n += 1
+            visited += 1
+            if eldest[i] >= 0:
+                steps[n] = down
+                n += 1
+                i = eldest[i]
+                continue
+            while younger[i] < 0 and mother[first + i] >= 0:
+                steps[n] = up
+                n += 1
+                i = mother[first + i]
+            i = younger[i]
+        if visited != size:
+            # The others hang on a ring: so many steps upwards end in it.
+            for i in range(size):
+                above = i
+                for _ in range(size):
+                    if above >= 0:
+                        above = mother[first + above]
+                if above >= 0:
+                    return steps[:0], step_offsets, event, above
+        step_offsets[event + 1] = n
+    return steps[:n].copy(), step_offsets, -1, -1
+
+
+@kernel
+def _n_digits(value: Any) -> Any:
+    """Count the characters of a number."""
+    count = 1
+    rest = abs(np.int64(value))
+    while rest >= 10:
+        rest //= 10
+        count += 1
+    return count + 1 if value < 0 else count
+
+
+@kernel
+def _write(steps: Array, step_offsets: Array, codes: Array, opener: Array, closer: Array) -> Any:
+    """Write walks over row numbers as text; returns bytes and their offsets by event."""
+    size = 0
+    for step in steps:
+        size += 1 + (_n_digits(codes[step]) if step >= 0 else len(opener))
+    text = np.empty(size, dtype=np.uint8)
+    n_events = len(step_offsets) - 1
+    text_offsets = np.zeros(n_events + 1, dtype=np.int64)
+    place = 0
+    for event in range(n_events):
+        for i in range(step_offsets[event], step_offsets[event + 1]):
+            text[place] = 32
+            place += 1
+            step = steps[i]
+            if step < 0:
+                for letter in opener if step == _DOWN else closer:
+                    text[place] = letter
+                    place += 1
+                continue
+            value = codes[step]
+            length = _n_digits(value)
+            rest = abs(np.int64(value))
+            for j in range(place + length - 1, place - 1, -1):
+                text[j] = 48 + rest % 10
+                rest //= 10
+            if value < 0:
+                text[place] = 45
+            place += length
+        text_offsets[event + 1] = place
+    return text, text_offsets
 
 
 def tokenise(
-    strings: Sequence[str] | Array, vocabulary: Vocabulary, *, check: bool = True
-) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64], dict[str, int]]:
+    strings: Sequence[str] | Array, vocabulary: Vocabulary
+) -> tuple[Tokens, Offsets, dict[str, int]]:
     """Translate decay strings into tokens.
 
     Parameters
     ----------
     strings : sequence of str or numpy.ndarray [n_events]
-        Decay strings (objects, 'U' or 'S'); words are parted by white space.
+        Decay strings (objects, 'U' or 'S'); words are separated by white space.
     vocabulary : Vocabulary
         The tokens.
-    check : bool, default True
-        Refuse strings whose brackets do not fit together.
 
     Returns
     -------
@@ -243,82 +296,175 @@ def tokenise(
     token_offsets : numpy.ndarray [n_events + 1]
         int64; string i owns ``token_offsets[i]:token_offsets[i + 1]``; none if it is empty.
     unknown : dict of str to int
-        The words with token 1 and how often they stand there, the most frequent first.
+        The words with token 1 and how often they occur, the most frequent first.
 
     Raises
     ------
     InputError
-        When an entry is no text, or (with `check`) its brackets do not fit together; the
-        message tells which string is the first and how many there are.
+        When an entry is not a text, or its brackets do not match; the message says which
+        string is the first and how many there are.
     """
     text, starts, stops = _as_bytes(strings)
     tokens, offsets, unknown, faults = _translated(text, starts, stops, vocabulary)
-    if check and faults.any():
-        row = int(np.argmax(faults != SOUND))
+    if faults.any():
+        row = int(np.argmax(faults != _SOUND))
         string = text[starts[row] : stops[row]].tobytes().rstrip(b"\0").decode("utf-8", "replace")
         shown = string if len(string) <= 120 else f"{string[:60]} ... {string[-60:]}"
         raise InputError(
-            f"decay string {row} (counted from 0; {int((faults != 0).sum())} of "
+            f"decay string {row} (counted from 0; {int((faults != _SOUND).sum())} of "
             f"{len(faults)} are broken): {_COMPLAINTS[int(faults[row])]}: '{shown}'"
         )
-    return tokens, offsets, _count_unknown(text, unknown)
+    return tokens, offsets, unknown
 
 
 def tokenise_unchecked(
     strings: Sequence[str] | Array, vocabulary: Vocabulary
-) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int64], dict[str, int], npt.NDArray[np.bool_]]:
-    """Translate decay strings into tokens, and tell which of them are broken.
+) -> tuple[Tokens, Offsets, dict[str, int], npt.NDArray[np.bool_]]:
+    """Translate decay strings as `tokenise` does, and tell which [n_events] have broken brackets.
 
-    Parameters
-    ----------
-    strings : sequence of str or numpy.ndarray [n_events]
-        As `tokenise`.
-    vocabulary : Vocabulary
-        The tokens.
-
-    Returns
-    -------
-    tokens : numpy.ndarray [n_tokens]
-        As `tokenise`.
-    token_offsets : numpy.ndarray [n_events + 1]
-        As `tokenise`.
-    unknown : dict of str to int
-        As `tokenise`.
-    broken : numpy.ndarray [n_events]
-        bool; True where brackets do not fit together.
-
-    Raises
-    ------
-    InputError
-        When an entry is no text.
+    InputError when an entry is not a text.
     """
-    text, starts, stops = _as_bytes(strings)
-    tokens, offsets, unknown, faults = _translated(text, starts, stops, vocabulary)
-    return tokens, offsets, _count_unknown(text, unknown), faults != SOUND
+    tokens, offsets, unknown, faults = _translated(*_as_bytes(strings), vocabulary)
+    return tokens, offsets, unknown, faults != _SOUND
+
+
+def _as_bytes(strings: Sequence[str] | Array) -> tuple[Array, Array, Array]:
+    """Give all texts as one array of bytes, and where each begins and ends."""
+    values = strings if isinstance(strings, list | tuple) else np.asarray(strings)
+    if isinstance(values, np.ndarray) and values.dtype.kind == "S":
+        letters = np.frombuffer(values.tobytes(), dtype=np.uint8)
+        starts = np.arange(len(values), dtype=np.int64) * values.dtype.itemsize
+        return letters, starts, starts + values.dtype.itemsize
+    try:
+        encoded = [value.encode("utf-8", "surrogatepass") for value in values]
+    except AttributeError:
+        row = next(i for i, value in enumerate(values) if not isinstance(value, str))
+        raise InputError(f"decay string {row} is not a text but {values[row]!r}") from None
+    borders = np.zeros(len(encoded) + 1, dtype=np.int64)
+    np.cumsum([len(value) for value in encoded], out=borders[1:])
+    return np.frombuffer(b"".join(encoded), dtype=np.uint8), borders[:-1], borders[1:]
 
 
 def _translated(
     text: Array, starts: Array, stops: Array, vocabulary: Vocabulary
-) -> tuple[Array, Array, Array, Array]:
-    """Tokens, their offsets by string, borders of unknown words, and the fault of each string."""
-    found: tuple[Array, Array, Array, Array] = translate(
+) -> tuple[Tokens, Offsets, dict[str, int], Array]:
+    """Tokens, their offsets by string, unknown words and their counts, faults [n_strings]."""
+    tokens, offsets, borders, faults = _translate(
         text,
         starts,
         stops,
-        *word_table(vocabulary),
         vocabulary.slot_codes,
         vocabulary.slot_tokens,
         vocabulary.opener,
         vocabulary.closer,
     )
-    return found
-
-
-def _count_unknown(text: Array, borders: Array) -> dict[str, int]:
-    """Count the words that begin and end at the given borders [n, 2]."""
-    counts: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
     for begin, end in borders.tolist():
         # A word without a token is short unless the string is garbage.
         word = text[begin : min(end, begin + 32)].tobytes().decode("utf-8", "replace")
-        counts[word] += 1
-    return dict(counts.most_common())
+        unknown[word] += 1
+    return tokens, offsets, dict(unknown.most_common()), faults
+
+
+@kernel
+def _translate(
+    text: Array,
+    starts: Array,
+    stops: Array,
+    slot_codes: Array,
+    slot_tokens: Array,
+    opener: int,
+    closer: int,
+) -> Any:
+    """Translate all words; a zero byte is white space.
+
+    Returns the tokens, their offsets by string, where the words without a token begin and
+    end [n, 2], and each string's fault.
+    """
+    size = 0
+    for i in range(len(starts)):
+        size += (stops[i] - starts[i] + 1) // 2
+    tokens = np.empty(size, dtype=np.int16)
+    unknown = np.empty((size, 2), dtype=np.int64)
+    n = n_unknown = 0
+    offsets = np.zeros(len(starts) + 1, dtype=np.int64)
+    faults = np.zeros(len(starts), dtype=np.int8)
+    for i in range(len(starts)):
+        place, end = starts[i], stops[i]
+        depth = 0
+        after_particle = False
+        fault = _SOUND
+        while True:
+            while place < end and text[place] <= 32:
+                place += 1
+            if place >= end:
+                break
+            start = place
+            while place < end and text[place] > 32:
+                place += 1
+            token = _token_of(text, start, place, slot_codes, slot_tokens, opener, closer)
+            if token == opener:
+                depth += 1
+                if not after_particle and fault == _SOUND:
+                    fault = _NOTHING_BEFORE
+            elif token == closer:
+                depth -= 1
+                if depth < 0 and fault == _SOUND:
+                    fault = _CLOSED_TOO_OFTEN
+            elif token == UNKNOWN:
+                unknown[n_unknown] = start, place
+                n_unknown += 1
+            after_particle = token != opener and token != closer
+            tokens[n] = token
+            n += 1
+        if depth > 0 and fault == _SOUND:
+            fault = _LEFT_OPEN
+        faults[i] = fault
+        offsets[i + 1] = n
+    return tokens[:n].copy(), offsets, unknown[:n_unknown].copy(), faults
+
+
+@kernel
+def _is_word(text: Array, start: int, stop: int, word: Array) -> bool:
+    if stop - start != len(word):
+        return False
+    for i in range(len(word)):
+        if text[start + i] != word[i]:
+            return False
+    return True
+
+
+@kernel
+def _token_of(
+    text: Array,
+    start: int,
+    stop: int,
+    slot_codes: Array,
+    slot_tokens: Array,
+    opener: int,
+    closer: int,
+) -> Any:
+    """Give the token of a bracket, or of a code such as '511' or '511.0' of up to 18 digits."""
+    if _is_word(text, start, stop, _OPENER_LETTERS):
+        return np.int64(opener)
+    if _is_word(text, start, stop, _CLOSER_LETTERS):
+        return np.int64(closer)
+    negative = text[start] == 45
+    place = start + 1 if negative or text[start] == 43 else start
+    first = place
+    code = np.int64(0)
+    while place < stop and 48 <= text[place] <= 57:
+        code = code * 10 + np.int64(text[place]) - 48
+        place += 1
+    # 18 digits always fit into 64 bits.
+    sound = first < place <= first + 18
+    if place < stop:
+        sound &= text[place] == 46
+        for i in range(place + 1, stop):
+            sound &= text[i] == 48
+    if negative:
+        code = -code
+    slot = code % len(slot_codes)
+    if sound and slot_codes[slot] == code:
+        return np.int64(slot_tokens[slot])
+    return np.int64(UNKNOWN)

@@ -19,7 +19,7 @@ from smartbkg_tf.errors import OutputError
 from smartbkg_tf.events.decay_strings import build_decay_strings
 from smartbkg_tf.events.event_columns import event_columns
 from smartbkg_tf.events.table import PARTICLE_COLUMNS, EventTable
-from smartbkg_tf.runtime.files import whole_file
+from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.settings.sources import ParticleSet
 
 Array = npt.NDArray[Any]
@@ -68,7 +68,7 @@ def write_hdf5(path: str | Path, table: EventTable, *, particles: ParticleSet = 
     strings = build_decay_strings(table) if table.decay_strings is None else table.decay_strings
     label = next(iter(table.labels.values()), np.full(len(table), -1, dtype=np.int8))
     events = event_columns(table, path)
-    with whole_file(path) as partial, warnings.catch_warnings():
+    with atomic_file(path) as partial, warnings.catch_warnings():
         # The rows of a table may be wide: decay strings of hundreds of letters.
         warnings.simplefilter("ignore", tables.PerformanceWarning)
         try:

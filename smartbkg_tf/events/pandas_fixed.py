@@ -21,7 +21,7 @@ from smartbkg_tf.events.pandas_parts import (
     number,
     with_type,
 )
-from smartbkg_tf.events.plain_pickle import load_array
+from smartbkg_tf.events.plain_pickle import loads
 from smartbkg_tf.runtime.scratch import Scratch
 
 Array = npt.NDArray[Any]
@@ -156,7 +156,7 @@ class FixedFrame:
         if name not in self._pickled:
             node = self._node(name)
             data = bytes(np.asarray(node[0], dtype=np.uint8)) if node.shape[0] else b""
-            array = load_array(data, where=f"{self._where}/{name}")
+            array = loads(data, where=f"{self._where}/{name}", array=True)
             # The shape is [rows, columns], or [columns, rows] without the mark 'transposed'.
             if array.ndim == 2 and not number(node, "transposed", self._where):
                 array = array.T

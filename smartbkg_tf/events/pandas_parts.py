@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.errors import InputError, did_you_mean
-from smartbkg_tf.events.plain_pickle import Refused, load_values
+from smartbkg_tf.events.plain_pickle import Refused, loads
 from smartbkg_tf.runtime.kernels import kernel
 
 Array = npt.NDArray[Any]
@@ -130,7 +130,7 @@ def attribute(node: Any, name: str, where: str) -> Any:
         # PyTables pickles with protocol 0, which ends in a full stop, or a later one.
         if data.endswith(b".") and data[:1] in b"(cNIVSFL]}lK\x80":
             try:
-                return load_values(data, where=f"{where}@{name}")
+                return loads(data, where=f"{where}@{name}")
             except InputError as error:
                 # Otherwise it was a text that merely looked like a pickle.
                 if isinstance(error.__cause__, Refused):

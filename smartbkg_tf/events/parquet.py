@@ -24,7 +24,7 @@ from smartbkg_tf.events.decay_strings import build_decay_strings, with_strings
 from smartbkg_tf.events.event_columns import event_columns, events_from_columns
 from smartbkg_tf.events.hdf5 import KEYS, Key
 from smartbkg_tf.events.table import KEY_COLUMNS, PARTICLE_COLUMNS, EventTable
-from smartbkg_tf.runtime.files import whole_file
+from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.settings.sources import ParticleSet
 
 Array = npt.NDArray[Any]
@@ -81,7 +81,7 @@ def write_parquet(
             values = pa.array(np.ascontiguousarray(table.particles[name], dtype=dtype))
             columns[name] = make.from_arrays(offsets, values)
     metadata = None if particles == "tables" else {"particles": particles}
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         pq.write_table(
             pa.table(columns, metadata=metadata),
             partial,

@@ -28,6 +28,8 @@ _ALIASES = {
     "production": ("prod", "m_production", "__production__", "EventMetaData.m_production"),
 }
 
+_KNOWN = {*KEY_COLUMNS, *(alias for aliases in _ALIASES.values() for alias in aliases)}
+
 _FORMATS = (
     "a passing-events file is one of: .npy (fields or columns experiment, run, event, production), "
     ".csv with these column names, .parquet, or the skim's own ROOT file"
@@ -85,7 +87,7 @@ def read_passing_keys(path: str | Path, *, fill: Mapping[str, int] | None = None
     elif begin.startswith(b"root"):
         columns = _from_root(path)
     elif begin.startswith((b"\x89HDF", b"PK\x03\x04", b"\x1f\x8b", b"\x80")):
-        raise InputError("is no list of passing events", where=path, next_step=_FORMATS)
+        raise InputError("is not a list of passing events", where=path, next_step=_FORMATS)
     else:
         columns = _from_csv(path)
     return _ordered(columns, fill, path)
@@ -157,17 +159,14 @@ def _from_csv(path: Path) -> dict[str, npt.NDArray[Any]]:
         frame = pd.read_csv(path, comment="#", skipinitialspace=True)
     except (ValueError, UnicodeDecodeError) as error:  # pandas' own errors are ValueErrors
         raise InputError(
-            f"is no CSV table ({str(error).splitlines()[0]})", where=path, next_step=_FORMATS
+            f"is not a CSV table ({str(error).splitlines()[0]})", where=path, next_step=_FORMATS
         ) from error
     columns: dict[str, npt.NDArray[Any]] = {}
     for name in frame.columns:
         values = frame[name].to_numpy()
         if values.dtype.kind in "iufb" or len(values) == 0:
             columns[str(name).strip()] = values if len(values) else np.empty(0, dtype=np.int64)
-        elif str(name).strip() in {
-            *KEY_COLUMNS,
-            *(a for names in _ALIASES.values() for a in names),
-        }:
+        elif str(name).strip() in _KNOWN:
             raise InputError(f"holds no numbers (as {values[0]!r})", where=f"{path}: {name}")
     return columns
 
@@ -178,8 +177,7 @@ def _from_parquet(path: Path) -> dict[str, npt.NDArray[Any]]:
 
     try:
         names = pq.read_schema(path).names
-        known = {*KEY_COLUMNS, *(alias for aliases in _ALIASES.values() for alias in aliases)}
-        table = pq.read_table(path, columns=[name for name in names if name in known])
+        table = pq.read_table(path, columns=[name for name in names if name in _KNOWN])
     except (pa.ArrowException, OSError) as error:
         reason = (str(error).splitlines() or [""])[0]
         raise InputError(f"is a damaged Parquet file ({reason[:200]})", where=path) from error

@@ -1,8 +1,9 @@
-"""Read the pickles that PyTables leaves in HDF5 files without running what is in them.
+"""Read pickles of plain values without running what is in them.
 
-pandas and PyTables store lists of names, and in the 'fixed' format whole columns of text,
-as pickles. Unpickling a file from elsewhere can run any code; here only plain values and
-arrays of plain values are put together, by classes of our own, and all else is refused.
+pandas and PyTables pickle lists of names and, in the 'fixed' format, whole columns of text; the
+original project pickled the shapes of its memory maps. Unpickling a file from elsewhere can run
+any code; here only plain values and arrays of plain values are put together, by classes of our
+own, and everything else is refused.
 """
 
 from __future__ import annotations
@@ -17,10 +18,6 @@ import numpy.typing as npt
 
 from smartbkg_tf.errors import InputError
 
-_ARRAY_MAKERS = {
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-}
 _PLAIN = (str, bytes, bool, int, float, type(None))
 
 
@@ -31,10 +28,10 @@ class Refused(pickle.UnpicklingError):
 class _Array:
     """Stands for a numpy.ndarray while its pickle is read."""
 
-    def __init__(self) -> None:
-        self.state: tuple[Any, ...] = ()
+    def __init__(self, *_: object) -> None:
+        self.state: Any = ()
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
+    def __setstate__(self, state: Any) -> None:
         self.state = state
 
 
@@ -48,14 +45,6 @@ class _Dtype:
         """Ignore byte order and flags."""
 
 
-class _NdarrayClass:
-    """Stands for the class numpy.ndarray, which is an argument of the array maker."""
-
-
-def _make_array(*_: object) -> _Array:
-    return _Array()
-
-
 def _encode(text: str, encoding: str = "latin1") -> bytes:
     # How bytes look in the oldest pickle protocols; other encodings could unpack bombs.
     if encoding not in ("latin1", "latin-1"):
@@ -63,93 +52,60 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("latin1")
 
 
+#: What the pickle of an array of objects asks for, and what it gets.
+_ARRAY_PARTS = {
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Dtype,
+    ("_codecs", "encode"): _encode,
+}
+
+
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, data: bytes, *, arrays: bool) -> None:
+    def __init__(self, data: bytes, allowed: dict[tuple[str, str], Any]) -> None:
         super().__init__(io.BytesIO(data))
-        self.arrays = arrays
+        self.allowed = allowed
 
     def find_class(self, module: str, name: str) -> Any:
-        if self.arrays:
-            if (module, name) in _ARRAY_MAKERS:
-                return _make_array
-            if (module, name) == ("numpy", "ndarray"):
-                return _NdarrayClass
-            if (module, name) == ("numpy", "dtype"):
-                return _Dtype
-            if (module, name) == ("_codecs", "encode"):
-                return _encode
-        raise Refused(f"{module}.{name}")
+        if (module, name) not in self.allowed:
+            raise Refused(f"{module}.{name}")
+        return self.allowed[module, name]
 
     def persistent_load(self, pid: object) -> Any:
         raise Refused("a reference to something outside the file")
 
 
-def _load(data: bytes, where: str, *, arrays: bool) -> Any:
+def loads(data: bytes, *, where: str, array: bool = False) -> Any:
+    """Read a pickle of nested lists, tuples, dicts, texts and numbers.
+
+    With `array` it must be a numpy object array (NumPy 1 or 2) of such texts and numbers, and
+    comes back as one. `where` names the file for the message. InputError when the pickle is
+    damaged, is something else, or asks for any other class or function.
+    """
     try:
-        return _Unpickler(data, arrays=arrays).load()
+        value = _Unpickler(data, _ARRAY_PARTS if array else {}).load()
     except Refused as error:
         raise InputError(
             f"holds a pickle that asks for more than plain values ({error}); "
             "it is not opened, since a pickle can run any code",
             where=where,
-            next_step="if you trust the file: read it with pandas and write it again with "
-            "to_hdf(..., format='table')",
+            next_step="if you trust the file: read it with the program that wrote it, and write "
+            "it again without pickles (pandas: to_hdf(..., format='table'))",
         ) from error
     except Exception as error:  # a damaged pickle can raise nearly anything
         raise InputError(
             f"holds a pickle that is damaged ({type(error).__name__}: {error})", where=where
         ) from error
+    return _object_array(value, where) if array else value
 
 
-def load_values(data: bytes, *, where: str) -> Any:
-    """Read a pickle of nested lists, tuples, dicts, texts and numbers.
-
-    Parameters
-    ----------
-    data : bytes
-        The pickle.
-    where : str
-        File and place in it, for the message.
-
-    Returns
-    -------
-    object
-        The values.
-
-    Raises
-    ------
-    InputError
-        When the pickle is damaged or asks for any class or function.
-    """
-    return _load(data, where, arrays=False)
-
-
-def load_array(data: bytes, *, where: str) -> npt.NDArray[np.object_]:
-    """Read a pickled array of texts, numbers, booleans or None.
-
-    Parameters
-    ----------
-    data : bytes
-        The pickle of a numpy object array, from NumPy 1 or 2.
-    where : str
-        File and place in it, for the message.
-
-    Returns
-    -------
-    numpy.ndarray
-        Object array of the stored shape.
-
-    Raises
-    ------
-    InputError
-        When the pickle is damaged, is no object array, or holds or asks for anything
-        else than plain values.
-    """
-    record = _load(data, where, arrays=True)
-    if not isinstance(record, _Array) or len(record.state) != 5:
-        raise InputError("holds a pickle that is no array of texts", where=where)
-    # NumPy lists objects in C order, whatever the order in memory was.
-    _, shape, dtype, _, values = record.state
+def _object_array(value: Any, where: str) -> npt.NDArray[np.object_]:
+    # The state is (version, shape, dtype, is_fortran, values), the values always in C order.
+    state = value.state if isinstance(value, _Array) else ()
+    if not isinstance(state, tuple) or len(state) != 5:
+        raise InputError("holds a pickle that is not an array of texts", where=where)
+    _, shape, dtype, _, values = state
     sound = (
         isinstance(dtype, _Dtype)
         and dtype.name.startswith(("O", "|O"))

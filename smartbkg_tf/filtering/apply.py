@@ -15,7 +15,8 @@ from smartbkg_tf.events.table import KEY_COLUMNS
 from smartbkg_tf.filtering.costs import CostModel
 from smartbkg_tf.filtering.description import read_yaml
 from smartbkg_tf.filtering.event_lists import EVENT_LIST, write_event_list
-from smartbkg_tf.filtering.filter_fit import fit_filter
+from smartbkg_tf.filtering.filter_file import rules_of, thresholds_of
+from smartbkg_tf.filtering.filter_fit import fit_filter, refit
 from smartbkg_tf.filtering.predictions import PredictionsWriter
 from smartbkg_tf.filtering.rules import (
     KeepAll,
@@ -38,7 +39,7 @@ from smartbkg_tf.filtering.summary import ApplySummary
 from smartbkg_tf.runtime.outputs import refuse_existing, refuse_overlap
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.settings.filtering import ApplySettings, SamplingSettings
+from smartbkg_tf.settings.filtering import ApplySettings, FilterFitSettings, SamplingSettings
 
 __all__ = ["apply", "fit_filter", "predict_split", "rules_for"]
 
@@ -48,6 +49,9 @@ def rules_for(
     method: str,
     threshold: float | None = None,
     by_hand: SamplingSettings | None = None,
+    *,
+    efficiency: float | None = None,
+    fitted: tuple[dict[str, Any], Path] | None = None,
 ) -> dict[str, Rule]:
     """Choose the rule of every skim.
 
@@ -61,6 +65,10 @@ def rules_for(
         For ``threshold``; on the logit.
     by_hand : SamplingSettings, optional
         Numbers that replace fitted ones.
+    efficiency : float, optional
+        For ``threshold``, instead of `threshold`: fraction of passing events that is kept.
+    fitted : tuple, optional
+        What replaces the model's ``filter.json``, and the file that it was fitted on.
 
     Returns
     -------
@@ -77,6 +85,9 @@ def rules_for(
     if method == "score":
         return {skim: KeepAll() for skim in scorer.label_names}
     if method == "threshold":
+        if efficiency is not None:
+            values, where = fitted or scorer.filter_values()
+            return dict(thresholds_of(values, scorer.label_names, efficiency, where))
         if threshold is None:  # 0.0 is a threshold
             raise ValueError("method=threshold needs a threshold")
         return {skim: ThresholdRule(threshold) for skim in scorer.label_names}
@@ -86,13 +97,14 @@ def rules_for(
             SamplingRule.maximum_weight if chosen.maximum_weight is None else chosen.maximum_weight
         )
         return {skim: SamplingRule(chosen.a, chosen.b, default) for skim in scorer.label_names}
-    fitted = scorer.sampling_rules()
+    values, where = fitted or scorer.filter_values()
+    rules = rules_of(values, scorer.label_names, where)
     if chosen.maximum_weight is not None:
-        fitted = {
+        rules = {
             skim: replace(rule, maximum_weight=chosen.maximum_weight)
-            for skim, rule in fitted.items()
+            for skim, rule in rules.items()
         }
-    return dict(fitted)
+    return dict(rules)
 
 
 def apply(settings: ApplySettings) -> Path:
@@ -122,17 +134,22 @@ def apply(settings: ApplySettings) -> Path:
     # Inputs first: a wrong name is told before a model is loaded for seconds.
     source = Source(settings)
     # Other predictions may stand in a run directory, but not in the place of its own files.
-    model = Path(settings.model)
+    model = Path(settings.run)
     own = RunDirectory(model if model.is_dir() else model.parent)
-    read = [*source.paths, *(file for file in own.files() if file.exists() and own.config.exists())]
+    fit_on = [] if settings.fit_on is None else [Path(settings.fit_on)]
+    read = [
+        *source.paths,
+        *fit_on,
+        *(file for file in own.files() if file.exists() and own.config.exists()),
+    ]
     for path in (output, events_output):
         if path is not None:
             refuse_overlap(path, read)
-    scorer, run = open_scorer(settings.model, settings.batch_size)
+    scorer, run = open_scorer(settings.run, settings.batch_size)
     source.refuse_other_particles(scorer)
     source.choose_split(run)
-    rules = rules_for(scorer, settings.method, settings.threshold, settings.sampling)
-    say(f"apply {settings.model} to {len(source.paths)} input(s), method={settings.method}")
+    rules = _rules(scorer, settings)
+    say(f"apply {settings.run} to {len(source.paths)} input(s), method={settings.method}")
     cost = CostModel(settings.cost.generation, settings.cost.network)
     summary = ApplySummary(tuple(scorer.label_names), cost)
     kept: list[npt.NDArray[np.void]] = []
@@ -164,6 +181,44 @@ def apply(settings: ApplySettings) -> Path:
     if events_output is not None:
         say(f"kept events: {events_output}")
     return output
+
+
+def _rules(scorer: Scorer, settings: ApplySettings) -> dict[str, Rule]:
+    """Choose the rules, fit them anew where that is asked for, and say what was fitted."""
+    by_hand = settings.sampling
+    fitted = None
+    if settings.fit_on is not None:
+        where = Path(settings.fit_on)
+        fit = FilterFitSettings(cost=settings.cost, retention=by_hand.retention)
+        if by_hand.maximum_weight is not None:
+            fit = replace(fit, maximum_weight=by_hand.maximum_weight)
+        fitted = refit(where, scorer.label_names, fit), where
+    rules = rules_for(
+        scorer,
+        settings.method,
+        settings.threshold,
+        by_hand,
+        efficiency=settings.efficiency,
+        fitted=fitted,
+    )
+    if settings.efficiency is not None:
+        values, where = fitted or scorer.filter_values()
+        for skim, rule in rules.items():
+            n = int(values[skim]["n_passing"])
+            e = settings.efficiency
+            say(
+                f"{skim}: score >= {vars(rule)['threshold']:.4f} keeps {100 * e:g} +- "
+                f"{100 * (e * (1 - e) / n) ** 0.5:.2g} % of the passing events ({n} in {where})"
+            )
+    elif fitted is not None:
+        for skim, entry in fitted[0].items():
+            say(
+                f"{skim}: a = {entry['a']:.4f} +- {entry['a_error']:.2g}, b = {entry['b']:.4f} +- "
+                f"{entry['b_error']:.2g}, weights up to {entry['maximum_weight']:g}: speedup "
+                f"{entry['speedup_validation']:.3f} +- {entry['speedup_validation_error']:.2g} "
+                f"({entry['n_passing']} of {entry['n_events']} events of {fitted[1]} pass)"
+            )
+    return rules
 
 
 def _information(method: str, seed: int, scorer: Scorer, rules: dict[str, Rule]) -> dict[str, Any]:
@@ -203,7 +258,12 @@ def _write_chunk(
 
 
 def predict_split(
-    run: RunDirectory, dataset: Dataset, split: str = "test", *, seed: int | None = None
+    run: RunDirectory,
+    dataset: Dataset,
+    split: str = "test",
+    *,
+    seed: int | None = None,
+    filter_fit: FilterFitSettings | None = None,
 ) -> Path:
     """Score one part of a dataset and write ``predictions.parquet`` of the run.
 
@@ -220,6 +280,8 @@ def predict_split(
         Which part.
     seed : int, optional
         Of the sampling; by default the training seed.
+    filter_fit : FilterFitSettings, optional
+        How the rule is fitted.
 
     Returns
     -------
@@ -233,7 +295,7 @@ def predict_split(
     """
     scorer = KerasScorer(run)
     if not run.filter.is_file():
-        fit_filter(run, dataset, scorer=scorer)
+        fit_filter(run, dataset, filter_fit, scorer)
     if seed is None:
         seed = int(read_yaml(run.config).get("training", {}).get("seed") or 0)
     rules = rules_for(scorer, "sampling")

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.events.table import KEY_COLUMNS
-from smartbkg_tf.runtime.files import whole_file
+from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.settings.filtering import EVENT_LIST_SUFFIXES
 
 #: Columns of an event list.
@@ -36,7 +36,7 @@ def write_event_list(path: str | Path, events: npt.NDArray[np.void]) -> None:
     path = Path(path)
     if path.suffix not in EVENT_LIST_SUFFIXES:
         raise ConfigurationError(f"event lists end in {', '.join(EVENT_LIST_SUFFIXES)}", where=path)
-    with whole_file(path, alone=True) as partial:
+    with atomic_file(path, alone=True) as partial:
         if path.suffix == ".npy":
             np.save(partial, events, allow_pickle=False)
             return

@@ -21,7 +21,7 @@ from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.filtering.description import ModelDescription, describe_run
 from smartbkg_tf.filtering.onnx_check import OUTPUT, compare
 from smartbkg_tf.filtering.scorers import load_run_model
-from smartbkg_tf.runtime.files import read_json, sha256, sync, whole_directory, write_json
+from smartbkg_tf.runtime.files import atomic_directory, read_json, sha256, sync, write_json
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
 from smartbkg_tf.settings.filtering import ExportSettings
@@ -54,7 +54,7 @@ def export(settings: ExportSettings) -> Path:
     """
     run = open_run(settings.run)
     _check_packages()
-    with whole_directory(
+    with atomic_directory(
         settings.output, overwrite=settings.overwrite, own=WRITTEN, inputs=[run.path]
     ) as folder:
         description = describe_run(run)
@@ -69,7 +69,7 @@ def export(settings: ExportSettings) -> Path:
         f"exported {run.path} to {result}: {checks['comparisons']} comparisons with Keras, "
         f"largest difference of a score {checks['largest_difference']:.2g}"
     )
-    say(f"use it: python -m smartbkg_tf.apply model={result} input=... output=...")
+    say(f"use it: python -m smartbkg_tf.apply run={result} input=... output=...")
     return result
 
 

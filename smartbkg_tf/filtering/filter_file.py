@@ -6,10 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.filtering.fitting import FittedRule
-from smartbkg_tf.filtering.rules import SamplingRule
+from smartbkg_tf.filtering.rules import SamplingRule, ThresholdRule
 from smartbkg_tf.runtime.files import read_json
+
+#: Steps between the fractions 0 and 1 of passing events at which scores are stored.
+_STEPS = 1000
 
 
 def describe_rule(fitted: FittedRule, calibration: tuple[float, float] | None) -> dict[str, Any]:
@@ -84,27 +90,39 @@ def rules_of(
     return rules
 
 
-def read_filter(path: str | Path, skims: tuple[str, ...]) -> dict[str, SamplingRule]:
-    """Read ``filter.json``.
+def passing_quantiles(scores: npt.NDArray[np.float32]) -> list[float] | None:
+    """Give the scores below which 0, 0.1, 0.2 ... 100 % of the passing events [n] lie."""
+    if not len(scores):
+        return None
+    # Of events that there are, so that a threshold keeps at least the fraction that was asked for.
+    found = np.quantile(scores, np.linspace(0.0, 1.0, _STEPS + 1), method="lower")
+    return [float(value) for value in found]
 
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The file.
-    skims : tuple of str
-        Names of the model's outputs.
 
-    Returns
-    -------
-    dict of str to SamplingRule
-        One for each skim.
+def thresholds_of(
+    values: Mapping[str, Any], skims: tuple[str, ...], efficiency: float, where: str | Path
+) -> dict[str, ThresholdRule]:
+    """Give for every skim the threshold that keeps a fraction of the passing validation events."""
+    rules_of(values, skims, where)
+    rules = {}
+    for skim in skims:
+        found = values[skim].get("passing_scores")
+        if not isinstance(found, list) or len(found) != _STEPS + 1:
+            raise InputError(
+                f"knows no scores of passing events of {skim}, so efficiency= cannot be used",
+                where=where,
+                next_step="give fit_on=PREDICTIONS.parquet with labels, or threshold=X",
+            )
+        try:
+            rules[skim] = ThresholdRule(float(found[int(_STEPS * (1.0 - efficiency) + 1e-9)]))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"passing_scores of {skim}: {error}", where=where) from error
+    return rules
 
-    Raises
-    ------
-    InputError
-        When the file is missing, damaged, or lacks a skim.
-    """
+
+def read_filter(path: str | Path) -> dict[str, Any]:
+    """Read ``filter.json``: a table of skims, not checked further."""
     values = read_json(path, made_by="python -m smartbkg_tf.train")
-    if not isinstance(values, Mapping):
+    if not isinstance(values, dict):
         raise InputError("is no filter.json: it holds no table of skims", where=path)
-    return rules_of(values, skims, path)
+    return values

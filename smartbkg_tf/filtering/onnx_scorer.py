@@ -11,8 +11,6 @@ import numpy.typing as npt
 from smartbkg_tf.dataset.information import encoding_of, particles_of
 from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.filtering.description import ModelDescription
-from smartbkg_tf.filtering.filter_file import rules_of
-from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.filtering.scorer import Batch, Scorer
 from smartbkg_tf.runtime.files import read_json, sha256
 
@@ -88,22 +86,11 @@ class OnnxScorer(Scorer):
     def _call(self, batch: Batch) -> npt.NDArray[Any]:
         return np.asarray(self._session.run([self._output], batch)[0])
 
-    def sampling_rules(self) -> dict[str, SamplingRule]:
-        """Read the fitted sampling rule of each skim from the description.
-
-        Returns
-        -------
-        dict of str to SamplingRule
-            By skim.
-
-        Raises
-        ------
-        InputError
-            When the model was exported without rules.
-        """
+    def filter_values(self) -> tuple[dict[str, Any], Path]:
+        """Read the fitted rules of the description."""
         if not self._filter:
             raise InputError("was exported without sampling rules", where=self._sidecar)
-        return rules_of(self._filter, self.label_names, self._sidecar)
+        return self._filter, self._sidecar
 
 
 def open_session(path: Path, threads: int = 1) -> Any:

@@ -24,7 +24,7 @@ from smartbkg_tf.errors import InputError, did_you_mean
 from smartbkg_tf.events.table import EVENT_TYPES, KEY_COLUMNS
 from smartbkg_tf.filtering.prediction_columns import ColumnReader
 from smartbkg_tf.filtering.rules import Decision, combine
-from smartbkg_tf.runtime.files import whole_file
+from smartbkg_tf.runtime.files import atomic_file
 
 #: Name of an event type that is not known.
 UNKNOWN = "unknown"
@@ -133,7 +133,7 @@ class PredictionsWriter:
         from pyarrow.parquet import ParquetWriter
 
         with ExitStack() as stack:
-            partial = stack.enter_context(whole_file(self.path, alone=True))
+            partial = stack.enter_context(atomic_file(self.path, alone=True))
             self._writer = stack.enter_context(ParquetWriter(partial, self._schema))
             self._stack = stack.pop_all()
         return self

@@ -218,7 +218,7 @@ def random_numbers(keys: Mapping[str, npt.NDArray[np.int64]], seed: int) -> Floa
     numpy.ndarray [n]
         float64 in [0, 1).
     """
-    from smartbkg_tf.dataset.keys import uniform
+    from smartbkg_tf.events.keys import uniform
 
     return np.asarray(uniform(keys, f"sampling/{seed}"), dtype=np.float64)
 

@@ -22,6 +22,7 @@ from smartbkg_tf.errors import InputError, Problems
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.filtering.description import ModelDescription
+from smartbkg_tf.filtering.filter_file import rules_of
 from smartbkg_tf.filtering.rules import SamplingRule
 
 Scores = npt.NDArray[np.float32]
@@ -93,6 +94,9 @@ class Scorer(ABC):
         """Score one batch of the full size."""
 
     @abstractmethod
+    def filter_values(self) -> tuple[dict[str, Any], Path]:
+        """Read what was fitted on validation events, and name the file; an error without it."""
+
     def sampling_rules(self) -> dict[str, SamplingRule]:
         """Read the fitted sampling rule of each skim.
 
@@ -106,6 +110,8 @@ class Scorer(ABC):
         InputError
             When the model comes without fitted rules.
         """
+        values, where = self.filter_values()
+        return rules_of(values, self.label_names, where)
 
     def _score_batch(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Scores:
         n = len(arrays[self.input_names[0]])

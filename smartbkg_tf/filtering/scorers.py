@@ -11,7 +11,6 @@ from smartbkg_tf.errors import InputError
 from smartbkg_tf.filtering.description import describe_run, read_yaml
 from smartbkg_tf.filtering.filter_file import read_filter
 from smartbkg_tf.filtering.onnx_scorer import ONNX_BATCH_SIZE, OnnxScorer
-from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.filtering.scorer import BATCH_SIZE, Batch, Scorer
 from smartbkg_tf.runtime.quiet import load_tensorflow
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
@@ -66,19 +65,8 @@ class KerasScorer(Scorer):
         scores: npt.NDArray[Any] = self._function(tensors).numpy()
         return scores
 
-    def sampling_rules(self) -> dict[str, SamplingRule]:
-        """Read the fitted sampling rule of each skim from ``filter.json``.
-
-        Returns
-        -------
-        dict of str to SamplingRule
-            By skim.
-
-        Raises
-        ------
-        InputError
-            When the run has none.
-        """
+    def filter_values(self) -> tuple[dict[str, Any], Path]:
+        """Read ``filter.json`` of the run."""
         if not self.run.filter.is_file():
             raise InputError(
                 f"holds no {self.run.filter.name}, the fitted sampling rule: its training did "
@@ -87,7 +75,7 @@ class KerasScorer(Scorer):
                 next_step="train again with python -m smartbkg_tf.train, or give a rule by hand "
                 "(sampling.a=0.5 sampling.b=1.0), or use method=score",
             )
-        return read_filter(self.run.filter, self.label_names)
+        return read_filter(self.run.filter), self.run.filter
 
 
 def load_run_model(run: RunDirectory, path: Path | None = None) -> Any:

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.events.charges import charges
 from smartbkg_tf.events.table import PARTICLE_COLUMNS, EventTable
 from smartbkg_tf.generation.record import Record
 from smartbkg_tf.settings.sources import ParticleSet
@@ -54,58 +55,12 @@ def is_parton_or_string(codes: Integers) -> npt.NDArray[np.bool_]:
     return result
 
 
-class _ChargeTable:
-    """Charges of the codes met so far, sorted by code."""
-
-    def __init__(self) -> None:
-        self.codes = np.zeros(0, dtype=np.int64)
-        self.charges = np.zeros(0)
-
-    def look_up(self, codes: Integers) -> Floats:
-        place = np.searchsorted(self.codes, codes)
-        known = np.zeros(len(codes), dtype=bool)
-        inside = place < len(self.codes)
-        known[inside] = self.codes[place[inside]] == codes[inside]
-        if not known.all():
-            self._learn(np.unique(codes[~known]))
-            place = np.searchsorted(self.codes, codes)
-        return self.charges[place]
-
-    def _learn(self, codes: Integers) -> None:
-        from particle.pdgid import charge
-
-        found = [0.0 if code == VIRTUAL_PHOTON else charge(code) for code in codes.tolist()]
-        unknown = [code for code, value in zip(codes.tolist(), found, strict=True) if value is None]
-        if unknown:
-            raise ValueError(f"the charge of PDG codes {unknown[:5]} is not known")
-        everything = np.concatenate([self.codes, codes])
-        order = np.argsort(everything)
-        self.codes = everything[order]
-        self.charges = np.concatenate([self.charges, np.array(found, dtype=np.float64)])[order]
-
-
-_CHARGES = _ChargeTable()
-
-
 def charges_of(codes: npt.NDArray[np.integer]) -> Floats:
-    """Look up electric charges.
-
-    Parameters
-    ----------
-    codes : numpy.ndarray [n]
-        PDG codes.
-
-    Returns
-    -------
-    numpy.ndarray [n]
-        Units of e.
-
-    Raises
-    ------
-    ValueError
-        For a code that encodes no charge.
-    """
-    return _CHARGES.look_up(np.asarray(codes, dtype=np.int64))
+    """Electric charges of PDG codes, e; ValueError for a code whose charge is not known."""
+    found, without = charges(codes)
+    if without:
+        raise ValueError(f"the charge of PDG codes {list(without)[:5]} is not known")
+    return found
 
 
 def extract(

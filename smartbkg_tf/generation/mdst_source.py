@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.errors import ConfigurationError, InputError, Problems, UserError
-from smartbkg_tf.events.flags import Labeller, key_hashes, label_events, read_passing_keys
+from smartbkg_tf.events.flags import Labeller, label_events
+from smartbkg_tf.events.keys import hash_keys, key_columns, key_rows
 from smartbkg_tf.events.mdst import iterate_mdst
+from smartbkg_tf.events.passing_keys import read_passing_keys
 from smartbkg_tf.events.root_files import EVENT_META_DATA, BasfTree, read_event_keys
-from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
+from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.generation.chunks import Report, Task, write_part
 from smartbkg_tf.generation.input_files import part_name, usable_files
 from smartbkg_tf.runtime.files import expand_inputs
@@ -91,7 +93,7 @@ def plan_mdst(settings: ProduceSettings) -> tuple[list[Task], dict[str, Any]]:
         here = []
         n_events = 0
         for keys in _keys_of(path):
-            here.append(key_hashes(keys))
+            here.append(hash_keys(key_columns(keys), 0))
             if labeller is not None:
                 rows = np.flatnonzero(_label(labeller, keys))
                 places.append(rows + n_events)
@@ -158,7 +160,7 @@ def _keys_of(path: Path) -> Iterator[Keys]:
     with BasfTree(path, EVENT_META_DATA) as tree:
         for start in range(0, tree.n_events, _KEYS_AT_A_TIME):
             columns = read_event_keys(tree, start, min(start + _KEYS_AT_A_TIME, tree.n_events))
-            yield np.stack([columns[name] for name in KEY_COLUMNS], axis=1)
+            yield key_rows(columns)
 
 
 def _count_repeated(parts: list[npt.NDArray[np.uint64]]) -> int:
@@ -200,7 +202,7 @@ def _label(labeller: Labeller, keys: Keys) -> npt.NDArray[np.bool_]:
     table = EventTable(
         particles={},
         offsets=np.zeros(n + 1, dtype=np.int64),
-        keys={name: keys[:, i] for i, name in enumerate(KEY_COLUMNS)},
+        keys=key_columns(keys),
         event_type=np.full(n, -1, dtype=np.int8),
     )
     (labels,) = labeller.label(table).labels.values()

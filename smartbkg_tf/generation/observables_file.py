@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from smartbkg_tf.events.table import EVENT_TYPES, KEY_COLUMNS, EventTable
-from smartbkg_tf.runtime.files import whole_file
+from smartbkg_tf.runtime.files import atomic_file
 
 #: Folder beside the training tables, and the file that joins all others in it.
 FOLDER, JOINED = "observables", "all.parquet"
@@ -48,7 +48,7 @@ def write_observables(path: Path, table: EventTable) -> None:
     columns = {name: pa.array(table.keys[name]) for name in KEY_COLUMNS}
     columns["event_type"] = pa.array(names[table.event_type].tolist(), pa.string())
     columns |= {name: pa.array(values) for name, values in table.observables.items()}
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         pq.write_table(pa.table(columns), partial)
 
 
@@ -71,7 +71,10 @@ def join_observables(directory: Path, tables: Sequence[str]) -> Path:
 
     path = directory / FOLDER / JOINED
     parts = [directory / observables_name(name) for name in tables]
-    with whole_file(path) as partial, pq.ParquetWriter(partial, pq.read_schema(parts[0])) as writer:
+    with (
+        atomic_file(path) as partial,
+        pq.ParquetWriter(partial, pq.read_schema(parts[0])) as writer,
+    ):
         for part in parts:
             writer.write_table(pq.read_table(part))
     return path

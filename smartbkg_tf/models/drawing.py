@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from smartbkg_tf.runtime.files import whole_file
+from smartbkg_tf.runtime.files import atomic_file
 
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN, _TITLE = 190, 46, 24, 30, 24, 30
 _SWEEPS = 8
@@ -61,7 +61,7 @@ def draw_model(model: Any, path: str | Path, title: str = "") -> None:
     OutputError
         When the file cannot be written.
     """
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_text(model_svg(model, title), encoding="utf-8")
 
 

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from smartbkg_tf.runtime.files import whole_file
+from smartbkg_tf.runtime.files import atomic_file
 
 
 def save_model(model: Any, path: str | Path) -> None:
@@ -31,7 +31,7 @@ def save_model(model: Any, path: str | Path) -> None:
     """
     if Path(path).suffix != ".keras":
         raise ValueError(f"{path}: the name of a saved model ends in .keras")
-    with whole_file(path) as partial, warnings.catch_warnings():
+    with atomic_file(path) as partial, warnings.catch_warnings():
         # Keras 3.15 calls np.array on its variables in a way that NumPy 2 warns about.
         warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
         model.save(partial)

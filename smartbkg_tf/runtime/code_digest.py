@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import textwrap
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
@@ -60,6 +61,11 @@ def code_digests(modules: Sequence[str], packages: Sequence[str]) -> dict[str, s
             if names and wanted(imported) and _is_package(imported):
                 waiting += [f"{imported}.{part}" for part in names]
     return dict(sorted(found.items()))
+
+
+def source_digest(source: str) -> str:
+    """Digest one text of code as `code_digests` does a module's."""
+    return _parsed(textwrap.dedent(source), "")[0]
 
 
 def _within(name: str, packages: set[str]) -> bool:

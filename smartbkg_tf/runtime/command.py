@@ -13,8 +13,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -22,8 +22,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from smartbkg_tf.errors import ConfigurationError, UserError, did_you_mean
-from smartbkg_tf.runtime.overrides import commas_as_text, paths_as_values
+from smartbkg_tf.runtime.overrides import Overrides, as_written, search_path
 from smartbkg_tf.settings.base import CommandSettings, validate
+from smartbkg_tf.settings.plugins import filled, with_defaults
 
 S = TypeVar("S", bound=CommandSettings)
 
@@ -63,20 +64,28 @@ def compose(name: str, overrides: Sequence[str] = (), directory: str | None = No
     name : str
         The command, for example ``train``.
     overrides : sequence of str
-        Hydra overrides, for example ``["model=resnet", "seed=3"]``.
+        As on the command line, for example ``["model=resnet", "training.seed=3"]``.
     directory : str, optional
         A further folder of configuration files (``--config-dir``).
 
     Returns
     -------
     omegaconf.DictConfig
-        The composed configuration, without Hydra's own node.
+        What the files and the overrides say, without Hydra's own node. Defaults stand in the
+        settings classes, which refuse unknown keys: see `compose_settings`.
 
     Raises
     ------
     ConfigurationError
-        For an unknown key, group or choice, with the nearest known one.
+        For an unknown group or choice, with the nearest known one.
     """
+    return _compose(name, overrides, directory)[0]
+
+
+def _compose(
+    name: str, overrides: Sequence[str], directory: str | None
+) -> tuple[DictConfig, dict[str, str | None]]:
+    """Compose a configuration; also give the chosen file of every group."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -85,83 +94,49 @@ def compose(name: str, overrides: Sequence[str] = (), directory: str | None = No
 
     GlobalHydra.instance().clear()
     Plugins.instance()
-    extra = [] if directory is None else [f"hydra.searchpath=[file://{Path(directory).resolve()}]"]
+    texts = Overrides(_folders(overrides, directory)).for_hydra(overrides, sweep=True)
+    if directory is not None:
+        texts.append(f"hydra.searchpath=[file://{Path(directory).resolve()}]")
     try:
         with initialize_config_dir(str(configuration_directory()), version_base="1.3"):
-            config = hydra_compose(name, [*overrides, *extra])
+            config = hydra_compose(name, texts, return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
-        raise _translate(name, error, overrides) from error
-    except ValueError as error:
-        # What Hydra raises for `model=null`.
-        for group, _, choice in (text.lstrip("+").partition("=") for text in overrides):
-            folder = configuration_directory() / group
-            if choice.strip().lower() == "null" and folder.is_dir():
-                there = ", ".join(sorted(path.stem for path in folder.glob("*.yaml")))
-                raise ConfigurationError(
-                    f"{group}=null: '{group}' is a group of settings and needs one of: {there}",
-                    next_step=f"leave {group}= out for the default",
-                ) from error
-        raise
+        raise _translate(error) from error
     assert isinstance(config, DictConfig)
-    return config
+    choices = {
+        group: choice
+        for group, choice in config.hydra.runtime.choices.items()
+        if not group.startswith("hydra/")
+    }
+    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]), choices
+
+
+def _folders(overrides: Sequence[str], directory: str | None) -> list[Path]:
+    """List the folders of configuration files."""
+    own = [] if directory is None else [Path(directory)]
+    return [configuration_directory(), *own, *search_path(overrides)]
 
 
 def compose_settings(
     name: str, cls: type[S], overrides: Sequence[str] = (), directory: str | None = None
 ) -> S:
-    """Compose the configuration of a command and check it.
-
-    Parameters
-    ----------
-    name : str
-        The command.
-    cls : type
-        Its settings class.
-    overrides : sequence of str
-        Hydra overrides.
-    directory : str, optional
-        A further folder of configuration files.
-
-    Returns
-    -------
-    CommandSettings
-        Checked settings.
-
-    Raises
-    ------
-    ConfigurationError
-        Listing every problem.
-    """
+    """Compose the configuration of a command and check it; all problems are reported at once."""
     return to_settings(cls, compose(name, overrides, directory))
 
 
-def to_settings(cls: type[S], config: DictConfig) -> S:
-    """Check a composed configuration.
-
-    Parameters
-    ----------
-    cls : type
-        The settings class.
-    config : omegaconf.DictConfig
-        Composed values, resolved here.
-
-    Returns
-    -------
-    CommandSettings
-        Checked settings.
-
-    Raises
-    ------
-    ConfigurationError
-        Listing every problem.
-    """
+def composed_values(config: DictConfig) -> dict[str, Any]:
+    """Give the values of a composed configuration, resolved, without Hydra's own node."""
     try:
         values = OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
     except OmegaConfBaseException as error:
         raise ConfigurationError(str(error).splitlines()[0]) from error
     assert isinstance(values, dict)
-    values = _without_missing({str(k): v for k, v in values.items() if k != "hydra"})
-    return validate(cls, values)
+    return _without_missing({str(key): value for key, value in values.items()})
+
+
+def to_settings(cls: type[S], config: DictConfig) -> S:
+    """Check a composed configuration; all problems are reported at once."""
+    return validate(cls, composed_values(config))
 
 
 def _without_missing(values: dict[str, Any]) -> dict[str, Any]:
@@ -186,21 +161,24 @@ class Command(Generic[S]):
     run : callable
         Takes the checked settings and does the work; what it returns is handed to
         Hydra (sweepers optimise it).
-    paths : tuple of str, default ()
-        Keys that hold a path although a configuration group has the same name.
     lists : tuple of str, default ()
         Keys whose text may hold several values with commas between.
+    aliases : mapping of str to str
+        Other names of keys.
     """
 
     name: str
     settings_class: type[S]
     run: Callable[[S], Any]
-    paths: tuple[str, ...] = ()
     lists: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
-    def overrides(self, arguments: Sequence[str]) -> list[str]:
-        """Rewrite what Hydra would take in another sense than this command."""
-        return commas_as_text(paths_as_values(arguments, self.paths), self.lists)
+    def overrides(
+        self, texts: Sequence[str], directory: str | None = None, *, sweep: bool = False
+    ) -> list[str]:
+        """Write a user's overrides in the words of Hydra."""
+        reading = Overrides(_folders(texts, directory), self.lists, self.aliases)
+        return reading.for_hydra(texts, sweep=sweep)
 
     def __call__(self) -> None:
         """Check the configuration, then run the job, or each job of a sweep.
@@ -210,13 +188,31 @@ class Command(Generic[S]):
         SystemExit
             With the exit codes of this module.
         """
-        argv = sys.argv[1:] = self.overrides(sys.argv[1:])
+        from hydra._internal.utils import get_args_parser
+
+        argv = sys.argv[1:]
         _end_cleanly_when_terminated()
         debug = "debug=true" in (text.lower() for text in argv)
         if "--help" in argv or "-h" in argv:
             print(guarded(lambda: self.help(argv), debug=debug))
             raise SystemExit(0)
-        guarded(lambda: _check_in_advance(self.name, self.settings_class, argv), debug=debug)
+        arguments = get_args_parser().parse_args(argv)
+        directory, sweep = arguments.config_dir, arguments.multirun
+        if arguments.cfg == "job":
+            shown = guarded(
+                lambda: self.show(arguments.overrides, directory, arguments.package), debug=debug
+            )
+            print(shown, end="")
+            raise SystemExit(0)
+        overrides = guarded(
+            lambda: self.overrides(arguments.overrides, directory, sweep=sweep), debug=debug
+        )
+        options = [text for text in argv if text not in arguments.overrides]
+        sys.argv[1:] = [*options, *overrides]
+        asks_only = arguments.hydra_help or arguments.cfg or arguments.info
+        own_files = arguments.config_name or arguments.config_path
+        if not (asks_only or own_files or arguments.shell_completion):
+            guarded(lambda: self._check_in_advance(overrides, directory, sweep=sweep), debug=debug)
         if not debug:
             # TensorFlow's log of its own start-up; real failures arrive as exceptions.
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -234,53 +230,75 @@ class Command(Generic[S]):
         )
         guarded(main(task), debug=debug)
 
-    def help(self, argv: Sequence[str] = ()) -> str:
-        """Explain the command and its settings.
+    def _check_in_advance(
+        self, overrides: Sequence[str], directory: str | None, *, sweep: bool
+    ) -> None:
+        """Check the configuration of every job before the first one starts."""
+        for combination in _combinations(overrides, sweep):
+            compose_settings(self.name, self.settings_class, combination, directory)
+
+    def show(
+        self,
+        overrides: Sequence[str] = (),
+        directory: str | None = None,
+        package: str | None = None,
+    ) -> str:
+        """Write the whole configuration with all defaults as YAML, or one part of it.
 
         Parameters
         ----------
-        argv : sequence of str
-            Overrides; chosen groups are explained instead of the default ones.
+        overrides : sequence of str
+            As on the command line.
+        directory : str, optional
+            A further folder of configuration files.
+        package : str, optional
+            Only what stands under this key.
 
         Returns
         -------
         str
-            The text of ``--help``.
+            YAML.
+
+        Raises
+        ------
+        ConfigurationError
+            When the configuration cannot be composed or used.
         """
+        texts = self.overrides(overrides, directory)
+        values = filled(self.settings_class, composed_values(compose(self.name, texts, directory)))
+        config = OmegaConf.create(values)
+        part = OmegaConf.select(config, package) if package not in (None, "_global_") else config
+        if part is None:
+            raise ConfigurationError(f"--package {package}: there is no such key")
+        return OmegaConf.to_yaml(part) if OmegaConf.is_config(part) else f"{part}\n"
+
+    def help(self, argv: Sequence[str] = ()) -> str:
+        """Explain the command and its settings; chosen groups in place of the default ones."""
         from smartbkg_tf.runtime.help import help_text
 
-        description = sys.modules[self.run.__module__].__doc__ or ""
-        return help_text(self.name, description, argv, configuration_directory())
+        texts = self.overrides([text for text in argv if not text.startswith("-")])
+        chosen = [text for text in texts if text[:1].isalpha() and not text.startswith("hydra")]
+        config, choices = _compose(self.name, chosen, None)
+        settings, needed = with_defaults(self.settings_class, composed_values(config))
+        return help_text(
+            self.name,
+            sys.modules[self.run.__module__].__doc__ or "",
+            settings,
+            needed=needed,
+            choices=choices,
+            directory=configuration_directory(),
+        )
 
 
 def command(
     name: str,
     cls: type[S],
     run: Callable[[S], Any],
-    paths: tuple[str, ...] = (),
     lists: tuple[str, ...] = (),
+    aliases: Mapping[str, str] | None = None,
 ) -> Command[S]:
-    """Make the entry point of a command.
-
-    Parameters
-    ----------
-    name : str
-        The command; ``conf/<name>.yaml`` is its configuration.
-    cls : type
-        Its settings class.
-    run : callable
-        Takes the checked settings and does the work.
-    paths : tuple of str, default ()
-        Keys that hold a path although a configuration group has the same name.
-    lists : tuple of str, default ()
-        Keys whose text may hold several values with commas between.
-
-    Returns
-    -------
-    Command
-        Call it without arguments.
-    """
-    return Command(name, cls, run, paths, lists)
+    """Make the entry point of a command; see `Command`."""
+    return Command(name, cls, run, lists, aliases or {})
 
 
 def _end_cleanly_when_terminated() -> None:
@@ -309,7 +327,8 @@ def _job(entry: Command[S], config: DictConfig) -> Any:
 
     _end_cleanly_when_terminated()
     folder = job_folder()
-    with recording(" ".join([entry.name, *HydraConfig.get().overrides.task])):
+    given = " ".join(HydraConfig.get().overrides.task)
+    with recording(f"{entry.name} {as_written(given)}".strip()):
         if folder is not None:
             keep_log_in(folder)
         try:
@@ -391,26 +410,6 @@ def _explained(error: BaseException) -> tuple[int, str]:
     )
 
 
-def _check_in_advance(name: str, cls: type[CommandSettings], argv: Sequence[str]) -> None:
-    """Compose and check the configuration before Hydra starts the job."""
-    from hydra._internal.utils import get_args_parser
-
-    arguments = get_args_parser().parse_args(list(argv))
-    asks_only = (
-        arguments.hydra_help
-        or arguments.cfg
-        or arguments.info
-        or arguments.shell_completion
-        or arguments.resolve
-        or arguments.config_name
-        or arguments.config_path
-    )
-    if asks_only:
-        return
-    for overrides in _combinations(arguments.overrides, arguments.multirun):
-        compose_settings(name, cls, overrides, arguments.config_dir)
-
-
 def _combinations(texts: Sequence[str], multirun: bool) -> Iterator[list[str]]:
     """Every combination of a sweep (bounded), or the overrides as they are."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -419,8 +418,9 @@ def _combinations(texts: Sequence[str], multirun: bool) -> Iterator[list[str]]:
     try:
         overrides = OverridesParser.create().parse_overrides(list(texts))
     except OverrideParseException as error:
+        written, reason = as_written(str(error.override)), str(error).splitlines()[0]
         raise ConfigurationError(
-            f"the override '{error.override}' cannot be read ({str(error).splitlines()[0]})",
+            f"the override '{written}' cannot be read ({reason})",
             next_step="put values with spaces, = or commas into quotes: 'key=\"a value\"'",
         ) from error
     # Hydra's own settings need its full composition; it checks them itself.
@@ -434,7 +434,7 @@ def _combinations(texts: Sequence[str], multirun: bool) -> Iterator[list[str]]:
             continue
         if not multirun:
             raise ConfigurationError(
-                f"'{text}' gives several values to '{key}'",
+                f"'{as_written(text)}' gives several values to '{key}'",
                 next_step=f"add --multirun to run one job for each, or write a list: '{key}=[...]'",
             )
         if override.is_discrete_sweep():
@@ -444,61 +444,20 @@ def _combinations(texts: Sequence[str], multirun: bool) -> Iterator[list[str]]:
         yield list(combination)
 
 
-def _translate(name: str, error: Exception, overrides: Sequence[str]) -> ConfigurationError:
+def _translate(error: Exception) -> ConfigurationError:
     """Say what Hydra or OmegaConf refused, with the nearest known name."""
-    from hydra.errors import ConfigCompositionException, MissingConfigException
+    from hydra.errors import MissingConfigException
 
-    text = str(error)
+    text = as_written(str(error))
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        missing = str(error.missing_cfg_file)
-        group, _, choice = missing.rpartition("/")
+        group, _, choice = str(error.missing_cfg_file).rpartition("/")
         options = list(error.options or [])
         if group and options:
             return ConfigurationError(f"{group}={choice}: {did_you_mean(choice, options)}")
         return ConfigurationError(text.splitlines()[0])
-    cause = error.__cause__
-    key = getattr(cause, "full_key", None)
-    if isinstance(error, ConfigCompositionException) and key and "not in struct" in str(cause):
-        return ConfigurationError(
-            f"{key}: there is no such key; {_nearest_key(name, str(key), overrides)}"
-        )
     if "Could not find" in text or "No match in the defaults list" in text:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return ConfigurationError(" ".join(lines[:2]))
+    cause = error.__cause__
     detail = f" ({str(cause).splitlines()[0]})" if cause is not None else ""
     return ConfigurationError(text.splitlines()[0] + detail)
-
-
-def _nearest_key(name: str, key: str, overrides: Sequence[str]) -> str:
-    """Look up an unknown key's nearest neighbours, with the groups that were chosen."""
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-
-    with initialize_config_dir(str(configuration_directory()), version_base="1.3"):
-        groups = [
-            text
-            for text in overrides
-            if (configuration_directory() / text.lstrip("+").partition("=")[0]).is_dir()
-        ]
-        config = hydra_compose(name, groups)
-    parent, _, last = key.rpartition(".")
-    node = OmegaConf.select(config, parent) if parent else config
-    known = [str(k) for k in node] if isinstance(node, DictConfig) else []
-    hint = did_you_mean(last, known)
-    if not hint.startswith("did you mean"):
-        everywhere = [path for path in _leaves(config) if path.rpartition(".")[2] == last]
-        if everywhere:
-            return f"did you mean '{everywhere[0]}'?"
-    return hint
-
-
-def _leaves(config: DictConfig, prefix: str = "") -> Iterator[str]:
-    for key in map(str, config):
-        if OmegaConf.is_missing(config, key) or OmegaConf.is_interpolation(config, key):
-            yield f"{prefix}{key}"
-            continue
-        node = config[key]
-        if isinstance(node, DictConfig):
-            yield from _leaves(node, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"

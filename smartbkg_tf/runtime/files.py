@@ -82,7 +82,7 @@ def begin_writing_back(descriptor: int, begin: int, n_bytes: int) -> None:
 
 
 @contextlib.contextmanager
-def whole_file(path: str | Path, *, alone: bool = False) -> Iterator[Path]:
+def atomic_file(path: str | Path, *, alone: bool = False) -> Iterator[Path]:
     """Give a temporary name to write to; rename it when the block ends well.
 
     Parameters
@@ -142,7 +142,7 @@ def _of_the_output(error: OSError, partial: Path) -> bool:
 
 
 @contextlib.contextmanager
-def whole_directory(
+def atomic_directory(
     path: str | Path,
     *,
     overwrite: bool = False,
@@ -343,7 +343,7 @@ def write_json(path: str | Path, values: Any) -> None:
         When the file cannot be written.
     """
     text = json.dumps(values, indent=2, allow_nan=False)
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
 
 

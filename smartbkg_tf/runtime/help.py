@@ -1,21 +1,37 @@
-"""The text of ``--help``: what a command does, and its settings with their comments.
+"""The text of ``--help``: groups with their choices, and every setting with its default.
 
-The files in ``conf/`` explain every key beside its default; they are shown as they are, so
-that help and behaviour cannot differ.
+Values come from the configuration as it would be used, explanations from the docstrings of the
+settings classes and the first comments of the files in ``conf/``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+import re
+import textwrap
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 
-#: Hydra's own groups; they say nothing about this package.
-_NOT_OURS = ("hydra", "experiment")
+from smartbkg_tf.settings.base import fields_of
+from smartbkg_tf.settings.plugins import TARGET, Plugin, plain
+
+#: Columns of the text, and of its first column.
+_WIDTH, _FIRST = 118, 42
 
 
-def help_text(name: str, description: str, overrides: Sequence[str], directory: Path) -> str:
+def help_text(
+    name: str,
+    description: str,
+    settings: Any,
+    *,
+    needed: Collection[str],
+    choices: Mapping[str, str | None],
+    directory: Path,
+) -> str:
     """Compose the help of a command.
 
     Parameters
@@ -24,65 +40,48 @@ def help_text(name: str, description: str, overrides: Sequence[str], directory: 
         The command.
     description : str
         What it does: the docstring of its module.
-    overrides : sequence of str
-        As on the command line; a chosen group (``model=custom``) is shown instead of the
-        default one.
+    settings : object
+        Its settings, with all defaults.
+    needed : collection of str
+        Keys without a default.
+    choices : mapping of str to str or None
+        The chosen file of every group.
     directory : pathlib.Path
         The folder ``conf``.
-
-    Returns
-    -------
-    str
-        The whole text.
     """
-    chosen = _choices(directory / f"{name}.yaml", overrides)
-    parts = [
-        description.strip(),
-        f"usage: python -m smartbkg_tf.{name} [KEY=VALUE ...] [--multirun] [--cfg job] "
-        "[--config-dir DIR]",
+    usage = f"usage: python -m smartbkg_tf.{name} [KEY=VALUE ...] [--multirun] [--cfg job]"
+    parts = [description.strip(), f"{usage} [--config-dir DIR]"]
+    groups = [
+        line for group in sorted(choices) for line in _choices(group, choices, directory, name)
     ]
-    groups = []
-    for group in chosen:
-        groups.append(f"  {group}=NAME")
-        for path in sorted((directory / group).glob("*.yaml")):
-            groups.append(f"    {path.stem:<16} {_first_comment(path)}")
-    folder = directory / "experiment"
-    experiments = [path for path in sorted(folder.rglob("*.yaml")) if _fits(path, name)]
-    if experiments:
-        groups.append("  +experiment=NAME")
-        for path in experiments:
-            choice = path.relative_to(folder).with_suffix("").as_posix()
-            groups.append(f"    {choice:<16} {_first_comment(path)}")
     if groups:
-        parts.append("Groups of settings:\n" + "\n".join(groups))
+        parts.append("\n".join(["Groups of settings (* is chosen here):", *groups]))
+    own, nested = [], []
+    for key, value, text in _rows(settings):
+        value = "???" if key in needed else value
+        (nested if "." in key else own).append(_line(f"{key}={value}", text))
+    parts.append("\n".join(["Settings and their defaults (???: needed):", *own, *nested]))
     parts.append(
-        "Settings and their defaults:\n\n" + _indented(_own_part(directory / f"{name}.yaml"))
-    )
-    for group, choice in chosen.items():
-        path = directory / group / f"{choice}.yaml"
-        if path.is_file():
-            parts.append(
-                f"{group}={choice}  (keys begin with '{group}.'):\n\n" + _indented(path.read_text())
-            )
-    parts.append(
-        f"python -m smartbkg_tf.config show {name} [KEY=VALUE ...] prints the composed values."
+        f"python -m smartbkg_tf.config show {name} [KEY=VALUE ...] prints the whole configuration."
     )
     return "\n\n".join(parts)
 
 
-def _choices(path: Path, overrides: Sequence[str]) -> dict[str, str]:
-    """Give a command's groups and the choice of each: the default, or what was asked for."""
-    groups: dict[str, str] = {}
-    for entry in yaml.safe_load(path.read_text()).get("defaults", []):
-        if isinstance(entry, dict):
-            ((group, choice),) = entry.items()
-            if not group.startswith("override ") and group not in _NOT_OURS:
-                groups[group.removeprefix("optional ").strip("/")] = str(choice)
-    for text in overrides:
-        key, separator, value = text.lstrip("+").partition("=")
-        if separator and key in groups:
-            groups[key] = value
-    return groups
+def _choices(
+    group: str, choices: Mapping[str, str | None], directory: Path, name: str
+) -> Iterator[str]:
+    """List the files of a group, each with its first comment."""
+    folder = directory / group
+    files = sorted(folder.glob("*.yaml"))
+    if group == "experiment":
+        files = [path for path in sorted(folder.rglob("*.yaml")) if _fits(path, name)]
+    if files:
+        yield f"  {group}=NAME"
+    for path in files:
+        choice = path.relative_to(folder).with_suffix("").as_posix()
+        if not path.stem.startswith("_"):
+            mark = "*" if choice == choices[group] else " "
+            yield f"  {mark} {choice:<18}  {_first_comment(path)}"
 
 
 def _fits(experiment: Path, name: str) -> bool:
@@ -98,19 +97,62 @@ def _first_comment(path: Path) -> str:
     return ""
 
 
-def _own_part(path: Path) -> str:
-    """Give the file without its defaults list and Hydra's own node."""
-    kept: list[str] = []
-    skipping = False
-    for line in path.read_text().splitlines():
-        if line.startswith(("defaults:", "hydra:")):
-            skipping = True
-        elif line and not line[0].isspace() and not line.startswith("-"):
-            skipping = False
-        if not skipping:
-            kept.append(line)
-    return "\n".join(kept).strip() + "\n"
+def _rows(settings: Any, prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Give key, value and explanation of every setting; groups inside follow their parent's own."""
+    cls = type(settings)
+    if isinstance(settings, Plugin):
+        target = f"{cls.__module__}.{cls.__qualname__}"
+        yield f"{prefix}{TARGET}", target, _first_sentence(inspect.getdoc(cls) or "")
+    texts = explanations(cls)
+    inside: list[tuple[str, Any]] = []
+    for name, field in fields_of(cls).items():
+        key, value = f"{prefix}{field.alias or name}", getattr(settings, name)
+        if is_dataclass(value):
+            inside.append((key, value))
+        elif isinstance(value, Mapping) and any(isinstance(v, Plugin) for v in value.values()):
+            inside += [(f"{key}.{entry}", part) for entry, part in value.items()]
+        else:
+            choices = _literals(field.annotation)
+            text = f"[{' | '.join(choices)}] " if len(choices) > 1 else ""
+            yield key, _as_yaml(plain(value)), text + _first_sentence(texts.get(name, ""))
+    for key, value in inside:
+        yield from _rows(value, f"{key}.")
 
 
-def _indented(text: str) -> str:
-    return "\n".join(f"  {line}" if line else "" for line in text.strip().splitlines())
+def explanations(cls: type[Any]) -> dict[str, str]:
+    """Read what a settings class and its bases say about each parameter."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        doc = inspect.cleandoc(base.__dict__.get("__doc__") or "")
+        _, title, section = doc.partition("Parameters\n----------\n")
+        section = re.split(r"\n\S.*\n---", section)[0]
+        for entry in re.split(r"\n(?=\w)", section) if title else ():
+            names, _, text = entry.partition("\n")
+            for name in names.partition(" :")[0].split(","):
+                found[name.strip()] = " ".join(text.split())
+    return found
+
+
+def _first_sentence(text: str) -> str:
+    sentence = re.split(r"\.\s+(?=[A-Z\"`])|\.$", " ".join(text.split()), maxsplit=1)[0]
+    return re.sub(r",? defaults? [^,;]*$", "", sentence)
+
+
+def _literals(annotation: Any) -> list[str]:
+    """List the choices of a ``Literal``, alone or in a union."""
+    if get_origin(annotation) is Literal:
+        return [str(choice) for choice in get_args(annotation)]
+    return [choice for part in get_args(annotation) for choice in _literals(part)]
+
+
+def _as_yaml(value: Any) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**6, sort_keys=False)
+    return textwrap.shorten(text.removesuffix("\n").removesuffix("\n..."), 70, placeholder=" ...")
+
+
+def _line(setting: str, text: str) -> str:
+    room = _WIDTH - _FIRST
+    text = textwrap.shorten(text, room, placeholder=" ...") if text else ""
+    if len(setting) > _FIRST - 4:
+        return f"  {setting}\n{'':<{_FIRST}}{text}".rstrip()
+    return f"  {setting:<{_FIRST - 2}}{text}".rstrip()

@@ -1,100 +1,123 @@
-"""Overrides that Hydra would read in another sense: paths named like a group, comma lists."""
+"""What a user writes as ``KEY=VALUE``, in the words of Hydra.
+
+Hydra refuses a key that no file lists, and reads a comma as a sweep. Here the settings classes hold
+the defaults and refuse what they do not know, so a value is handed on as ``++KEY=VALUE``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from smartbkg_tf.errors import ConfigurationError, did_you_mean
 
 
-def paths_as_values(arguments: Sequence[str], keys: Sequence[str]) -> list[str]:
-    """Write ``KEY=PATH`` so that Hydra takes it as a value and not as a choice of a group.
-
-    The folder ``conf/model`` makes Hydra read ``model=NAME`` as the choice of a network,
-    which it is for `train` but not for `apply`. A mapping is never a choice:
-    ``model={path: PATH}``; the settings class takes the path out again.
-
-    Parameters
-    ----------
-    arguments : sequence of str
-        As on the command line.
-    keys : sequence of str
-        The keys that hold paths.
-
-    Returns
-    -------
-    list of str
-        The same, with those keys rewritten; what cannot be parsed is left for Hydra to
-        refuse.
-    """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    result = []
-    for argument in arguments:
-        key = argument.partition("=")[0]
-        if key not in keys:
-            result.append(argument)
-            continue
-        try:
-            override = OverridesParser.create().parse_override(argument)
-        except HydraException:
-            result.append(argument)
-            continue
-        value = override.value()
-        if override.is_choice_sweep():
-            paths = [_mapping(path) for path in override.sweep_iterator()]
-            result.append(f"{key}={','.join(paths)}")
-        elif isinstance(value, dict) or value is None or override.is_sweep_override():
-            result.append(argument)
-        else:
-            result.append(f"{key}={_mapping(value)}")
-    return result
-
-
-def _mapping(path: object) -> str:
-    return f"{{path:{_quoted(_text(path))}}}"
-
-
-def _text(value: object) -> str:
-    """Give a value without the quotes of the command line."""
-    return str(getattr(value, "text", value))
-
-
-def commas_as_text(arguments: Sequence[str], keys: Sequence[str]) -> list[str]:
-    """Write ``KEY=A,B`` as the text ``KEY="A,B"`` outside a sweep, where Hydra would refuse it.
+@dataclass(frozen=True)
+class Overrides:
+    """How one command reads overrides.
 
     Parameters
     ----------
-    arguments : sequence of str
-        As on the command line.
-    keys : sequence of str
-        The keys whose settings read such a text as a list.
-
-    Returns
-    -------
-    list of str
-        The same, with those keys rewritten; with ``--multirun`` unchanged: there a comma
-        divides jobs.
+    folders : sequence of pathlib.Path
+        The folders of configuration files; a folder in one of them is a configuration group.
+    lists : sequence of str
+        Keys whose text may hold several values with commas between.
+    aliases : mapping of str to str
+        Other names of keys.
     """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
 
-    if {"--multirun", "-m"} & set(arguments):
-        return list(arguments)
-    result = []
-    for argument in arguments:
-        key = argument.partition("=")[0]
-        if key in keys and "," in argument:
-            try:
-                override = OverridesParser.create().parse_override(argument)
-            except HydraException:
-                override = None
-            if override is not None and override.is_choice_sweep():
-                values = [_text(value) for value in override.sweep_iterator()]
-                argument = f"{key}={_quoted(','.join(values))}"
-        result.append(argument)
-    return result
+    folders: Sequence[Path]
+    lists: Sequence[str] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def for_hydra(self, texts: Sequence[str], *, sweep: bool = False) -> list[str]:
+        """Rewrite overrides; in a sweep a comma stays what divides jobs.
+
+        Raises
+        ------
+        ConfigurationError
+            For a group that does not exist, and for null among the choices of a sweep.
+        """
+        return [new for text in texts for new in self.rewritten(text, sweep=sweep)]
+
+    def rewritten(self, text: str, *, sweep: bool = False) -> list[str]:
+        """Rewrite one override, which may become two."""
+        key, equals, value = text.partition("=")
+        if key == "+experiment":  # Every command has a slot for it.
+            key = "experiment"
+        key = self.aliases.get(key, key)
+        if not equals or not key[:1].isalpha() or key.startswith(("hydra.", "hydra/")):
+            return [text]
+        if self._is_group(key) and not value.strip().startswith("{"):
+            return self._choice(key, value, sweep=sweep)
+        if key in self.lists and "," in value and not sweep:
+            value = _as_text(key, value)
+        return [f"++{key}={value}"]
+
+    def _is_group(self, key: str) -> bool:
+        name = key.partition("@")[0]
+        if any((folder / name).is_dir() for folder in self.folders):
+            return True
+        if "/" in name:
+            known = {
+                path.relative_to(folder).as_posix()
+                for folder in self.folders
+                for path in folder.rglob("*")
+                if path.is_dir()
+            }
+            raise ConfigurationError(f"there is no group '{name}'; {did_you_mean(name, known)}")
+        return False
+
+    def _choice(self, group: str, value: str, *, sweep: bool) -> list[str]:
+        names = [name.strip().lower() for name in value.split(",")]
+        if "null" not in names:
+            return [f"{group}={value}"]
+        if len(names) > 1:
+            raise ConfigurationError(
+                f"'{group}={value}' has null among its choices",
+                next_step="give the job without a choice a command of its own" if sweep else None,
+            )
+        # No file: the settings class has its default. Inside a group null is a value, too.
+        nested = [f"++{group.replace('/', '.')}=null"] if "/" in group else []
+        return [f"~{group}", *nested]
 
 
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+def as_written(overrides: str) -> str:
+    """Take the ``++`` out of overrides with commas or spaces between, for people to read."""
+    return re.sub(r"(^|[, ])\+\+", r"\1", overrides)
+
+
+def parsed(text: str) -> Override | None:
+    """Parse one override; None if Hydra will refuse it."""
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException:
+        return None
+
+
+def search_path(texts: Sequence[str]) -> list[Path]:
+    """Find further folders of configuration files in ``hydra.searchpath=[file://FOLDER]``."""
+    for text in texts:
+        if text.startswith("hydra.searchpath="):
+            override = parsed(text)
+            value = override.value() if override is not None else None
+            if isinstance(value, list):
+                return [Path(str(place).removeprefix("file://")) for place in value]
+    return []
+
+
+def _as_text(key: str, value: str) -> str:
+    """Write ``A,B`` as the text ``"A,B"``, which is no sweep."""
+    override = parsed(f"{key}={value}")
+    if override is None or not override.is_choice_sweep():
+        return value
+    # Quoted parts of the command line come as objects that hold their text.
+    parts = [str(getattr(part, "text", part)) for part in override.sweep_iterator()]
+    escaped = ",".join(parts).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

@@ -16,7 +16,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from smartbkg_tf.errors import UserError
-from smartbkg_tf.runtime.files import read_json, whole_file, write_json
+from smartbkg_tf.runtime.files import atomic_file, read_json, write_json
+from smartbkg_tf.runtime.overrides import as_written
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 
@@ -41,7 +42,7 @@ COLUMNS = (
 
 def folder_name(overrides: Any) -> str:
     """Make a folder's name of the overrides of a job (Hydra's ``override_dirname``)."""
-    text = str(overrides).replace("/", "_").replace("\\", "_")
+    text = as_written(str(overrides)).replace("/", "_").replace("\\", "_")
     encoded = text.encode()
     if len(encoded) <= _LONGEST:
         return text
@@ -89,9 +90,9 @@ class SweepTable(Callback):
         if not rows:
             return
         text = table_text(rows)
-        with whole_file(folder / "table.csv") as partial:
+        with atomic_file(folder / "table.csv") as partial:
             partial.write_text(table_csv(rows), encoding="utf-8")
-        with whole_file(folder / "table.txt") as partial:
+        with atomic_file(folder / "table.txt") as partial:
             partial.write_text(text, encoding="utf-8")
         say("\n" + text + f"\n{folder / 'table.csv'}\n{folder}")
         codes = [row["exit_code"] for row in rows if row["exit_code"]]

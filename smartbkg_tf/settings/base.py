@@ -6,17 +6,21 @@ key is an error that names the nearest known one; all problems are reported at o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, cast, dataclass_transform
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic.fields import FieldInfo
 
 from smartbkg_tf.errors import ConfigurationError, Problems, did_you_mean
 
 T = TypeVar("T")
 
-__all__ = ["CommandSettings", "Field", "json_schema", "settings", "validate"]
+#: Settings are nested no deeper; some branches hold branches, so a limit is needed.
+_DEEPEST = 6
+
+__all__ = ["CommandSettings", "Field", "fields_of", "json_schema", "settings", "validate"]
 
 
 class SettingsError(ValueError):
@@ -61,7 +65,7 @@ class CommandSettings:
     debug : bool, default False
         Show tracebacks.
     overwrite : bool, default False
-        Replace an output that stands there already.
+        Replace an output that exists already.
     """
 
     debug: bool = False
@@ -75,6 +79,12 @@ def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
     if cls not in _ADAPTERS:
         _ADAPTERS[cls] = TypeAdapter(cls)
     return _ADAPTERS[cls]
+
+
+def fields_of(cls: type[Any]) -> dict[str, FieldInfo]:
+    """Give the fields of a settings class by name."""
+    fields: dict[str, FieldInfo] = getattr(cls, "__pydantic_fields__", {})
+    return fields
 
 
 def json_schema(cls: type[Any]) -> dict[str, Any]:
@@ -174,7 +184,7 @@ def _in_words(cls: type[Any], values: Any, item: Mapping[str, Any]) -> str:
         for part in path[:-1]:
             parent = parent[int(part)] if isinstance(parent, (list, tuple)) else parent[part]
         known = _known_keys(cls, location[:-1]) or [k for k in parent if k != path[-1]]
-        return f"{name}: there is no such key; {did_you_mean(path[-1], known)}"
+        return f"{name}: there is no such key; {_nearest(cls, path, known)}"
     if item["type"] in ("missing", "missing_argument"):
         return f"{name}: a value is needed; give {name}=VALUE"
     message = str(item["msg"]).removeprefix("Value error, ")
@@ -187,6 +197,32 @@ def _in_words(cls: type[Any], values: Any, item: Mapping[str, Any]) -> str:
     if item["type"] in ("value_error", "assertion_error"):
         return f"{name}: {message}"
     return f"{name}: {message[0].lower()}{message[1:]}, not {item['input']!r}"
+
+
+def _nearest(cls: type[Any], path: list[str], known: list[str]) -> str:
+    """Name the nearest key at this place, or else the key of the same name at another place."""
+    hint = did_you_mean(path[-1], known)
+    if not hint.startswith("did you mean"):
+        for other in _all_keys(json_schema(cls)):
+            if other.rpartition(".")[2] == path[-1]:
+                return f"did you mean '{other}'?"
+    return hint
+
+
+def _all_keys(schema: dict[str, Any]) -> Iterator[str]:
+    """List every key of a settings class by its path, those of all choices of a group."""
+
+    def walk(node: dict[str, Any], path: tuple[str, ...]) -> Iterator[str]:
+        if "$ref" in node:
+            node = schema["$defs"][node["$ref"].rpartition("/")[2]]
+        for option in (*node.get("anyOf", ()), *node.get("oneOf", ()), *node.get("allOf", ())):
+            yield from walk(option, path)
+        for key, item in node.get("properties", {}).items():
+            yield ".".join((*path, key))
+            if len(path) < _DEEPEST:
+                yield from walk(item, (*path, key))
+
+    return walk(schema, ())
 
 
 def _known_keys(cls: type[Any], location: list[Any]) -> list[str]:

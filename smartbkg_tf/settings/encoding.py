@@ -120,6 +120,9 @@ class EncodingSettings:
     further_columns : tuple of Column, default ()
         Columns of the event and of further lists that a class of your own declares (preprocess
         fills them in).
+    definition : str, optional
+        Digest of the code of a class of your own, as a data set records it: an edited class
+        encodes nothing for it.
     """
 
     features: FeatureSetName = "original"
@@ -128,6 +131,7 @@ class EncodingSettings:
     columns: list[str] | None = None
     column_units: list[str] | None = None
     further_columns: tuple[Column, ...] = ()
+    definition: str | None = None
 
     @model_validator(mode="after")
     def _check_columns(self) -> EncodingSettings:
@@ -164,7 +168,9 @@ class EncodingSettings:
             From which `dataset.information.encoding_of` makes the same settings.
         """
         further = [{**asdict(c), "shape": list(c.shape)} for c in self.further_columns]
+        recorded = {} if self.definition is None else {"definition": self.definition}
         return {
+            **recorded,
             "features": self.features,
             "max_particles": self.max_particles,
             "max_tokens": self.max_tokens,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import model_validator
 
 from smartbkg_tf.settings.base import CommandSettings, Field, settings
 
@@ -71,11 +71,15 @@ class SamplingSettings:
         Score (logit) from which on every event is kept. By default the fitted one.
     maximum_weight : float, optional
         Largest weight. By default the fitted one.
+    retention : float, optional
+        With `ApplySettings.fit_on`: natural fraction of passing events, where those
+        predictions were enriched; by default the fraction among them.
     """
 
     a: float | None = Field(default=None, ge=0)
     b: float | None = None
     maximum_weight: float | None = Field(default=None, ge=1)
+    retention: float | None = Field(default=None, gt=0, lt=1)
 
     @model_validator(mode="after")
     def _both(self) -> SamplingSettings:
@@ -90,7 +94,7 @@ class ApplySettings(CommandSettings):
 
     Parameters
     ----------
-    model : str
+    run : str
         A run directory, a .keras file inside one, or an exported .onnx file.
     input : str or list of str
         Files (names, patterns, comma list; HDF5, parquet or mDST ROOT) or one dataset
@@ -102,7 +106,14 @@ class ApplySettings(CommandSettings):
         sampling probability and weight 1 / probability; ``threshold`` keeps events with
         a score of at least `threshold`, which biases distributions.
     threshold : float, optional
-        On the score (logit, so 0.0 is a threshold); needed by ``method=threshold``.
+        On the score (logit, so 0.0 is a threshold); ``method=threshold`` needs it or `efficiency`.
+    efficiency : float, optional
+        Instead of `threshold`: the fraction of passing events that is kept, measured on
+        validation events.
+    fit_on : str, optional
+        Labelled predictions (.parquet) of the same model on other events: the sampling rule, or
+        the threshold of `efficiency`, is fitted on them instead of those of the training, with
+        ``sampling.maximum_weight``, ``sampling.retention`` and ``cost``.
     seed : int, default 0
         Of the sampling; with the event key it fixes every decision.
     key : {"all", "train_events", "decay_strings"}, default "all"
@@ -114,7 +125,7 @@ class ApplySettings(CommandSettings):
     sampling : SamplingSettings
         A rule given by hand instead of the fitted one.
     cost : CostSettings
-        For the expected speedup that is printed.
+        For the expected speedup that is printed, and for `fit_on`.
     batch_size : int, optional
         Events scored at a time; does not change results. By default 256 for Keras and 16
         for ONNX Runtime, which is no faster with more.
@@ -122,11 +133,13 @@ class ApplySettings(CommandSettings):
         Events held in memory at a time; does not change results.
     """
 
-    model: str = Field(min_length=1)
+    run: str = Field(min_length=1, coerce_numbers_to_str=True)
     input: str | list[str] = Field(min_length=1)
-    output: str = Field(min_length=1)
+    output: str = Field(min_length=1, examples=["predictions.parquet"])
     method: Literal["score", "sampling", "threshold"] = "sampling"
     threshold: float | None = None
+    efficiency: float | None = Field(default=None, gt=0, le=1)
+    fit_on: str | None = Field(default=None, min_length=1)
     seed: int = Field(default=0, ge=0)
     key: Literal["all", "train_events", "decay_strings"] = "all"
     split: Literal["all", "train", "validation", "test"] = "all"
@@ -136,23 +149,25 @@ class ApplySettings(CommandSettings):
     batch_size: int | None = Field(default=None, gt=0)
     chunk_events: int = Field(default=20000, gt=0)
 
-    @field_validator("model", mode="before")
-    @classmethod
-    def _path_of_mapping(cls, model: Any) -> Any:
-        # How the command line has to write it, see `smartbkg_tf.runtime.overrides`.
-        if isinstance(model, dict) and set(model) == {"path"}:
-            return model["path"]
-        return model
-
     @model_validator(mode="after")
     def _fits_together(self) -> ApplySettings:
         problems = []
         # `is None`: a threshold of 0.0 is a threshold.
-        if self.method == "threshold" and self.threshold is None:
-            problems.append("method=threshold needs threshold=X (on the logit; 0.0 is p = 1/2)")
-        if self.method != "threshold" and self.threshold is not None:
-            problems.append(f"threshold has no effect with method={self.method}")
+        given = [n for n in ("threshold", "efficiency") if getattr(self, n) is not None]
+        if self.method == "threshold" and not given:
+            problems.append(
+                "method=threshold needs threshold=X (on the logit; 0.0 is p = 1/2) or efficiency=E"
+            )
+        if len(given) == 2:
+            problems.append("threshold and efficiency exclude each other")
+        if self.method != "threshold":
+            problems.extend(f"{name} has no effect with method={self.method}" for name in given)
         by_hand: Any = self.sampling
+        fitted = self.efficiency is not None or (self.method == "sampling" and by_hand.a is None)
+        if self.fit_on is not None and not fitted:
+            problems.append("fit_on has no effect: nothing is fitted with these settings")
+        if by_hand.retention is not None and self.fit_on is None:
+            problems.append("sampling.retention has no effect without fit_on")
         if self.method != "sampling" and (by_hand.a, by_hand.maximum_weight) != (None, None):
             problems.append(f"sampling.* has no effect with method={self.method}")
         if Path(self.output).suffix != ".parquet":

@@ -11,12 +11,13 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BeforeValidator
 
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
-from smartbkg_tf.settings.base import checked
+from smartbkg_tf.settings.base import checked, fields_of, validate
 
 T = TypeVar("T")
 
@@ -151,12 +152,49 @@ def plain(value: Any) -> Any:
         values: dict[str, Any] = {}
         if isinstance(value, Plugin):
             values[TARGET] = f"{type(value).__module__}.{type(value).__qualname__}"
-        for field in dataclasses.fields(value):
-            alias = getattr(field.default, "alias", None)
-            values[alias or field.name] = plain(getattr(value, field.name))
+        for name, field in fields_of(type(value)).items():
+            values[field.alias or name] = plain(getattr(value, name))
         return values
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    return value
+    return str(value) if isinstance(value, PurePath) else value
+
+
+def with_defaults(cls: type[T], values: Mapping[str, Any]) -> tuple[T, list[str]]:
+    """Check values that may be incomplete.
+
+    Parameters
+    ----------
+    cls : type
+        A settings class.
+    values : mapping
+        Nested plain values, as YAML holds them.
+
+    Returns
+    -------
+    settings : object
+        With all defaults. Where a needed value is not given, the first of the field's `examples`,
+        or ``???``, stands in for it.
+    needed : list of str
+        The keys of those.
+
+    Raises
+    ------
+    ConfigurationError
+        For everything in `values` that cannot be used.
+    """
+    fields = {field.alias or name: field for name, field in fields_of(cls).items()}
+    needed = {
+        key: (field.examples or ["???"])[0]
+        for key, field in fields.items()
+        if field.is_required() and key not in values
+    }
+    return validate(cls, {**values, **needed}), list(needed)
+
+
+def filled(cls: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in all defaults, as plain values; a needed one that is not given is ``???``."""
+    made, needed = with_defaults(cls, values)
+    return {**plain(made), **dict.fromkeys(needed, "???")}

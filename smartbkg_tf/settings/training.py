@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import field_validator, model_validator
 
 from smartbkg_tf.settings.base import CommandSettings, Field, settings
+from smartbkg_tf.settings.filtering import FilterFitSettings
 from smartbkg_tf.settings.models import AnyModelSettings
 from smartbkg_tf.settings.normalisation import NormalisationSettings
 from smartbkg_tf.settings.preprocessing import SplitFractions
@@ -427,6 +428,8 @@ class TrainSettings(CommandSettings):
         The optimisation.
     normalisation : NormalisationSettings, optional
         Constants of the normalisation layer; null takes those of the dataset.
+    filter : FilterFitSettings
+        How the sampling rule is fitted on validation events.
     run_dir : str, optional
         Where the run is written; null makes ``runs/<date>_<time>_<model>-<inputs>``.
         In a sweep, the folder of the whole sweep.
@@ -436,6 +439,7 @@ class TrainSettings(CommandSettings):
     data: DataSettings = Field(default_factory=DataSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     normalisation: NormalisationSettings | None = None
+    filter: FilterFitSettings = Field(default_factory=FilterFitSettings)
     run_dir: str | None = None
 
     @field_validator("run_dir")

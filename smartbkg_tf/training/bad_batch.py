@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.runtime.files import whole_file
+from smartbkg_tf.runtime.files import atomic_file
 
 #: Parts of the key of an event.
 KEY = ("experiment", "run", "event", "production")
@@ -29,7 +29,7 @@ def write_bad_batch(path: Path, dataset: Any, rows: npt.NDArray[np.int64]) -> No
     """
     labels = np.asarray(dataset.labels)[rows]
     keys = [np.asarray(dataset.keys[part])[rows] for part in KEY]
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+    with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow([*KEY, *(f"label_{name}" for name in dataset.label_names), "position"])
         writer.writerows(zip(*keys, *labels.T, rows, strict=True))

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.runtime.files import whole_file
+from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.runtime.progress import say
 
 #: Checkpoints that are kept.
@@ -113,7 +113,7 @@ class Checkpoints:
         """
         path = self.folder / f"epoch_{checkpoint.epoch:05d}_batch_{checkpoint.batch:09d}.npz"
         text = json.dumps(checkpoint.values)
-        with whole_file(path) as partial:
+        with atomic_file(path) as partial:
             np.savez(
                 partial,
                 allow_pickle=False,

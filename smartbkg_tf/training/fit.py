@@ -16,7 +16,7 @@ from smartbkg_tf.dataset.order import balanced_counts
 from smartbkg_tf.errors import ConfigurationError, InputError, OutputError, UserError
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.registry import build, model_name
-from smartbkg_tf.runtime.files import whole_file, write_json
+from smartbkg_tf.runtime.files import atomic_file, write_json
 from smartbkg_tf.runtime.log import keep_log_in
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
@@ -438,6 +438,6 @@ def _describe(
     write_yaml(run.metadata, record)
     # Not the file itself: of its labels some may have been chosen.
     write_json(run.dataset, dataset.information)
-    with whole_file(run.summary) as partial:
+    with atomic_file(run.summary) as partial:
         partial.write_text(network.summary(), encoding="utf-8")
     network.draw(run.drawing)

@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from smartbkg_tf.runtime.files import whole_file
+from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.training.callbacks import SaveBest
 from smartbkg_tf.training.loop import LOOK, Clock, Plan
@@ -247,7 +247,7 @@ class EpochReport(keras.callbacks.Callback):
     def _write_history(self) -> None:
         names = list(self.rows[0])
         with (
-            whole_file(self.history_path) as partial,
+            atomic_file(self.history_path) as partial,
             partial.open("w", newline="", encoding="utf-8") as stream,
         ):
             writer = csv.DictWriter(stream, names, lineterminator="\n")

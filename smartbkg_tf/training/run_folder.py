@@ -16,7 +16,7 @@ import yaml
 from pydantic import TypeAdapter
 
 from smartbkg_tf.errors import OutputError
-from smartbkg_tf.runtime.files import PARTIAL, exclusive_lock, whole_file
+from smartbkg_tf.runtime.files import PARTIAL, atomic_file, exclusive_lock
 from smartbkg_tf.runtime.outputs import refuse_existing
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
@@ -348,5 +348,5 @@ def write_yaml(path: Path, values: Any) -> None:
         Plain values.
     """
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None)
-    with whole_file(path) as partial:
+    with atomic_file(path) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib
+import inspect
 import json
+import linecache
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from smartbkg_tf.dataset.dataset import open_dataset
-from smartbkg_tf.dataset.information import with_checksum
+from smartbkg_tf.dataset.information import encoding_of, with_checksum
 from smartbkg_tf.encoding.encode import check_and_encode, encode
-from smartbkg_tf.encoding.feature_sets import complete, import_feature_set
+from smartbkg_tf.encoding.feature_sets import complete, definition, import_feature_set
 from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
@@ -209,6 +214,39 @@ def test_columns_that_changed_are_told() -> None:
     old = EncodingSettings(features=NAME, **LENGTHS, columns=["pt"], column_units=["GeV"])
     with pytest.raises(ConfigurationError, match=r"has the columns .* now, and had \['pt'\]"):
         encode(make_events(3), old, default_vocabulary())
+
+
+def test_an_edited_class_encodes_nothing_for_an_old_data_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    file = tmp_path / "edited_sets.py"
+
+    def as_written(text: str) -> EncodingSettings:
+        file.write_text(text)
+        linecache.clearcache()
+        importlib.invalidate_caches()
+        sys.modules.pop("edited_sets", None)
+        import_feature_set.cache_clear()
+        return encoding("edited_sets.Fast")
+
+    old = as_written(MODULE)
+    recorded = {"encoding": {**old.plain(), "definition": definition(old)}}
+    old = encoding_of(json.loads(json.dumps(recorded)))
+    assert old.plain() == recorded["encoding"]
+    encode(make_events(3), old, default_vocabulary())
+    as_written(MODULE.replace("    def keep", "    # fast ones\n\n    def keep"))
+    encode(make_events(3), old, default_vocabulary())
+    # Data sets of before hold a digest of the text.
+    text = hashlib.sha256(inspect.getsource(type(import_feature_set(old.features))).encode())
+    earlier = replace(old, definition=text.hexdigest()[:16])
+    encode(make_events(3), earlier, default_vocabulary())
+    as_written(MODULE.replace('["pz"] > 0', '["pz"] > 1'))
+    for one in (old, earlier):
+        with pytest.raises(ConfigurationError, match="the class was edited after"):
+            encode(make_events(3), one, default_vocabulary())
+    sys.modules.pop("edited_sets", None)
 
 
 @pytest.mark.parametrize(

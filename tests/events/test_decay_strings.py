@@ -9,7 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.events.decay_strings import build_decay_strings, tokenise, tokens_from_trees
+from smartbkg_tf.events.decay_strings import (
+    build_decay_strings,
+    decay_tokens,
+    tokenise,
+    tokenise_unchecked,
+)
 from smartbkg_tf.events.table import PARTICLE_COLUMNS, EventTable
 from smartbkg_tf.events.vocabulary import Vocabulary, default_vocabulary
 from tests.samples import make_events
@@ -35,7 +40,8 @@ def table_of(trees: list[tuple[list[int], list[int]]]) -> EventTable:
 
 def trees_of(table: EventTable, vocabulary: Vocabulary = SMALL) -> tuple[np.ndarray, np.ndarray]:
     columns = table.particles
-    return tokens_from_trees(columns["PDG"], columns["motherIndex"], table.offsets, vocabulary)
+    tokens = vocabulary.tokens(columns["PDG"])
+    return decay_tokens(tokens, columns["motherIndex"], table.offsets, vocabulary)
 
 
 @st.composite
@@ -130,11 +136,12 @@ def test_very_deep_tree_needs_no_recursion() -> None:
         ([-1, 5], "particle 1 of 2 has the mother 5, which does not exist"),
         ([-1, -3], "has the mother -3, which does not exist"),
         ([1, 0], "descends from it"),
+        ([2, 2, 1], "particle [12] of 3 has the mother [12], which descends from it"),
         ([-1, 1], "particle 1 of 2 has the mother 1, which descends from it"),
     ],
 )
 def test_broken_links_are_named(links: list[int], message: str) -> None:
-    table = table_of([([211], [-1]), ([211, 22], links)])
+    table = table_of([([211], [-1]), ([211] * len(links), links)])
     with pytest.raises(InputError, match=message) as error:
         build_decay_strings(table)
     assert "event 1" in str(error.value)
@@ -143,12 +150,12 @@ def test_broken_links_are_named(links: list[int], message: str) -> None:
 
 
 def test_lengths_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="2 codes, 1 mother links"):
-        tokens_from_trees([211, 22], [-1], [0, 1], SMALL)
+    with pytest.raises(ValueError, match="2 particles, 1 mother links"):
+        decay_tokens([2, 3], [-1], [0, 1], SMALL)
     with pytest.raises(ValueError, match="end with the number of particles"):
-        tokens_from_trees([211, 22], [-1, 0], [0, 1], SMALL)
+        decay_tokens([2, 3], [-1, 0], [0, 1], SMALL)
     with pytest.raises(ValueError, match="never decrease"):
-        tokens_from_trees([211, 22], [-1, 0], [0, 3, 2], SMALL)
+        decay_tokens([2, 3], [-1, 0], [0, 3, 2], SMALL)
     nothing = table_of([])
     empty = EventTable({}, nothing.offsets, nothing.keys, nothing.event_type)
     with pytest.raises(ValueError, match="no particles"):
@@ -171,8 +178,9 @@ def test_broken_brackets(text: str, message: str) -> None:
         tokenise([good, text, good, text], SMALL)
     assert "decay string 1 " in str(error.value)
     assert "2 of 4" in str(error.value)
-    tokens, offsets, _ = tokenise([text], SMALL, check=False)
-    assert len(tokens) == offsets[-1] == len(text.split())
+    tokens, offsets, _, broken = tokenise_unchecked([good, text], SMALL)
+    assert len(tokens) == offsets[-1] == len(good.split() + text.split())
+    assert broken.tolist() == [False, True]
 
 
 def test_unknown_words_are_counted_and_never_lost() -> None:
@@ -207,7 +215,7 @@ def test_every_kind_of_array_of_texts() -> None:
 
 @pytest.mark.parametrize("value", [None, float("nan"), 5])
 def test_missing_texts_are_refused(value: Any) -> None:
-    with pytest.raises(InputError, match="decay string 1 is no text"):
+    with pytest.raises(InputError, match="decay string 1 is not a text"):
         tokenise([" 211", value], SMALL)
 
 
@@ -246,7 +254,7 @@ def test_any_words_in_any_layout(strings: list[tuple[list[tuple[str, str]], str]
     table = np.zeros(len(texts), dtype=[("before", "S3"), ("text", f"S{width}"), ("after", "S9")])
     table["before"], table["text"], table["after"] = b"511", texts, b"511 (-->5"
     for column in (texts, table["text"], np.array(texts, dtype=f"S{width}")):
-        assert tokenise(column, SMALL, check=False)[0].tolist() == expected
+        assert tokenise_unchecked(column, SMALL)[0].tolist() == expected
 
 
 def test_unknown_words_end_where_they_end() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.events.plain_pickle import load_array, load_values
+from smartbkg_tf.events.plain_pickle import loads
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -23,7 +23,7 @@ plain = st.recursive(
 @settings(max_examples=60, deadline=None)
 @given(plain, st.sampled_from(range(6)))
 def test_plain_values_come_back(value: Any, protocol: int) -> None:
-    assert load_values(pickle.dumps(value, protocol), where="a") == value
+    assert loads(pickle.dumps(value, protocol), where="a") == value
 
 
 @settings(max_examples=40, deadline=None)
@@ -35,15 +35,27 @@ def test_arrays_of_texts_come_back(values: list[Any], protocol: int) -> None:
     array = np.empty((len(values), 1), dtype=object)
     array[:, 0] = values
     for order in ("C", "F"):
-        found = load_array(pickle.dumps(np.asarray(array, order=order), protocol), where="a")
+        found = loads(pickle.dumps(np.asarray(array, order=order), protocol), where="a", array=True)
         assert found.dtype == object
         assert found.shape == array.shape
         assert found[:, 0].tolist() == values
 
 
+def test_shapes_of_memory_maps_come_back() -> None:
+    # As the original project wrote them beside its maps, by any protocol.
+    for protocol in range(6):
+        assert loads(pickle.dumps((1000, 100, 8), protocol), where="a") == (1000, 100, 8)
+        assert loads(pickle.dumps("float32", protocol), where="a") == "float32"
+
+
+def test_a_reference_to_something_outside_is_refused() -> None:
+    with pytest.raises(InputError, match="outside the file"):
+        loads(b"Poutside\n.", where="a")
+
+
 def test_fortran_order() -> None:
     array = np.asfortranarray(np.array([["a", "b", "c"], ["d", "e", "f"]], dtype=object))
-    assert load_array(pickle.dumps(array), where="a").tolist() == array.tolist()
+    assert loads(pickle.dumps(array), where="a", array=True).tolist() == array.tolist()
 
 
 class _Evil:
@@ -62,9 +74,9 @@ class _Evil:
 @pytest.mark.parametrize("protocol", [0, 2, 5])
 def test_everything_else_is_refused(value: Any, protocol: int) -> None:
     data = pickle.dumps(value, protocol)
-    for load in (load_values, load_array):
+    for array in (False, True):
         with pytest.raises(InputError) as error:
-            load(data, where="file.h5: decay_strings")
+            loads(data, where="file.h5: decay_strings", array=array)
         assert "file.h5: decay_strings" in str(error.value)
 
 
@@ -80,25 +92,25 @@ def test_everything_else_is_refused(value: Any, protocol: int) -> None:
 )
 def test_other_arrays_are_refused(value: Any) -> None:
     with pytest.raises(InputError):
-        load_array(pickle.dumps(value, 2), where="a")
+        loads(pickle.dumps(value, 2), where="a", array=True)
 
 
 def test_arrays_inside_arrays_are_refused() -> None:
     inner = np.empty(1, dtype=object)
     inner[0] = np.array(["x"], dtype=object)
     with pytest.raises(InputError, match="not of texts"):
-        load_array(pickle.dumps(inner), where="a")
+        loads(pickle.dumps(inner), where="a", array=True)
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=40))
 def test_garbage_gives_one_kind_of_error(data: bytes) -> None:
     with pytest.raises(InputError):
-        load_array(data, where="a")
+        loads(data, where="a", array=True)
 
 
 def test_bytes_of_old_protocols_cannot_unpack_anything() -> None:
     # protocol 2 writes bytes as _codecs.encode(text, 'latin1'); another encoding is no such case.
     data = b"c_codecs\nencode\n(Vabc\nVhex\ntR."
     with pytest.raises(InputError, match="encode with hex"):
-        load_array(data, where="a")
+        loads(data, where="a", array=True)

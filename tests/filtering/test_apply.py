@@ -15,24 +15,24 @@ import yaml
 
 from smartbkg_tf.config import command_named
 from smartbkg_tf.errors import ConfigurationError, InputError, OutputError
-from smartbkg_tf.events.flags import read_passing_keys
 from smartbkg_tf.events.hdf5 import write_hdf5
 from smartbkg_tf.events.parquet import write_parquet
+from smartbkg_tf.events.passing_keys import read_passing_keys
 from smartbkg_tf.filtering.apply import apply, fit_filter, predict_split
 from smartbkg_tf.filtering.predictions import read_predictions
 from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.filtering.scorers import load_run_model
 from smartbkg_tf.runtime.command import compose_settings
-from smartbkg_tf.runtime.overrides import paths_as_values
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.settings.filtering import ApplySettings
+from smartbkg_tf.settings.filtering import ApplySettings, FilterFitSettings
+from smartbkg_tf.settings.training import TrainSettings
 from tests.filtering.conftest import SKIMS, Trained, save
 
 FIRST = SKIMS[0]
 
 
 def run_apply(trained: Trained, output: Path, **options: Any) -> pd.DataFrame:
-    values = {"model": str(trained.run.path), "input": str(trained.tables), **options}
+    values = {"run": str(trained.run.path), "input": str(trained.tables), **options}
     apply(ApplySettings(output=str(output), **values))
     return pd.read_parquet(output)
 
@@ -111,6 +111,58 @@ def test_threshold_zero_is_a_threshold(
     assert (frame[f"weight_{FIRST}"] == kept.astype(float)).all()
 
 
+def test_efficiency_gives_the_threshold_of_validation_events(
+    fitted: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {"method": "threshold", "efficiency": 0.9, "input": str(fitted.dataset.path)}
+    frame = run_apply(fitted, tmp_path / "p.parquet", split="validation", **asked)
+    assert f"{FIRST}: score >= " in (said := capsys.readouterr().out)
+    assert "keeps 90 +- " in said
+    for skim in SKIMS:
+        passing = frame[frame[f"label_{skim}"] == 1]
+        kept = passing[f"kept_{skim}"].mean()
+        assert 0.9 <= kept < 0.9 + 1.5 / len(passing)  # No passing event more than needed.
+    # The same from stored predictions, where the run has no filter.json of today.
+    stored = tmp_path / "stored.parquet"
+    run_apply(fitted, stored, method="score", split="validation", input=asked["input"])
+    again = run_apply(
+        fitted, tmp_path / "q.parquet", split="validation", fit_on=str(stored), **asked
+    )
+    assert (again[f"kept_{FIRST}"] == frame[f"kept_{FIRST}"]).all()
+    with pytest.raises(OutputError, match="is the input"):
+        run_apply(fitted, stored, fit_on=str(stored), overwrite=True)
+
+
+def test_the_rule_is_fitted_anew_on_stored_predictions(
+    fitted: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = tmp_path / "stored.parquet"
+    run_apply(fitted, stored, method="score", split="validation", input=str(fitted.dataset.path))
+    same = run_apply(fitted, tmp_path / "p.parquet", fit_on=str(stored))
+    as_trained = run_apply(fitted, tmp_path / "q.parquet")
+    for skim in SKIMS:
+        np.testing.assert_allclose(
+            same[f"probability_{skim}"], as_trained[f"probability_{skim}"], rtol=1e-3
+        )
+    capsys.readouterr()
+    # With generation as dear as the simulation there is nothing to gain by dropping events.
+    dear = {"generation": 1.0, "network": 0.001}
+    other = run_apply(
+        fitted,
+        tmp_path / "r.parquet",
+        fit_on=str(stored),
+        cost=dear,
+        sampling={"maximum_weight": 3.0, "retention": 0.5},
+    )
+    assert other[f"probability_{FIRST}"].min() >= 1 / 3 - 1e-9
+    assert other[f"probability_{FIRST}"].mean() > same[f"probability_{FIRST}"].mean()
+    assert "weights up to 3: speedup " in capsys.readouterr().out
+    fewer = stored.with_name("fewer.parquet")
+    pd.read_parquet(stored).drop(columns=f"score_{FIRST}").to_parquet(fewer)
+    with pytest.raises(InputError, match=f"holds no scores of {FIRST}"):
+        run_apply(fitted, tmp_path / "s.parquet", fit_on=str(fewer))
+
+
 def test_neither_inputs_nor_the_predictions_of_the_run_are_replaced(
     run_copy: RunDirectory, fitted: Trained, tmp_path: Path
 ) -> None:
@@ -120,7 +172,7 @@ def test_neither_inputs_nor_the_predictions_of_the_run_are_replaced(
     write_parquet(table, fitted.events.take(np.arange(5)))
     for output in (run_copy.predictions, table):
         settings = ApplySettings(
-            model=str(run_copy.path), input=str(table), output=str(output), overwrite=True
+            run=str(run_copy.path), input=str(table), output=str(output), overwrite=True
         )
         with pytest.raises(OutputError, match="is the input"):
             apply(settings)
@@ -128,7 +180,7 @@ def test_neither_inputs_nor_the_predictions_of_the_run_are_replaced(
     run_copy.history.write_text("epoch,loss\n1,0.5\n")
     history = run_copy.history.read_bytes()
     settings = ApplySettings(
-        model=str(run_copy.path),
+        run=str(run_copy.path),
         input=str(table),
         output=str(tmp_path / "scores.parquet"),
         events_output=str(run_copy.history),
@@ -232,7 +284,7 @@ def test_wrong_inputs_leave_nothing_behind(fitted: Trained, tmp_path: Path) -> N
     refused("truncated|damaged|cannot be", fitted.tables.read_bytes()[:20000])
     refused("is given alone", input=[str(fitted.dataset.path), str(fitted.tables)])
     refused("is no dataset directory", input=str(inputs))
-    refused("does not exist", input=str(fitted.tables), model=str(tmp_path / "no_run"))
+    refused("does not exist", input=str(fitted.tables), run=str(tmp_path / "no_run"))
     write_hdf5(inputs / "none.h5", fitted.events.take(np.arange(0)))
     refused("no events", input=str(inputs / "none.h5"))
     refused("decay strings only", input=str(fitted.tables), key="decay_strings")
@@ -259,7 +311,7 @@ def test_a_run_without_rules_says_what_to_do(
 ) -> None:
     run_copy.filter.unlink()
     with pytest.raises(InputError, match=r"filter\.json") as error:
-        run_apply(fitted, tmp_path / "p.parquet", model=str(run_copy.path))
+        run_apply(fitted, tmp_path / "p.parquet", run=str(run_copy.path))
     assert "smartbkg_tf.train" in str(error.value)
 
 
@@ -285,7 +337,7 @@ def test_a_model_of_nan_is_refused(run_copy: RunDirectory, fitted: Trained, tmp_
     model.set_weights(weights)
     save(model, run_copy.model)
     with pytest.raises(InputError, match="no finite score for 600 of 600 events; the first is"):
-        run_apply(fitted, tmp_path / "p.parquet", model=str(run_copy.path))
+        run_apply(fitted, tmp_path / "p.parquet", run=str(run_copy.path))
 
 
 def test_fit_filter_writes_rules_with_errors(fitted: Trained) -> None:
@@ -300,6 +352,28 @@ def test_fit_filter_writes_rules_with_errors(fitted: Trained) -> None:
         assert rule["speedup_validation"] > 0.9
         assert rule["speedup_validation_error"] > 0
         assert set(rule["calibration"]) == {"slope", "intercept"}
+
+
+def test_the_fit_has_settings_of_train(run_copy: RunDirectory, fitted: Trained) -> None:
+    run_copy.filter.unlink()
+    predict_split(run_copy, fitted.dataset, filter_fit=FilterFitSettings(maximum_weight=4.0))
+    rule = json.loads(run_copy.filter.read_text())[FIRST]
+    assert rule["maximum_weight"] == 4.0
+    assert rule["passing_scores"] == sorted(rule["passing_scores"])
+    given = ["filter.maximum_weight=4", "filter.cost.generation=0.2", "data.path=d"]
+    chosen = compose_settings("train", TrainSettings, given).filter
+    assert (chosen.maximum_weight, chosen.cost.generation) == (4.0, 0.2)
+    assert compose_settings("train", TrainSettings, given[2:]).filter == FilterFitSettings()
+    del rule["passing_scores"]
+    run_copy.filter.write_text(json.dumps(dict.fromkeys(SKIMS, rule)))
+    with pytest.raises(InputError, match="knows no scores of passing events"):
+        run_apply(
+            fitted,
+            run_copy.path / "p.parquet",
+            model=str(run_copy.path),
+            method="threshold",
+            efficiency=0.5,
+        )
 
 
 def test_predict_split_scores_test_events_only(run_copy: RunDirectory, fitted: Trained) -> None:
@@ -334,6 +408,12 @@ def test_fit_without_validation_events_says_so(run_copy: RunDirectory, fitted: T
         (["threshold=0.0"], "threshold has no effect with method=sampling"),
         (["method=score", "sampling.a=1", "sampling.b=0"], r"sampling\.\* has no effect"),
         (["sampling.a=1"], "belong together"),
+        (["efficiency=0.9"], "efficiency has no effect with method=sampling"),
+        (["method=threshold", "threshold=0.0", "efficiency=0.9"], "exclude each other"),
+        (["method=threshold", "efficiency=1.5"], "less than or equal to 1"),
+        (["method=score", "fit_on=p.parquet"], "fit_on has no effect"),
+        (["method=threshold", "threshold=0.0", "fit_on=p.parquet"], "fit_on has no effect"),
+        (["sampling.retention=0.1"], "sampling.retention has no effect without fit_on"),
         (["output=p.csv"], "must be a .parquet file"),
         (["events_output=kept.root"], r"must end in \.csv, \.npy, \.parquet"),
         (["method=treshold"], "did you mean 'threshold'"),
@@ -346,46 +426,35 @@ def test_settings_are_checked_together(overrides: list[str], words: str) -> None
         compose_settings(
             "apply",
             ApplySettings,
-            as_values(["model=m", "input=i", "output=p.parquet", *overrides]),
+            ["run=m", "input=i", "output=p.parquet", *overrides],
         )
 
 
-def as_values(arguments: list[str]) -> list[str]:
-    return paths_as_values(arguments, command_named("apply").paths)
-
-
 def test_settings_as_written_in_conf() -> None:
-    given = as_values(["model=m", "input=i", "output=p.parquet"])
+    given = ["run=m", "input=i", "output=p.parquet"]
     composed = compose_settings("apply", ApplySettings, given)
-    assert composed == ApplySettings(model="m", input="i", output="p.parquet")
+    assert composed == ApplySettings(run="m", input="i", output="p.parquet")
     zero = compose_settings("apply", ApplySettings, [*given, "method=threshold", "threshold=0.0"])
     assert zero.threshold == 0.0
 
 
+@pytest.mark.parametrize("key", ["run", "model"])
 @pytest.mark.parametrize(
     ("written", "path"),
     [
-        ("model=runs/2026-11-24_07-00_resnet-combined", "runs/2026-11-24_07-00_resnet-combined"),
-        ("model=resnet", "resnet"),
-        ("model='a b/x=1,y'", "a b/x=1,y"),
-        ('model="it\'s"', "it's"),
-        ("model=/data/model.onnx", "/data/model.onnx"),
-        ("model=7", "7"),
+        ("runs/2026-11-24_07-00_resnet-combined", "runs/2026-11-24_07-00_resnet-combined"),
+        ("resnet", "resnet"),
+        ("'a b/x=1,y'", "a b/x=1,y"),
+        ('"it\'s"', "it's"),
+        ("/data/model.onnx", "/data/model.onnx"),
+        ("7", "7"),
     ],
 )
-def test_model_is_a_path_and_no_choice_of_a_network(written: str, path: str) -> None:
+def test_model_is_another_name_of_run(key: str, written: str, path: str) -> None:
     # conf/model is a group of Hydra: `train model=resnet`.
-    overrides = as_values([written, "input=i", "output=p.parquet"])
-    assert compose_settings("apply", ApplySettings, overrides).model == path
-
-
-def test_a_sweep_over_models_is_a_sweep_over_paths() -> None:
-    assert as_values(["--multirun", "model=a,b/c", "seed=1"]) == [
-        "--multirun",
-        'model={path:"a"},{path:"b/c"}',
-        "seed=1",
-    ]
-    assert as_values(["model=[", "model.x=1"]) == ["model=[", "model.x=1"]
+    entry = command_named("apply")
+    overrides = entry.overrides([f"{key}={written}", "input=i", "output=p.parquet"])
+    assert compose_settings("apply", ApplySettings, overrides).run == path
 
 
 def test_command_line(trained: Trained, tmp_path: Path) -> None:
@@ -395,9 +464,8 @@ def test_command_line(trained: Trained, tmp_path: Path) -> None:
             [*command, *arguments], capture_output=True, text=True, check=False, cwd=tmp_path
         )
 
-    # model= is a path here, although conf/model is a group of Hydra.
     done = call(
-        f"model={trained.run.path}", "output=new/p.parquet", "method=threshold", "threshold=0.0"
+        f"run={trained.run.path}", "output=new/p.parquet", "method=threshold", "threshold=0.0"
     )
     assert done.returncode == 0, done.stderr
     frame = pd.read_parquet(tmp_path / "new" / "p.parquet")

@@ -104,7 +104,7 @@ def test_apply_decides_alike(exported: Path, fitted: Trained, tmp_path: Path) ->
     frames = []
     for i, model in enumerate((exported, fitted.run.path)):
         output = tmp_path / f"{i}.parquet"
-        apply(ApplySettings(model=str(model), input=str(fitted.tables), output=str(output)))
+        apply(ApplySettings(run=str(model), input=str(fitted.tables), output=str(output)))
         frames.append(pd.read_parquet(output))
     for skim in SKIMS:
         assert (frames[0][f"kept_{skim}"] == frames[1][f"kept_{skim}"]).all()
@@ -130,7 +130,7 @@ def test_split_needs_the_run(exported: Path, fitted: Trained, tmp_path: Path) ->
     with pytest.raises(InputError, match="does not know which events it was trained on"):
         apply(
             ApplySettings(
-                model=str(exported),
+                run=str(exported),
                 input=str(fitted.dataset.path),
                 output=str(tmp_path / "p.parquet"),
                 split="test",

@@ -9,7 +9,7 @@ import pytest
 
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.filtering.costs import CostModel
-from smartbkg_tf.filtering.filter_file import describe_rule, read_filter
+from smartbkg_tf.filtering.filter_file import describe_rule, read_filter, rules_of
 from smartbkg_tf.filtering.fitting import fit_calibration, fit_sampling_rule
 from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.runtime.files import write_json
@@ -172,19 +172,23 @@ def test_calibration_finds_slope_and_offset() -> None:
 
 def test_filter_file_round_trip_and_errors(tmp_path: Path) -> None:
     path = tmp_path / "filter.json"
+
+    def read(skim: str) -> dict[str, SamplingRule]:
+        return rules_of(read_filter(path), (skim,), path)
+
     fitted = fit_sampling_rule(*make_scores(1000), bootstrap=5)
     write_json(path, {"one": describe_rule(fitted, (1.0, -0.5))})
-    assert read_filter(path, ("one",)) == {"one": fitted.rule}
+    assert read("one") == {"one": fitted.rule}
     with pytest.raises(InputError, match=r"no rule for the skim two \(there are: one\)"):
-        read_filter(path, ("two",))
+        read("two")
     write_json(path, {"one": {"a": 0.5, "b": 0.0}})
     with pytest.raises(InputError, match="maximum_weight"):
-        read_filter(path, ("one",))
+        read("one")
     write_json(path, {"one": {"a": -1, "b": 0.0, "maximum_weight": 20}})
     with pytest.raises(InputError, match="must not be negative"):
-        read_filter(path, ("one",))
+        read("one")
     write_json(path, [1])
     with pytest.raises(InputError, match="no table of skims"):
-        read_filter(path, ("one",))
+        read("one")
     with pytest.raises(InputError, match="does not exist"):
-        read_filter(tmp_path / "missing.json", ("one",))
+        read_filter(tmp_path / "missing.json")

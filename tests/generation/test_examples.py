@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smartbkg_tf.events.flags import read_passing_keys
+from smartbkg_tf.events.passing_keys import read_passing_keys
 from smartbkg_tf.events.readers import iterate_events
 from smartbkg_tf.generation.production import produce
 from smartbkg_tf.runtime.command import compose_settings

@@ -81,7 +81,7 @@ def test_labels_are_joined_on_the_whole_key(campaign, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "4 files, 0 left out, 100 events, 0 of them with the key of an earlier one" in said
     assert "11 passing events listed; fei_hadronic_b0: 10 of 100 events pass (10.00 %)" in said
-    assert "1 keys stand more than once" in said
+    assert "1 keys occur more than once" in said
     record = json.loads((tmp_path / "out" / "production.json").read_text())
     assert record["input"] == {
         "files": 4, "left_out": [], "events": 100, "duplicates": 0, "skim": "fei_hadronic_b0",
@@ -114,7 +114,7 @@ def test_duplicates_are_counted(campaign, tmp_path, capsys):
     files = produce(converted(tmp_path / "in", tmp_path / "out"))
     said = capsys.readouterr().out
     assert "125 events, 25 of them with the key of an earlier one" in said
-    assert "4 keys fit more than one event" in said
+    assert "4 keys match more than one event" in said
     assert read(files[4]).labels["fei_hadronic_b0"].sum() == 4
 
 

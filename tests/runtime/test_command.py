@@ -14,6 +14,7 @@ from smartbkg_tf.config import CONFIGURED, command_named
 from smartbkg_tf.config import main as config_main
 from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.runtime.command import compose, compose_settings, guarded
+from smartbkg_tf.settings.base import fields_of
 
 Exit = Callable[..., tuple[int, str, str]]
 
@@ -71,15 +72,26 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("name", CONFIGURED)
-def test_shipped_defaults_have_every_key_of_the_settings(name: str) -> None:
-    """A key that stands only in the code could not be overridden by its name."""
-    # Without a choice the group leaves no key: the dataset's own constants are used.
-    chosen = ["normalisation=physical"] if name == "train" else []
-    config = OmegaConf.to_container(compose(name, chosen), resolve=False)
-    assert isinstance(config, dict)
-    schema = command_named(name).settings_class.__pydantic_fields__  # type: ignore[attr-defined]
-    expected = {field.alias or key for key, field in schema.items()}
-    assert {key for key in config if key != "hydra"} == expected
+def test_the_whole_configuration_is_shown_with_its_defaults(exit_of: Exit, name: str) -> None:
+    code, out, err = exit_of(command_named(name), "--cfg", "job", "debug=true")
+    assert (code, err) == (0, "")
+    shown = OmegaConf.to_container(OmegaConf.create(out))
+    fields = fields_of(command_named(name).settings_class)
+    assert isinstance(shown, dict)
+    assert set(shown) == {field.alias or key for key, field in fields.items()}
+    assert shown["debug"] is True
+    assert shown["overwrite"] is False
+    assert exit_of(config_main, "show", name, "debug=true")[1] == out
+
+
+def test_a_part_of_the_configuration_is_shown(exit_of: Exit) -> None:
+    options = ("--cfg", "job", "--package")
+    code, out, _ = exit_of(command_named("train"), *options, "data.fractions")
+    assert (code, out) == (0, "train: 0.7\nvalidation: 0.15\ntest: 0.15\n")
+    assert exit_of(command_named("train"), *options, "data.fractions.test")[1] == "0.15\n"
+    code, _, err = exit_of(command_named("train"), *options, "data.nothing")
+    assert code == 1
+    assert "there is no such key" in err
 
 
 def test_unknown_key_is_refused_with_the_nearest(exit_of: Exit) -> None:
@@ -101,20 +113,42 @@ def test_unknown_choice_of_a_group(exit_of: Exit) -> None:
     assert "did you mean 'resnet'?" in err
 
 
-@pytest.mark.parametrize(
-    ("command", "group"),
-    [("train", "model"), ("train", "data"), ("train", "normalisation"), ("produce", "source")],
-)
-def test_a_group_without_a_choice(exit_of: Exit, command: str, group: str) -> None:
-    code, _, err = exit_of(command_named(command), f"{group}=null")
+def test_a_group_without_a_choice(exit_of: Exit) -> None:
+    """No file is read then; what the settings class needs is asked for."""
+    code, _, err = exit_of(command_named("train"), "model=null")
     assert code == 1
-    assert f"{group}=null: '{group}' is a group of settings and needs one of: " in err
+    assert "model: a value is needed; give model=VALUE" in err
+    assert "model:" in exit_of(command_named("train"), "--cfg", "job", "normalisation=null")[1]
+
+
+def test_a_sweep_cannot_contain_no_choice(exit_of: Exit) -> None:
+    code, _, err = exit_of(command_named("train"), "--multirun", "normalisation=physical,null")
+    assert code == 1
+    assert "'normalisation=physical,null' has null among its choices" in err
+
+
+def test_an_experiment_with_and_without_plus(exit_of: Exit) -> None:
+    shown = [
+        exit_of(command_named("train"), "--cfg", "job", f"{plus}experiment=quickstart")
+        for plus in ("", "+")
+    ]
+    assert shown[0] == shown[1]
+    assert "epochs: 12" in shown[0][1]
 
 
 def test_unknown_group(exit_of: Exit) -> None:
-    code, _, err = exit_of(command_named("train"), "+experimant=quickstart")
+    code, _, err = exit_of(command_named("train"), "model/particels=gcn")
     assert code == 1
-    assert "experimant" in err
+    assert "there is no group 'model/particels'; did you mean 'model" in err
+
+
+def test_all_unknown_keys_are_reported_as_they_were_written(exit_of: Exit) -> None:
+    code, _, err = exit_of(command_named("train"), "trianing.epochs=3", "model.input=decay", "x=1")
+    assert code == 1
+    assert "3 problems" in err
+    assert "trianing: there is no such key; did you mean 'training'?" in err
+    assert "model.input: there is no such key; did you mean 'inputs'?" in err
+    assert "+" not in err
 
 
 def test_wrong_type_and_range_are_reported_together(exit_of: Exit) -> None:
@@ -189,9 +223,9 @@ def test_terminated_job_leaves_nothing_half_written(tmp_path: Path, number: sign
     code = (
         "import time\n"
         "from smartbkg_tf.runtime import command\n"
-        "from smartbkg_tf.runtime.files import whole_directory\n"
+        "from smartbkg_tf.runtime.files import atomic_directory\n"
         "command._end_cleanly_when_terminated()\n"
-        f"with whole_directory({str(tmp_path / 'dataset')!r}) as partial:\n"
+        f"with atomic_directory({str(tmp_path / 'dataset')!r}) as partial:\n"
         "    (partial / 'x').write_text('half')\n"
         "    print('begun', flush=True)\n"
         "    time.sleep(60)\n"
@@ -227,7 +261,7 @@ def test_comma_lists_are_lists_outside_a_sweep(
 ) -> None:
     entry = command_named(name)
     assert OmegaConf.select(compose(name, entry.overrides([given])), key) == value
-    assert entry.overrides(["--multirun", given])[1] == given
+    assert entry.overrides([given], sweep=True) == [f"++{given}"]
 
 
 def test_a_comma_list_of_files_is_read(exit_of: Exit) -> None:

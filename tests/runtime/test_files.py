@@ -11,14 +11,14 @@ import pytest
 from smartbkg_tf.errors import InputError, OutputError
 from smartbkg_tf.runtime import files
 from smartbkg_tf.runtime.files import (
+    atomic_directory,
+    atomic_file,
     begin_writing_back,
     exclusive_lock,
     expand_inputs,
     hash_of_values,
     read_json,
     sha256,
-    whole_directory,
-    whole_file,
     write_json,
 )
 from smartbkg_tf.runtime.outputs import check_output, refuse_existing
@@ -30,7 +30,7 @@ def names(folder: Path) -> list[str]:
 
 def test_file_appears_only_when_whole(tmp_path: Path) -> None:
     target = tmp_path / "new" / "a.csv"
-    with whole_file(target) as partial:
+    with atomic_file(target) as partial:
         partial.write_text("half")
         assert not target.exists()
         assert partial.suffix == ".csv"
@@ -42,7 +42,7 @@ def test_file_appears_only_when_whole(tmp_path: Path) -> None:
 def test_nothing_stays_of_a_failed_file(tmp_path: Path, error: BaseException) -> None:
     target = tmp_path / "a.csv"
     target.write_text("old")
-    with pytest.raises(type(error)), whole_file(target) as partial:
+    with pytest.raises(type(error)), atomic_file(target) as partial:
         partial.write_text("half")
         raise error
     assert target.read_text() == "old"
@@ -52,7 +52,7 @@ def test_nothing_stays_of_a_failed_file(tmp_path: Path, error: BaseException) ->
 def test_full_disk_is_told_and_leaves_nothing(tmp_path: Path) -> None:
     with (
         pytest.raises(OutputError, match="disk is full"),
-        whole_file(tmp_path / "a.csv") as partial,
+        atomic_file(tmp_path / "a.csv") as partial,
     ):
         partial.write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -66,20 +66,20 @@ def test_really_full_device() -> None:
 
 
 def test_a_file_of_the_block_that_is_missing_is_not_blamed_on_the_output(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), whole_file(tmp_path / "a.csv") as partial:
+    with pytest.raises(FileNotFoundError), atomic_file(tmp_path / "a.csv") as partial:
         partial.write_text((tmp_path / "not there").read_text())
 
 
 def test_path_without_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with whole_file("a.txt") as partial:
+    with atomic_file("a.txt") as partial:
         partial.write_text("x")
     assert names(tmp_path) == ["a.txt"]
 
 
 def test_directory_appears_only_when_whole(tmp_path: Path) -> None:
     target = tmp_path / "dataset"
-    with whole_directory(target) as partial:
+    with atomic_directory(target) as partial:
         (partial / "x").write_text("1")
         assert not target.exists()
     assert names(tmp_path) == ["dataset"]
@@ -87,7 +87,7 @@ def test_directory_appears_only_when_whole(tmp_path: Path) -> None:
 
 
 def test_nothing_stays_of_a_failed_directory(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="bad"), whole_directory(tmp_path / "d") as partial:
+    with pytest.raises(ValueError, match="bad"), atomic_directory(tmp_path / "d") as partial:
         (partial / "x").write_text("1")
         raise ValueError("bad")
     assert names(tmp_path) == []
@@ -97,22 +97,22 @@ OWN = ("mark.json", "*.data")
 
 
 def made_earlier(path: Path) -> Path:
-    with whole_directory(path, own=OWN) as partial:
+    with atomic_directory(path, own=OWN) as partial:
         (partial / "mark.json").write_text("1")
     return path
 
 
 def test_directory_is_replaced_only_when_asked_and_only_when_whole(tmp_path: Path) -> None:
     target = made_earlier(tmp_path / "d")
-    with pytest.raises(OutputError, match="exists already"), whole_directory(target, own=OWN):
+    with pytest.raises(OutputError, match="exists already"), atomic_directory(target, own=OWN):
         raise AssertionError("the block must not run")
     with (
         pytest.raises(ValueError, match="bad"),
-        whole_directory(target, own=OWN, overwrite=True),
+        atomic_directory(target, own=OWN, overwrite=True),
     ):
         raise ValueError("bad")
     assert names(target) == ["mark.json"]
-    with whole_directory(target, own=OWN, overwrite=True) as partial:
+    with atomic_directory(target, own=OWN, overwrite=True) as partial:
         (partial / "mark.json").write_text("2")
         (partial / "new.data").write_text("2")
     assert names(target) == ["mark.json", "new.data"]
@@ -129,13 +129,13 @@ def test_only_what_the_command_made_is_replaced(tmp_path: Path, there: list[str]
         (target / name).touch()
     with (
         pytest.raises(OutputError, match="is not replaced"),
-        whole_directory(target, own=OWN, overwrite=True),
+        atomic_directory(target, own=OWN, overwrite=True),
     ):
         raise AssertionError("the block must not run")
     assert names(target) == sorted(there)
     with (
         pytest.raises(OutputError, match="is a file, and is not replaced by a folder"),
-        whole_directory(target / there[0], own=OWN, overwrite=True),
+        atomic_directory(target / there[0], own=OWN, overwrite=True),
     ):
         raise AssertionError("the block must not run")
 
@@ -162,14 +162,14 @@ def test_what_a_link_points_to_is_replaced_and_the_link_stays(tmp_path: Path) ->
     target = made_earlier(tmp_path / "disk" / "data")
     link = tmp_path / "link"
     link.symlink_to(target)
-    with whole_directory(link, own=OWN, overwrite=True) as partial:
+    with atomic_directory(link, own=OWN, overwrite=True) as partial:
         assert partial.parent == target.parent
         (partial / "mark.json").write_text("2")
     assert link.is_symlink()
     assert (target / "mark.json").read_text() == "2"
     later = tmp_path / "later"
     later.symlink_to(tmp_path / "disk" / "file.txt")
-    with whole_file(later, alone=True) as partial:
+    with atomic_file(later, alone=True) as partial:
         partial.write_text("x")
     assert later.is_symlink()
     assert names(tmp_path / "disk") == ["data", "file.txt"]
@@ -184,7 +184,7 @@ def test_impossible_places_are_told_before_any_work(
     loop.symlink_to(loop)
     places = [file / "out", file / "a" / "b", tmp_path / ("x" * 300), loop, "a\0b", "/dev/null"]
     for place in places:
-        for way in (whole_directory, whole_file):
+        for way in (atomic_directory, atomic_file):
             with pytest.raises(OutputError), way(place):  # type: ignore[operator]
                 raise AssertionError("the block must not run")
     monkeypatch.chdir(tmp_path)
@@ -207,17 +207,17 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize("length", [180, 240, 255])
 def test_long_names(tmp_path: Path, length: int) -> None:
     name = "x" * (length - 8)
-    with whole_file(tmp_path / f"{name}.parquet", alone=True) as partial:
+    with atomic_file(tmp_path / f"{name}.parquet", alone=True) as partial:
         assert partial.suffix == ".parquet"
         partial.write_text("1")
-    with whole_directory(tmp_path / ("y" * length)):
+    with atomic_directory(tmp_path / ("y" * length)):
         pass
     assert names(tmp_path) == [f"{name}.parquet", "y" * length]
 
 
 KILLED = """
 import os, signal, sys
-from smartbkg_tf.runtime.files import whole_directory, whole_file
+from smartbkg_tf.runtime.files import atomic_directory, atomic_file
 from smartbkg_tf.runtime import outputs
 folder, moment = sys.argv[1:]
 if moment == "replace":
@@ -226,8 +226,8 @@ if moment == "replace":
         rename(source, target)
         os.kill(os.getpid(), signal.SIGKILL)
     outputs.os.rename = once
-with whole_file(folder + "/f.csv", alone=True) as file:
-    with whole_directory(folder + "/d", own=("mark.json",), overwrite=True) as partial:
+with atomic_file(folder + "/f.csv", alone=True) as file:
+    with atomic_directory(folder + "/d", own=("mark.json",), overwrite=True) as partial:
         (partial / "mark.json").write_text("2")
         if moment == "wait":
             print("begun", flush=True)
@@ -255,7 +255,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next(
     for name in others:
         (tmp_path / name).touch()
     assert len(names(tmp_path)) == 2 + len(others)
-    with whole_file(tmp_path / "f.csv", alone=True) as partial:
+    with atomic_file(tmp_path / "f.csv", alone=True) as partial:
         partial.write_text("x")
     made_earlier(tmp_path / "d")
     assert names(tmp_path) == sorted([*others, "d", "f.csv"])
@@ -268,7 +268,7 @@ def test_a_folder_comes_back_whose_replacement_was_killed(tmp_path: Path) -> Non
     with killed(tmp_path, "replace") as process:
         process.wait()
     assert not (tmp_path / "d").exists()
-    with pytest.raises(OutputError, match="exists already"), whole_directory(tmp_path / "d"):
+    with pytest.raises(OutputError, match="exists already"), atomic_directory(tmp_path / "d"):
         raise AssertionError("the block must not run")
     assert (tmp_path / "d" / "mark.json").read_text() == "1"
 
@@ -280,12 +280,12 @@ def test_one_process_at_a_time_writes_an_output(tmp_path: Path) -> None:
         assert process.stdout.readline() == "begun\n"
         with (
             pytest.raises(OutputError, match="another process is writing this output"),
-            whole_directory(tmp_path / "d", own=OWN),
+            atomic_directory(tmp_path / "d", own=OWN),
         ):
             raise AssertionError("two at once")
         with (
             pytest.raises(OutputError, match="another process is writing this output"),
-            whole_file(tmp_path / "f.csv", alone=True),
+            atomic_file(tmp_path / "f.csv", alone=True),
         ):
             raise AssertionError("two at once")
         process.stdin.close()

@@ -87,6 +87,7 @@ def test_a_failed_job_says_why_and_is_never_the_best(tmp_path: Path) -> None:
     ("overrides", "name"),
     [
         ("model.inputs=decay,seed=1", "model.inputs=decay,seed=1"),
+        ("++seed=1,++training.epochs=2,model=gcn", "seed=1,training.epochs=2,model=gcn"),
         ("a=x/y/z", "a=x_y_z"),
         ("k=" + "v" * 400, "k=" + "v" * 195 + "..."),
     ],

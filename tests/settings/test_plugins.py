@@ -9,7 +9,7 @@ import pytest
 
 from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.settings.base import Field, settings, validate
-from smartbkg_tf.settings.plugins import Plugin, import_class, plain, plugin
+from smartbkg_tf.settings.plugins import Plugin, filled, import_class, plain, plugin
 
 HERE = __name__
 
@@ -41,6 +41,12 @@ class Picture:
     title: str = ""
 
 
+@settings
+class Needing:
+    name: str = Field(min_length=4, examples=["four"])
+    n: int = Field(default=1, gt=0)
+
+
 def picture(**values: Any) -> Picture:
     return validate(Picture, values)
 
@@ -63,13 +69,18 @@ def test_plain_values_make_the_same_settings() -> None:
     assert validate(Picture, values) == made
 
 
+def test_all_defaults_are_filled_in() -> None:
+    circle = {"_target_": f"{HERE}.Circle", "radius": 1.0, "colour": "red"}
+    assert filled(Picture, {"title": "x"}) == {"shape": circle, "shapes": [], "title": "x"}
+    assert filled(Needing, {"n": 2}) == {"name": "???", "n": 2}
+    with pytest.raises(ConfigurationError, match="n: "):
+        filled(Needing, {"n": 0})
+
+
 def test_all_problems_are_reported_with_their_keys() -> None:
     with pytest.raises(ConfigurationError) as caught:
         picture(
             shape={
-                "_target_": f"{HERE}.Nested",
-                "inner": {"_target_": f"{HERE}.Circle", "radus": 1},
-            },
                 "_target_": f"{HERE}.Nested",
                 "inner": {"_target_": f"{HERE}.Circle", "radus": 1},
             },

@@ -1,4 +1,4 @@
-"""The hash of an event key: fixed for ever, and as random as it must be."""
+"""The hash of an event key: fixed for ever, and as random as it must be; keys found by it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from scipy import stats
 
-from smartbkg_tf.dataset.keys import hash_keys, mix, uniform
+from smartbkg_tf.events import keys as keys_module
+from smartbkg_tf.events.keys import KeyIndex, hash_keys, key_columns, key_rows, mix, uniform
 from smartbkg_tf.events.table import KEY_COLUMNS
 
 
@@ -106,3 +107,36 @@ def test_neighbouring_events_get_uniform_independent_numbers() -> None:
     assert stats.kstest(first, "uniform").pvalue > 1e-4
     for other in (second, np.roll(first, 1)):
         assert abs(np.corrcoef(first, other)[0, 1]) < 5 / n**0.5
+
+
+few = st.lists(st.tuples(*[st.sampled_from([-(2**63), -1, 0, 1, 2**63 - 1])] * 4), max_size=12)
+
+
+@given(few, few)
+def test_keys_are_found_where_they_stand_first(
+    listed: list[tuple[int, int, int, int]], wanted: list[tuple[int, int, int, int]]
+) -> None:
+    index = KeyIndex(columns(listed))
+    expected = [listed.index(key) if key in listed else -1 for key in wanted]
+    assert index.find(columns(wanted)).tolist() == expected
+    assert index.n_repeated == len(listed) - len(set(listed))
+    assert sorted(index.rows.tolist()) == sorted({listed.index(key) for key in listed})
+
+
+def test_equal_hashes_are_parted(monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = keys_module.hash_keys
+
+    def poor(keys: dict[str, np.ndarray], salt: int) -> np.ndarray:
+        return honest(keys, salt) if salt > 1 else np.zeros(len(keys["run"]), dtype=np.uint64)
+
+    monkeypatch.setattr(keys_module, "hash_keys", poor)
+    index = KeyIndex(columns([(0, 0, 3, 0), (0, 0, 1, 0), (0, 0, 3, 0)]))
+    assert index.n_repeated == 1
+    assert index.find(columns([(0, 0, 1, 0), (0, 0, 2, 0), (0, 0, 3, 0)])).tolist() == [1, -1, 0]
+
+
+def test_rows_and_columns_of_keys() -> None:
+    rows = np.array([[1, 2, 3, 4], [5, 6, 7, 8]])
+    assert key_columns(rows)["event"].tolist() == [3, 7]
+    np.testing.assert_array_equal(key_rows(key_columns(rows)), rows)
+    assert key_rows(key_columns([])).shape == (0, 4)

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from smartbkg_tf.errors import ConfigurationError
+from smartbkg_tf.runtime.overrides import Overrides, as_written, search_path
+
+
+@pytest.fixture
+def reading(tmp_path: Path) -> Overrides:
+    (tmp_path / "model" / "decay").mkdir(parents=True)
+    return Overrides([tmp_path], lists=("input",), aliases={"source": "input", "model2": "run"})
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("training.epochs=3", ["++training.epochs=3"]),
+        ("model=gcn", ["model=gcn"]),
+        ("model@other=gcn", ["model@other=gcn"]),
+        ("model={inputs: decay}", ["++model={inputs: decay}"]),
+        ("model/decay=gru", ["model/decay=gru"]),
+        ("model/decay=null", ["~model/decay", "++model.decay=null"]),
+        ("model=null", ["~model"]),
+        ("hydra.sweep.dir=x", ["hydra.sweep.dir=x"]),
+        ("hydra/launcher=joblib", ["hydra/launcher=joblib"]),
+        ("+a=1", ["+a=1"]),
+        ("++a=1", ["++a=1"]),
+        ("~a", ["~a"]),
+        ("+experiment=mine", ["++experiment=mine"]),
+        ("model2=a/b", ["++run=a/b"]),
+        ("input=a,'b c'", ['++input="a,b c"']),
+        ("source=a,b", ['++input="a,b"']),
+        ("input=[a,b]", ["++input=[a,b]"]),
+        ("seed=1,2", ["++seed=1,2"]),
+    ],
+)
+def test_rewritten(reading: Overrides, written: str, expected: list[str]) -> None:
+    assert reading.for_hydra([written]) == expected
+    assert reading.for_hydra(expected) == expected
+
+
+def test_commas_divide_the_jobs_of_a_sweep(reading: Overrides) -> None:
+    assert reading.for_hydra(["input=a,b"], sweep=True) == ["++input=a,b"]
+    assert reading.for_hydra(["model=a,b"], sweep=True) == ["model=a,b"]
+    with pytest.raises(ConfigurationError, match="null among its choices"):
+        reading.for_hydra(["model=a,null"], sweep=True)
+
+
+def test_an_unknown_group_is_refused(reading: Overrides) -> None:
+    with pytest.raises(ConfigurationError, match="did you mean 'model/decay'"):
+        reading.for_hydra(["model/decey=gru"])
+
+
+def test_people_read_no_prefix() -> None:
+    assert as_written("++a=1,++b.c=x+,model=y") == "a=1,b.c=x+,model=y"
+    assert as_written("preprocess ++a=1 b++=2") == "preprocess a=1 b++=2"
+
+
+def test_further_folders() -> None:
+    assert search_path(["a=1", "hydra.searchpath=[file:///a/b,c]"]) == [Path("/a/b"), Path("c")]
+    assert search_path(["hydra.searchpath=["]) == []
