@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from smartbkg_tf.encoding.checks import Finding, finding_of
 from smartbkg_tf.encoding.events import Events, Schema, same_events
-from smartbkg_tf.events.table import KEY_COLUMNS
+from smartbkg_tf.events.keys import key_columns
 
 #: How columns of labels and observables of events are called before they are written.
 LABEL, OBSERVABLE = "label:", "observable:"
@@ -72,7 +72,7 @@ def in_order(
     hashes = events["hash"][order]
     again = hashes[1:] == hashes[:-1]
     if again.any():
-        columns = [events["keys"][:, i] for i in reversed(range(len(KEY_COLUMNS)))]
+        columns = reversed(list(key_columns(events["keys"]).values()))
         order = np.lexsort((*columns, events["hash"]))
     labels = _matrix(events, LABEL, label_names, np.int8(-1))[order]
     observables = _matrix(events, OBSERVABLE, observable_names, np.float64(np.nan))[order]
@@ -89,8 +89,7 @@ def in_order(
             unknown &= labels[:, i] == -1
         masks["no_label"] = unknown
         kept &= ~masks["no_label"]
-    keys = {name: events["keys"][order, i] for i, name in enumerate(KEY_COLUMNS)}
-    source = files[events["source"][order]]
+    keys, source = key_columns(events["keys"][order]), files[events["source"][order]]
     findings = [
         finding_of(reason, mask, keys, source) for reason, mask in masks.items() if mask.any()
     ]

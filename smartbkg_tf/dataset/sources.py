@@ -20,7 +20,7 @@ from smartbkg_tf.encoding.encode import check_and_encode
 from smartbkg_tf.encoding.events import Events, Schema, read_frames
 from smartbkg_tf.errors import InputError, Problems, UserError
 from smartbkg_tf.events.hdf5 import TrainingFile
-from smartbkg_tf.events.keys import hash_keys
+from smartbkg_tf.events.keys import hash_keys, key_rows
 from smartbkg_tf.events.readers import count_events, file_format, iterate_events, particle_set
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
@@ -194,10 +194,9 @@ def _travelling(
     table: EventTable, encoded: Events, settings: ReadingSettings, source: int
 ) -> Events:
     """Put encoded events together with everything that travels along."""
-    keys = np.stack([np.asarray(table.keys[name], np.int64) for name in KEY_COLUMNS], axis=1)
     further = {
         _HASH: hash_keys(table.keys, shuffle_salt(settings.seed)),
-        _KEYS: keys,
+        _KEYS: key_rows(table.keys),
         _SOURCE: np.full(len(table), source, dtype=np.int32),
     }
     for name, labels in table.labels.items():

@@ -10,6 +10,7 @@ writing, reading, padding) is written once, over the names of the schema.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -190,7 +191,7 @@ class Events:
                 columns[column.name] = values[rows]
                 continue
             out = np.empty((int(offsets[column.axis][-1]), *values.shape[1:]), values.dtype)
-            width = values.dtype.itemsize * int(np.prod(column.shape, dtype=np.int64))
+            width = values.dtype.itemsize * math.prod(column.shape)
             _copy_rows(flat_bytes(values), self.offsets[column.axis], rows, flat_bytes(out), width)
             columns[column.name] = out
         return replace(self, columns=columns, offsets=offsets, n_events=len(rows))
@@ -295,7 +296,7 @@ def same_events(
     same = np.ones(len(first), dtype=np.bool_)
     for column in events.schema.columns:
         values = events.columns[column.name]
-        width = values.dtype.itemsize * int(np.prod(column.shape, dtype=np.int64))
+        width = values.dtype.itemsize * math.prod(column.shape)
         offsets = events.offsets.get(column.axis, np.arange(len(events) + 1, dtype=np.int64))
         _compare_rows(flat_bytes(values), offsets, first, second, same, width)
     return same

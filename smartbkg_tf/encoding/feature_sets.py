@@ -234,7 +234,7 @@ def complete(encoding_values: dict[str, Any]) -> EncodingSettings:
 
 
 def definition(encoding: EncodingSettings) -> str | None:
-    """Hash the code of a custom feature set, to notice changes; comments and layout do not count."""
+    """Hash the code of a custom feature set, whatever its comments and layout."""
     if encoding.features in FEATURE_SETS or encoding.features == LEGACY:
         return None
     digests = _digests(type(import_feature_set(encoding.features)))

@@ -5,6 +5,7 @@ Longer events lose their end, never their beginning. A mother beyond the end is 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -146,13 +147,13 @@ def fill_batch(batch: Batch, first: int, events: Events, rows: npt.NDArray[np.in
             out[...] = values[rows]
             continue
         offsets = events.offsets[column.axis]
-        width = int(np.prod(column.shape, dtype=np.int64))
-        _fill(values.reshape(-1, width), offsets, rows, out.reshape(*out.shape[:2], -1))
+        flat = out.reshape(*out.shape[:2], math.prod(out.shape[2:]))
+        _fill(values.reshape(len(values), math.prod(column.shape)), offsets, rows, flat)
         if name == "mother_index_input":
             out[out >= out.shape[1]] = -1
         elif name == "particle_input" and "charge" in events.columns:
             charge = np.zeros((*out.shape[:2], 1), dtype=np.float32)
-            _fill(events.columns["charge"].reshape(-1, 1), offsets, rows, charge)
+            _fill(events.columns["charge"][:, np.newaxis], offsets, rows, charge)
             out[:, :, -1] = charge[:, :, 0] / np.float32(3)
 
 

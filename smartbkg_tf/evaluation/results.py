@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from smartbkg_tf.events.keys import uniform
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.evaluation import curves
 from smartbkg_tf.evaluation.metrics import (
@@ -25,6 +24,7 @@ from smartbkg_tf.evaluation.speedup import (
 )
 from smartbkg_tf.evaluation.working_points import working_points
 from smartbkg_tf.events.cross_sections import cross_sections
+from smartbkg_tf.events.keys import uniform
 from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.filtering.costs import CostModel
 from smartbkg_tf.filtering.predictions import Predictions, SkimPredictions

@@ -30,7 +30,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_from_tables_to_a_verified_dataset(tmp_path: Path) -> None:
     write_hdf5(tmp_path / "a.h5", make_events(40))
-    done = run(tmp_path, "input=*.h5", "output=d", "max_particles=30", "storage=padded")
+    done = run(tmp_path, "input=*.h5", "output=d", "max_particles=30")
     assert done.returncode == 0, done.stderr
     assert "retention (30.00 +- 7.25) %" in done.stdout
     assert open_dataset(tmp_path / "d").encoding.max_particles == 30
@@ -68,7 +68,6 @@ def test_defaults_of_the_configuration_and_of_the_class_agree() -> None:
     ("override", "message"),
     [
         ("features=orginal", "did you mean 'original'"),
-        ("storage=flat", "padded, ragged|ragged, padded"),
         ("max_particles=0", "max_particles"),
         ("max_partciles=9", "did you mean 'max_particles'"),
         ("workers=none", "workers"),
