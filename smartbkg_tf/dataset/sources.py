@@ -8,9 +8,10 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from smartbkg_tf.dataset.duplicates import LABEL, OBSERVABLE
 from smartbkg_tf.dataset.hashing import hash_file, new_hash
@@ -194,7 +195,7 @@ def _travelling(
     table: EventTable, encoded: Events, settings: ReadingSettings, source: int
 ) -> Events:
     """Put encoded events together with everything that travels along."""
-    further = {
+    further: dict[Column, npt.NDArray[Any]] = {
         _HASH: hash_keys(table.keys, shuffle_salt(settings.seed)),
         _KEYS: key_rows(table.keys),
         _SOURCE: np.full(len(table), source, dtype=np.int32),

@@ -199,13 +199,12 @@ class Events:
     def write(self, stream: BinaryIO) -> None:
         """Append the events to a file, for `read_frames`."""
         text = self.schema.text.encode()
-        for part in (
-            np.array([len(text), self.n_events], dtype=np.int64).tobytes(),
-            text,
-            *(flat_bytes(self.lengths(axis)) for axis in self.schema.axes),
-            *(flat_bytes(self.columns[column.name]) for column in self.schema.columns),
+        stream.write(np.array([len(text), self.n_events], dtype=np.int64).tobytes() + text)
+        for values in (
+            *(self.lengths(axis) for axis in self.schema.axes),
+            *(self.columns[column.name] for column in self.schema.columns),
         ):
-            stream.write(part)
+            stream.write(flat_bytes(values).data)
 
 
 def read_frames(path: Path) -> Iterator[Events]:
