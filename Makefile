@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format wheel clean benchmark-quality
+.PHONY: help install demo test test-slow check format picture wheel clean benchmark-quality
 
 help:
 	@echo "make demo     from nothing to a trained network and its ROC curve (about 10 minutes on 2 cores)"
@@ -31,7 +31,7 @@ $(STAMP): pyproject.toml
 	@touch $(STAMP)
 
 demo: $(STAMP)
-	$(BIN)/python -m smartbkg_tf.train +experiment=quickstart
+	$(BIN)/python -m smartbkg_tf.train experiment=quickstart
 
 test: check
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
@@ -58,7 +58,7 @@ benchmark-quality: $(STAMP)
 	test -d $(QUALITY)/sample || $(BIN)/python -m benchmarks.fei_b0.sample --tables '$(QUALITY)/tables/*.h5' --output $(QUALITY)/sample
 	test -d $(QUALITY)/dataset || $(BIN)/python -m smartbkg_tf.preprocess input='$(QUALITY)/sample/*.h5' output=$(QUALITY)/dataset
 	test -d $(QUALITY)/dataset_skim || $(BIN)/python -m smartbkg_tf.preprocess features=benchmarks.fei_b0.skim_features.SkimReplay input='$(QUALITY)/sample/*.h5' output=$(QUALITY)/dataset_skim workers=$(JOBS)
-	test -d $(QUALITY)/dataset_candidates || $(BIN)/python -m smartbkg_tf.preprocess features=benchmarks.fei_b0.candidate_set.SkimCandidates input='$(QUALITY)/sample/*.h5' output=$(QUALITY)/dataset_candidates workers=$(JOBS)
+	test -d $(QUALITY)/dataset_candidates || $(BIN)/python -m smartbkg_tf.preprocess features=benchmarks.fei_b0.candidate_set.SkimCandidates max_particles=200 input='$(QUALITY)/sample/*.h5' output=$(QUALITY)/dataset_candidates workers=$(JOBS)
 	test -f $(QUALITY)/reruns.npz || $(BIN)/python -m benchmarks.fei_b0.reruns --sample $(QUALITY)/sample --workers $(JOBS) --output $(QUALITY)/reruns.npz
 	for name in $(TREES); do $(BIN)/python -m benchmarks.fei_b0.trees $$name --sample $(QUALITY)/sample --runs $(QUALITY)/runs --seeds $(SEEDS) || exit 1; done
 	for name in $(NETWORKS); do $(BIN)/python -m benchmarks.fei_b0.run $$name --dataset $(QUALITY)/dataset --runs $(QUALITY)/runs --seeds $(SEEDS) || exit 1; done
@@ -67,6 +67,10 @@ benchmark-quality: $(STAMP)
 	$(BIN)/python -m benchmarks.fei_b0.average treenet_and_trees --runs $(QUALITY)/runs --members treenet/seed_1 trees_two_stage/seed_1
 	$(BIN)/python -m benchmarks.fei_b0.average treenet_candidates_and_trees --runs $(QUALITY)/runs --members treenet_candidates/seed_1 trees_candidates/seed_1
 	$(BIN)/python -m benchmarks.fei_b0.table --runs $(QUALITY)/runs --reruns $(QUALITY)/reruns.npz --output $(QUALITY)/results
+
+# docs/reference.md
+picture: $(STAMP)
+	$(BIN)/python -m tests.architecture
 
 wheel: $(STAMP)
 	rm -rf dist

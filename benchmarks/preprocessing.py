@@ -260,7 +260,7 @@ def threads(path: Path, folder: Path, options: argparse.Namespace) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     vocabulary = default_vocabulary()
-    tables = [next(iterate_hdf5(path, chunk_events=5000, as_stored=True)) for _ in range(2)]
+    tables = [next(iterate_hdf5(path, chunk_events=5000)) for _ in range(2)]
     strings = [table.decay_strings for table in tables]
     data = [np.ones(1 << 26, np.uint8) for _ in range(2)]
     copies = [np.ones(1 << 26, np.uint8) for _ in range(2)]

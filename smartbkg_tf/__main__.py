@@ -22,13 +22,7 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Run the command that the first argument names.
-
-    Raises
-    ------
-    SystemExit
-        With the command's exit code; 2 when the command is missing or not known.
-    """
+    """Run the command that the first argument names."""
     arguments = sys.argv[1:]
     if arguments and arguments[0] in ("-h", "--help"):
         print(_usage())
@@ -38,7 +32,7 @@ def main() -> None:
         raise SystemExit(2)
     name = arguments[0]
     if name not in COMMANDS:
-        print(f"error: '{name}' is no command; {did_you_mean(name, COMMANDS)}", file=sys.stderr)
+        print(f"error: '{name}' is not a command; {did_you_mean(name, COMMANDS)}", file=sys.stderr)
         raise SystemExit(2)
     sys.argv = [f"smartbkg-tf {name}", *arguments[1:]]
     importlib.import_module(f"smartbkg_tf.{name}").main()

@@ -7,24 +7,18 @@ python -m smartbkg_tf.apply run=model.onnx input=events.root output=p.parquet \
 
 from __future__ import annotations
 
-from smartbkg_tf.runtime.command import command
+from smartbkg_tf.runtime.command import Command
 from smartbkg_tf.settings.filtering import ApplySettings
 
 
 def run(settings: ApplySettings) -> None:
-    """Apply a model.
-
-    Parameters
-    ----------
-    settings : ApplySettings
-        What to apply to what.
-    """
+    """Apply a model."""
     from smartbkg_tf.filtering.apply import apply
 
     apply(settings)
 
 
-main = command("apply", ApplySettings, run, lists=("input",), aliases={"model": "run"})
+main = Command("apply", ApplySettings, run, lists=("input",), aliases={"model": "run"})
 
 if __name__ == "__main__":
     main()

@@ -27,18 +27,7 @@ CONFIGURED = ("produce", "preprocess", "train", "apply", "evaluate", "export")
 
 
 def command_named(name: str) -> Command[CommandSettings]:
-    """Find the entry point of a command.
-
-    Parameters
-    ----------
-    name : str
-        One of `CONFIGURED`.
-
-    Returns
-    -------
-    Command
-        Its entry point, with its settings class.
-    """
+    """Find the entry point of a command."""
     entry: Command[CommandSettings] = importlib.import_module(f"smartbkg_tf.{name}").main
     return entry
 
@@ -61,21 +50,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def run(arguments: Sequence[str]) -> None:
-    """Carry out one request.
-
-    Parameters
-    ----------
-    arguments : sequence of str
-        As on the command line.
-
-    Raises
-    ------
-    ConfigurationError
-        When the configuration cannot be composed or used.
-    SystemExit
-        With code 2 for wrong usage.
-    """
-    options = _parser().parse_args(list(arguments))
+    """Carry out one request."""
+    options = _parser().parse_intermixed_args(list(arguments))
     words = list(options.words)
     name = words.pop(0) if words and words[0] in CONFIGURED else "train"
     entry = command_named(name)
@@ -91,13 +67,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def main() -> None:
-    """Run the command line; end with the exit codes of every command.
-
-    Raises
-    ------
-    SystemExit
-        1 for a configuration that cannot be used, 2 for wrong usage.
-    """
+    """Run the command line; end with the exit codes of every command."""
     guarded(lambda: run(sys.argv[1:]), debug="debug=true" in sys.argv)
 
 

@@ -63,24 +63,11 @@ class InputError(UserError):
 
 
 class OutputError(UserError):
-    """An output that cannot be written, or stands there already."""
+    """An output that cannot be written, or exists already."""
 
 
 def by_nearness(name: str, choices: Iterable[str]) -> list[str]:
-    """Sort choices by likeness to a name, the likest first.
-
-    Parameters
-    ----------
-    name : str
-        What the user wrote.
-    choices : iterable of str
-        What there is.
-
-    Returns
-    -------
-    list of str
-        All choices; equal likeness is broken by the alphabet.
-    """
+    """Sort choices by likeness to a name, then by the alphabet."""
     return sorted(
         set(choices),
         key=lambda choice: (
@@ -91,22 +78,7 @@ def by_nearness(name: str, choices: Iterable[str]) -> list[str]:
 
 
 def did_you_mean(name: str, choices: Iterable[str], limit: int = 12) -> str:
-    """Say which name was probably meant, and which others there are.
-
-    Parameters
-    ----------
-    name : str
-        What the user wrote.
-    choices : iterable of str
-        What there is.
-    limit : int, default 12
-        At most so many choices are listed.
-
-    Returns
-    -------
-    str
-        A text such as ``did you mean 'seed'? (there are: seed, skim)``.
-    """
+    """Say which name was probably meant, and at most `limit` of those that there are."""
     ordered = by_nearness(name, choices)
     if not ordered:
         return "there are none to choose from"
@@ -134,13 +106,7 @@ class Problems:
         self.texts: list[str] = []
 
     def add(self, text: str | UserError) -> None:
-        """Remember one problem.
-
-        Parameters
-        ----------
-        text : str or UserError
-            The problem in words.
-        """
+        """Remember one problem."""
         self.texts.append(str(text))
 
     def raise_if_any(
@@ -151,24 +117,7 @@ class Problems:
         where: str | Path | None = None,
         next_step: str | None = None,
     ) -> None:
-        """Raise one error that lists all problems, or do nothing.
-
-        Parameters
-        ----------
-        title : str
-            First line of the message.
-        kind : type of UserError, optional
-            The error to raise.
-        where : str or pathlib.Path, optional
-            Place that all problems share.
-        next_step : str, optional
-            What to do about them.
-
-        Raises
-        ------
-        UserError
-            Of the given kind, if any problem was added.
-        """
+        """Raise one error of a kind that lists all problems, or do nothing."""
         if not self.texts:
             return
         if len(self.texts) == 1:

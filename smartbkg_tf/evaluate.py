@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from smartbkg_tf.runtime.command import command
+from smartbkg_tf.runtime.command import Command
 from smartbkg_tf.settings.evaluation import EvaluateSettings
 
 
 def run(settings: EvaluateSettings) -> None:
-    """Evaluate models.
-
-    Parameters
-    ----------
-    settings : EvaluateSettings
-        What to evaluate.
-    """
+    """Evaluate models."""
     from smartbkg_tf.evaluation.evaluate import evaluate
 
     evaluate(settings)
 
 
-main = command("evaluate", EvaluateSettings, run, lists=("runs",))
+main = Command("evaluate", EvaluateSettings, run, lists=("runs",))
 
 if __name__ == "__main__":
     main()

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from smartbkg_tf.runtime.command import command
+from smartbkg_tf.runtime.command import Command
 from smartbkg_tf.settings.filtering import ExportSettings
 
 
 def run(settings: ExportSettings) -> None:
-    """Export a model.
-
-    Parameters
-    ----------
-    settings : ExportSettings
-        What to export.
-    """
+    """Export a model."""
     from smartbkg_tf.filtering.export import export
 
     export(settings)
 
 
-main = command("export", ExportSettings, run)
+main = Command("export", ExportSettings, run)
 
 if __name__ == "__main__":
     main()

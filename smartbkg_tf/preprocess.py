@@ -11,18 +11,12 @@ Examples
 
 from __future__ import annotations
 
-from smartbkg_tf.runtime.command import command
+from smartbkg_tf.runtime.command import Command
 from smartbkg_tf.settings.preprocessing import PreprocessSettings
 
 
 def run(settings: PreprocessSettings) -> None:
-    """Build a dataset directory, or check one.
-
-    Parameters
-    ----------
-    settings : PreprocessSettings
-        What to read and where to write.
-    """
+    """Build a dataset directory, or check one."""
     if settings.verify:
         from smartbkg_tf.dataset.verify import verify_dataset
 
@@ -33,7 +27,7 @@ def run(settings: PreprocessSettings) -> None:
     build_dataset(settings)
 
 
-main = command("preprocess", PreprocessSettings, run, lists=("input",))
+main = Command("preprocess", PreprocessSettings, run, lists=("input",))
 
 if __name__ == "__main__":
     main()

@@ -12,24 +12,18 @@ Examples
 
 from __future__ import annotations
 
-from smartbkg_tf.runtime.command import command
+from smartbkg_tf.runtime.command import Command
 from smartbkg_tf.settings.generation import ProduceSettings
 
 
 def run(settings: ProduceSettings) -> None:
-    """Produce training tables.
-
-    Parameters
-    ----------
-    settings : ProduceSettings
-        What to produce and where.
-    """
+    """Produce training tables."""
     from smartbkg_tf.generation.production import produce
 
     produce(settings)
 
 
-main = command("produce", ProduceSettings, run, lists=("input", "skim_files", "event_type"))
+main = Command("produce", ProduceSettings, run, lists=("input", "skim_files", "event_type"))
 
 if __name__ == "__main__":
     main()

@@ -9,29 +9,12 @@ from __future__ import annotations
 import math
 import shutil
 
-from smartbkg_tf.runtime.command import command
+from smartbkg_tf.runtime.command import Command
 from smartbkg_tf.settings.training import TrainSettings
 
 
 def run(settings: TrainSettings) -> float:
-    """Prepare the data, train, predict the test events, evaluate.
-
-    Parameters
-    ----------
-    settings : TrainSettings
-        Checked settings.
-
-    Returns
-    -------
-    float
-        AUC on the validation events at the best epoch, for a sweeper to maximise; test events
-        choose nothing.
-
-    Raises
-    ------
-    UserError
-        For anything that the user can mend.
-    """
+    """Prepare the data, train, predict and evaluate; give the best validation AUC to sweepers."""
     from smartbkg_tf.runtime.files import write_json
     from smartbkg_tf.runtime.progress import say
     from smartbkg_tf.runtime.quiet import load_tensorflow
@@ -72,7 +55,7 @@ def run(settings: TrainSettings) -> float:
     return best_validation(run).get("val_auc", math.nan)
 
 
-main = command("train", TrainSettings, run, lists=("data.skims",))
+main = Command("train", TrainSettings, run, lists=("data.skims",))
 
 if __name__ == "__main__":
     main()

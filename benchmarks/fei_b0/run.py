@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -23,7 +24,7 @@ from benchmarks.fei_b0.rows import VALIDATION, Row, folder_of, read_scores, writ
 from benchmarks.fei_b0.sample import SKIM
 from smartbkg_tf.errors import UserError
 from smartbkg_tf.evaluation.metrics import auc
-from smartbkg_tf.runtime.command import compose, compose_settings, guarded
+from smartbkg_tf.runtime.command import compose_settings, guarded
 from smartbkg_tf.runtime.files import read_json, write_json
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.training import TrainSettings
@@ -176,11 +177,12 @@ def describe(
     history = pd.read_csv(folder / "history.csv")
     validation = read_scores(folder / VALIDATION)
     inputs = {"combined": "particles, decay string", "decay": "decay string"}
-    composed = compose("train", [f"+experiment=fei_b0_benchmark/{name}", *overrides])
-    summaries = bool(composed.model.get("summaries")) or bool(
-        (composed.model.particles or {}).get("side_summaries")
+    composed = compose_settings(
+        "train", TrainSettings, [f"experiment=fei_b0_benchmark/{name}", *overrides]
     )
-    read = inputs.get(composed.model.inputs, "particles")
+    model: Any = composed.model
+    summaries = model.summaries or getattr(model.particles, "side_summaries", False)
+    read = inputs.get(model.inputs, "particles")
     features = read_json(folder / "dataset.json")["encoding"]["features"]
     knows_skim = features in SKIM_FEATURES
     if knows_skim:

@@ -86,6 +86,7 @@ def build_dataset(settings: PreprocessSettings) -> Path:
         schema=schema,
         seed=settings.seed,
         chunk_events=settings.chunk_events,
+        reader=settings.reader,
     )
     start = time.monotonic()
     say(f"preprocess: {len(paths)} file{'s' * (len(paths) != 1)} -> {output}")

@@ -31,7 +31,7 @@ from smartbkg_tf.encoding.checks import Finding, finding_of
 from smartbkg_tf.encoding.events import Events, encoded_schema, offsets_of
 from smartbkg_tf.errors import InputError, Problems
 from smartbkg_tf.events.columns import labels_from
-from smartbkg_tf.events.foreign import content_number
+from smartbkg_tf.events.legacy_tables import content_number
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.runtime.reading import read_into
 from smartbkg_tf.settings.encoding import LEGACY, PARTICLES, TOKENS, EncodingSettings

@@ -22,7 +22,13 @@ from smartbkg_tf.encoding.events import Events, Schema, read_frames
 from smartbkg_tf.errors import InputError, Problems, UserError
 from smartbkg_tf.events.hdf5 import TrainingFile
 from smartbkg_tf.events.keys import hash_keys, key_rows
-from smartbkg_tf.events.readers import count_events, file_format, iterate_events, particle_set
+from smartbkg_tf.events.readers import (
+    Reader,
+    count_events,
+    file_format,
+    iterate_events,
+    particle_set,
+)
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.runtime.progress import Progress
@@ -56,6 +62,8 @@ class ReadingSettings:
         Of the shuffle.
     chunk_events : int
         Events in memory at a time.
+    reader : Reader, optional
+        A reader of one's own, which is asked first.
     """
 
     key: Literal["all", "train_events", "decay_strings"]
@@ -63,6 +71,7 @@ class ReadingSettings:
     schema: Schema
     seed: int
     chunk_events: int
+    reader: Reader | None = None
 
 
 @dataclass(frozen=True)
@@ -224,7 +233,7 @@ def _encoded_chunks(
                 report.vocabulary_size = max(report.vocabulary_size, largest + 1)
             yield table, encoded
         return
-    report.particles = particle_set(part.path) or "tables"
+    report.particles = particle_set(part.path, reader=settings.reader) or "tables"
     vocabulary = default_vocabulary()
     for table in _tables(part, settings):
         report.n_read += len(table)
@@ -245,21 +254,29 @@ def _encoded_chunks(
 def _tables(part: Part, settings: ReadingSettings) -> Iterator[EventTable]:
     chunk = settings.chunk_events
     if part.end is None:
-        for _, table in iterate_events([part.path], key=settings.key, chunk_events=chunk):
+        for _, table in iterate_events(
+            [part.path],
+            key=settings.key,
+            chunk_events=chunk,
+            decay_text=False,
+            reader=settings.reader,
+        ):
             yield table
         return
-    with TrainingFile(part.path, settings.key) as file:
+    with TrainingFile(part.path, settings.key, decay_text=False) as file:
         for start in range(part.begin, part.end, chunk):
             yield file.read(start, min(start + chunk, part.end))
 
 
-def count_sources(paths: Sequence[Path]) -> list[int]:
+def count_sources(paths: Sequence[Path], reader: Reader | None = None) -> list[int]:
     """Count the events of all files; one InputError names every file that cannot be opened."""
     counts, problems = [], Problems()
     for path in paths:
         try:
             counts.append(
-                sum(map(len, open_legacy(path))) if is_legacy(path) else count_events(path)
+                sum(map(len, open_legacy(path)))
+                if is_legacy(path)
+                else count_events(path, reader=reader)
             )
         except InputError as error:
             problems.add(error)
@@ -304,14 +321,14 @@ def read_sources(
     UserError
         When a process died.
     """
-    counts = count_sources(paths)
+    counts = count_sources(paths, settings.reader)
     with Progress("preprocess: read and encode", total=sum(counts)) as progress:
 
         def count_and_take(events: Events) -> None:
             progress.add(len(events))
             take(events)
 
-        parts = _parts(paths, counts, workers)
+        parts = _parts(paths, counts, workers, settings.reader)
         if workers == 1 or len(parts) == 1:
             reports = [read_part(part, settings, count_and_take) for part in parts]
         else:
@@ -325,10 +342,13 @@ def read_sources(
     return list(by_source.values())
 
 
-def _parts(paths: Sequence[Path], counts: Sequence[int], workers: int) -> list[Part]:
+def _parts(
+    paths: Sequence[Path], counts: Sequence[int], workers: int, reader: Reader | None
+) -> list[Part]:
     parts: list[Part] = []
     for source, (path, n_events) in enumerate(zip(paths, counts, strict=True)):
-        if workers == 1 or n_events <= RANGE_EVENTS or path.is_dir() or file_format(path) != "hdf5":
+        divided = workers > 1 and n_events > RANGE_EVENTS and not path.is_dir()
+        if not divided or file_format(path, reader=reader) != "hdf5":
             parts.append(Part(path, source))
             continue
         for begin in range(0, n_events, RANGE_EVENTS):

@@ -29,7 +29,7 @@ from contextlib import ExitStack
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,10 +37,11 @@ import numpy.typing as npt
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.charges import charges
 from smartbkg_tf.events.columns import integers, labels_from
-from smartbkg_tf.events.decay_strings import build_decay_strings
-from smartbkg_tf.events.foreign import content_number
+from smartbkg_tf.events.legacy_tables import content_number
+from smartbkg_tf.events.readers import Key, Reader, as_asked, check_request
 from smartbkg_tf.events.table import EVENT_TYPES, PARTICLE_COLUMNS, EventTable
 from smartbkg_tf.runtime.progress import say
+from smartbkg_tf.settings.base import settings
 
 Array = npt.NDArray[Any]
 
@@ -61,30 +62,13 @@ _STEP = (
 
 @lru_cache(maxsize=1)
 def public_codes() -> npt.NDArray[np.int64]:
-    """Give the PDG code of every particle identity; 0, padding, is the first.
-
-    Returns
-    -------
-    numpy.ndarray [n]
-        int64.
-    """
+    """Give the PDG code of every particle identity [n]; 0, padding, is the first."""
     text = files("smartbkg_tf.events").joinpath("data/belle_public_codes.txt").read_text("utf-8")
     return np.array([int(word) for word in text.split()], dtype=np.int64)
 
 
 def is_belle_public(path: str | Path) -> bool:
-    """Tell whether a zip archive is this data set.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        A file.
-
-    Returns
-    -------
-    bool
-        Whether it holds the arrays of one of the two layouts.
-    """
+    """Tell whether a file is a zip archive with the arrays of one of the two layouts."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())
@@ -94,23 +78,7 @@ def is_belle_public(path: str | Path) -> bool:
 
 
 def count_events_belle_public(path: str | Path) -> int:
-    """Count the events.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The file.
-
-    Returns
-    -------
-    int
-        Of all blocks.
-
-    Raises
-    ------
-    InputError
-        When the file is damaged or lacks an array.
-    """
+    """Count the events of all blocks."""
     with _open(Path(path)) as archive:
         return sum(_Block(archive, Path(path), names).n_events for names in _blocks(archive, path))
 
@@ -118,8 +86,9 @@ def count_events_belle_public(path: str | Path) -> int:
 def iterate_belle_public(
     path: str | Path,
     *,
-    key: Literal["all", "train_events", "decay_strings"] = "all",
+    key: Key = "all",
     chunk_events: int = 20000,
+    decay_text: bool = True,
 ) -> Iterator[EventTable]:
     """Read the events piece by piece.
 
@@ -131,6 +100,8 @@ def iterate_belle_public(
         As for the other tables; decay strings are built from the particles.
     chunk_events : int, default 20000
         At most so many events are in memory at a time.
+    decay_text : bool, default True
+        False: no decay strings with ``key="all"``; the mother links tell the same.
 
     Yields
     ------
@@ -143,6 +114,7 @@ def iterate_belle_public(
     InputError
         When the file is damaged, lacks an array, or holds what it cannot hold.
     """
+    check_request(key, chunk_events)
     path = Path(path)
     if path.name == PUBLISHED_NAME:
         with open(path, "rb") as stream:
@@ -165,14 +137,15 @@ def iterate_belle_public(
                         identity = rows["pdg"]
                         low, high = identity.min(initial=0), identity.max(initial=0)
                         as_codes = bool(low < 0 or high >= len(public_codes()))
-                    yield _table(rows, path, begin, number, production, as_codes, key)
+                    table = _table(rows, path, begin, number, production, as_codes)
+                    yield as_asked(table, key, path, begin, decay_text=decay_text)
 
 
 def _open(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
-        raise InputError(f"is no whole npz archive ({error})", where=path) from error
+        raise InputError(f"is not a complete npz archive ({error})", where=path) from error
 
 
 def _blocks(archive: zipfile.ZipFile, path: str | Path) -> list[dict[str, str]]:
@@ -314,7 +287,6 @@ def _table(
     number: int,
     production: int,
     as_codes: bool,
-    key: str,
 ) -> EventTable:
     identity = integers(
         rows["pdg"].reshape(-1), np.int64, where=f"{path}: particle identity", first_row=0
@@ -360,7 +332,7 @@ def _table(
         "motherPDG": mother_pdg,
         "motherIndex": mothers,
     }
-    table = EventTable(
+    return EventTable(
         particles={n: particles[n].astype(dtype) for n, dtype in PARTICLE_COLUMNS.items()},
         offsets=offsets,
         keys={
@@ -372,15 +344,32 @@ def _table(
         event_type=np.full(n_events, EVENT_TYPES.index("mixed"), dtype=np.int8),
         labels={LABEL: labels_from(rows["label"], where=f"{path}: labels", first_row=begin)},
     )
-    if key == "train_events":
-        return table
-    strings = build_decay_strings(table, where=path, first_event=begin)
-    alone = key == "decay_strings"
-    return EventTable(
-        particles={} if alone else table.particles,
-        offsets=np.zeros(n_events + 1, dtype=np.int64) if alone else offsets,
-        keys=table.keys,
-        event_type=table.event_type,
-        labels=table.labels,
-        decay_strings=strings,
-    )
+
+
+@settings
+class BellePublicReader(Reader):
+    """The public Belle II data set (npz).
+
+    Parameters
+    ----------
+    decay_text : bool, default True
+        As for `iterate_belle_public`.
+    """
+
+    name: ClassVar[str] = "belle_public"
+
+    decay_text: bool = True
+
+    def recognises(self, path: Path) -> bool:
+        """Tell by the names of the arrays."""
+        return is_belle_public(path)
+
+    def count(self, path: Path) -> int:
+        """Count the events."""
+        return count_events_belle_public(path)
+
+    def iterate(self, path: Path, *, chunk_events: int, key: Key) -> Iterator[EventTable]:
+        """Read the events piece by piece."""
+        return iterate_belle_public(
+            path, key=key, chunk_events=chunk_events, decay_text=self.decay_text
+        )

@@ -400,9 +400,7 @@ def _translate(
             if place >= end:
                 break
             start = place
-            while place < end and text[place] > 32:
-                place += 1
-            token = _token_of(text, start, place, slot_codes, slot_tokens, opener, closer)
+            place, token = _read_word(text, start, end, slot_codes, slot_tokens, opener, closer)
             if token == opener:
                 depth += 1
                 if not after_particle and fault == _SOUND:
@@ -428,43 +426,48 @@ def _translate(
 def _is_word(text: Array, start: int, stop: int, word: Array) -> bool:
     if stop - start != len(word):
         return False
-    for i in range(len(word)):
+    for i in range(len(word)):  # noqa: SIM110  (numba compiles no generators)
         if text[start + i] != word[i]:
             return False
     return True
 
 
 @kernel
-def _token_of(
+def _read_word(
     text: Array,
     start: int,
-    stop: int,
+    end: int,
     slot_codes: Array,
     slot_tokens: Array,
     opener: int,
     closer: int,
 ) -> Any:
-    """Give the token of a bracket, or of a code such as '511' or '511.0' of up to 18 digits."""
-    if _is_word(text, start, stop, _OPENER_LETTERS):
-        return np.int64(opener)
-    if _is_word(text, start, stop, _CLOSER_LETTERS):
-        return np.int64(closer)
+    """Read a bracket, or a code such as '511' or '511.0' of up to 18 digits.
+
+    Returns where the word ends, and its token.
+    """
     negative = text[start] == 45
     place = start + 1 if negative or text[start] == 43 else start
     first = place
     code = np.int64(0)
-    while place < stop and 48 <= text[place] <= 57:
+    while place < end and 48 <= text[place] <= 57:
         code = code * 10 + np.int64(text[place]) - 48
         place += 1
     # 18 digits always fit into 64 bits.
     sound = first < place <= first + 18
-    if place < stop:
+    if place < end and text[place] > 32:
         sound &= text[place] == 46
-        for i in range(place + 1, stop):
-            sound &= text[i] == 48
+        place += 1
+        while place < end and text[place] > 32:
+            sound &= text[place] == 48
+            place += 1
+        if _is_word(text, start, place, _OPENER_LETTERS):
+            return place, np.int64(opener)
+        if _is_word(text, start, place, _CLOSER_LETTERS):
+            return place, np.int64(closer)
     if negative:
         code = -code
     slot = code % len(slot_codes)
     if sound and slot_codes[slot] == code:
-        return np.int64(slot_tokens[slot])
-    return np.int64(UNKNOWN)
+        return place, np.int64(slot_tokens[slot])
+    return place, np.int64(UNKNOWN)

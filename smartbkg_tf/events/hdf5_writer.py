@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.errors import OutputError
+from smartbkg_tf.events.columns import event_columns
 from smartbkg_tf.events.decay_strings import build_decay_strings
-from smartbkg_tf.events.event_columns import event_columns
 from smartbkg_tf.events.table import PARTICLE_COLUMNS, EventTable
 from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.settings.sources import ParticleSet

@@ -23,9 +23,8 @@ Numbers
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,9 +32,8 @@ import numpy.typing as npt
 from smartbkg_tf.errors import InputError, UserError, did_you_mean
 from smartbkg_tf.events.charges import charges
 from smartbkg_tf.events.columns import particle_column
-from smartbkg_tf.events.decay_strings import with_strings
-from smartbkg_tf.events.hdf5 import KEYS, Key
-from smartbkg_tf.events.root_files import EVENT_META_DATA, BasfTree, read_event_keys
+from smartbkg_tf.events.readers import Key, Reader, as_asked, begins_with, check_request
+from smartbkg_tf.events.root_files import EVENT_META_DATA, ROOT_MAGIC, BasfTree, read_event_keys
 from smartbkg_tf.events.table import (
     EVENT_TYPES,
     PARTICLE_COLUMNS,
@@ -44,6 +42,7 @@ from smartbkg_tf.events.table import (
 )
 from smartbkg_tf.runtime.kernels import kernel
 from smartbkg_tf.runtime.progress import say
+from smartbkg_tf.settings.base import settings
 from smartbkg_tf.settings.sources import ParticleSet
 
 Array = npt.NDArray[Any]
@@ -74,23 +73,7 @@ _MOTHER = "m_mother"
 
 
 def event_type_code(event_type: str | int | None) -> int:
-    """Give the code of an event type.
-
-    Parameters
-    ----------
-    event_type : str or int or None
-        A name or position of `EVENT_TYPES`; None or -1 if unknown.
-
-    Returns
-    -------
-    int
-        The position, -1 if unknown.
-
-    Raises
-    ------
-    UserError
-        When there is no such event type.
-    """
+    """Give the code of an event type: a name, a position in `EVENT_TYPES`, None or -1."""
     if event_type is None or event_type == UNKNOWN_EVENT_TYPE:
         return UNKNOWN_EVENT_TYPE
     if isinstance(event_type, str) and event_type in EVENT_TYPES:
@@ -111,6 +94,7 @@ def iterate_mdst(
     first_event: int = 0,
     n_events: int | None = None,
     particles: ParticleSet = "tables",
+    decay_text: bool = True,
 ) -> Iterator[EventTable]:
     """Read a basf2 file piece by piece, in the order of the file.
 
@@ -131,6 +115,8 @@ def iterate_mdst(
         At most so many events from there; None: up to the end.
     particles : {"tables", "generator"}, default "tables"
         Which ones are kept.
+    decay_text : bool, default True
+        False: no decay strings with ``key="all"``; the mother links tell the same.
 
     Yields
     ------
@@ -140,17 +126,14 @@ def iterate_mdst(
     Raises
     ------
     InputError
-        When the file is missing, no ROOT file, damaged, without events, or lacks
+        When the file is missing, not a ROOT file, damaged, without events, or lacks
         MCParticles or EventMetaData; when mother links point nowhere.
     UserError
         When there is no such event type.
     ValueError
         When `key` or `chunk_events` is out of range.
     """
-    if chunk_events < 1:
-        raise ValueError(f"chunk_events={chunk_events}: must be at least 1")
-    if key not in KEYS:
-        raise ValueError(f"key={key!r}: {did_you_mean(str(key), KEYS)}")
+    check_request(key, chunk_events)
     code = event_type_code(event_type)
     wanted = {**EVENT_META_DATA, "MCParticles": [*_MEMBERS.values(), _MOTHER]}
     without_charge: dict[int, int] = {}
@@ -160,8 +143,8 @@ def iterate_mdst(
         end = tree.n_events if n_events is None else min(first_event + n_events, tree.n_events)
         for start in range(first_event, end, chunk_events):
             stop = min(start + chunk_events, end)
-            table = _read(tree, start, stop, code, key, particles, without_charge)
-            yield table
+            table = _read(tree, start, stop, code, particles, without_charge)
+            yield as_asked(table, key, tree.path, start, decay_text=decay_text)
     if without_charge:
         counts = ", ".join(f"{c} ({n} times)" for c, n in list(without_charge.items())[:10])
         say(f"{path}: PDG codes whose charge is not known were taken as neutral: {counts}")
@@ -172,7 +155,6 @@ def _read(
     start: int,
     stop: int,
     code: int,
-    key: Key,
     which: ParticleSet,
     without_charge: dict[int, int],
 ) -> EventTable:
@@ -211,18 +193,12 @@ def _read(
     particles["charge"] = charge
     for number, times in unknown.items():
         without_charge[number] = without_charge.get(number, 0) + times
-    table = EventTable(
+    return EventTable(
         particles={name: particles[name] for name in PARTICLE_COLUMNS},
         offsets=offsets,
         keys=keys,
         event_type=np.full(len(counts), code, dtype=np.int8),
     )
-    if key == "train_events":
-        return table
-    table = with_strings(table, tree.path, start)
-    if key == "decay_strings":
-        table = replace(table, particles={}, offsets=np.zeros_like(offsets))
-    return table
 
 
 def _particles(
@@ -303,22 +279,50 @@ def _as_the_module_sees(
 
 
 def count_events_mdst(path: str | Path) -> int:
-    """Count the events of a basf2 file.
+    """Count the events of a basf2 file; InputError when it has no tree of events."""
+    with BasfTree(path, {}) as tree:
+        return tree.n_events
+
+
+@settings
+class MdstReader(Reader):
+    """Basf2 files (ROOT) with MCParticles.
 
     Parameters
     ----------
-    path : str or pathlib.Path
-        The file.
-
-    Returns
-    -------
-    int
-        Number of events.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, no ROOT file, damaged, or has no tree of events.
+    particles : {"tables", "generator"}, default "tables"
+        Which ones are kept.
+    event_type : str, optional
+        What the files hold, as ``"mixed"``; the files themselves do not tell.
+    decay_text : bool, default True
+        As for `iterate_mdst`.
     """
-    with BasfTree(path, {}) as tree:
-        return tree.n_events
+
+    name: ClassVar[str] = "root"
+
+    particles: ParticleSet = "tables"
+    event_type: str | None = None
+    decay_text: bool = True
+
+    def recognises(self, path: Path) -> bool:
+        """Tell by the first bytes."""
+        return begins_with(path, ROOT_MAGIC)
+
+    def count(self, path: Path) -> int:
+        """Count the events."""
+        return count_events_mdst(path)
+
+    def iterate(self, path: Path, *, chunk_events: int, key: Key) -> Iterator[EventTable]:
+        """Read the events piece by piece."""
+        return iterate_mdst(
+            path,
+            key=key,
+            chunk_events=chunk_events,
+            event_type=self.event_type,
+            particles=self.particles,
+            decay_text=self.decay_text,
+        )
+
+    def particle_set(self, path: Path) -> None:
+        """Files hold all particles; this reader chooses."""
+        return

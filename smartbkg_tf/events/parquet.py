@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +20,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from smartbkg_tf.errors import InputError, OutputError, did_you_mean
-from smartbkg_tf.events.columns import particle_column, texts
-from smartbkg_tf.events.decay_strings import build_decay_strings, with_strings
-from smartbkg_tf.events.event_columns import event_columns, events_from_columns
-from smartbkg_tf.events.hdf5 import KEYS, Key
+from smartbkg_tf.events.columns import (
+    event_columns,
+    events_from_columns,
+    particle_column,
+    texts,
+)
+from smartbkg_tf.events.decay_strings import build_decay_strings
+from smartbkg_tf.events.readers import Key, Reader, as_asked, begins_with, check_request
 from smartbkg_tf.events.table import KEY_COLUMNS, PARTICLE_COLUMNS, EventTable
 from smartbkg_tf.runtime.files import atomic_file
+from smartbkg_tf.settings.base import settings
 from smartbkg_tf.settings.sources import ParticleSet
 
 Array = npt.NDArray[Any]
@@ -118,12 +124,11 @@ def _open(path: Path) -> Any:
         return pq.ParquetFile(path, memory_map=False)
 
 
-def _wanted(file: Any, key: Key, path: Path) -> tuple[list[str], bool, bool]:
-    """Choose the columns to read; say whether particles and strings are among them."""
+def _wanted(file: Any, key: Key, decay_text: bool, path: Path) -> list[str]:
+    """Choose the columns to read."""
     there = file.schema_arrow.names
     missing = [name for name in KEY_COLUMNS if name not in there]
     particles = key != "decay_strings"
-    strings = key != "train_events" and "decay_str" in there
     if particles:
         missing += [name for name in PARTICLE_COLUMNS if name not in there]
     elif "decay_str" not in there:
@@ -142,12 +147,13 @@ def _wanted(file: Any, key: Key, path: Path) -> tuple[list[str], bool, bool]:
     ]
     chosen = [name for name in there if name not in lists and name != "decay_str"]
     chosen += list(PARTICLE_COLUMNS) if particles else []
-    chosen += ["decay_str"] if strings else []
-    return chosen, particles, strings
+    if "decay_str" in there and (key == "decay_strings" or (key == "all" and decay_text)):
+        chosen.append("decay_str")
+    return chosen
 
 
 def iterate_parquet(
-    path: str | Path, *, key: Key = "all", chunk_events: int = 20000
+    path: str | Path, *, key: Key = "all", chunk_events: int = 20000, decay_text: bool = True
 ) -> Iterator[EventTable]:
     """Read a training table piece by piece, in the order of the file.
 
@@ -160,6 +166,8 @@ def iterate_parquet(
         ``"all"``: both; decay strings that are missing are built from the particles.
     chunk_events : int, default 20000
         At most so many events are in memory at a time, besides one row group of the file.
+    decay_text : bool, default True
+        False: no decay strings with ``key="all"``; the mother links tell the same.
 
     Yields
     ------
@@ -169,20 +177,17 @@ def iterate_parquet(
     Raises
     ------
     InputError
-        When the file is missing, no Parquet file, damaged, empty, lacks a column, or a
+        When the file is missing, not a Parquet file, damaged, empty, lacks a column, or a
         column holds what it cannot hold.
     ValueError
         When `key` or `chunk_events` is out of range.
     """
-    if chunk_events < 1:
-        raise ValueError(f"chunk_events={chunk_events}: must be at least 1")
-    if key not in KEYS:
-        raise ValueError(f"key={key!r}: {did_you_mean(str(key), KEYS)}")
+    check_request(key, chunk_events)
     path = Path(path)
     with _open(path) as file:
         if file.metadata.num_rows == 0:
             raise InputError("holds no events", where=path, next_step=_MADE_BY)
-        names, particles, strings = _wanted(file, key, path)
+        names = _wanted(file, key, decay_text, path)
         batches = file.iter_batches(batch_size=chunk_events, columns=names)
         first_event = 0
         while True:
@@ -190,7 +195,8 @@ def iterate_parquet(
                 batch = next(batches, None)
             if batch is None:
                 return
-            yield _table(batch, path, first_event, particles, strings, key)
+            table = _table(batch, path, first_event)
+            yield as_asked(table, key, path, first_event, decay_text=decay_text)
             first_event += batch.num_rows
 
 
@@ -204,30 +210,23 @@ def _plain(column: Any, where: str) -> Array:
     return values
 
 
-def _table(
-    batch: Any, path: Path, first_event: int, particles: bool, strings: bool, key: Key
-) -> EventTable:
+def _table(batch: Any, path: Path, first_event: int) -> EventTable:
+    names = batch.schema.names
     raw = {
-        name: _plain(column, f"{path}: {name}")
-        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+        name: _plain(batch.column(name), f"{path}: {name}")
+        for name in names
         if name not in PARTICLE_COLUMNS and name != "decay_str"
     }
-    counts = raw.pop("n_particles", None)
-    keys, event_type, labels, observables = events_from_columns(
-        raw, batch.num_rows, str(path), first_event
-    )
     columns: dict[str, Array] = {}
     offsets = np.zeros(batch.num_rows + 1, dtype=np.int64)
-    if particles:
-        columns, offsets = _particles(batch, path, counts)
-    decay: npt.NDArray[np.object_] | None = None
-    if strings:
+    if "PDG" in names:
+        columns, offsets = _particles(batch, path, raw.get("n_particles"))
+    table = events_from_columns(raw, offsets, str(path), first_event)
+    if "decay_str" in names:
         where = f"{path}: decay_str"
-        decay = texts(_plain(batch.column("decay_str"), where), where=where, first_row=first_event)
-    table = EventTable(columns, offsets, keys, event_type, labels, observables, decay)
-    if key == "all" and decay is None:
-        table = with_strings(table, path, first_event)
-    return table
+        strings = _plain(batch.column("decay_str"), where)
+        table = replace(table, decay_strings=texts(strings, where=where, first_row=first_event))
+    return replace(table, particles=columns)
 
 
 def _particles(batch: Any, path: Path, counts: Array | None) -> tuple[dict[str, Array], Array]:
@@ -255,23 +254,7 @@ def _particles(batch: Any, path: Path, counts: Array | None) -> tuple[dict[str, 
 
 
 def count_events_parquet(path: str | Path) -> int:
-    """Count the events of a training table without reading them.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The file.
-
-    Returns
-    -------
-    int
-        Number of events.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, no Parquet file or damaged.
-    """
+    """Count the events of a training table without reading them."""
     with _open(Path(path)) as file:
         return int(file.metadata.num_rows)
 
@@ -281,3 +264,34 @@ def particle_set_parquet(path: str | Path) -> ParticleSet:
     with _open(Path(path)) as file:
         metadata = file.schema_arrow.metadata or {}
     return "generator" if metadata.get(b"particles") == b"generator" else "tables"
+
+
+@settings
+class ParquetReader(Reader):
+    """Training tables in Parquet.
+
+    Parameters
+    ----------
+    decay_text : bool, default True
+        As for `iterate_parquet`.
+    """
+
+    name: ClassVar[str] = "parquet"
+
+    decay_text: bool = True
+
+    def recognises(self, path: Path) -> bool:
+        """Tell by the first bytes."""
+        return begins_with(path, b"PAR1")
+
+    def count(self, path: Path) -> int:
+        """Count the events."""
+        return count_events_parquet(path)
+
+    def iterate(self, path: Path, *, chunk_events: int, key: Key) -> Iterator[EventTable]:
+        """Read the events piece by piece."""
+        return iterate_parquet(path, key=key, chunk_events=chunk_events, decay_text=self.decay_text)
+
+    def particle_set(self, path: Path) -> ParticleSet:
+        """Read it from the file's metadata."""
+        return particle_set_parquet(path)

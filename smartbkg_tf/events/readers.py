@@ -1,32 +1,42 @@
-"""Read events from any file that we know, told by its content."""
+"""Read events from any file that we know, told by its content; or by a reader of your own.
+
+A reader is a class that inherits `Reader`. Those of the package are listed in `READERS`; another
+one is named in the configuration of `preprocess` and `apply`::
+
+    reader: {_target_: my_module.MyReader}
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from pkgutil import resolve_name
+from typing import Any, ClassVar, Literal
 
-from smartbkg_tf.errors import InputError
-from smartbkg_tf.events.belle_public import (
-    count_events_belle_public,
-    is_belle_public,
-    iterate_belle_public,
-)
-from smartbkg_tf.events.hdf5 import (
-    Key,
-    count_events_hdf5,
-    iterate_hdf5,
-    particle_set_hdf5,
-)
+import numpy as np
+
+from smartbkg_tf.errors import InputError, did_you_mean
 from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.settings.plugins import Plugin
 from smartbkg_tf.settings.sources import ParticleSet
 
-_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+Key = Literal["all", "train_events", "decay_strings"]
+KEYS: tuple[Key, ...] = ("all", "train_events", "decay_strings")
+
+#: Readers of the package; a module is imported only if those before it did not recognise a file
+#: (uproot and awkward cost a second, pyarrow some tenths).
+READERS = (
+    "smartbkg_tf.events.hdf5:HDF5Reader",
+    "smartbkg_tf.events.mdst:MdstReader",
+    "smartbkg_tf.events.parquet:ParquetReader",
+    "smartbkg_tf.events.belle_public:BellePublicReader",
+)
 
 _KNOWN = (
     "events are read from: HDF5 training tables and Parquet training tables "
-    "(python -m smartbkg_tf.produce), basf2 ROOT files with MCParticles, and the public Belle "
-    "data set (npz)"
+    "(python -m smartbkg_tf.produce), basf2 ROOT files with MCParticles, the public Belle "
+    "data set (npz), and what a reader of your own reads (reader._target_=my_module.MyReader)"
 )
 
 #: First bytes of files that people give by mistake.
@@ -41,71 +51,169 @@ _OTHERS = {
 }
 
 
-def file_format(path: str | Path) -> str:
-    """Tell the format of an event file by its first bytes.
+class Reader(Plugin):
+    """Base of all readers of event files; arguments of a reader are annotated fields.
+
+    A reader in a file of your own::
+
+        from smartbkg_tf.events.readers import Reader
+        from smartbkg_tf.settings.base import settings
+
+        @settings
+        class MyReader(Reader):
+            production: int = 0
+
+            def recognises(self, path): return path.suffix == ".txt"
+            def count(self, path): ...
+            def iterate(self, path, *, chunk_events, key): yield EventTable(...)
+
+    Files that it does not recognise are read as without it. Modules that are slow to import are
+    imported inside the methods.
+    """
+
+    #: What `file_format` calls the files; the class's own name if this is empty.
+    name: ClassVar[str] = ""
+
+    def recognises(self, path: Path) -> bool:
+        """Tell whether this is a file to be read; all files by default."""
+        return True
+
+    def count(self, path: Path) -> int:
+        """Count the events of a file, without reading its particles if possible."""
+        raise NotImplementedError
+
+    def iterate(self, path: Path, *, chunk_events: int, key: Key) -> Iterator[EventTable]:
+        """Read the events of a file piece by piece.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            The file.
+        chunk_events : int
+            At most so many events in one table.
+        key : {"all", "train_events", "decay_strings"}
+            What will be used: ``"train_events"`` no decay strings, ``"decay_strings"`` no
+            particles. A reader may leave out what is not used. With ``"all"`` decay strings that
+            it does not give are built from the particles.
+
+        Yields
+        ------
+        EventTable
+            The next events, in the order of the file.
+
+        Raises
+        ------
+        InputError
+            When the file is damaged, or holds what it cannot hold.
+        """
+        raise NotImplementedError
+
+    def particle_set(self, path: Path) -> ParticleSet | None:
+        """Tell which generated particles a file keeps; None where the reader chooses."""
+        return "tables"
+
+
+def check_request(key: str, chunk_events: int = 1) -> None:
+    """Raise ValueError for a key that does not exist and for less than one event at a time."""
+    if chunk_events < 1:
+        raise ValueError(f"chunk_events={chunk_events}: must be at least 1")
+    if key not in KEYS:
+        raise ValueError(f"key={key!r}: {did_you_mean(str(key), KEYS)}")
+
+
+def begins_with(path: Path, *magic: bytes) -> bool:
+    """Tell whether a file begins with one of some byte strings."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(32).startswith(magic)
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", where=path) from error
+
+
+def as_asked(
+    table: EventTable, key: Key, where: str | Path, first_event: int, *, decay_text: bool = True
+) -> EventTable:
+    """Leave out of a table what `key` does not ask for, and build decay strings it lacks.
+
+    `where` and `first_event` are for messages. Without `decay_text` strings are built for
+    ``key="decay_strings"`` only.
+    """
+    if key != "decay_strings" and not table.particles:
+        raise InputError(
+            "its events have no particles", where=where, next_step="read it with key=decay_strings"
+        )
+    if key == "train_events":
+        return dataclasses.replace(table, decay_strings=None)
+    if table.decay_strings is None and (decay_text or key == "decay_strings"):
+        from smartbkg_tf.events.decay_strings import with_strings
+
+        table = with_strings(table, where, first_event)
+    if key == "decay_strings" and table.particles:
+        nothing = np.zeros_like(table.offsets)
+        table = dataclasses.replace(table, particles={}, offsets=nothing)
+    return table
+
+
+def find_reader(path: Path, reader: Reader | None = None, **options: Any) -> Reader:
+    """Find the reader of a file: `reader` if it recognises it, else one of the package.
+
+    `options` go to those readers of the package that have such arguments. InputError when the
+    file is missing, a folder, empty, or of no known format.
+    """
+    try:
+        if path.is_dir():
+            inside = sorted(p.name for p in path.iterdir())[:5]
+            raise InputError(
+                f"is a folder, not an event file; it holds {', '.join(inside) or 'nothing'}",
+                where=path,
+                next_step=f"name the files in it: input='{path}/*.h5'",
+            )
+        with open(path, "rb") as stream:
+            begin = stream.read(32)
+    except FileNotFoundError as error:
+        raise InputError("the file does not exist", where=path, next_step=_KNOWN) from error
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", where=path) from error
+    if reader is not None and reader.recognises(path):
+        return reader
+    if not begin:
+        raise InputError("is empty (0 bytes)", where=path, next_step="make or copy it again")
+    for name in READERS:
+        kind = resolve_name(name)
+        known = {field.name for field in dataclasses.fields(kind)}
+        found: Reader = kind(**{key: value for key, value in options.items() if key in known})
+        if found.recognises(path):
+            return found
+    other = next((text for magic, text in _OTHERS.items() if begin.startswith(magic)), None)
+    raise InputError(
+        "is not an event file" + ("" if other is None else f" but {other}"),
+        where=path,
+        next_step=_KNOWN,
+    )
+
+
+def file_format(path: str | Path, *, reader: Reader | None = None) -> str:
+    """Tell the format of an event file by its content.
 
     Parameters
     ----------
     path : str or pathlib.Path
         The file.
+    reader : Reader, optional
+        A reader of one's own, which is asked first.
 
     Returns
     -------
     str
-        ``"hdf5"``, ``"root"``, ``"parquet"`` or ``"belle_public"``.
+        ``"hdf5"``, ``"root"``, ``"parquet"`` or ``"belle_public"``, or the name of `reader`.
 
     Raises
     ------
     InputError
         When the file is missing, a folder, empty, or of no known format.
     """
-    path = Path(path)
-    if path.is_dir():
-        inside = sorted(p.name for p in path.iterdir())[:5]
-        raise InputError(
-            f"is a folder, not an event file; it holds {', '.join(inside) or 'nothing'}",
-            where=path,
-            next_step=f"name the files in it: input='{path}/*.h5'",
-        )
-    try:
-        with open(path, "rb") as stream:
-            begin = stream.read(32)
-            # An HDF5 file may begin behind a user block of 512, 1024, ... bytes.
-            for place in (512, 1024, 2048):
-                stream.seek(place)
-                if stream.read(len(_HDF5_MAGIC)) == _HDF5_MAGIC:
-                    return "hdf5"
-    except FileNotFoundError as error:
-        raise InputError("the file does not exist", where=path, next_step=_KNOWN) from error
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", where=path) from error
-    if not begin:
-        raise InputError("is empty (0 bytes)", where=path, next_step="make or copy it again")
-    for magic, name in ((_HDF5_MAGIC, "hdf5"), (b"root", "root"), (b"PAR1", "parquet")):
-        if begin.startswith(magic):
-            return name
-    if begin.startswith(b"PK\x03\x04") and is_belle_public(path):
-        return "belle_public"
-    kind = next((text for magic, text in _OTHERS.items() if begin.startswith(magic)), None)
-    raise InputError(
-        "is no event file" + ("" if kind is None else f" but {kind}"), where=path, next_step=_KNOWN
-    )
-
-
-def _reader(path: Path) -> Callable[..., Iterator[EventTable]]:
-    # Imported when needed: uproot and awkward cost a second, pyarrow some tenths.
-    kind = file_format(path)
-    if kind == "hdf5":
-        return iterate_hdf5
-    if kind == "root":
-        from smartbkg_tf.events.mdst import iterate_mdst
-
-        return iterate_mdst
-    if kind == "belle_public":
-        return iterate_belle_public
-    from smartbkg_tf.events.parquet import iterate_parquet
-
-    return iterate_parquet
+    found = find_reader(Path(path), reader)
+    return found.name or type(found).__name__
 
 
 def iterate_events(
@@ -114,15 +222,17 @@ def iterate_events(
     key: Key = "all",
     chunk_events: int = 20000,
     require_labels: bool = False,
-    as_stored: bool = False,
     particles: ParticleSet = "tables",
+    decay_text: bool = True,
+    reader: Reader | None = None,
 ) -> Iterator[tuple[Path, EventTable]]:
     """Read events of many files piece by piece, in the order of the list.
 
     Parameters
     ----------
     paths : sequence of str or pathlib.Path
-        Training tables (HDF5, Parquet) and basf2 ROOT files, in any mixture.
+        Training tables (HDF5, Parquet), basf2 ROOT files and the public npz data set, in any
+        mixture.
     key : {"all", "train_events", "decay_strings"}, default "all"
         ``"train_events"``: no decay strings. ``"decay_strings"``: no particles.
         ``"all"``: both; decay strings that are missing are built from the particles.
@@ -130,12 +240,15 @@ def iterate_events(
         At most so many events are in memory at a time; no piece spans two files.
     require_labels : bool, default False
         Refuse files without labels (for training).
-    as_stored : bool, default False
-        For compiled code: columns of HDF5 tables in the type of the file, float32 too, and
-        decay strings as bytes ('S'), for `tokenise`; they hold until the next table comes.
     particles : {"tables", "generator"}, default "tables"
         Which particles of basf2 ROOT files are kept; tables hold what was produced
         (`particle_set` tells).
+    decay_text : bool, default True
+        False: with ``key="all"`` events whose tree the mother links tell in full come without
+        decay strings, for those who make tokens from the links
+        (`smartbkg_tf.events.decay_strings.decay_tokens`).
+    reader : Reader, optional
+        A reader of one's own, which is asked first.
 
     Yields
     ------
@@ -152,14 +265,13 @@ def iterate_events(
     ValueError
         When `key` or `chunk_events` is out of range.
     """
+    check_request(key, chunk_events)
     listed = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
-    readers = [_reader(path) for path in listed]
-    for path, read in zip(listed, readers, strict=True):
-        # Only HDF5 tables hold bytes.
-        options: dict[str, Any] = {"as_stored": True} if as_stored and read is iterate_hdf5 else {}
-        if file_format(path) == "root":
-            options["particles"] = particles
-        for table in read(path, key=key, chunk_events=chunk_events, **options):
+    options = {"particles": particles, "decay_text": decay_text}
+    readers = [find_reader(path, reader, **options) for path in listed]
+    for path, found in zip(listed, readers, strict=True):
+        first_event = 0
+        for table in found.iterate(path, chunk_events=chunk_events, key=key):
             if require_labels and not table.labels:
                 raise InputError(
                     "its events carry no labels, and training needs them",
@@ -167,16 +279,43 @@ def iterate_events(
                     next_step="label them: python -m smartbkg_tf.produce source=mdst "
                     f"input={path} skim_files='PASSING_EVENTS' output=DIR",
                 )
-            yield path, table
+            yield path, as_asked(table, key, path, first_event, decay_text=decay_text)
+            first_event += len(table)
 
 
-def particle_set(path: str | Path) -> ParticleSet | None:
+def count_events(path: str | Path, *, reader: Reader | None = None) -> int:
+    """Count the events of a file without reading its particles.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        A training table or basf2 ROOT file.
+    reader : Reader, optional
+        A reader of one's own, which is asked first.
+
+    Returns
+    -------
+    int
+        Number of events.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, empty, of no known format or damaged.
+    """
+    path = Path(path)
+    return find_reader(path, reader).count(path)
+
+
+def particle_set(path: str | Path, *, reader: Reader | None = None) -> ParticleSet | None:
     """Tell which generated particles a table keeps (``source.particles`` of `produce`).
 
     Parameters
     ----------
     path : str or pathlib.Path
         A training table or basf2 ROOT file.
+    reader : Reader, optional
+        A reader of one's own, which is asked first.
 
     Returns
     -------
@@ -189,45 +328,5 @@ def particle_set(path: str | Path) -> ParticleSet | None:
     InputError
         When the file is missing, empty, of no known format or damaged.
     """
-    kind = file_format(path)
-    if kind == "root":
-        return None
-    if kind == "hdf5":
-        return particle_set_hdf5(path)
-    if kind == "parquet":
-        from smartbkg_tf.events.parquet import particle_set_parquet
-
-        return particle_set_parquet(path)
-    return "tables"
-
-
-def count_events(path: str | Path) -> int:
-    """Count the events of a file without reading its particles.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        A training table or basf2 ROOT file.
-
-    Returns
-    -------
-    int
-        Number of events.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, empty, of no known format or damaged.
-    """
-    kind = file_format(path)
-    if kind == "hdf5":
-        return count_events_hdf5(path)
-    if kind == "root":
-        from smartbkg_tf.events.mdst import count_events_mdst
-
-        return count_events_mdst(path)
-    if kind == "belle_public":
-        return count_events_belle_public(path)
-    from smartbkg_tf.events.parquet import count_events_parquet
-
-    return count_events_parquet(path)
+    path = Path(path)
+    return find_reader(path, reader).particle_set(path)

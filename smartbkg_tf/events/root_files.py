@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -38,7 +37,7 @@ class BasfTree:
     Raises
     ------
     InputError
-        When the file is missing, no ROOT file or damaged, has no tree of events, or the
+        When the file is missing, not a ROOT file or damaged, has no tree of events, or the
         tree lacks some of the branches; the message names them and their likest
         neighbours.
     """
@@ -117,52 +116,14 @@ class BasfTree:
         return branches
 
     def flat(self, collection: str, member: str, start: int, stop: int) -> Array:
-        """Read a branch with one number per event.
-
-        Parameters
-        ----------
-        collection, member : str
-            As given in `wanted`.
-        start, stop : int
-            Range of events.
-
-        Returns
-        -------
-        numpy.ndarray [stop - start]
-            In the type of the file, native byte order.
-
-        Raises
-        ------
-        InputError
-            When the data are damaged or of another kind.
-        """
+        """Read a branch with one number per event [stop - start]."""
         values: Array = self._array(collection, member, start, stop, "np")
         if values.dtype.kind not in "iufb" or values.ndim != 1:
             raise InputError("holds no plain numbers", where=f"{self.path}: {collection}.{member}")
         return values
 
     def jagged(self, collection: str, member: str, start: int, stop: int) -> tuple[Array, Array]:
-        """Read a branch with a list of numbers per event.
-
-        Parameters
-        ----------
-        collection, member : str
-            As given in `wanted`.
-        start, stop : int
-            Range of events.
-
-        Returns
-        -------
-        values : numpy.ndarray [n]
-            The numbers of all events.
-        counts : numpy.ndarray [stop - start]
-            int64; how many each event has.
-
-        Raises
-        ------
-        InputError
-            When the data are damaged or of another kind.
-        """
+        """Read a branch with a list per event: all numbers, and each event's count of them."""
         import awkward as ak
 
         lists = self._array(collection, member, start, stop, "ak")
@@ -195,16 +156,9 @@ class BasfTree:
             self._file.close()
 
     def __enter__(self) -> BasfTree:
-        """Give the open tree."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the file."""
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -216,25 +170,7 @@ def _basket_borders(borders: Sequence[int], start: int, stop: int) -> tuple[int,
 
 
 def read_event_keys(tree: BasfTree, start: int, stop: int) -> dict[str, npt.NDArray[np.int64]]:
-    """Read experiment, run, event and production from EventMetaData.
-
-    Parameters
-    ----------
-    tree : BasfTree
-        Opened with `EVENT_META_DATA`.
-    start, stop : int
-        Range of events.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray [stop - start]
-        int64.
-
-    Raises
-    ------
-    InputError
-        When the data are damaged.
-    """
+    """Read the four columns of the key [stop - start] from a tree with `EVENT_META_DATA`."""
     return {
         name: integers(
             tree.flat("EventMetaData", f"m_{name}", start, stop),
@@ -261,7 +197,7 @@ def _check_magic(path: Path) -> None:
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=path) from error
     if begin != ROOT_MAGIC:
-        raise InputError("is empty" if not begin else "is no ROOT file", where=path)
+        raise InputError("is empty" if not begin else "is not a ROOT file", where=path)
 
 
 def _damaged(path: Path, error: Exception, place: str | None = None) -> InputError:

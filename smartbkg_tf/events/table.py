@@ -144,6 +144,32 @@ class EventTable:
         """
         return np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.offsets))
 
+    def slice(self, start: int, stop: int) -> EventTable:
+        """Choose consecutive events.
+
+        Parameters
+        ----------
+        start, stop : int
+            Positions.
+
+        Returns
+        -------
+        EventTable
+            Views of these events.
+        """
+        events = slice(max(start, 0), min(max(start, stop, 0), len(self)))
+        offsets = self.offsets[events.start : events.stop + 1]
+        rows = slice(int(offsets[0]), int(offsets[-1]))
+        return EventTable(
+            particles={name: column[rows] for name, column in self.particles.items()},
+            offsets=offsets - offsets[0],
+            keys={name: column[events] for name, column in self.keys.items()},
+            event_type=self.event_type[events],
+            labels={name: column[events] for name, column in self.labels.items()},
+            observables={name: column[events] for name, column in self.observables.items()},
+            decay_strings=None if self.decay_strings is None else self.decay_strings[events],
+        )
+
     def take(self, events: npt.ArrayLike) -> EventTable:
         """Choose events by position, in the given order.
 

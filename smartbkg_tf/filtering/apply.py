@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from smartbkg_tf.filtering.sources import (
     split_of_run,
 )
 from smartbkg_tf.filtering.summary import ApplySummary
+from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.runtime.outputs import refuse_existing, refuse_overlap
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
@@ -154,13 +156,16 @@ def apply(settings: ApplySettings) -> Path:
     summary = ApplySummary(tuple(scorer.label_names), cost)
     kept: list[npt.NDArray[np.void]] = []
     information = _information(settings.method, settings.seed, scorer, rules)
+    # The outer one: both files get their names at the end, this one right after the predictions.
+    event_list = atomic_file(events_output, alone=True) if events_output else nullcontext()
     with (
+        event_list as partial,
         PredictionsWriter(output, scorer.label_names, information) as writer,
         Progress("apply", total=source.total) as progress,
     ):
         for chunk in source.scored(scorer):
             listed = _write_chunk(writer, chunk, scorer, rules, settings.seed, summary)
-            if events_output is not None:
+            if partial is not None:
                 kept.append(listed)
             progress.add(len(chunk.event_type))
         if writer.rows == 0:
@@ -169,8 +174,8 @@ def apply(settings: ApplySettings) -> Path:
                 where=source.paths[0],
                 next_step="no predictions were written",
             )
-        if events_output is not None:
-            write_event_list(events_output, np.concatenate(kept))
+        if partial is not None:
+            write_event_list(partial, np.concatenate(kept))
     say(summary.table(scorer.report))
     if settings.method == "threshold":
         say(

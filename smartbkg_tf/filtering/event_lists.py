@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.events.table import KEY_COLUMNS
-from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.settings.filtering import EVENT_LIST_SUFFIXES
 
 #: Columns of an event list.
@@ -30,20 +29,19 @@ def write_event_list(path: str | Path, events: npt.NDArray[np.void]) -> None:
     ------
     ConfigurationError
         When the suffix is another.
-    OutputError
+    OSError
         When the file cannot be written.
     """
     path = Path(path)
     if path.suffix not in EVENT_LIST_SUFFIXES:
         raise ConfigurationError(f"event lists end in {', '.join(EVENT_LIST_SUFFIXES)}", where=path)
-    with atomic_file(path, alone=True) as partial:
-        if path.suffix == ".npy":
-            np.save(partial, events, allow_pickle=False)
-            return
-        import pandas as pd
+    if path.suffix == ".npy":
+        np.save(path, events, allow_pickle=False)
+        return
+    import pandas as pd
 
-        frame = pd.DataFrame({name: events[name] for name in EVENT_LIST.names or ()})
-        if path.suffix == ".csv":
-            frame.to_csv(partial, index=False)
-        else:
-            frame.to_parquet(partial, index=False)
+    frame = pd.DataFrame({name: events[name] for name in EVENT_LIST.names or ()})
+    if path.suffix == ".csv":
+        frame.to_csv(path, index=False)
+    else:
+        frame.to_parquet(path, index=False)

@@ -11,15 +11,15 @@ from typing import Any
 from smartbkg_tf.errors import UserError
 from smartbkg_tf.generation.chunks import Report, Task
 from smartbkg_tf.runtime.progress import say
-from smartbkg_tf.settings.cluster import ClusterSettings
+from smartbkg_tf.settings.cluster import FarmSettings
 
 
-def require_packages(settings: ClusterSettings) -> None:
+def require_packages(settings: FarmSettings) -> None:
     """Refuse a cluster whose packages are not installed.
 
     Parameters
     ----------
-    settings : ClusterSettings
+    settings : FarmSettings
         The cluster.
 
     Raises
@@ -36,12 +36,12 @@ def require_packages(settings: ClusterSettings) -> None:
         )
 
 
-def make_cluster(settings: ClusterSettings, workers: int) -> Any:
+def make_cluster(settings: FarmSettings, workers: int) -> Any:
     """Start a scheduler, without workers for a batch farm.
 
     Parameters
     ----------
-    settings : ClusterSettings
+    settings : FarmSettings
         Which farm, and what a job needs.
     workers : int
         Processes (``local``).
@@ -96,7 +96,7 @@ def run_on_cluster(
     make: Callable[[Task], Report],
     directory: Path,
     workers: int,
-    settings: ClusterSettings,
+    settings: FarmSettings,
 ) -> Iterator[Report]:
     """Run tasks on workers; give reports as they come.
 
@@ -112,7 +112,7 @@ def run_on_cluster(
         Where it writes; the workers must see it under the same path.
     workers : int
         Processes or jobs.
-    settings : ClusterSettings
+    settings : FarmSettings
         Where they run.
 
     Yields

@@ -1,1 +1,1 @@
-"""What every command stands on: composition, progress, whole files, provenance."""
+"""What every command needs: configuration, logs, progress, sweeps, atomic output."""

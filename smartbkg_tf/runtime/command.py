@@ -33,18 +33,7 @@ _CHECKED_COMBINATIONS = 200
 
 
 def configuration_directory() -> Path:
-    """Find the folder ``conf`` of this installation.
-
-    Returns
-    -------
-    pathlib.Path
-        Inside the package for a wheel, beside it for a checkout.
-
-    Raises
-    ------
-    ConfigurationError
-        When neither exists: the installation is damaged.
-    """
+    """Find the folder ``conf``: inside the package for a wheel, beside it for a checkout."""
     package = Path(__file__).resolve().parent.parent
     for candidate in (package / "conf", package.parent / "conf"):
         if (candidate / "train.yaml").is_file():
@@ -84,8 +73,8 @@ def compose(name: str, overrides: Sequence[str] = (), directory: str | None = No
 
 def _compose(
     name: str, overrides: Sequence[str], directory: str | None
-) -> tuple[DictConfig, dict[str, str | None]]:
-    """Compose a configuration; also give the chosen file of every group."""
+) -> tuple[DictConfig, dict[str, Any]]:
+    """Compose a configuration; also give the chosen file, or files, of every group."""
     from hydra import compose as hydra_compose
     from hydra import initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
@@ -103,12 +92,11 @@ def _compose(
     except (HydraException, OmegaConfBaseException) as error:
         raise _translate(error) from error
     assert isinstance(config, DictConfig)
-    choices = {
-        group: choice
-        for group, choice in config.hydra.runtime.choices.items()
-        if not group.startswith("hydra/")
-    }
-    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]), choices
+    every = OmegaConf.to_container(config.hydra.runtime.choices)
+    assert isinstance(every, dict)
+    choices = {str(k): v for k, v in every.items() if not str(k).startswith("hydra/")}
+    own = [str(key) for key in config if key != "hydra"]
+    return OmegaConf.masked_copy(config, own), choices
 
 
 def _folders(overrides: Sequence[str], directory: str | None) -> list[Path]:
@@ -181,13 +169,7 @@ class Command(Generic[S]):
         return reading.for_hydra(texts, sweep=sweep)
 
     def __call__(self) -> None:
-        """Check the configuration, then run the job, or each job of a sweep.
-
-        Raises
-        ------
-        SystemExit
-            With the exit codes of this module.
-        """
+        """Check the configuration, then run the job, or each job of a sweep."""
         from hydra._internal.utils import get_args_parser
 
         argv = sys.argv[1:]
@@ -243,27 +225,7 @@ class Command(Generic[S]):
         directory: str | None = None,
         package: str | None = None,
     ) -> str:
-        """Write the whole configuration with all defaults as YAML, or one part of it.
-
-        Parameters
-        ----------
-        overrides : sequence of str
-            As on the command line.
-        directory : str, optional
-            A further folder of configuration files.
-        package : str, optional
-            Only what stands under this key.
-
-        Returns
-        -------
-        str
-            YAML.
-
-        Raises
-        ------
-        ConfigurationError
-            When the configuration cannot be composed or used.
-        """
+        """Write the whole configuration with all defaults as YAML, or what stands under one key."""
         texts = self.overrides(overrides, directory)
         values = filled(self.settings_class, composed_values(compose(self.name, texts, directory)))
         config = OmegaConf.create(values)
@@ -288,17 +250,6 @@ class Command(Generic[S]):
             choices=choices,
             directory=configuration_directory(),
         )
-
-
-def command(
-    name: str,
-    cls: type[S],
-    run: Callable[[S], Any],
-    lists: tuple[str, ...] = (),
-    aliases: Mapping[str, str] | None = None,
-) -> Command[S]:
-    """Make the entry point of a command; see `Command`."""
-    return Command(name, cls, run, lists, aliases or {})
 
 
 def _end_cleanly_when_terminated() -> None:
@@ -345,15 +296,7 @@ def _job(entry: Command[S], config: DictConfig) -> Any:
 
 
 class Stop(SystemExit):
-    """The end of a command after the message has been printed.
-
-    Parameters
-    ----------
-    code : int
-        Exit code.
-    message : str
-        What was printed.
-    """
+    """The end of a command after the message has been printed."""
 
     def __init__(self, code: int, message: str = "") -> None:
         super().__init__(code)
@@ -361,25 +304,7 @@ class Stop(SystemExit):
 
 
 def guarded(work: Callable[[], Any], *, debug: bool) -> Any:
-    """Run something and turn exceptions into messages and exit codes.
-
-    Parameters
-    ----------
-    work : callable
-        What to run.
-    debug : bool
-        Show tracebacks.
-
-    Returns
-    -------
-    object
-        What `work` returned.
-
-    Raises
-    ------
-    SystemExit
-        With code 1 for a user's mistake, 3 for a fault of ours, 130 for Ctrl-C.
-    """
+    """Run something and turn exceptions into messages and exit codes."""
     try:
         return work()
     except (Exception, KeyboardInterrupt) as error:
@@ -455,6 +380,8 @@ def _translate(error: Exception) -> ConfigurationError:
         if group and options:
             return ConfigurationError(f"{group}={choice}: {did_you_mean(choice, options)}")
         return ConfigurationError(text.splitlines()[0])
+    if text.startswith("Could not delete"):
+        return ConfigurationError(f"there is nothing to leave out: {text.splitlines()[0]}")
     if "Could not find" in text or "No match in the defaults list" in text:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return ConfigurationError(" ".join(lines[:2]))

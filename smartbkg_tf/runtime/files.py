@@ -32,13 +32,7 @@ from smartbkg_tf.runtime.progress import say
 
 
 def sync(path: Path) -> None:
-    """Flush a file or a folder to the disk.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        What to flush; a folder makes renames inside it lasting.
-    """
+    """Flush a file to the disk, or a folder, which makes renames inside it lasting."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -63,20 +57,7 @@ _BEGIN = 2
 
 
 def begin_writing_back(descriptor: int, begin: int, n_bytes: int) -> None:
-    """Let the disk begin with what was written to a file, while more is being made.
-
-    Parameters
-    ----------
-    descriptor : int
-        Of an open file.
-    begin, n_bytes : int
-        First byte, and how many.
-
-    Notes
-    -----
-    Makes nothing lasting, and tells of no fault of the disk: `os.fsync` still has to be
-    called, and has less to wait for then. Does nothing where the system has no such call.
-    """
+    """Let the disk begin with bytes of an open file; `os.fsync` has less to wait for then."""
     if _SYNC_FILE_RANGE is not None:
         _SYNC_FILE_RANGE(descriptor, begin, n_bytes, _BEGIN)
 
@@ -85,25 +66,9 @@ def begin_writing_back(descriptor: int, begin: int, n_bytes: int) -> None:
 def atomic_file(path: str | Path, *, alone: bool = False) -> Iterator[Path]:
     """Give a temporary name to write to; rename it when the block ends well.
 
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The final name; its folder is created when missing. A file of that name is
-        replaced (ask before: `check_output`); of a link the file that it points to.
-    alone : bool, default False
-        For the output of a command: refuse while another process writes the same one, and
-        remove what killed ones left. The temporary file exists then, and is locked: not for
-        writers that lock (HDF5).
-
-    Yields
-    ------
-    pathlib.Path
-        The temporary name in the same folder, with the same suffix.
-
-    Raises
-    ------
-    OutputError
-        When the disk is full or the place cannot be written.
+    A file of that name is replaced (ask `check_output` before); of a link, what it points to.
+    `alone` is for the output of a command: it refuses while another process writes the same one,
+    and removes what killed ones left. Not for writers that lock (HDF5): the file is locked then.
     """
     path = resolve_output(path)
     with locked_partial(path, folder=False) if alone else _plain_partial(path) as partial:
@@ -151,28 +116,7 @@ def atomic_directory(
 ) -> Iterator[Path]:
     """Give a temporary folder to fill; rename it when the block ends well.
 
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The final name; of a link, the folder that it points to.
-    overwrite : bool, default False
-        Replace a folder of that name when the new one is complete.
-    own : sequence of str
-        What the command writes into it, the first one always: only a folder that holds nothing
-        else is replaced (`check_output`).
-    inputs : iterable of str or pathlib.Path
-        What the command reads; the output may neither contain it nor lie inside it.
-
-    Yields
-    ------
-    pathlib.Path
-        The temporary folder beside the final one.
-
-    Raises
-    ------
-    OutputError
-        When the name exists and `overwrite` is false, holds what the command did not write,
-        another process writes it, the disk is full or the place cannot be written.
+    What may be replaced, and what `own` and `inputs` mean, says `check_output`.
     """
     path = check_output(path, overwrite=overwrite, own=own, inputs=inputs)
     with locked_partial(path, folder=True) as partial:
@@ -192,33 +136,7 @@ def atomic_directory(
 def exclusive_lock(
     folder: Path, *, busy: str, next_step: str | None = None, wait: bool = False
 ) -> Iterator[None]:
-    """Let one process at a time work on a folder; the lock ends with its process.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        The folder, created when missing. Nothing is written into it.
-    busy : str
-        What to say when another process holds the lock.
-    next_step : str, optional
-        What the user can do then.
-    wait : bool, default False
-        Say so and wait for the other process, instead of raising.
-
-    Yields
-    ------
-    None
-
-    Raises
-    ------
-    OutputError
-        When another process holds the lock and `wait` is false, or the folder cannot be made.
-
-    Notes
-    -----
-    File systems that cannot lock a folder (some network file systems) do not keep a second process
-    out.
-    """
+    """Let one process at a time work on a folder, as far as its file system knows locks."""
     try:
         import fcntl
     except ImportError:  # Not a POSIX system.
@@ -248,29 +166,7 @@ def exclusive_lock(
 def expand_inputs(
     patterns: str | Sequence[str] | None, *, option: str = "input", made_by: str | None = None
 ) -> list[Path]:
-    """Turn names and glob patterns into a sorted list of files or folders.
-
-    Parameters
-    ----------
-    patterns : str or sequence of str or None
-        Names or patterns (``**`` searches folders below); several may stand in one
-        string, separated by commas.
-    option : str, default "input"
-        The setting that they came from, for the message.
-    made_by : str, optional
-        The command that makes such files, for the message.
-
-    Returns
-    -------
-    list of pathlib.Path
-        Existing paths without duplicates; sorted within each pattern.
-
-    Raises
-    ------
-    InputError
-        When nothing was given or a pattern matches nothing; the message lists what the
-        folder holds.
-    """
+    """Turn names and glob patterns (a list, or a text with commas) into paths that exist."""
     hint = None if made_by is None else f"such files are made by: {made_by}"
     if patterns is None or not patterns:
         raise InputError(f"no input: give {option}=FILE or {option}='PATTERN'", next_step=hint)
@@ -292,81 +188,26 @@ def expand_inputs(
 
 
 def sha256(path: str | Path) -> str:
-    """Hash the bytes of a file.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The file.
-
-    Returns
-    -------
-    str
-        SHA-256, hexadecimal.
-    """
+    """Hash the bytes of a file: SHA-256, hexadecimal."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def hash_of_values(values: Any) -> str:
-    """Hash plain values independently of the order of keys.
-
-    Parameters
-    ----------
-    values : object
-        Anything that JSON can hold.
-
-    Returns
-    -------
-    str
-        The first 16 hexadecimal digits of SHA-256.
-    """
+    """Hash what JSON can hold, whatever the order of keys: 16 hexadecimal digits of SHA-256."""
     text = json.dumps(values, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def write_json(path: str | Path, values: Any) -> None:
-    """Write plain values as indented JSON, whole or not at all.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The file.
-    values : object
-        Anything that JSON can hold; NaN and infinity are refused.
-
-    Raises
-    ------
-    ValueError
-        When a number is not finite.
-    OutputError
-        When the file cannot be written.
-    """
+    """Write plain finite values as indented JSON, whole or not at all."""
     text = json.dumps(values, indent=2, allow_nan=False)
     with atomic_file(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: str | Path, *, made_by: str | None = None) -> Any:
-    """Read a JSON file.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The file.
-    made_by : str, optional
-        The command that makes such files, for the message.
-
-    Returns
-    -------
-    object
-        Its values.
-
-    Raises
-    ------
-    InputError
-        When the file is missing or is no JSON.
-    """
+    """Read a JSON file; `made_by` is the command that makes such files, for the message."""
     path = Path(path)
     hint = None if made_by is None else f"it is made by: {made_by}"
     try:
@@ -374,6 +215,6 @@ def read_json(path: str | Path, *, made_by: str | None = None) -> Any:
     except FileNotFoundError as error:
         raise InputError("the file does not exist", where=path, next_step=hint) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"is no JSON ({error})", where=path, next_step=hint) from error
+        raise InputError(f"is not valid JSON ({error})", where=path, next_step=hint) from error
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=path) from error

@@ -7,6 +7,7 @@ settings classes and the first comments of the files in ``conf/``.
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
 import textwrap
 from collections.abc import Collection, Iterator, Mapping
@@ -29,7 +30,7 @@ def help_text(
     settings: Any,
     *,
     needed: Collection[str],
-    choices: Mapping[str, str | None],
+    choices: Mapping[str, Any],
     directory: Path,
 ) -> str:
     """Compose the help of a command.
@@ -44,19 +45,22 @@ def help_text(
         Its settings, with all defaults.
     needed : collection of str
         Keys without a default.
-    choices : mapping of str to str or None
-        The chosen file of every group.
+    choices : mapping of str to str, list of str or None
+        The chosen file, or files, of every group.
     directory : pathlib.Path
         The folder ``conf``.
     """
     usage = f"usage: python -m smartbkg_tf.{name} [KEY=VALUE ...] [--multirun] [--cfg job]"
     parts = [description.strip(), f"{usage} [--config-dir DIR]"]
     groups = [
-        line for group in sorted(choices) for line in _choices(group, choices, directory, name)
+        line
+        for group in sorted(choices)
+        for line in _choices(group, choices[group], directory, name)
     ]
     if groups:
         parts.append("\n".join(["Groups of settings (* is chosen here):", *groups]))
-    own, nested = [], []
+    own: list[str] = []
+    nested: list[str] = []
     for key, value, text in _rows(settings):
         value = "???" if key in needed else value
         (nested if "." in key else own).append(_line(f"{key}={value}", text))
@@ -67,34 +71,33 @@ def help_text(
     return "\n\n".join(parts)
 
 
-def _choices(
-    group: str, choices: Mapping[str, str | None], directory: Path, name: str
-) -> Iterator[str]:
+def _choices(group: str, chosen: Any, directory: Path, name: str) -> Iterator[str]:
     """List the files of a group, each with its first comment."""
     folder = directory / group
-    files = sorted(folder.glob("*.yaml"))
-    if group == "experiment":
-        files = [path for path in sorted(folder.rglob("*.yaml")) if _fits(path, name)]
-    if files:
-        yield f"  {group}=NAME"
-    for path in files:
-        choice = path.relative_to(folder).with_suffix("").as_posix()
+    rows = []
+    for path in sorted(folder.rglob("*.yaml") if group == "experiment" else folder.glob("*.yaml")):
+        comments = _comments(path)
+        if group == "experiment":  # The first comment is the command line.
+            if not comments or f"smartbkg_tf.{name} " not in comments[0]:
+                continue
+            comments = comments[1:]
         if not path.stem.startswith("_"):
-            mark = "*" if choice == choices[group] else " "
-            yield f"  {mark} {choice:<18}  {_first_comment(path)}"
+            choice = path.relative_to(folder).with_suffix("").as_posix()
+            text = comments[0].removeprefix(f"{choice}: ") if comments else ""
+            rows.append((choice, text))
+    if rows:
+        yield f"  {group}=NAME"
+    width = max((len(choice) for choice, _ in rows), default=0)
+    for choice, text in rows:
+        mark = "*" if choice in (chosen if isinstance(chosen, list) else [chosen]) else " "
+        line = f"  {mark} {choice:<{width}}  {text}".rstrip()
+        yield line if len(line) <= _WIDTH else line[: _WIDTH - 4].rpartition(" ")[0] + " ..."
 
 
-def _fits(experiment: Path, name: str) -> bool:
-    """Tell whether an experiment's first comment, its command line, is for this command."""
-    return f"smartbkg_tf.{name}" in _first_comment(experiment)
-
-
-def _first_comment(path: Path) -> str:
-    for line in path.read_text().splitlines():
-        text = line.lstrip("# ").strip()
-        if line.startswith("#") and text and not text.startswith("@package"):
-            return text.removeprefix(f"{path.stem}: ")
-    return ""
+def _comments(path: Path) -> list[str]:
+    """Give the comments at the head of a file, but for Hydra's own."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())
+    return [line.lstrip("# ") for line in lines if "@package" not in line]
 
 
 def _rows(settings: Any, prefix: str = "") -> Iterator[tuple[str, str, str]]:

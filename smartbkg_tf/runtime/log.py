@@ -77,18 +77,7 @@ class _Copy:
 
 @contextlib.contextmanager
 def recording(title: str) -> Iterator[None]:
-    """Copy standard output and standard error, and what libraries log, into a log.
-
-    Parameters
-    ----------
-    title : str
-        First line, behind the time.
-
-    Yields
-    ------
-    None
-        The log is lost unless `keep_log_in` is called inside.
-    """
+    """Copy both standard streams, and what libraries log, into a log; see `keep_log_in`."""
     global _current
     before = _current
     log = _current = _Log(title)
@@ -113,25 +102,12 @@ def recording(title: str) -> Iterator[None]:
 
 
 def keep_log_in(folder: Path) -> None:
-    """Append the log of this job, from its first line on, to ``log.txt`` in a folder.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        The run directory, or the folder of the job in a sweep. A file that was removed since
-        is written anew.
-    """
+    """Append this job's log, from its first line on, to ``log.txt`` in a folder."""
     if _current is not None:
         _current.keep_in(folder)
 
 
 def log_line(text: str) -> None:
-    """Write to the log only, for what the terminal shows in another form.
-
-    Parameters
-    ----------
-    text : str
-        With its end of line.
-    """
+    """Write to the log only what the terminal shows in another form; with its end of line."""
     if _current is not None:
         _current.write(text)

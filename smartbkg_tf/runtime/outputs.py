@@ -64,24 +64,7 @@ def _stem(path: Path) -> str:
 
 
 def resolve_output(path: str | Path) -> Path:
-    """Follow links and find what makes a place impossible, before any work.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The output.
-
-    Returns
-    -------
-    pathlib.Path
-        Absolute, without links: what a link points to is written or replaced, the link stays.
-
-    Raises
-    ------
-    OutputError
-        When it lies below a file, on a read-only file system or in a folder that may not be
-        written, its name is too long, or it is a device.
-    """
+    """Follow links (the link stays) and find what makes a place impossible, before any work."""
     path = Path(path)
     try:
         resolved = Path(os.path.realpath(path))
@@ -108,12 +91,12 @@ def check_output(
     own: Sequence[str] | None = None,
     inputs: Iterable[str | Path] = (),
 ) -> Path:
-    """Refuse an output that cannot or must not be written, before any work.
+    """Refuse an output that cannot or must not be written, before any work; give its true place.
 
     Parameters
     ----------
     path : str or pathlib.Path
-        The output.
+        The output. It may not be, contain or lie inside an input.
     overwrite : bool
         Replace what the same command wrote earlier.
     own : sequence of str, optional
@@ -121,17 +104,6 @@ def check_output(
         there. A folder that holds anything else is not replaced. None: the output is a file.
     inputs : iterable of str or pathlib.Path
         What the command reads.
-
-    Returns
-    -------
-    pathlib.Path
-        As `resolve_output`.
-
-    Raises
-    ------
-    OutputError
-        When the output is, contains or lies inside an input; exists and `overwrite` is false; is
-        something that the command did not make; or cannot be written.
     """
     resolved = resolve_output(path)
     refuse_overlap(resolved, inputs)
@@ -144,20 +116,7 @@ def check_output(
 
 
 def refuse_existing(path: str | Path, *, overwrite: bool) -> None:
-    """Raise when an output exists already and may not be replaced.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The output; an empty folder counts as free.
-    overwrite : bool
-        True: do nothing.
-
-    Raises
-    ------
-    OutputError
-        When the output exists and `overwrite` is false.
-    """
+    """Raise when an output exists (an empty folder does not count) and may not be replaced."""
     path = Path(path)
     if overwrite or not path.exists():
         return
@@ -241,32 +200,11 @@ def put_in_place(partial: Path, path: Path) -> None:
 
 @contextlib.contextmanager
 def locked_partial(path: Path, *, folder: bool) -> Iterator[Path]:
-    """Make the temporary file or folder of an output, for one process at a time.
+    """Make the empty temporary file or folder of an output, for one process at a time.
 
-    What killed processes left under such names is removed: their locks are free.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The output, as `resolve_output` gives it.
-    folder : bool
-        Whether it is a folder.
-
-    Yields
-    ------
-    pathlib.Path
-        Exists and is empty, but for the lock file of a folder.
-
-    Raises
-    ------
-    OutputError
-        When another process writes the same output.
-
-    Notes
-    -----
-    Where a file system has no locks, or only such that other machines do not see, nothing keeps
-    two processes out of each other's way but the final rename; on those without locks nothing
-    that a killed process left is removed.
+    What killed processes left under such names is removed: their locks are free. Where a file
+    system has no locks, or only such that other machines do not see, nothing but the final rename
+    keeps two processes apart, and without locks nothing is removed.
     """
     partial = partial_name(path)
     try:

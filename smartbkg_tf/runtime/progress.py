@@ -11,13 +11,7 @@ from smartbkg_tf.runtime.log import log_line
 
 
 def say(text: str) -> None:
-    """Tell the user what happens, on standard output, at once.
-
-    Parameters
-    ----------
-    text : str
-        One or more lines.
-    """
+    """Tell the user what happens, on standard output, at once."""
     print(text, flush=True)
 
 
@@ -72,15 +66,7 @@ class Progress:
             )
 
     def add(self, amount: int, note: str = "") -> None:
-        """Count finished work.
-
-        Parameters
-        ----------
-        amount : int
-            How much was finished since the last call.
-        note : str, optional
-            Shown behind the rate.
-        """
+        """Count work finished since the last call; the note is shown behind the rate."""
         self.done += amount
         self.note = note or self.note
         if self._bar is not None:
@@ -111,13 +97,7 @@ class Progress:
             print(text, file=self.stream, flush=True)
 
     def close(self, finished: bool = True) -> None:
-        """End the counting.
-
-        Parameters
-        ----------
-        finished : bool, default True
-            Write the last line of a log; False writes none.
-        """
+        """End the counting; unfinished work writes no last line."""
         if self._bar is not None:
             self._bar.close()
         if finished:

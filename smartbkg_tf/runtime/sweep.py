@@ -78,13 +78,7 @@ class SweepTable(Callback):
             path.unlink(missing_ok=True)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Collect the jobs.
-
-        Raises
-        ------
-        SystemExit
-            When jobs have failed: 3 for a fault of ours among them, else 1.
-        """
+        """Collect the jobs; end with the exit code of those that failed."""
         folder = Path(str(config.hydra.sweep.dir))
         rows = sweep_rows(folder)
         if not rows:
@@ -108,19 +102,7 @@ class SweepTable(Callback):
 
 
 def sweep_rows(folder: Path) -> list[dict[str, Any]]:
-    """Read what the jobs of a sweep left.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        The sweep.
-
-    Returns
-    -------
-    list of dict
-        One row for each job, in their order: `COLUMNS` and ``exit_code``. What is not known is
-        an empty string; ``state`` is ``done``, ``not finished``, or ``failed: ...``.
-    """
+    """Read what the jobs of a sweep left: a row each, of `COLUMNS` and ``exit_code``."""
     if not folder.is_dir():
         return []
     jobs = [RunDirectory(path) for path in sorted(folder.iterdir(), key=_job_number)]
@@ -166,18 +148,7 @@ def _training(run: RunDirectory) -> dict[str, Any]:
 
 
 def best_validation(run: RunDirectory) -> dict[str, float]:
-    """Read what the best epoch reached on validation events.
-
-    Parameters
-    ----------
-    run : RunDirectory
-        A run; of versions before this one, too.
-
-    Returns
-    -------
-    dict
-        ``val_auc``, ``val_loss``; without those that are not known.
-    """
+    """Read ``val_auc`` and ``val_loss`` of the best epoch, as far as they are known."""
     try:
         best = int(_yaml(run.metadata)["result"]["best_epoch"])
         with run.history.open(encoding="utf-8", newline="") as stream:
@@ -205,19 +176,7 @@ def table_csv(rows: list[dict[str, Any]]) -> str:
 
 
 def table_text(rows: list[dict[str, Any]]) -> str:
-    """Write rows as a table to read.
-
-    Parameters
-    ----------
-    rows : list of dict
-        From `sweep_rows`.
-
-    Returns
-    -------
-    str
-        One line for each job, without columns that are empty; the best AUC on validation
-        events is marked with a star. Test events choose nothing.
-    """
+    """Write rows as a table to read; a star marks the best AUC on validation events."""
     known = [row for row in rows if isinstance(row["val_auc"], float)]
     best = max(
         (row for row in known if row["val_auc"] == row["val_auc"] and not row["exit_code"]),

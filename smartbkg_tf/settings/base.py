@@ -88,18 +88,7 @@ def fields_of(cls: type[Any]) -> dict[str, FieldInfo]:
 
 
 def json_schema(cls: type[Any]) -> dict[str, Any]:
-    """Describe a settings class as JSON Schema.
-
-    Parameters
-    ----------
-    cls : type
-        A settings class.
-
-    Returns
-    -------
-    dict
-        The schema (draft 2020-12).
-    """
+    """Describe a settings class as JSON Schema (draft 2020-12)."""
     return _adapter(cls).json_schema()
 
 
@@ -191,9 +180,7 @@ def _in_words(cls: type[Any], values: Any, item: Mapping[str, Any]) -> str:
     if item["type"] == "literal_error":
         expected = str(item["ctx"]["expected"]).replace(" or ", ", ").split(", ")
         choices = [choice.strip("'") for choice in expected]
-        return (
-            f"{name}: '{item['input']}' is no choice; {did_you_mean(str(item['input']), choices)}"
-        )
+        return f"{name}: '{item['input']}' is not a choice; {did_you_mean(str(item['input']), choices)}"
     if item["type"] in ("value_error", "assertion_error"):
         return f"{name}: {message}"
     return f"{name}: {message[0].lower()}{message[1:]}, not {item['input']!r}"
@@ -228,25 +215,26 @@ def _all_keys(schema: dict[str, Any]) -> Iterator[str]:
 def _known_keys(cls: type[Any], location: list[Any]) -> list[str]:
     """Field names of the settings class at a place, or [] where it is not a class."""
     schema = json_schema(cls)
-    definitions = schema.get("$defs", {})
 
-    def resolve(node: dict[str, Any]) -> dict[str, Any]:
-        while "$ref" in node:
-            node = definitions[node["$ref"].rsplit("/", 1)[-1]]
-        return node
+    def options(node: dict[str, Any]) -> list[dict[str, Any]]:
+        """Resolve references and unions."""
+        if "$ref" in node:
+            return options(schema["$defs"][node["$ref"].rpartition("/")[2]])
+        inside = [*node.get("anyOf", ()), *node.get("oneOf", ()), *node.get("allOf", ())]
+        return [node, *(found for choice in inside for found in options(choice))]
 
-    node = resolve(schema)
+    nodes = options(schema)
     for part in location:
-        options = node.get("properties", {})
-        if part in options:
-            node = resolve(options[part])
-        elif "discriminator" in node and part in node["discriminator"].get("mapping", {}):
-            reference = node["discriminator"]["mapping"][part]
-            node = resolve({"$ref": reference})
-        elif isinstance(node.get("additionalProperties"), dict):
-            node = resolve(node["additionalProperties"])
-        else:
-            return []
-        if "allOf" in node and len(node["allOf"]) == 1:
-            node = resolve(node["allOf"][0])
-    return list(node.get("properties", {}))
+        following: list[dict[str, Any]] = []
+        for node in nodes:
+            tags = node.get("discriminator", {}).get("mapping", {})
+            entry = node.get("items" if isinstance(part, int) else "additionalProperties")
+            if part in node.get("properties", {}):
+                following += options(node["properties"][part])
+            elif part in tags:
+                following = options({"$ref": tags[part]})
+                break
+            elif isinstance(entry, dict):
+                following += options(entry)
+        nodes = following or nodes  # Else the part is the tag of a union.
+    return [key for node in nodes for key in node.get("properties", {})]

@@ -8,11 +8,11 @@ from pydantic import model_validator
 
 from smartbkg_tf.settings.base import Field, settings
 
-__all__ = ["ClusterSettings"]
+__all__ = ["FarmSettings"]
 
 
 @settings
-class ClusterSettings:
+class FarmSettings:
     """Where the work is done: this machine's processes, or Dask workers.
 
     Parameters
@@ -33,8 +33,8 @@ class ClusterSettings:
     account : str or None
         Account (Slurm).
     directives : list of str
-        Further lines of the job description: ``"key = value"`` (HTCondor) or options such as
-        ``"--constraint=fast"`` (Slurm).
+        Further lines of the job description: ``"accounting_group = belle"`` (HTCondor) or options
+        such as ``"--constraint=fast"`` (Slurm).
     prologue : list of str
         Shell commands that a job runs first, for example to set up the environment.
     interface : str or None
@@ -55,7 +55,7 @@ class ClusterSettings:
     log_directory: str | None = None
 
     @model_validator(mode="after")
-    def _condor_directives(self) -> ClusterSettings:
+    def _condor_directives(self) -> FarmSettings:
         wrong = [text for text in self.directives if "=" not in text]
         if self.name == "htcondor" and wrong:
             raise ValueError(f"directives: '{wrong[0]}' is not of the form 'key = value'")

@@ -9,15 +9,15 @@ from pydantic import field_validator, model_validator
 
 from smartbkg_tf.errors import UserError, did_you_mean
 from smartbkg_tf.settings.base import CommandSettings, Field, settings, validate
-from smartbkg_tf.settings.cluster import ClusterSettings
+from smartbkg_tf.settings.cluster import FarmSettings
 from smartbkg_tf.settings.detector import DetectorSettings
 from smartbkg_tf.settings.sources import BeamSettings, HepmcSource, MdstSource, PythiaSource
 
 __all__ = [
     "EVENT_TYPE_NAMES",
     "BeamSettings",
-    "ClusterSettings",
     "DetectorSettings",
+    "FarmSettings",
     "HepmcSource",
     "MdstSource",
     "ProduceSettings",
@@ -90,7 +90,7 @@ class ProduceSettings(CommandSettings):
         Same seed, same events, whatever the number of workers.
     workers : int
         Processes, or jobs of a batch farm.
-    cluster : ClusterSettings
+    cluster : FarmSettings
         Where they run.
     chunk_size : int
         Events of one chunk, which is one file and has its own seed (built-in source).
@@ -119,7 +119,7 @@ class ProduceSettings(CommandSettings):
     # Ten times this is a production number, which must fit into 64 bits.
     seed: int = Field(default=1, ge=0, le=10**17)
     workers: int = Field(default=1, ge=1)
-    cluster: ClusterSettings = Field(default_factory=ClusterSettings)
+    cluster: FarmSettings = Field(default_factory=FarmSettings)
     chunk_size: int = Field(default=2000, ge=1, le=50_000)
     input: str | list[str] | None = None
     skim_files: str | list[str] | None = None

@@ -10,11 +10,12 @@ import dataclasses
 import importlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
+from pydantic_core import core_schema
 
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.settings.base import checked, fields_of, validate
@@ -23,6 +24,12 @@ T = TypeVar("T")
 
 #: The key that names a class.
 TARGET = "_target_"
+
+
+_TEXT = {"type": "string"}
+
+#: Base classes of which a JSON Schema is being made.
+_described: list[str] = []
 
 
 class Plugin:
@@ -128,7 +135,47 @@ def plugin(base: str) -> Any:
         An annotated type for a field of a settings class. It takes an instance, or a mapping of
         ``_target_`` and the arguments of the class.
     """
-    return Annotated[Any, BeforeValidator(lambda value: make_plugin(base, value))]
+    return Annotated[Any, _Chosen(base)]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Chosen:
+    """How pydantic checks and describes a field of `plugin`."""
+
+    base: str
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        """Make an instance of a mapping."""
+        return core_schema.no_info_plain_validator_function(
+            lambda value: make_plugin(self.base, value)
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        """List the classes that are known, and allow others."""
+        any_class = {"type": "object", "required": [TARGET], "properties": {TARGET: _TEXT}}
+        if self.base in _described:  # A class may have a field of its own kind.
+            return any_class
+        parent: type[Any] = import_class(self.base)
+        choices = []
+        _described.append(self.base)
+        for cls in (parent, *_subclasses(parent)):
+            if "__pydantic_fields__" in vars(cls):
+                found = handler.resolve_ref_schema(handler(TypeAdapter(cls).core_schema))
+                target = {"const": f"{cls.__module__}.{cls.__qualname__}"}
+                properties = {TARGET: target, **found.get("properties", {})}
+                choices.append({**found, "properties": properties})
+        _described.pop()
+        return {"anyOf": [*choices, any_class]}
+
+
+def _subclasses(cls: type[Any]) -> Iterator[type[Any]]:
+    for child in cls.__subclasses__():
+        yield child
+        yield from _subclasses(child)
 
 
 def make_plugin(base: str, value: Any) -> Any:
@@ -143,6 +190,11 @@ def make_plugin(base: str, value: Any) -> Any:
         found = import_class(value[TARGET], parent)
     except ConfigurationError as error:
         raise ValueError(str(error)) from error
+    if "__pydantic_fields__" not in vars(found):
+        raise ValueError(
+            f"'{found.__name__}' is not declared with @settings, so its arguments are unknown; "
+            "write: from smartbkg_tf.settings.base import settings; @settings above the class"
+        )
     return checked(found, arguments)
 
 
@@ -163,28 +215,7 @@ def plain(value: Any) -> Any:
 
 
 def with_defaults(cls: type[T], values: Mapping[str, Any]) -> tuple[T, list[str]]:
-    """Check values that may be incomplete.
-
-    Parameters
-    ----------
-    cls : type
-        A settings class.
-    values : mapping
-        Nested plain values, as YAML holds them.
-
-    Returns
-    -------
-    settings : object
-        With all defaults. Where a needed value is not given, the first of the field's `examples`,
-        or ``???``, stands in for it.
-    needed : list of str
-        The keys of those.
-
-    Raises
-    ------
-    ConfigurationError
-        For everything in `values` that cannot be used.
-    """
+    """Check values that may be incomplete; examples stand in for needed ones, which are named."""
     fields = {field.alias or name: field for name, field in fields_of(cls).items()}
     needed = {
         key: (field.examples or ["???"])[0]

@@ -9,6 +9,7 @@ from pydantic import model_validator
 from smartbkg_tf.settings.base import CommandSettings, Field, settings
 from smartbkg_tf.settings.encoding import FeatureSetName
 from smartbkg_tf.settings.normalisation import NormalisationSettings
+from smartbkg_tf.settings.plugins import plugin
 
 #: Rounding that fractions such as 0.7 + 0.15 + 0.15 may show.
 _ROUNDING = 1e-9
@@ -82,6 +83,10 @@ class PreprocessSettings(CommandSettings):
         Decides the order in which events are stored.
     chunk_events : int, default 10000
         Events held in memory at a time. The result does not depend on it.
+    reader : Reader, optional
+        A reader of your own for files that the package does not know:
+        ``{_target_: my_module.MyReader}``, a class that inherits
+        `smartbkg_tf.events.readers.Reader`.
     normalisation : NormalisationSettings
         Constants that are handed on to models in ``dataset.json``; the arrays
         themselves hold physical values.
@@ -99,5 +104,6 @@ class PreprocessSettings(CommandSettings):
     workers: int = Field(default=1, gt=0, le=1024)
     seed: int = Field(default=1, ge=0, lt=2**63)
     chunk_events: int = Field(default=10_000, gt=0)
+    reader: plugin("smartbkg_tf.events.readers.Reader") | None = None  # type: ignore[valid-type]
     normalisation: NormalisationSettings
     verify: bool = False

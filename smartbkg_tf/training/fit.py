@@ -13,7 +13,7 @@ import yaml
 
 from smartbkg_tf.dataset import stream
 from smartbkg_tf.dataset.order import balanced_counts
-from smartbkg_tf.errors import ConfigurationError, InputError, OutputError, UserError
+from smartbkg_tf.errors import ConfigurationError, InputError, OutputError, Problems, UserError
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.registry import build, model_name
 from smartbkg_tf.runtime.files import atomic_file, write_json
@@ -61,6 +61,29 @@ BUCKETS = 8
 _DECIDING = ("tensorflow", "keras", "numpy")
 
 
+def _check_lengths(settings: TrainSettings, dataset: Any) -> None:
+    """Refuse lengths that no event has, and ones that cut members of candidates away."""
+    longest = dataset.information.get("max_lengths", {})
+    problems = Problems()
+    for what, n in longest.items():
+        asked, made_for = (getattr(s, f"max_{what}") for s in (settings.data, dataset.encoding))
+        if asked is not None and asked > max(n, made_for):
+            problems.add(
+                f"data.max_{what}={asked}: the longest event has {n} {what}, and padding beyond "
+                f"costs time only; use at most {max(n, made_for)}"
+            )
+    used = settings.data.max_particles or dataset.encoding.max_particles
+    n = longest.get("particles", 0)
+    if getattr(settings.model, "candidates", None) is not None and n > used:
+        problems.add(
+            f"data.max_particles={used}: the longest event has {n} particles, and a candidate that "
+            f"loses a member would look likelier to survive; use data.max_particles={n}"
+        )
+    problems.raise_if_any(
+        "the lengths do not fit the events", kind=ConfigurationError, where=dataset.path
+    )
+
+
 def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
     """Train a network and write the run directory, or continue one that was ended.
 
@@ -97,6 +120,7 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
     if training.mlflow is not None:
         require_mlflow()
     check_run_folder(settings)
+    _check_lengths(settings, dataset)
     dataset = dataset.with_skims(settings.data.skims)
     parts = _parts(settings, dataset)
     plan = Plan(training.epochs, training.sub_epochs, math.ceil(parts.events / training.batch_size))

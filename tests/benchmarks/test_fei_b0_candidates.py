@@ -23,7 +23,8 @@ from benchmarks.fei_b0.reading import Reading
 from benchmarks.fei_b0.replay import Replay
 from smartbkg_tf.encoding.candidate_columns import bit_columns
 from smartbkg_tf.events.table import EventTable
-from smartbkg_tf.runtime.command import compose
+from smartbkg_tf.runtime.command import compose_settings
+from smartbkg_tf.settings.training import TrainSettings
 from tests.images import image
 
 
@@ -141,7 +142,8 @@ def test_the_columns_do_not_change_under_the_symmetries(events: EventTable) -> N
 
 
 def test_the_experiment_gives_all_columns_of_the_event_to_the_head() -> None:
-    composed = compose("train", ["+experiment=fei_b0_benchmark/treenet_candidates"])
+    overrides = ["experiment=fei_b0_benchmark/treenet_candidates"]
+    composed = compose_settings("train", TrainSettings, overrides)
     assert tuple(composed.model.event_columns) == EVENT_COLUMNS
 
 

@@ -87,3 +87,40 @@ def test_the_settings_import_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+READER = """
+from pathlib import Path
+from smartbkg_tf.events.readers import Reader
+from smartbkg_tf.settings.base import settings
+from tests.samples import make_events
+
+@settings
+class TextReader(Reader):
+    seed: int = 0
+
+    def recognises(self, path):
+        return path.suffix == ".txt"
+
+    def count(self, path):
+        return int(path.read_text())
+
+    def iterate(self, path, *, chunk_events, key):
+        yield make_events(self.count(path), seed=self.seed)
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_reader_of_ones_own(tmp_path: Path, workers: int) -> None:
+    (tmp_path / "my_reader.py").write_text(READER)
+    (tmp_path / "a.txt").write_text("20")
+    write_hdf5(tmp_path / "b.h5", make_events(10, seed=9))
+    done = run(
+        tmp_path, "input='a.txt,b.h5'", "output=d", f"workers={workers}",
+        "reader={_target_: my_reader.TextReader, seed: 4}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert sorted(set(open_dataset(tmp_path / "d").keys["run"].tolist())) == [4, 9]
+    wrong = run(tmp_path, "input=a.txt", "output=e", "reader={_target_: my_reader.TextRead}")
+    assert wrong.returncode == 1
+    assert "did you mean 'TextReader'" in wrong.stderr

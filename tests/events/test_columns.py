@@ -95,7 +95,7 @@ def test_texts_come_back(values: list[str]) -> None:
 
 
 def test_what_is_no_text_is_named() -> None:
-    with pytest.raises(InputError, match="row 8 holds nan, which is no text"):
+    with pytest.raises(InputError, match="row 8 holds nan, which is not a text"):
         texts(np.array(["a", np.nan], dtype=object), where="a", first_row=7)
-    with pytest.raises(InputError, match="no UTF-8"):
+    with pytest.raises(InputError, match="not UTF-8"):
         texts(np.array([b"\xff"]), where="a")

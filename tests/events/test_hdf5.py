@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -321,11 +322,11 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         pass
     for name, message in {
         "cut.h5": "truncated HDF5 file",
-        "text.h5": "is no HDF5 file",
-        "empty.h5": "is no HDF5 file",
+        "text.h5": "is not an HDF5 file",
+        "empty.h5": "is not an HDF5 file",
         "missing.h5": "does not exist",
         "other.h5": "no key 'train_events'; did you mean 'train_event'",
-        "array.h5": "no data frame",
+        "array.h5": "not a data frame",
         "nothing.h5": "it holds no keys",
         ".": "is a folder",
     }.items():
@@ -350,6 +351,35 @@ def test_slices_out_of_order(tmp_path: Path) -> None:
         assert file.label_names == ("first", "second")
         for start, stop in ((50, 55), (0, 3), (58, 99), (4, 4)):
             assert_same_events(file.read(start, stop), table.take(np.arange(start, min(stop, 60))))
+
+
+def test_decay_text_is_left_out_where_mother_links_tell_the_same(tmp_path: Path) -> None:
+    table = full_table()
+    write_hdf5(tmp_path / "a.h5", table)
+    found = concatenate(list(iterate_hdf5(tmp_path / "a.h5", decay_text=False)))
+    assert found.decay_strings is None
+    assert_same_events(found, table, strings=False)
+    strings = next(iterate_hdf5(tmp_path / "a.h5", key="decay_strings", decay_text=False))
+    assert strings.decay_strings is not None
+
+
+def test_a_file_that_is_cut_while_it_is_read(tmp_path: Path) -> None:
+    write_hdf5(tmp_path / "a.h5", make_events(3000))
+    with TrainingFile(tmp_path / "a.h5") as file:
+        assert len(file.read(0, 10)) == 10
+        os.truncate(tmp_path / "a.h5", (tmp_path / "a.h5").stat().st_size // 2)
+        with pytest.raises(InputError, match=str(tmp_path)):
+            file.read(0, 3000)
+        with pytest.raises(InputError, match="became shorter while it was read"):
+            file.read(0, 10)
+
+
+def test_a_file_that_is_replaced_while_it_is_read(tmp_path: Path) -> None:
+    table = make_events(300)
+    write_hdf5(tmp_path / "a.h5", table)
+    with TrainingFile(tmp_path / "a.h5") as file:
+        write_hdf5(tmp_path / "a.h5", make_events(3))
+        assert_same_events(file.read(0, 300), table)
 
 
 def test_memory_stays_flat(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         file.mktree("tre", {"x": "f8"}).extend({"x": np.zeros(2)})
     for name, message in {
         "cut.root": "truncated or damaged",
-        "text.root": "is no ROOT file",
+        "text.root": "is not a ROOT file",
         "empty.root": "is empty",
         "missing.root": "does not exist",
         "none.root": "holds no events",

@@ -1,14 +1,27 @@
 from __future__ import annotations
 
+import dataclasses
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from smartbkg_tf.errors import InputError
+from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.events.hdf5 import write_hdf5
 from smartbkg_tf.events.parquet import write_parquet
-from smartbkg_tf.events.readers import count_events, file_format, iterate_events
+from smartbkg_tf.events.readers import (
+    Reader,
+    count_events,
+    file_format,
+    iterate_events,
+    particle_set,
+)
+from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.settings.base import settings, validate
+from smartbkg_tf.settings.plugins import plugin
 from tests.events.comparison import assert_same_events
 from tests.mdst_twin import write_mdst_twin
 from tests.samples import make_events
@@ -59,12 +72,152 @@ def test_labels_may_be_required(tmp_path: Path) -> None:
     assert "skim_files=" in str(error.value)
 
 
-def test_hdf5_behind_a_user_block(tmp_path: Path) -> None:
-    import h5py
+def test_without_decay_text_tokens_come_from_the_links(tmp_path: Path) -> None:
+    write_hdf5(tmp_path / "a.h5", make_events(3))
+    write_parquet(tmp_path / "b.parquet", make_events(3))
+    write_mdst_twin(tmp_path / "c.root", 3)
+    for path in ("a.h5", "b.parquet", "c.root"):
+        _, piece = next(iterate_events(tmp_path / path, decay_text=False))
+        assert piece.decay_strings is None
+        _, piece = next(iterate_events(tmp_path / path, decay_text=False, key="decay_strings"))
+        assert piece.decay_strings is not None
+        assert piece.particles == {}
 
-    with h5py.File(tmp_path / "a.h5", "w", userblock_size=1024):
-        pass
-    assert file_format(tmp_path / "a.h5") == "hdf5"
+
+MY_READER = """
+import numpy as np
+
+from smartbkg_tf.errors import InputError
+from smartbkg_tf.events.readers import Reader
+from smartbkg_tf.events.table import PARTICLE_COLUMNS, EventTable
+from smartbkg_tf.settings.base import Field, settings
+
+
+@settings
+class Lines(Reader):
+    # One event per line: its number, its label, and the PDG codes of its particles.
+
+    production: int = Field(default=0, ge=0)
+
+    def recognises(self, path):
+        return path.suffix == ".lines"
+
+    def count(self, path):
+        return len(path.read_text().splitlines())
+
+    def iterate(self, path, *, chunk_events, key):
+        lines = [[int(word) for word in line.split()] for line in path.read_text().splitlines()]
+        for start in range(0, len(lines), chunk_events):
+            yield self.table(lines[start : start + chunk_events])
+
+    def table(self, lines):
+        codes = np.array([code for line in lines for code in line[2:]], dtype=np.int32)
+        counts = np.array([len(line) - 2 for line in lines])
+        n_events, n_particles = len(lines), len(codes)
+        zeros = np.zeros(n_events, dtype=np.int64)
+        particles = {n: np.zeros(n_particles, dtype=d) for n, d in PARTICLE_COLUMNS.items()}
+        particles["PDG"], particles["energy"] = codes, np.ones(n_particles)
+        # The first particle is the mother of all others.
+        first = np.repeat(np.cumsum(counts) - counts, counts)
+        is_first = first == np.arange(n_particles)
+        particles["motherIndex"] = np.where(is_first, -1, 0).astype(np.int32)
+        particles["motherPDG"] = np.where(is_first, 0, codes[first]).astype(np.int32)
+        return EventTable(
+            particles=particles,
+            offsets=np.concatenate([[0], np.cumsum(counts)]),
+            keys={
+                "experiment": zeros,
+                "run": zeros,
+                "event": np.array([line[0] for line in lines]),
+                "production": zeros + self.production,
+            },
+            event_type=np.full(n_events, -1, dtype=np.int8),
+            labels={"skim": np.array([line[1] for line in lines], dtype=np.int8)},
+        )
+"""
+
+
+def write_my_reader(folder: Path) -> Path:
+    """Write the reader `my_lines.Lines`, and a file that only it knows."""
+    (folder / "my_lines.py").write_text(MY_READER)
+    (folder / "a.lines").write_text("7 1 511 211 -211\n8 0 22\n9 0 -511 321 -211 22\n")
+    return folder / "a.lines"
+
+
+@pytest.fixture
+def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_lines", raising=False)
+    return write_my_reader(tmp_path)
+
+
+@settings
+class Command:
+    """As settings of a command hold a reader."""
+
+    reader: plugin("smartbkg_tf.events.readers.Reader") | None = None  # type: ignore[valid-type]
+
+
+def test_a_reader_from_a_file_outside_the_package(lines: Path) -> None:
+    chosen = {"_target_": "my_lines.Lines", "production": 4}
+    reader = validate(Command, {"reader": chosen}).reader
+    assert file_format(lines, reader=reader) == "Lines"
+    assert count_events(lines, reader=reader) == 3
+    assert particle_set(lines, reader=reader) == "tables"
+    table = make_events(2)
+    write_hdf5(lines.with_name("b.h5"), table)
+    found = list(iterate_events([lines, lines.with_name("b.h5")], chunk_events=2, reader=reader))
+    assert [(path.name, len(piece)) for path, piece in found] == [
+        ("a.lines", 2), ("a.lines", 1), ("b.h5", 2),
+    ]  # fmt: skip
+    first = found[0][1]
+    assert first.keys["production"].tolist() == [4, 4]
+    assert first.labels["skim"].tolist() == [1, 0]
+    # Decay strings are built, and what was not asked for is left out.
+    assert first.decay_strings is not None
+    assert first.decay_strings.tolist() == [" 511 (--> 211 -211 <--)", " 22"]
+    ((_, strings),) = iterate_events(lines, key="decay_strings", reader=reader)
+    assert strings.particles == {}
+    ((_, particles),) = iterate_events(lines, key="train_events", reader=reader)
+    assert particles.decay_strings is None
+
+
+def test_readers_of_the_package_have_arguments(tmp_path: Path) -> None:
+    mixed = {"_target_": "smartbkg_tf.events.mdst.MdstReader", "event_type": "mixed"}
+    write_mdst_twin(tmp_path / "c.root", 3)
+    reader = validate(Command, {"reader": mixed}).reader
+    _, twin = next(iterate_events(tmp_path / "c.root", reader=reader))
+    assert twin.event_type.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"_target_": "my_lines.Lines", "prodution": 4}, "prodution: there is no such key"),
+        ({"_target_": "my_lines.Lines", "production": -1}, "reader.production"),
+        ({"_target_": "my_lines.Line"}, "has no class 'Line'; did you mean 'Lines'"),
+        ({"_target_": "pathlib.Path"}, "does not inherit Reader"),
+    ],
+)
+def test_readers_that_are_none(lines: Path, chosen: dict[str, Any], message: str) -> None:
+    assert lines.exists()
+    with pytest.raises(ConfigurationError, match=message):
+        validate(Command, {"reader": chosen})
+
+
+def test_a_reader_without_particles_is_refused(tmp_path: Path) -> None:
+    nothing = dataclasses.replace(
+        make_events(2, with_strings=False), particles={}, offsets=np.zeros(3, dtype=np.int64)
+    )
+
+    class Empty(Reader):
+        def iterate(self, path: Path, *, chunk_events: int, key: str) -> Iterator[EventTable]:
+            yield nothing
+
+    (tmp_path / "a").write_bytes(b"x")
+    with pytest.raises(InputError, match="its events have no particles"):
+        list(iterate_events(tmp_path / "a", reader=Empty()))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +228,7 @@ def test_hdf5_behind_a_user_block(tmp_path: Path) -> None:
         (b"\x1f\x8b and so on", "unpack it first"),
         (b"\x93NUMPY and so on", "NumPy array"),
         (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
-        (b"label,evtNum\n", "is no event file\n"),
+        (b"label,evtNum\n", "is not an event file\n"),
     ],
 )
 def test_other_files(tmp_path: Path, content: bytes, message: str) -> None:

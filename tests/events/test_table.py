@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smartbkg_tf.events.table import EventTable, concatenate
+from tests.events.comparison import assert_same_events
 from tests.samples import make_events
 
 TABLE = make_events(30, seed=4, empty=(3, 29))
@@ -74,3 +75,10 @@ def test_event_of_particle() -> None:
 def test_lengths_that_do_not_fit_are_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(TABLE, **change)  # type: ignore[arg-type]
+
+
+def test_a_slice_is_what_take_gives() -> None:
+    table = make_events(12, empty=(3,))
+    for start, stop in ((0, 12), (2, 5), (4, 4), (-3, 2), (10, 99), (8, 3)):
+        expected = table.take(np.arange(max(start, 0), min(stop, 12)))
+        assert_same_events(table.slice(start, stop), expected)

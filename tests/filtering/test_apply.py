@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from smartbkg_tf.errors import ConfigurationError, InputError, OutputError
 from smartbkg_tf.events.hdf5 import write_hdf5
 from smartbkg_tf.events.parquet import write_parquet
 from smartbkg_tf.events.passing_keys import read_passing_keys
+from smartbkg_tf.filtering import event_lists
 from smartbkg_tf.filtering.apply import apply, fit_filter, predict_split
 from smartbkg_tf.filtering.predictions import read_predictions
 from smartbkg_tf.filtering.rules import SamplingRule
@@ -262,6 +264,35 @@ def test_nothing_is_overwritten_unless_asked(fitted: Trained, tmp_path: Path) ->
     assert not (tmp_path / "q.parquet").exists()
     run_apply(fitted, output, method="score", overwrite=True)
     assert read_predictions(output).information["method"] == "score"
+
+
+def test_neither_output_has_its_name_until_both_are_written(
+    fitted: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, events = tmp_path / "p.parquet", tmp_path / "kept.csv"
+    renamed: list[str] = []
+    replace = os.replace
+
+    def noted(source: str, target: str) -> None:
+        assert any(".kept.partial-" in file.name for file in tmp_path.iterdir())
+        renamed.append(Path(target).name)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", noted)
+    run_apply(fitted, output, events_output=str(events))
+    assert renamed == ["p.parquet", "kept.csv"]
+    write = event_lists.write_event_list
+
+    def killed(*arguments: Any) -> None:
+        write(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("smartbkg_tf.filtering.apply.write_event_list", killed)
+    output.unlink()
+    events.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        run_apply(fitted, output, events_output=str(events))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_wrong_inputs_leave_nothing_behind(fitted: Trained, tmp_path: Path) -> None:

@@ -51,12 +51,12 @@ def test_event_types(override, expected):
         (["n_events=0"], "n_events.*greater than 0"),
         (["n_evnts=5"], "did you mean 'n_events'"),
         (["source=pythi"], "did you mean 'pythia'"),
-        (["source.k_long=decay"], "'decay' is no choice"),
+        (["source.k_long=decay"], "'decay' is not a choice"),
         (["source.beams.energy=7"], "did you mean 'energy_"),
         (["detector.tracks.plateau=1.2"], "less than or equal to 1"),
         (["source.detector_z=[10,190]"], "detector_z"),
         (["~skim.fei_hadronic_b0"], "at least one skim"),
-        (["format=root"], "'root' is no choice"),
+        (["format=root"], "'root' is not a choice"),
     ],
 )
 def test_mistakes_are_named(overrides, text):

@@ -171,6 +171,24 @@ def test_each_job_of_a_sweep_is_checked_before_the_first_starts(exit_of: Exit) -
     assert "did you mean 'decay'?" in err
 
 
+def test_groups_and_experiments_of_a_folder_of_the_user(exit_of: Exit, tmp_path: Path) -> None:
+    for name, text in {
+        "model/mine": "defaults: [resnet, _self_]\ninputs: decay\n",
+        "experiment/mine": "# @package _global_\ndefaults: [override /model: mine]\nseed_: 1\n",
+    }.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / f"{name}.yaml").write_text(text)
+    options = ("train", "--config-dir", str(tmp_path))
+    code, out, _ = exit_of(config_main, "show", *options, "model=mine", "training.epochs=17")
+    assert code == 0
+    assert OmegaConf.create(out).model.inputs == "decay"
+    code, _, err = exit_of(command_named("train"), *options[1:], "experiment=mine")
+    assert code == 1
+    assert "used: seed_: there is no such key" in err
+    place = f"hydra.searchpath=[file://{tmp_path}]"
+    assert "seed_" in exit_of(command_named("train"), "--cfg", "job", place, "experiment=mine")[2]
+
+
 def test_override_that_cannot_be_read(exit_of: Exit) -> None:
     code, _, err = exit_of(command_named("train"), "model.inputs={")
     assert code == 1

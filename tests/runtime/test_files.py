@@ -348,7 +348,7 @@ def test_json_round_trip_and_errors(tmp_path: Path) -> None:
         write_json(path, {"a": float("nan")})
     assert read_json(path) == {"a": [1, 2.5, None]}
     path.write_text('{"a": [1, 2')
-    with pytest.raises(InputError, match="is no JSON"):
+    with pytest.raises(InputError, match="is not valid JSON"):
         read_json(path)
     with pytest.raises(InputError, match="does not exist"):
         read_json(tmp_path / "b.json", made_by="python -m smartbkg_tf.train")

@@ -37,6 +37,8 @@ def test_every_choice_has_one_line() -> None:
             line.split()[:1] == [choice] and len(line.split()) > 2
             for line in text.replace("* ", "").splitlines()
         ), choice
+    assert "quickstart                             The demo: mixed events" in text
+    assert "smartbkg_tf.train experiment=" not in text.partition("Settings and")[0]
 
 
 def test_the_chosen_group_is_shown() -> None:

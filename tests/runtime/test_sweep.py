@@ -11,7 +11,7 @@ import pytest
 
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.preprocess import main as preprocess
-from smartbkg_tf.runtime.command import Command, command
+from smartbkg_tf.runtime.command import Command
 from smartbkg_tf.runtime.files import write_json
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.runtime.sweep import (
@@ -187,7 +187,7 @@ def failing(*errors: BaseException | None) -> tuple[Command[PreprocessSettings],
         if error is not None:
             raise error
 
-    return command("preprocess", PreprocessSettings, run), begun
+    return Command("preprocess", PreprocessSettings, run), begun
 
 
 @pytest.mark.parametrize(

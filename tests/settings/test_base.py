@@ -66,7 +66,9 @@ def test_wrong_type_range_and_choice() -> None:
     assert "n_events" in message(n_events="many")
     assert "'many'" in message(n_events="many")
     assert "greater than or equal to 1" in message(n_events=0)
-    assert "method: 'samplig' is no choice; did you mean 'sampling'?" in message(method="samplig")
+    assert "method: 'samplig' is not a choice; did you mean 'sampling'?" in message(
+        method="samplig"
+    )
     assert "shape.side" in message(shape={"name": "square", "side": -1})
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from smartbkg_tf.errors import ConfigurationError
-from smartbkg_tf.settings.base import Field, settings, validate
+from smartbkg_tf.settings.base import Field, json_schema, settings, validate
 from smartbkg_tf.settings.plugins import Plugin, filled, import_class, plain, plugin
 
 HERE = __name__
@@ -30,6 +30,10 @@ class Nested(Shape):
     inner: plugin(f"{HERE}.Shape") = Field(default_factory=Circle)
 
 
+class Undeclared(Shape):
+    sides: int = 3
+
+
 class Stranger:
     """Inherits nothing."""
 
@@ -39,6 +43,7 @@ class Picture:
     shape: plugin(f"{HERE}.Shape") = Field(default_factory=Circle)
     shapes: list[plugin(f"{HERE}.Shape")] = Field(default_factory=list)
     title: str = ""
+    frame: plugin(f"{HERE}.Shape") | None = None
 
 
 @settings
@@ -71,10 +76,34 @@ def test_plain_values_make_the_same_settings() -> None:
 
 def test_all_defaults_are_filled_in() -> None:
     circle = {"_target_": f"{HERE}.Circle", "radius": 1.0, "colour": "red"}
-    assert filled(Picture, {"title": "x"}) == {"shape": circle, "shapes": [], "title": "x"}
+    assert filled(Picture, {"title": "x"}) == {
+        "shape": circle,
+        "shapes": [],
+        "title": "x",
+        "frame": None,
+    }
     assert filled(Needing, {"n": 2}) == {"name": "???", "n": 2}
     with pytest.raises(ConfigurationError, match="n: "):
         filled(Needing, {"n": 0})
+
+
+def test_the_schema_lists_the_known_classes() -> None:
+    schema = json_schema(Picture)["properties"]["shape"]
+    known = {choice["properties"]["_target_"].get("const"): choice for choice in schema["anyOf"]}
+    assert {*known} >= {f"{HERE}.Circle", f"{HERE}.Nested", None}
+    assert set(known[f"{HERE}.Circle"]["properties"]) == {"_target_", "radius", "colour"}
+
+
+def test_a_key_in_another_place_is_found() -> None:
+    with pytest.raises(ConfigurationError, match=r"did you mean 'shape\.radius'"):
+        picture(radius=3)
+
+
+def test_problems_of_a_plug_in_that_may_be_absent_are_told_once() -> None:
+    assert picture(frame=None).frame is None
+    with pytest.raises(ConfigurationError) as caught:
+        picture(frame={"_target_": f"{HERE}.Circle", "radiu": 1})
+    assert "used: frame.radiu: there is no such key; did you mean 'radius'?" in str(caught.value)
 
 
 def test_all_problems_are_reported_with_their_keys() -> None:
@@ -98,6 +127,7 @@ def test_all_problems_are_reported_with_their_keys() -> None:
     ("value", "message"),
     [
         ({"_target_": f"{HERE}.Stranger"}, "does not inherit Shape"),
+        ({"_target_": f"{HERE}.Undeclared"}, "'Undeclared' is not declared with @settings"),
         ({"_target_": f"{HERE}.Cirle"}, "did you mean 'Circle'?"),
         ({"_target_": "no_such_module.Circle"}, "there is no module 'no_such_module'"),
         ({"_target_": "Circle"}, "is not an import path"),

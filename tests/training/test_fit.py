@@ -17,8 +17,9 @@ from sklearn.metrics import roc_auc_score
 
 from smartbkg_tf.dataset import stream
 from smartbkg_tf.dataset.dataset import open_dataset
-from smartbkg_tf.errors import InputError, OutputError, UserError
+from smartbkg_tf.errors import ConfigurationError, InputError, OutputError, UserError
 from smartbkg_tf.models.loading import load_model
+from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.training import TrainingSettings, TrainSettings
@@ -219,6 +220,28 @@ def test_several_skims_with_unknown_labels_and_weights_of_their_own(tmp_path: Pa
     assert model.output_shape == (None, 2)
     scores = np.asarray(model(dataset.batch(dataset.split()["test"], "particles")))
     assert scores[:, 0].mean() > scores[:, 1].mean() + 0.5
+
+
+def test_lengths_that_do_not_fit_the_events(dataset_path: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(dataset_path)
+    longest = dataset.information["max_lengths"]
+    assert 5 < longest["particles"] <= 40
+    asked = ("data.max_particles=1000000", "data.max_tokens=2000")
+    with pytest.raises(ConfigurationError) as caught:
+        fit(tiny_settings(dataset_path, tmp_path / "run", *asked), dataset)
+    assert "data.max_particles=1000000: the longest event has" in str(caught.value)
+    assert "use at most 40" in str(caught.value)
+    assert f"data.max_tokens=2000: the longest event has {longest['tokens']}" in str(caught.value)
+    # Shorter ones are a choice, but not with candidates: what is cut away cannot be lost.
+    settings = compose_settings(
+        "train",
+        TrainSettings,
+        ["model=treenet", "model.candidates={}", f"data.path='{dataset_path}'",
+         f"run_dir='{tmp_path / 'run'}'", "data.max_particles=5"],
+    )  # fmt: skip
+    with pytest.raises(ConfigurationError, match=f"use data.max_particles={longest['particles']}"):
+        fit(settings, dataset)
+    assert not (tmp_path / "run").exists()
 
 
 def test_one_class_is_refused_before_anything_is_written(
