@@ -255,15 +255,11 @@ def _tables(part: Part, settings: ReadingSettings) -> Iterator[EventTable]:
     chunk = settings.chunk_events
     if part.end is None:
         for _, table in iterate_events(
-            [part.path],
-            key=settings.key,
-            chunk_events=chunk,
-            decay_text=False,
-            reader=settings.reader,
+            [part.path], key=settings.key, chunk_events=chunk, reader=settings.reader
         ):
             yield table
         return
-    with TrainingFile(part.path, settings.key, decay_text=False) as file:
+    with TrainingFile(part.path, settings.key) as file:
         for start in range(part.begin, part.end, chunk):
             yield file.read(start, min(start + chunk, part.end))
 

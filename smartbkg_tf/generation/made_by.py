@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Sequence
 from typing import Any
 
 from smartbkg_tf.runtime.code_digest import code_digests
+from smartbkg_tf.runtime.versions import versions
 from smartbkg_tf.settings.generation import ProduceSettings
 
 #: Software on which the events depend; the last three are physics input.
@@ -37,14 +37,3 @@ def made_by(
         ["smartbkg_tf.generation.chunks", *skims, *modules], [*_PACKAGES, *packages]
     )
     return {"versions": versions(_MAKERS), "code": code}
-
-
-def versions(names: Iterable[str]) -> dict[str, str]:
-    """Give the versions of those packages that are installed."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -11,7 +11,7 @@ from typing import Any
 from smartbkg_tf.errors import InputError, OutputError
 from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.generation.chunks import Task
-from smartbkg_tf.generation.made_by import made_by, versions
+from smartbkg_tf.generation.made_by import made_by
 from smartbkg_tf.generation.observables_file import FOLDER, JOINED
 from smartbkg_tf.generation.table_records import (
     RECORDS,
@@ -21,6 +21,7 @@ from smartbkg_tf.generation.table_records import (
     usable_record,
 )
 from smartbkg_tf.runtime.files import PARTIAL, hash_of_values, read_json, write_json
+from smartbkg_tf.runtime.versions import versions
 from smartbkg_tf.settings.generation import ProduceSettings
 
 NAME = "production.json"

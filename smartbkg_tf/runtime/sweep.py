@@ -20,6 +20,7 @@ from smartbkg_tf.runtime.files import atomic_file, read_json, write_json
 from smartbkg_tf.runtime.overrides import as_written
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.runtime.text_table import text_table
 
 #: Longest name of a run's folder in a sweep, behind its number; file systems allow 255.
 _LONGEST = 200
@@ -199,13 +200,8 @@ def table_text(rows: list[dict[str, Any]]) -> str:
         for row in rows
     ]
     columns["state"] = [str(row["state"]) for row in rows]
-    lines = [[name, *values] for name, values in columns.items() if any(values)]
-    widths = [max(map(len, column)) for column in lines]
-    return "".join(
-        "  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True)).rstrip()
-        + "\n"
-        for line in zip(*lines, strict=True)
-    )
+    filled = {name: values for name, values in columns.items() if any(values)}
+    return text_table(list(filled), list(zip(*filled.values(), strict=True)), left=filled) + "\n"
 
 
 def _number(value: Any) -> str:

@@ -20,6 +20,7 @@ from smartbkg_tf.runtime.files import atomic_file, write_json
 from smartbkg_tf.runtime.log import keep_log_in
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.runtime.versions import versions
 from smartbkg_tf.settings.training import TrainSettings
 from smartbkg_tf.training.bad_batch import write_bad_batch
 from smartbkg_tf.training.callbacks import SaveBest, SaveLast
@@ -29,7 +30,7 @@ from smartbkg_tf.training.filling import filled
 from smartbkg_tf.training.finetuning import Source, open_source, take_backbone
 from smartbkg_tf.training.loop import DivergenceError, Plan, TrainingLoop
 from smartbkg_tf.training.parts import check_parts
-from smartbkg_tf.training.provenance import code_version, hardware, now, software
+from smartbkg_tf.training.provenance import code_version, hardware, now
 from smartbkg_tf.training.report import EpochReport
 from smartbkg_tf.training.run_folder import (
     check_run_folder,
@@ -211,9 +212,9 @@ def _run_directory(
                 next_step="give the same data, choose another run_dir, or remove the folder",
             )
         changed = [
-            f"{name} {version} -> {software().get(name, 'missing')}"
+            f"{name} {version} -> {versions().get(name, 'missing')}"
             for name, version in record["software"].items()
-            if name in _DECIDING and version != software().get(name)
+            if name in _DECIDING and version != versions().get(name)
         ]
         if record["code"] != code_version():
             changed.append("this package's code")
@@ -421,7 +422,7 @@ def _record(
     """Make the content of ``metadata.yaml``."""
     encoding = dataset.information["encoding"]
     return {
-        "software": software(),
+        "software": versions(),
         "code": code_version(),
         "hardware": hardware(),
         "dataset": {

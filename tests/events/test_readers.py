@@ -239,6 +239,13 @@ def test_other_files(tmp_path: Path, content: bytes, message: str) -> None:
         assert str(tmp_path / "a.h5") in str(error.value)
 
 
+def test_wrong_arguments(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        next(iterate_events(tmp_path / "a.parquet", chunk_events=0))
+    with pytest.raises(ValueError, match="key='x'"):
+        next(iterate_events(tmp_path / "a.parquet", key="x"))  # type: ignore[arg-type]
+
+
 def test_folders_and_missing_files(tmp_path: Path) -> None:
     (tmp_path / "data.h5").write_bytes(b"x")
     with pytest.raises(InputError, match=r"is a folder.*data.h5") as error:

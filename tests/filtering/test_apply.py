@@ -20,7 +20,8 @@ from smartbkg_tf.events.hdf5 import write_hdf5
 from smartbkg_tf.events.parquet import write_parquet
 from smartbkg_tf.events.passing_keys import read_passing_keys
 from smartbkg_tf.filtering import event_lists
-from smartbkg_tf.filtering.apply import apply, fit_filter, predict_split
+from smartbkg_tf.filtering.apply import apply, predict_split
+from smartbkg_tf.filtering.filter_fit import fit_filter
 from smartbkg_tf.filtering.predictions import read_predictions
 from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.filtering.scorers import load_run_model
@@ -50,7 +51,7 @@ def test_sampling_on_hdf5(fitted: Trained, tmp_path: Path) -> None:
     assert frame["event"].tolist() == fitted.events.keys["event"].tolist()
     rules = json.loads(fitted.run.filter.read_text())
     for skim in SKIMS:
-        rule = SamplingRule(*(rules[skim][name] for name in ("a", "b", "maximum_weight")))
+        rule = SamplingRule(**{name: rules[skim][name] for name in ("a", "b", "maximum_weight")})
         p = frame[f"probability_{skim}"]
         np.testing.assert_allclose(p, rule.probability(frame[f"score_{skim}"]))
         kept = frame[f"kept_{skim}"]
@@ -257,7 +258,7 @@ def test_nothing_is_overwritten_unless_asked(fitted: Trained, tmp_path: Path) ->
     with pytest.raises(OutputError, match="overwrite=true"):
         run_apply(fitted, output, method="score")
     events.write_text("mine")
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="exists"):
         run_apply(fitted, tmp_path / "q.parquet", events_output=str(events))
     assert output.read_bytes() == before
     assert events.read_text() == "mine"
@@ -401,7 +402,7 @@ def test_the_fit_has_settings_of_train(run_copy: RunDirectory, fitted: Trained) 
         run_apply(
             fitted,
             run_copy.path / "p.parquet",
-            model=str(run_copy.path),
+            run=str(run_copy.path),
             method="threshold",
             efficiency=0.5,
         )

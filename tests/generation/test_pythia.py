@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 
+from benchmarks.closeness import PUBLISHED
 from smartbkg_tf.errors import UserError
 from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.generation import chunks
@@ -173,19 +174,6 @@ def test_long_lived_particles_decay_as_at_belle_ii(mixed):
         assert np.all(n[pdg == code] == 0), code
     for code in (111, 310, 3122, 3222, 3112, 421, 511):
         assert np.mean(n[pdg == code] > 0) > 0.97, code
-
-
-#: Means and spreads of the original's Belle II sample (issue 3, point 2): GeV, ns, cm.
-PUBLISHED = {
-    "energy": (1.263, 2.006),
-    "prodTime": (0.0589, 0.727),
-    "x": (0.044, 5.88),
-    "y": (-0.003, 5.90),
-    "z": (0.374, 7.29),
-    "px": (0.0525, 0.430),
-    "py": (0.000, 0.422),
-    "pz": (0.345, 0.684),
-}
 
 
 def test_closeness_to_the_published_sample(mixed):
