@@ -254,12 +254,17 @@ def _encoded_chunks(
 def _tables(part: Part, settings: ReadingSettings) -> Iterator[EventTable]:
     chunk = settings.chunk_events
     if part.end is None:
+        # Of our own files the text says what the mother links say, which is not read again.
         for _, table in iterate_events(
-            [part.path], key=settings.key, chunk_events=chunk, reader=settings.reader
+            [part.path],
+            key=settings.key,
+            chunk_events=chunk,
+            decay_text=False,
+            reader=settings.reader,
         ):
             yield table
         return
-    with TrainingFile(part.path, settings.key) as file:
+    with TrainingFile(part.path, settings.key, decay_text=False) as file:
         for start in range(part.begin, part.end, chunk):
             yield file.read(start, min(start + chunk, part.end))
 

@@ -14,6 +14,9 @@ FloatArray = npt.NDArray[np.float64]
 #: Rows that are described together, and then combined with those before.
 PIECE = 4096
 
+#: Rows of a whole piece that are added at a time.
+_ABREAST = 8
+
 
 @dataclass(frozen=True)
 class FeatureStatistics:
@@ -48,13 +51,17 @@ class StreamedStatistics:
 
     def add(self, values: npt.NDArray[np.floating]) -> None:
         """Add rows [n_rows, n_features] of finite values."""
-        self._rest.append(values)
-        self._n_rest += len(values)
-        if self._n_rest >= PIECE:
-            rows = np.concatenate(self._rest)
-            whole = len(rows) // PIECE * PIECE
-            self._count = _describe(rows[:whole], self._count, self._state)
-            self._rest, self._n_rest = [rows[whole:].copy()], len(rows) - whole
+        if self._n_rest:
+            missing = values[: PIECE - self._n_rest]
+            self._rest.append(missing.copy())
+            self._n_rest += len(missing)
+            if self._n_rest < PIECE:
+                return
+            self._count = _describe(np.concatenate(self._rest), self._count, self._state)
+            values = values[len(missing) :]
+        whole = len(values) // PIECE * PIECE
+        self._count = _describe(np.ascontiguousarray(values[:whole]), self._count, self._state)
+        self._rest, self._n_rest = [values[whole:].copy()], len(values) - whole
 
     def result(self) -> FeatureStatistics:
         """Describe all rows so far."""
@@ -73,24 +80,39 @@ def _describe(values: npt.NDArray[np.floating], before: int, state: FloatArray) 
     variances" (1979), equation 1.5b.
     """
     width = values.shape[1]
-    total, squares = np.empty(width), np.empty(width)
+    if width == 0:
+        return before + len(values)
     for begin in range(0, len(values), PIECE):
         piece = values[begin : begin + PIECE]
-        total[:] = 0.0
-        squares[:] = 0.0
-        for row in piece:
-            for k in range(width):
-                total[k] += row[k]
-                state[2, k] = min(state[2, k], row[k])
-                state[3, k] = max(state[3, k], row[k])
-        total /= len(piece)
-        for row in piece:
-            for k in range(width):
-                squares[k] += (row[k] - total[k]) ** 2
-        after = before + len(piece)
+        rows = len(piece)
+        # Several rows are taken as one long row, so that the inner loops run over neighbours.
+        abreast = _ABREAST if rows % _ABREAST == 0 else 1
+        lanes = abreast * width
+        total, squares, mean = np.zeros(lanes), np.zeros(lanes), np.empty(lanes)
+        low, high = np.full(lanes, np.inf), np.full(lanes, -np.inf)
+        flat = piece.reshape(-1)
+        for first in range(0, rows * width, lanes):
+            part = flat[first : first + lanes]
+            for j in range(lanes):
+                value = np.float64(part[j])
+                total[j] += value
+                low[j] = value if value < low[j] else low[j]
+                high[j] = value if value > high[j] else high[j]
+        for j in range(width, lanes):
+            total[j % width] += total[j]
+        for j in range(lanes):
+            mean[j] = total[j % width] / rows
+        for first in range(0, rows * width, lanes):
+            part = flat[first : first + lanes]
+            for j in range(lanes):
+                distance = np.float64(part[j]) - mean[j]
+                squares[j] += distance * distance
+        after = before + rows
         for k in range(width):
-            step = total[k] - state[0, k]
-            state[0, k] += step * (len(piece) / after)
-            state[1, k] += squares[k] + step * step * (before * (len(piece) / after))
+            step = mean[k] - state[0, k]
+            state[0, k] += step * (rows / after)
+            state[1, k] += squares[k::width].sum() + step * step * (before * (rows / after))
+            state[2, k] = min(state[2, k], low[k::width].min())
+            state[3, k] = max(state[3, k], high[k::width].max())
         before = after
     return before

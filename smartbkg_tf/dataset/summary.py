@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from smartbkg_tf.dataset.hashing import HASH
 from smartbkg_tf.dataset.information import FORMAT_VERSION, with_checksum
 from smartbkg_tf.dataset.sources import SourceReport
@@ -142,15 +144,16 @@ def _counts(writer: DatasetWriter) -> dict[str, Any]:
 
 
 def _statistics(writer: DatasetWriter) -> dict[str, dict[str, float]]:
-    result = writer.statistics.result()
-    if result.count == 0:
+    found = [s.result() for s in (writer.statistics, writer.charge_statistics)]
+    if found[0].count == 0:
         return {}
     columns = {
-        "mean": result.mean,
-        "spread": result.spread,
-        "min": result.minimum,
-        "max": result.maximum,
+        "mean": np.concatenate([one.mean for one in found]),
+        "spread": np.concatenate([one.spread for one in found]),
+        "min": np.concatenate([one.minimum for one in found]),
+        "max": np.concatenate([one.maximum for one in found]),
     }
+    # Without a charge the last entry is not used.
     return {
         feature: {what: float(values[i]) for what, values in columns.items()}
         for i, feature in enumerate(writer.encoding.feature_names)

@@ -97,7 +97,11 @@ class DatasetWriter:
         self.n_rows = {PARTICLES: 0, TOKENS: 0, **dict.fromkeys(self.schema.axes, 0)}
         self.truncated = {PARTICLES: 0, TOKENS: 0}
         self.longest = {PARTICLES: 0, TOKENS: 0}
-        self.statistics = StreamedStatistics(len(encoding.feature_names))
+        #: Of all features but the charge, and of the charge (e).
+        self.statistics = StreamedStatistics(
+            encoded_schema(encoding).by_name["particle_input"].shape[0]
+        )
+        self.charge_statistics = StreamedStatistics(1)
         #: Events that pass, fail, and are unknown [n_skims, 3], and all events, by event type.
         self.label_counts: dict[int, npt.NDArray[np.int64]] = {}
         self.event_counts: dict[int, int] = {}
@@ -168,11 +172,9 @@ class DatasetWriter:
         self.n_events += len(events)
         self._count(labels, events["event_type_input"])
         if "particle_input" in columns:
-            values = columns["particle_input"]
-            if "charge" in columns:
-                charge = columns["charge"][:, np.newaxis] / np.float32(3)
-                values = np.concatenate([values, charge], axis=1)
-            self.statistics.add(values)
+            self.statistics.add(columns["particle_input"])
+        if "charge" in columns:
+            self.charge_statistics.add(columns["charge"][:, np.newaxis] / np.float32(3))
 
     def _count(self, labels: npt.NDArray[np.int8], event_type: npt.NDArray[np.int8]) -> None:
         for code in np.unique(event_type).tolist():
