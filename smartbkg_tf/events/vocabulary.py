@@ -11,6 +11,7 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -75,8 +76,11 @@ class Vocabulary:
             raise ConfigurationError(
                 f"a vocabulary holds at most {most} PDG codes, not {len(codes)}"
             )
-        tables = zip(("codes", "slot_codes", "slot_tokens"), (codes, *_slots(codes)), strict=True)
-        for name, array in tables:
+        slot_codes, slot_tokens = _slots(codes)
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "codes": codes, "slot_codes": slot_codes, "slot_tokens": slot_tokens,
+        }  # fmt: skip
+        for name, array in arrays.items():
             array.flags.writeable = False
             object.__setattr__(self, name, array)
 

@@ -70,7 +70,7 @@ class EventSource:
                 "consists of event files",
                 where=self.paths[0],
             )
-        self.total = sum(int(count_events(path)) for path in self.paths)
+        self.total = sum(count_events(path, reader=settings.reader) for path in self.paths)
 
     def choose_split(self, run: RunDirectory | None) -> None:
         """Restrict a dataset to the part that the settings ask for, as the run divided it."""
@@ -96,7 +96,7 @@ class EventSource:
             if self.dataset is not None:
                 there: ParticleSet | None = particles_of(self.dataset.information)
             else:
-                there = particle_set(path)
+                there = particle_set(path, reader=self.settings.reader)
             if there not in (None, wanted):
                 raise InputError(
                     f"was produced with source.particles={there}, but the model was trained on "
@@ -120,6 +120,7 @@ class EventSource:
             key=self.settings.key,
             chunk_events=size,
             particles=scorer.description.particles,
+            reader=self.settings.reader,
         ):
             yield finite(
                 ScoredChunk(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import model_validator
 
@@ -45,7 +45,7 @@ class FilterFitSettings:
 
 @settings
 class SamplingSettings:
-    """A sampling rule given by hand instead of the fitted one.
+    """A sampling rule given explicitly instead of the fitted one.
 
     Parameters
     ----------
@@ -105,12 +105,16 @@ class ApplySettings(CommandSettings):
         Of the sampling; with the event key it fixes every decision.
     key : {"all", "train_events", "decay_strings"}, default "all"
         Which tables of an HDF5 file are read.
+    reader : Reader, optional
+        A reader of event files of your own, ``{_target_: my_module.MyReader}``, which inherits
+        `smartbkg_tf.events.readers.Reader`. Files that it does not recognise are read as
+        without it.
     split : {"all", "train", "validation", "test"}, default "all"
         Which events of a dataset directory are taken (by the run's own fractions).
     events_output : str, optional
         Also write the keys and weights of kept events to this .csv, .npy or .parquet file.
     sampling : SamplingSettings
-        Numbers of the sampling rule given by hand instead of the fitted ones.
+        Numbers of the sampling rule given explicitly instead of the fitted ones.
     cost : CostSettings
         For the expected speedup that is printed, and for `fit_on`.
     batch_size : int, optional
@@ -127,9 +131,10 @@ class ApplySettings(CommandSettings):
     threshold: float | None = None
     efficiency: float | None = Field(default=None, gt=0, le=1)
     fit_on: str | None = Field(default=None, min_length=1)
-    rule: plugin("smartbkg_tf.filtering.rules.Rule") | None = None  # type: ignore[valid-type]
+    rule: Annotated[Any, plugin("smartbkg_tf.filtering.rules.Rule")] | None = None
     seed: int = Field(default=0, ge=0)
     key: Literal["all", "train_events", "decay_strings"] = "all"
+    reader: Annotated[Any, plugin("smartbkg_tf.events.readers.Reader")] | None = None
     split: Literal["all", "train", "validation", "test"] = "all"
     events_output: str | None = None
     sampling: SamplingSettings = Field(default_factory=SamplingSettings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import model_validator
 
@@ -95,7 +95,7 @@ class PreprocessSettings(CommandSettings):
     """
 
     input: str | list[str] | None = None
-    output: str
+    output: str = Field(min_length=1)
     key: Literal["all", "train_events", "decay_strings"] = "all"
     features: FeatureSetName = "original"
     max_particles: int = Field(default=100, gt=0, le=32767)
@@ -104,6 +104,6 @@ class PreprocessSettings(CommandSettings):
     workers: int = Field(default=1, gt=0, le=1024)
     seed: int = Field(default=1, ge=0, lt=2**63)
     chunk_events: int = Field(default=10_000, gt=0)
-    reader: plugin("smartbkg_tf.events.readers.Reader") | None = None  # type: ignore[valid-type]
+    reader: Annotated[Any, plugin("smartbkg_tf.events.readers.Reader")] | None = None
     normalisation: NormalisationSettings
     verify: bool = False
