@@ -39,6 +39,7 @@ from smartbkg_tf.events.table import (
     PARTICLE_COLUMNS,
     UNKNOWN_EVENT_TYPE,
     EventTable,
+    offsets_of,
 )
 from smartbkg_tf.runtime.kernels import kernel
 from smartbkg_tf.runtime.progress import say
@@ -183,8 +184,7 @@ def _read(
         far = np.any([raw[axis] >= VERTEX_LIMIT for axis in "xyz"], axis=0)
         followed = seen & parton & ~far
     event = np.repeat(np.arange(len(counts)), counts)
-    offsets = np.zeros(len(counts) + 1, dtype=np.int64)
-    np.cumsum(np.bincount(event[kept], minlength=len(counts)), out=offsets[1:])
+    offsets = offsets_of(np.bincount(event[kept], minlength=len(counts)))
     above = _mothers(raw["mother"].astype(np.int64), event, counts, tree, start)
     if which == "generator":
         above = _as_the_module_sees(above, counts, primary, kept, followed)
@@ -278,12 +278,6 @@ def _as_the_module_sees(
     return out
 
 
-def count_events_mdst(path: str | Path) -> int:
-    """Count the events of a basf2 file; InputError when it has no tree of events."""
-    with BasfTree(path, {}) as tree:
-        return tree.n_events
-
-
 @settings
 class MdstReader(Reader):
     """Basf2 files (ROOT) with MCParticles.
@@ -310,7 +304,8 @@ class MdstReader(Reader):
 
     def count(self, path: Path) -> int:
         """Count the events."""
-        return count_events_mdst(path)
+        with BasfTree(path, {}) as tree:
+            return tree.n_events
 
     def iterate(self, path: Path, *, chunk_events: int, key: Key) -> Iterator[EventTable]:
         """Read the events piece by piece."""
