@@ -330,7 +330,7 @@ def test_wrong_inputs_leave_nothing_behind(fitted: Trained, tmp_path: Path) -> N
         return str(error.value)
 
     assert "smartbkg_tf.produce" in refused("nothing matches")
-    refused("no event file", b"some text that is no events at all")
+    refused("not an event file", b"some text that is no events at all")
     refused("empty", b"")
     refused("truncated|damaged|cannot be", fitted.tables.read_bytes()[:20000])
     refused("is given alone", input=[str(fitted.dataset.path), str(fitted.tables)])
