@@ -55,6 +55,10 @@ def read_observables(path: str | Path, predictions: Predictions) -> dict[str, Fl
     ]
     if not names:
         raise InputError("holds no column of numbers beside the event key", where=path)
+    for key in KEY_COLUMNS:
+        numbers = pd.to_numeric(frame[key], errors="coerce")
+        if numbers.isna().any() or (numbers % 1 != 0).any():
+            raise InputError(f"{key} holds something else than whole numbers", where=path)
     index = KeyIndex({key: frame[key].to_numpy(dtype=np.int64) for key in KEY_COLUMNS})
     if index.n_repeated:
         raise InputError(f"holds {index.n_repeated} events more than once", where=path)

@@ -31,7 +31,7 @@ from smartbkg_tf.filtering.rules import (
 )
 from smartbkg_tf.filtering.scorers import KerasScorer, Scorer, open_scorer
 from smartbkg_tf.runtime.files import atomic_file
-from smartbkg_tf.runtime.outputs import refuse_existing, refuse_overlap
+from smartbkg_tf.runtime.outputs import check_output, refuse_overlap
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.filtering import ApplySettings, FilterFitSettings
@@ -44,7 +44,7 @@ def apply(settings: ApplySettings) -> Path:
     events_output = None if settings.events_output is None else Path(settings.events_output)
     for path in (output, events_output):
         if path is not None:
-            refuse_existing(path, overwrite=settings.overwrite)
+            check_output(path, overwrite=settings.overwrite)
     # Inputs first: a wrong name is reported before a model is loaded for seconds.
     source = EventSource(settings)
     # Other predictions may be in a run directory, but not in the place of its own files.
@@ -64,10 +64,16 @@ def apply(settings: ApplySettings) -> Path:
     summary = ApplySummary(scorer.label_names, settings.cost)
     kept: list[npt.NDArray[np.void]] = []
     # The outer one: both files get their names at the end, this one right after the predictions.
-    event_list = atomic_file(events_output, alone=True) if events_output else nullcontext()
+    event_list = (
+        atomic_file(events_output, alone=True, overwrite=settings.overwrite)
+        if events_output
+        else nullcontext()
+    )
     with (
         event_list as partial,
-        PredictionsWriter(output, scorer.label_names, decider.information) as writer,
+        PredictionsWriter(
+            output, scorer.label_names, decider.information, overwrite=settings.overwrite
+        ) as writer,
         Progress("apply", total=source.total) as progress,
     ):
         for chunk in source.scored(scorer):
@@ -98,7 +104,7 @@ def apply(settings: ApplySettings) -> Path:
 
 
 def rules_for(scorer: Scorer, settings: ApplySettings) -> dict[str, Rule]:
-    """Choose the rule of every skim; fit it anew where that is asked for, and print the result."""
+    """Choose the rule of every skim; fit it again if asked to, and print the result."""
     skims, by_hand = scorer.label_names, settings.sampling
     if settings.method == "score":
         return {skim: KeepAll() for skim in skims}
@@ -106,7 +112,9 @@ def rules_for(scorer: Scorer, settings: ApplySettings) -> dict[str, Rule]:
         return {skim: ThresholdRule(threshold=settings.threshold) for skim in skims}
     if settings.rule is not None:
         return dict.fromkeys(skims, settings.rule)
-    given = {} if by_hand.maximum_weight is None else {"maximum_weight": by_hand.maximum_weight}
+    given: dict[str, Any] = {}
+    if by_hand.maximum_weight is not None:
+        given["maximum_weight"] = by_hand.maximum_weight
     if by_hand.a is not None and by_hand.b is not None:
         return {skim: SamplingRule(a=by_hand.a, b=by_hand.b, **given) for skim in skims}
     if settings.fit_on is None:

@@ -15,6 +15,7 @@ from smartbkg_tf.filtering.fitting import FittedRule
 from smartbkg_tf.filtering.rules import SamplingRule, ThresholdRule
 from smartbkg_tf.runtime.files import read_json
 from smartbkg_tf.settings.base import checked
+from smartbkg_tf.settings.stored import FILTER, check_stored
 
 #: Steps between the fractions 0 and 1 of passing events at which scores are stored.
 _STEPS = 1000
@@ -86,10 +87,9 @@ class FittedFilter:
 
 
 def read_filter(path: Path) -> FittedFilter:
-    """Read ``filter.json``; its entries are checked when they are used."""
+    """Read ``filter.json`` and check its types; skims are looked for when they are used."""
     values = read_json(path, made_by="python -m smartbkg_tf.train")
-    if not isinstance(values, dict):
-        raise InputError("is not a filter.json: it holds no table of skims", where=path)
+    check_stored(FILTER, values, path, next_step="copy it again from its source, or train again")
     return FittedFilter(values, path)
 
 

@@ -56,7 +56,7 @@ def fit_filter(
 def fit_on_predictions(
     predictions: Path, skims: tuple[str, ...], settings: FilterFitSettings
 ) -> FittedFilter:
-    """Fit the rules of a model anew on its labelled predictions."""
+    """Fit the rules of a model again, on its labelled predictions."""
     table = read_predictions(predictions)
     missing = [skim for skim in skims if skim not in table.skims]
     if missing:

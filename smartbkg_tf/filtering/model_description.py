@@ -10,6 +10,7 @@ from smartbkg_tf.errors import InputError
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.encoding import EncodingSettings
 from smartbkg_tf.settings.sources import ParticleSet
+from smartbkg_tf.settings.stored import METADATA, check_stored
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ def describe_run(run: RunDirectory) -> ModelDescription:
     """Find out what the model of a run directory reads and predicts."""
     information, metadata = run.dataset_information(), run.read_metadata()
     check_information(information, where=run.dataset)
+    check_stored(METADATA, metadata, run.metadata, next_step="copy it again, or train again")
     try:
         encoding = encoding_of(information)
         return ModelDescription(

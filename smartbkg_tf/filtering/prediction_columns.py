@@ -88,7 +88,8 @@ class ColumnReader:
         text = (self.table.schema.metadata or {}).get(key)
         try:
             values = {} if text is None else json.loads(text)
-        except ValueError:
+            json.dumps(values, allow_nan=False)
+        except (ValueError, RecursionError):
             values = None
         if not isinstance(values, dict):
             self.problems.add("the file's metadata on how the predictions were made are damaged")

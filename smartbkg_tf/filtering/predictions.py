@@ -95,6 +95,8 @@ class PredictionsWriter:
         Names of the model's outputs.
     information : mapping, optional
         How the predictions were made; kept in the file as JSON.
+    overwrite : bool, default True
+        Replace a file of that name.
 
     Raises
     ------
@@ -107,10 +109,13 @@ class PredictionsWriter:
         path: str | Path,
         skims: Sequence[str],
         information: Mapping[str, Any] | None = None,
+        *,
+        overwrite: bool = True,
     ) -> None:
         import pyarrow as pa
 
         self.path = Path(path)
+        self._overwrite = overwrite
         self.skims = tuple(skims)
         self.rows = 0
         types = dict(
@@ -133,7 +138,9 @@ class PredictionsWriter:
         from pyarrow.parquet import ParquetWriter
 
         with ExitStack() as stack:
-            partial = stack.enter_context(atomic_file(self.path, alone=True))
+            partial = stack.enter_context(
+                atomic_file(self.path, alone=True, overwrite=self._overwrite)
+            )
             self._writer = stack.enter_context(ParquetWriter(partial, self._schema))
             self._stack = stack.pop_all()
         return self

@@ -28,6 +28,7 @@ from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.runtime.files import read_json, sha256
 from smartbkg_tf.runtime.quiet import load_tensorflow
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
+from smartbkg_tf.settings.stored import EXPORTED, check_stored
 
 Scores = npt.NDArray[np.float32]
 Batch = dict[str, npt.NDArray[Any]]
@@ -338,7 +339,7 @@ class OnnxScorer(Scorer):
     Parameters
     ----------
     path : str or pathlib.Path
-        The .onnx file; its description (.json) stands beside it.
+        The .onnx file; its description (.json) is beside it.
     batch_size : int, default 16
         Events scored at a time; more are no faster on one thread.
     threads : int, default 1
@@ -364,23 +365,18 @@ class OnnxScorer(Scorer):
             )
         self._sidecar = path.with_suffix(".json")
         values = read_json(self._sidecar, made_by="python -m smartbkg_tf.export")
-        try:
-            description = ModelDescription(
-                label_names=tuple(values["label_names"]),
-                encoding=encoding_of(values),
-                max_particles=int(values["max_particles"]),
-                max_tokens=int(values["max_tokens"]),
-                vocabulary=dict(values["vocabulary"]),
-                particles=particles_of(values),
-            )
-            digest = str(values["sha256"])
-            self._filter = values.get("filter")
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"is not a description of an exported model ({error!r})",
-                where=self._sidecar,
-                next_step="it is made by: python -m smartbkg_tf.export",
-            ) from error
+        again = "copy it again, or export again: python -m smartbkg_tf.export run=RUN output=DIR"
+        check_stored(EXPORTED, values, self._sidecar, next_step=again)
+        description = ModelDescription(
+            label_names=tuple(values["label_names"]),
+            encoding=encoding_of(values, self._sidecar),
+            max_particles=values["max_particles"],
+            max_tokens=values["max_tokens"],
+            vocabulary=dict(values["vocabulary"]),
+            particles=particles_of(values),
+        )
+        digest = values["sha256"]
+        self._filter = values.get("filter")
         if digest != sha256(path):
             raise InputError(
                 f"is not the file that {self._sidecar.name} describes (its SHA-256 differs): "

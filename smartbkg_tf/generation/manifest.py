@@ -77,6 +77,8 @@ class Manifest:
         self.chunks: dict[str, dict[str, Any]] = {}
         #: What was found out about the input files, for the record.
         self.input: dict[str, Any] | None = None
+        if self.path.is_dir():
+            raise OutputError("is a folder, and is not replaced by a file", where=self.path)
         if self.path.exists():
             self._open(settings.overwrite)
 

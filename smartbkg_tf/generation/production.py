@@ -23,6 +23,7 @@ from smartbkg_tf.generation.manifest import NAME, Manifest, retention, retention
 from smartbkg_tf.generation.observables_file import FOLDER, JOINED, join_observables
 from smartbkg_tf.generation.table_records import make_table
 from smartbkg_tf.runtime.files import exclusive_lock
+from smartbkg_tf.runtime.outputs import resolve_output
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.settings.generation import ProduceSettings, PythiaSource
 
@@ -60,7 +61,7 @@ def produce(settings: ProduceSettings) -> list[Path]:
         from smartbkg_tf.generation.hepmc_source import plan_hepmc
 
         tasks, found = plan_hepmc(settings)
-    directory = Path(settings.output).absolute()
+    directory = resolve_output(settings.output)
     with exclusive_lock(
         directory,
         busy="another produce is writing into this folder",

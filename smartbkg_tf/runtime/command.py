@@ -101,6 +101,8 @@ def _compose(
 
 def _folders(overrides: Sequence[str], directory: str | None) -> list[Path]:
     """List the folders of configuration files."""
+    if directory is not None and not os.path.isdir(directory):
+        raise ConfigurationError("--config-dir: there is no such folder", where=directory)
     own = [] if directory is None else [Path(directory)]
     return [configuration_directory(), *own, *search_path(overrides)]
 

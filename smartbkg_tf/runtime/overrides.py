@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, QuotedString
 from hydra.errors import HydraException, OverrideParseException
 
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
@@ -54,6 +54,9 @@ class Overrides:
             key = "experiment"
         key = self.aliases.get(key, key)
         if not equals or not key[:1].isalpha() or key.startswith(("hydra.", "hydra/")):
+            added = key.lstrip("+")
+            if equals and key[:1] == "+" and any((f / added).is_dir() for f in self.folders):
+                _check_choice(added, value)
             return [text]
         if self._is_group(key) and not value.strip().startswith("{"):
             return self._choice(key, value, sweep=sweep)
@@ -78,6 +81,7 @@ class Overrides:
     def _choice(self, group: str, value: str, *, sweep: bool) -> list[str]:
         names = [name.strip().lower() for name in value.split(",")]
         if "null" not in names:
+            _check_choice(group, value)
             return [f"{group}={value}"]
         if len(names) > 1:
             raise ConfigurationError(
@@ -87,6 +91,22 @@ class Overrides:
         # No file: the settings class has its default. Inside a group null is a value, too.
         nested = [f"++{group.replace('/', '.')}=null"] if "/" in group else []
         return [f"~{group}", *nested]
+
+
+def _check_choice(group: str, value: str) -> None:
+    """Refuse what cannot be the name of a file: Hydra would fail on a number, true or null."""
+    override = parsed(f"{group}={value}")
+    if override is None or value.strip().startswith("{"):
+        return  # Refused later, or the group's values themselves.
+    found = override.value()
+    if override.is_choice_sweep():
+        found = list(override.sweep_iterator())
+    names = found if isinstance(found, list) else [found]
+    if not all(isinstance(name, (str, QuotedString)) for name in names):
+        raise ConfigurationError(
+            f"{group}={value}: '{group}' is a group of settings and needs the name of a file in "
+            f"the folder {group}, not {value.strip()}"
+        )
 
 
 def as_written(overrides: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.runtime.files import read_json
+from smartbkg_tf.runtime.files import read_json, read_yaml
 from smartbkg_tf.runtime.log import LOG
 
 
@@ -120,28 +120,16 @@ class RunDirectory:
 
     def read_config(self) -> dict[str, Any]:
         """Read the resolved configuration; `InputError` when it is missing or damaged."""
-        return _read_yaml(self.config)
+        return read_yaml(self.config)
 
     def read_metadata(self) -> dict[str, Any]:
         """Read the metadata; `InputError` when they are missing or damaged."""
-        return _read_yaml(self.metadata)
+        return read_yaml(self.metadata)
 
     def dataset_information(self) -> dict[str, Any]:
         """Read the copy of ``dataset.json``; `InputError` when it is missing or damaged."""
         values: dict[str, Any] = read_json(self.dataset, made_by="python -m smartbkg_tf.train")
         return values
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"cannot be read ({error})", where=path) from error
-    if not isinstance(values, dict):
-        raise InputError("holds no settings", where=path)
-    return values
 
 
 def open_run(path: str | Path) -> RunDirectory:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from smartbkg_tf.settings.base import CommandSettings, Field, settings
 from smartbkg_tf.settings.costs import CostSettings
@@ -58,6 +58,6 @@ class EvaluateSettings(CommandSettings):
     output: str = Field(min_length=1)
     observables: str | None = None
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
-    plots: list[plugin("smartbkg_tf.evaluation.plots.Plot")] = Field(  # type: ignore[valid-type]
+    plots: list[Annotated[Any, plugin("smartbkg_tf.evaluation.plots.Plot")]] = Field(
         default_factory=list
     )

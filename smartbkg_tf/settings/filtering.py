@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import model_validator
 
@@ -45,7 +45,7 @@ class FilterFitSettings:
 
 @settings
 class SamplingSettings:
-    """A sampling rule given by hand instead of the fitted one.
+    """A sampling rule given explicitly instead of the fitted one.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class ApplySettings(CommandSettings):
     events_output : str, optional
         Also write the keys and weights of kept events to this .csv, .npy or .parquet file.
     sampling : SamplingSettings
-        Numbers of the sampling rule given by hand instead of the fitted ones.
+        Numbers of the sampling rule given explicitly instead of the fitted ones.
     cost : CostSettings
         For the expected speedup that is printed, and for `fit_on`.
     batch_size : int, optional
@@ -131,7 +131,7 @@ class ApplySettings(CommandSettings):
     threshold: float | None = None
     efficiency: float | None = Field(default=None, gt=0, le=1)
     fit_on: str | None = Field(default=None, min_length=1)
-    rule: plugin("smartbkg_tf.filtering.rules.Rule") | None = None  # type: ignore[valid-type]
+    rule: Annotated[Any, plugin("smartbkg_tf.filtering.rules.Rule")] | None = None
     seed: int = Field(default=0, ge=0)
     key: Literal["all", "train_events", "decay_strings"] = "all"
     reader: plugin("smartbkg_tf.events.readers.Reader") | None = None  # type: ignore[valid-type]

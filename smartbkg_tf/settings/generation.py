@@ -123,7 +123,7 @@ class ProduceSettings(CommandSettings):
     chunk_size: int = Field(default=2000, ge=1, le=50_000)
     input: str | list[str] | None = None
     skim_files: str | list[str] | None = None
-    output: str = "data/tables"
+    output: str = Field(default="data/tables", min_length=1)
     format: Literal["hdf5", "parquet"] = "hdf5"
     verify: bool = False
     detector: DetectorSettings

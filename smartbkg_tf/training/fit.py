@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from smartbkg_tf.dataset import stream
 from smartbkg_tf.dataset.order import balanced_counts
 from smartbkg_tf.errors import ConfigurationError, InputError, OutputError, Problems, UserError
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.registry import build, model_name
-from smartbkg_tf.runtime.files import atomic_file, write_json
+from smartbkg_tf.runtime.files import atomic_file, read_yaml, write_json
 from smartbkg_tf.runtime.log import keep_log_in
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.runtime.versions import versions
+from smartbkg_tf.settings.stored import RECORD, check_stored
 from smartbkg_tf.settings.training import TrainSettings
 from smartbkg_tf.training.bad_batch import write_bad_batch
 from smartbkg_tf.training.callbacks import SaveBest, SaveLast
@@ -162,7 +162,7 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
                 record["hardware"]["devices"] = devices
                 _describe(run, settings, dataset, network, record)
             else:
-                record = yaml.safe_load(run.metadata.read_text(encoding="utf-8"))
+                record = read_yaml(run.metadata)
                 record["timings"].setdefault("continued", []).append(started)
             say(
                 f"training {network.name} ({network.inputs}, {network.model.count_params():,} "
@@ -203,7 +203,8 @@ def _run_directory(
                 f"{run.path} holds a run that was ended before its first checkpoint: from the start"
             )
             return make_run_directory(settings, model_name(settings.model)), None
-        record = yaml.safe_load(run.metadata.read_text(encoding="utf-8"))
+        record = read_yaml(run.metadata)
+        check_stored(RECORD, record, run.metadata, next_step="train again with overwrite=true")
         if record["dataset"]["digest"] != dataset.digest:
             raise OutputError(
                 "holds an unfinished run on other data (data.path: "

@@ -131,3 +131,8 @@ def test_broken_observables(tmp_path: Path) -> None:
     refused("no column of numbers", whole.drop(columns="x"))
     refused("5 events more than once", pd.concat([whole, whole]))
     refused("none of the predicted events", whole.assign(experiment=9))
+    for column in ("x", [0.5, 1, 2, 3, 4], [None, 1, 2, 3, 4]):
+        refused(
+            "event holds something else than whole numbers",
+            pd.DataFrame({**predictions.keys, "event": column, "thrust": 1.0}),
+        )

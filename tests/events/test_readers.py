@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
@@ -97,7 +97,7 @@ def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 class Command:
     """As settings of a command hold a reader."""
 
-    reader: plugin("smartbkg_tf.events.readers.Reader") | None = None  # type: ignore[valid-type]
+    reader: Annotated[Any, plugin("smartbkg_tf.events.readers.Reader")] | None = None
 
 
 def test_a_reader_from_a_file_outside_the_package(lines: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -226,6 +227,23 @@ def test_event_lists_can_be_read_as_flags(fitted: Trained, tmp_path: Path, suffi
     kept = frame[[f"kept_{skim}" for skim in SKIMS]].any(axis=1)
     expected = frame.loc[kept, ["experiment", "run", "event", "production"]].to_numpy()
     np.testing.assert_array_equal(read_passing_keys(path), expected)
+
+
+def test_both_outputs_or_none(
+    fitted: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stops `apply` between its two outputs would keep the same command from running again."""
+    replace = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if target.name == "p.parquet":
+            raise OSError(errno.ENOSPC, "No space left on device", str(source))
+        replace(source, target)
+
+    monkeypatch.setattr("smartbkg_tf.runtime.files.os.replace", full)
+    with pytest.raises(OutputError, match="disk is full"):
+        run_apply(fitted, tmp_path / "p.parquet", events_output=str(tmp_path / "kept.csv"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_reader_of_ones_own(
