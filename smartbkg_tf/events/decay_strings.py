@@ -1,12 +1,12 @@
 """Decay trees as text and as tokens.
 
-A decay string lists a tree depth first; the daughters of a particle stand between
+A decay string lists a tree depth first; the daughters of a particle are enclosed in
 ``(-->`` and ``<--)``::
 
      300553 (--> 511 (--> -411 211 <--) -511 (--> 411 -211 <--) <--)
 
-Several trees of one event (both taus of a tau pair, the quarks of a continuum event) stand
-one after the other; daughters keep the order of the generator. Tokens come from the mother
+Several trees of one event (both taus of a tau pair, the quarks of a continuum event) follow
+one another; daughters keep the order of the generator. Tokens come from the mother
 links (`decay_tokens`) or, where a file has none, from the text (`tokenise`); both give the
 same tokens.
 """

@@ -11,7 +11,7 @@ Mother links
     ``motherPDG``: where the virtual photon of a continuum event is dropped, each quark or
     tau begins a tree of its own in the decay string, and no branch is grafted elsewhere.
     With ``particles="generator"`` links go through quarks and gluons by the rules of the
-    module (`smartbkg_tf.encoding.features`): not through those that stand after the particle
+    module (`smartbkg_tf.encoding.features`): not through those that come after the particle
     or were made at x, y or z of 10 cm and more. The module takes the first particle for the
     mother of particles without one: where that was dropped, its code is their ``motherPDG``.
 Numbers
@@ -211,7 +211,7 @@ def _particles(
 ) -> dict[str, Array]:
     """Choose the kept particles and translate their mother links."""
     has_mother = above >= 0
-    # Row 0 stands in where there is no mother.
+    # Row 0 is a placeholder where there is no mother.
     above = np.maximum(above, 0)
     new_row = np.cumsum(kept) - 1
     position = np.where(

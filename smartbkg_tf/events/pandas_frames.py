@@ -3,7 +3,7 @@
 Both layouts of ``DataFrame.to_hdf`` are understood: 'fixed' (one array per block of
 columns of equal type) and 'table' (one compound table). Neither pandas nor PyTables takes
 part, since both unpickle whatever a file holds; and slices of rows are read at the speed
-of the disk, without an index being put together.
+of the disk, without building an index.
 """
 
 from __future__ import annotations
@@ -271,7 +271,7 @@ class _TableFrame(Frame):
             ):
                 raise InputError(f"is damaged: it has no values of '{name}'", where=self.where)
             values = rows[field]
-            # A copy: in the rows numbers stand at odd addresses.
+            # A copy: within the rows numbers are not aligned.
             values = np.array(values[:, place] if values.ndim == 2 else values, order="C")
             result[name] = _with_type(values, self._types.get(field))
         return result
@@ -348,7 +348,7 @@ def number(node: Any, name: str, where: str) -> int:
 
 
 def column_names(values: Any, where: str) -> tuple[str, ...]:
-    """Give column names, as they stand in the file, as texts."""
+    """Give the column names of the file as texts."""
     if isinstance(values, np.ndarray | list | tuple):
         return tuple(_text(value) for value in values)
     raise InputError("has no list of column names", where=where)

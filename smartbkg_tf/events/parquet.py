@@ -135,7 +135,7 @@ def _wanted(file: Any, key: Key, decay_text: bool, path: Path) -> list[str]:
         missing.append("decay_str")
     if missing:
         raise InputError(
-            f"is no training table: it lacks the columns {', '.join(missing)}; "
+            f"is not a training table: it lacks the columns {', '.join(missing)}; "
             f"{did_you_mean(missing[0], there, 30)}",
             where=path,
             next_step=_MADE_BY,
