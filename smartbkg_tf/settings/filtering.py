@@ -133,7 +133,7 @@ class ApplySettings(CommandSettings):
     rule: Annotated[Any, plugin("smartbkg_tf.filtering.rules.Rule")] | None = None
     seed: int = Field(default=0, ge=0)
     key: Literal["all", "train_events", "decay_strings"] = "all"
-    reader: plugin("smartbkg_tf.events.readers.Reader") | None = None  # type: ignore[valid-type]
+    reader: Annotated[Any, plugin("smartbkg_tf.events.readers.Reader")] | None = None
     split: Literal["all", "train", "validation", "test"] = "all"
     events_output: str | None = None
     sampling: SamplingSettings = Field(default_factory=SamplingSettings)
