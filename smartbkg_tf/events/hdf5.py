@@ -252,7 +252,7 @@ class TrainingFile:
             # HDF5 gives zeros, or anything, for what has been cut off in the meantime.
             if self._size() < self._n_bytes:
                 raise InputError(
-                    "cannot be read as HDF5 (it became shorter while it was read)",
+                    "became shorter while it was read",
                     where=self.path,
                     next_step=f"make or copy it again; {MADE_BY}",
                 )

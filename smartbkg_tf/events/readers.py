@@ -67,8 +67,8 @@ class Reader(Plugin):
             def count(self, path): ...
             def iterate(self, path, *, chunk_events, key): yield EventTable(...)
 
-    Files that it does not recognise are read by the readers of the package. Modules that are slow to import are
-    imported inside the methods.
+    Files that it does not recognise are read by the readers of the package. Modules that are slow
+    to import are imported inside the methods.
     """
 
     #: What `file_format` calls the files; the class's own name if this is empty.
