@@ -25,6 +25,7 @@ from __future__ import annotations
 import hashlib
 import math
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import lru_cache
@@ -54,6 +55,9 @@ PUBLISHED_MD5 = "85b10c9df3903455ab247a0ab4b51e5f"
 
 #: The label; the published selection has no other name.
 LABEL = "label"
+
+#: What a damaged archive raises.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError)
 
 _STEP = (
     "expected are x_feature_0, x_pdg_0, x_adjacency_0, y_0, ..., or X_train_0, X_train_1, "
@@ -119,7 +123,7 @@ class _Block:
                 try:
                     stream = stack.enter_context(archive.open(f"{name}.npy"))
                     self._layout[part] = _read_header(stream, name, path)
-                except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
+                except _DAMAGE as error:
                     raise self._damaged(name, error) from error
                 self._streams[part] = stream
             self._check_shapes()
@@ -152,7 +156,7 @@ class _Block:
         try:
             with self._archive.open("feature_names.npy") as stream:
                 found = [str(n) for n in np.lib.format.read_array(stream, allow_pickle=False)]
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
+        except (*_DAMAGE, ValueError) as error:
             raise self._damaged("feature_names", error) from error
         if sorted(found) != sorted(FEATURE_NAMES):
             raise InputError(
@@ -180,7 +184,7 @@ class _Block:
         n_bytes = n_events * math.prod(shape[1:]) * dtype.itemsize
         try:
             data = self._streams[part].read(n_bytes)
-        except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
+        except (*_DAMAGE, ValueError) as error:
             raise self._damaged(self._names[part], error) from error
         if len(data) != n_bytes:
             raise self._damaged(self._names[part], "it ends too early")
