@@ -95,6 +95,7 @@ class Frame:
         self.index_names: tuple[str, ...] = ()
         self.columns: tuple[str, ...] = ()
         self._group = group
+        self._opened: dict[str, h5py.Dataset] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -117,12 +118,14 @@ class Frame:
         raise NotImplementedError
 
     def _node(self, name: str) -> h5py.Dataset:
-        node = self._group.get(name)
-        if not isinstance(node, h5py.Dataset):
-            raise InputError(
-                f"is damaged: the part '{name}' of the table is missing", where=self.where
-            )
-        return node
+        if name not in self._opened:
+            node = self._group.get(name)
+            if not isinstance(node, h5py.Dataset):
+                raise InputError(
+                    f"is damaged: the part '{name}' of the table is missing", where=self.where
+                )
+            self._opened[name] = node
+        return self._opened[name]
 
 
 class _FixedFrame(Frame):
