@@ -106,9 +106,8 @@ class ApplySettings(CommandSettings):
     key : {"all", "train_events", "decay_strings"}, default "all"
         Which tables of an HDF5 file are read.
     reader : Reader, optional
-        A reader of event files of your own, ``{_target_: my_module.MyReader}``, which inherits
-        `smartbkg_tf.events.readers.Reader`. Files that it does not recognise are read as
-        without it.
+        A custom reader of event files, ``{_target_: my_module.MyReader}``, which inherits
+        `smartbkg_tf.events.readers.Reader`.
     split : {"all", "train", "validation", "test"}, default "all"
         Which events of a dataset directory are taken (by the run's own fractions).
     events_output : str, optional
