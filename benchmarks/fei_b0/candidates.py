@@ -29,7 +29,6 @@ from smartbkg_tf.generation.skims.combiner import (
     Candidates,
     find_candidates,
 )
-from smartbkg_tf.generation.skims.tag import base_particles
 
 #: Most candidates of an event.
 MOST = 32
@@ -75,7 +74,7 @@ def hypotheses(run: Replay) -> Base:
         (DISPLACED, replace(tracks, d0=np.full(len(tracks.d0), far))),
     ):
         view = run.view(replace(run.reconstruction, tracks=changed))
-        base = base_particles(view, run.settings)
+        base = run.skim.base_particles(view)
         parts.append(base._replace(marks=np.full(len(base.bits), mark)))
     event = np.concatenate(
         [np.repeat(np.arange(len(p.offsets) - 1), np.diff(p.offsets)) for p in parts]

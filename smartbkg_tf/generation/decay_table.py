@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from smartbkg_tf.errors import InputError, OutputError, UserError
-from smartbkg_tf.generation.made_by import versions
 from smartbkg_tf.runtime.code_digest import code_digests
 from smartbkg_tf.runtime.files import hash_of_values, read_json, write_json
+from smartbkg_tf.runtime.versions import versions
 
 #: Pythia's decays of tau (helicity correlations), K_L and Y(4S)'s placeholder stay its own.
 _LEFT_TO_PYTHIA = frozenset({15, 130, 300553})
