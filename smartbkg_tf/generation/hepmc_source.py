@@ -44,11 +44,11 @@ class HepmcSource(FileSource):
     frame : {"laboratory", "centre_of_mass"}
         System of the files' momenta and vertices; the latter are boosted with the beams.
     labels : bool
-        Send the events through detector and skims, default True; False: no labels.
+        Send the events through detector and skims. Default True; False: no labels.
     detector_radius : float
-        Radius outside which nothing decays, cm, default 140 (see `PythiaSource`).
+        Radius outside which nothing decays, cm. Default 140 (see `PythiaSource`).
     detector_z : tuple of two float
-        Its ends along z, cm, default (-117, 211).
+        Its ends along z, cm. Default (-117, 211).
     beams : BeamSettings
         The beams: the centre-of-mass system of skims and observables.
     """

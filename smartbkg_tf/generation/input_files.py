@@ -30,7 +30,7 @@ class FileSource(EventSource):
         What to do with files that cannot be used: name them all and stop before any work, or leave
         them out and say so.
     chunk_events : int
-        Events read at a time and written into one table, default 20000 (bounds the memory).
+        Events read at a time and written into one table. Default 20000 (bounds the memory).
     """
 
     uses: ClassVar[tuple[str, ...]] = ("input",)

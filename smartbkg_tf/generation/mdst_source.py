@@ -48,7 +48,7 @@ class MdstSource(FileSource):
     skim_name : str or None
         Name of the label; None: the one skim that the configuration names.
     allow_unmatched : bool
-        Accept passing events that stand in none of the input files, default False.
+        Accept passing events that stand in none of the input files. Default False.
     fill : dict of str to int or None
         Parts of the event key (experiment, run, production) that the skim files lack because they
         are the same for all events: bare event numbers of a single run.

@@ -50,22 +50,22 @@ class PythiaSource(EventSource):
         volume, as in Belle II's own files (and as the published spreads of vertices and
         times require); ``stable``: never.
     detector_radius : float
-        Radius of the volume outside which nothing decays, cm, default 140: half-way into the
+        Radius of the volume outside which nothing decays, cm. Default 140: half-way into the
         crystals of the barrel calorimeter (125 to 162 cm), where a K_L has interacted.
     detector_z : tuple of two float
-        Its ends along z, cm, default (-117, 211): 15 cm behind the front of either end cap.
+        Its ends along z, cm. Default (-117, 211): 15 cm behind the front of either end cap.
     mixing_frequency : float
-        B0 oscillation frequency (mass difference), 1/ps, default 0.5065 (PDG 2024).
+        B0 oscillation frequency (mass difference), 1/ps. Default 0.5065 (PDG 2024).
     initial_state_radiation : bool
-        Continuum and tau pairs: photons radiated by the beams, default True.
+        Continuum and tau pairs: photons radiated by the beams. Default True.
     final_state_radiation : bool
-        Photons in decays to a lepton pair (J/psi -> e+ e- and others), default True.
+        Photons in decays to a lepton pair (J/psi -> e+ e- and others). Default True.
     tau_spin_correlations : bool
-        Full helicity correlations in tau decays, default True; False makes tau pairs
+        Full helicity correlations in tau decays. Default True; False makes tau pairs
         about eight times faster.
     maximum_failures : float
         Largest fraction of generated events that may be thrown away because Pythia gave
-        up or broke four-momentum or charge conservation, default 0.2.
+        up or broke four-momentum or charge conservation. Default 0.2.
     beams : BeamSettings
         The beams.
     """

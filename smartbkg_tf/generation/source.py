@@ -107,7 +107,7 @@ class EventSource(Plugin):
     Parameters
     ----------
     particles : {"tables", "generator"}
-        What the tables keep of the generated particles, default "tables".
+        What the tables keep of the generated particles. Default "tables".
 
     Examples
     --------

@@ -24,18 +24,18 @@ class BeamSettings:
     Parameters
     ----------
     energy_her : float
-        Energy of the electrons (high energy ring), GeV, default 7.004 (SuperKEKB: TDR,
+        Energy of the electrons (high energy ring), GeV. Default 7.004 (SuperKEKB: TDR,
         arXiv:1011.0352).
     energy_ler : float
-        Energy of the positrons (low energy ring), GeV, default 4.002.
+        Energy of the positrons (low energy ring), GeV. Default 4.002.
     half_crossing_angle : float
-        Angle of either beam to the z axis, rad, default 0.0415.
+        Angle of either beam to the z axis, rad. Default 0.0415.
     spread_her, spread_ler : float
-        Gaussian energy spread of either beam, GeV, defaults 0.00513 and 0.002375;
+        Gaussian energy spread of either beam, GeV. Defaults 0.00513 and 0.002375;
         0 switches it off. It moves the Y(4S) of mixed and charged events; continuum
         events are made at the nominal energy.
     vertex : tuple of three float
-        Mean interaction point (x, y, z), cm, default 0.
+        Mean interaction point (x, y, z), cm. Default 0.
     vertex_spread : tuple of three float
         Gaussian size of the interaction region (x, y, z), cm, default
         (6.2e-4, 5.9e-6, 0.0154): half the overlap of the two nano-beams.

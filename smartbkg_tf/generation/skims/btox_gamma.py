@@ -18,11 +18,11 @@ class BtoXGamma(Skim):
     Parameters
     ----------
     minimum_tracks : int
-        Cleaned tracks, default 3.
+        Cleaned tracks. Default 3.
     maximum_r2 : float
-        Largest Fox-Wolfram R2, default 0.7.
+        Largest Fox-Wolfram R2. Default 0.7.
     minimum_energy, maximum_energy : float
-        Of the photon in the CMS, GeV, defaults 1.4 and 3.4.
+        Of the photon in the CMS, GeV. Defaults 1.4 and 3.4.
     """
 
     minimum_tracks: int = Field(default=3, ge=0)

@@ -23,13 +23,13 @@ class DstarToD0Pi(Skim):
     Parameters
     ----------
     half_window : float
-        Largest distance of the D0's mass from its nominal value, GeV, default 0.04.
+        Largest distance of the D0's mass from its nominal value, GeV. Default 0.04.
     maximum_difference : float
-        Largest mass difference of D* and D0, GeV, default 0.16.
+        Largest mass difference of D* and D0, GeV. Default 0.16.
     minimum_momentum : float
-        Of the D* in the CMS, GeV, default 2.2; D* from B decays have less than 2.5.
+        Of the D* in the CMS, GeV. Default 2.2; D* from B decays have less than 2.5.
     maximum_d0, maximum_z0 : float
-        Of the tracks, cm, defaults 1 and 3.
+        Of the tracks, cm. Defaults 1 and 3.
     """
 
     half_window: float = Field(default=0.04, gt=0)

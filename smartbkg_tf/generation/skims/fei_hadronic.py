@@ -37,11 +37,11 @@ class FeiHadronic(TagSkim):
     tag : {"B0", "B+"}
         The B that is reconstructed (with its antiparticle).
     minimum_mbc : float
-        Beam-constrained mass, GeV, default 5.24.
+        Beam-constrained mass, GeV. Default 5.24.
     maximum_delta_e : float
-        Largest |deltaE|, GeV, default 0.2.
+        Largest |deltaE|, GeV. Default 0.2.
     minimum_probability : float
-        Smallest probability of the candidate (product of purities, see `modes`), default 3e-5; not
+        Smallest probability of the candidate (product of purities, see `modes`). Default 3e-5; not
         the 0.001 of the classifiers.
     """
 

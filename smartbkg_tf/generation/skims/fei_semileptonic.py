@@ -35,13 +35,13 @@ class FeiSemileptonic(TagSkim):
     Parameters
     ----------
     tag : {"B0", "B+", "any"}
-        The B that is reconstructed (with its antiparticle), default "any".
+        The B that is reconstructed (with its antiparticle). Default "any".
     minimum_lepton_momentum : float
-        In the CMS, GeV, default 1.
+        In the CMS, GeV. Default 1.
     minimum_cosine, maximum_cosine : float
-        Window of cos(theta_BY), the angle between the visible part and the B, defaults -4 and 3.
+        Window of cos(theta_BY), the angle between the visible part and the B. Defaults -4 and 3.
     minimum_probability : float
-        Smallest probability of the candidate (product of purities, see `modes`), default 0.004
+        Smallest probability of the candidate (product of purities, see `modes`). Default 0.004
         (Belle II: 10^-2.4 of its classifiers).
     """
 

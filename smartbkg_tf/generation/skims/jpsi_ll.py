@@ -21,9 +21,9 @@ class JpsiToLeptons(Skim):
     Parameters
     ----------
     minimum_mass, maximum_mass : float
-        GeV, defaults 2.85 and 3.25 (electrons lose energy by bremsstrahlung).
+        GeV. Defaults 2.85 and 3.25 (electrons lose energy by bremsstrahlung).
     maximum_d0, maximum_z0 : float
-        Of both tracks, cm, defaults 0.5 and 2.
+        Of both tracks, cm. Defaults 0.5 and 2.
     """
 
     minimum_mass: float = Field(default=2.85, ge=0)

@@ -14,11 +14,11 @@ class LowMultiplicity(Skim):
     Parameters
     ----------
     minimum_tracks, maximum_tracks : int
-        Tracks that count, defaults 2 and 4.
+        Tracks that count. Defaults 2 and 4.
     minimum_track_pt, maximum_d0, maximum_z0 : float
-        Which tracks count, GeV and cm, defaults 0.2, 0.5, 2.
+        Which tracks count, GeV and cm. Defaults 0.2, 0.5, 2.
     maximum_net_charge : float
-        Largest absolute sum of charges, default 2.
+        Largest absolute sum of charges. Default 2.
     """
 
     minimum_tracks: int = Field(default=2, ge=0)

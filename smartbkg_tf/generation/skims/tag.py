@@ -26,21 +26,21 @@ class TagSkim(Skim):
     Parameters
     ----------
     minimum_tracks, minimum_clusters : int
-        Cleaned tracks and clusters, defaults 4 and 3.
+        Cleaned tracks and clusters. Defaults 4 and 3.
     minimum_visible_energy : float
-        Of the event in the CMS, GeV, default 4.
+        Of the event in the CMS, GeV. Default 4.
     minimum_ecl_energy, maximum_ecl_energy : float
-        Energy in the calorimeter, matched clusters included, GeV, defaults 2 and 7.
+        Energy in the calorimeter, matched clusters included, GeV. Defaults 2 and 7.
     maximum_r2 : float
-        Largest Fox-Wolfram R2, default 0.4.
+        Largest Fox-Wolfram R2. Default 0.4.
     minimum_track_pt, maximum_d0, maximum_z0, minimum_cluster_energy : float
-        What counts as cleaned, GeV and cm, defaults 0.1, 0.5, 2, 0.1.
+        What counts as cleaned, GeV and cm. Defaults 0.1, 0.5, 2, 0.1.
     minimum_photon_energy : float
-        Of the photons of a pi0 or D*0, GeV, default 0.05.
+        Of the photons of a pi0 or D*0, GeV. Default 0.05.
     displacement : float
-        Pions of K_S candidates miss the beams by at least so much (|d0|), cm, default 0.02.
+        Pions of K_S candidates miss the beams by at least so much (|d0|), cm. Default 0.02.
     capacity : int
-        So many candidates of each particle are kept, default 40.
+        So many candidates of each particle are kept. Default 40.
     """
 
     minimum_tracks: int = Field(default=4, ge=0)

@@ -16,13 +16,13 @@ class TauThrust(Skim):
     Parameters
     ----------
     minimum_tracks, maximum_tracks : int
-        Cleaned tracks, defaults 2 and 6.
+        Cleaned tracks. Defaults 2 and 6.
     maximum_net_charge : float
-        Largest absolute sum of their charges, default 1.
+        Largest absolute sum of their charges. Default 1.
     minimum_thrust, maximum_thrust : float
         Defaults 0.8 and 0.99 (two-body events are narrower).
     maximum_visible_energy : float
-        In the CMS, GeV, default 10.4 (neutrinos carry some away).
+        In the CMS, GeV. Default 10.4 (neutrinos carry some away).
     """
 
     minimum_tracks: int = Field(default=2, ge=0)
