@@ -15,12 +15,12 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pandas as pd
+from common import sample
 
 from smartbkg_tf.events.decay_strings import decay_tokens, tokenise
 from smartbkg_tf.events.hdf5 import iterate_hdf5, write_hdf5
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
-from tests.samples import make_events
 
 REPEATS = 5
 
@@ -64,8 +64,7 @@ def raw(path: Path) -> None:
 
 
 def main(n_events: int) -> None:
-    table = make_events(2000).take(np.arange(n_events) % 2000)
-    table.keys["event"][:] = np.arange(n_events)
+    table = sample(n_events)
     print(f"{n_events} events, {table.n_particles / n_events:.1f} particles an event")
     vocabulary = default_vocabulary()
     words = {str(code): 2 + i for i, code in enumerate(vocabulary.codes.tolist())}

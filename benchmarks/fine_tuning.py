@@ -26,11 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from resampling import SortedScores, area_under_roc, resamples
 
 from smartbkg_tf.dataset.build import build_dataset
 from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.dataset.split import split_events
-from smartbkg_tf.evaluation.metrics import auc, bootstrap_areas
+from smartbkg_tf.evaluation.metrics import auc
 from smartbkg_tf.events.hdf5 import write_hdf5
 from smartbkg_tf.events.readers import iterate_events
 from smartbkg_tf.events.table import EventTable, concatenate
@@ -217,7 +218,10 @@ def table(folder: Path) -> None:
                     s, y = kept["scores"], kept["labels"]
                 areas.setdefault(arm, {})[seed] = auc(s, y)
                 # The same resamples of the test events for every network: pairs.
-                copies.setdefault(arm, {})[seed] = bootstrap_areas(s, y, number=100, seed=5)[0]
+                ordered = SortedScores(s, y)
+                copies.setdefault(arm, {})[seed] = np.array(
+                    [area_under_roc(*ordered.cumulative(c)) for c in resamples(y, 100, seed=5)]
+                )
                 epochs.setdefault(arm, []).append(read_json(run / "result.json")["epochs"])
         for arm in sorted(areas, key=lambda name: (name != "scratch", name)):
             values = np.array(list(areas[arm].values()))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from common import paired, ratio, report, sample
+from common import paired, ratio, report, sample, write_dataset
 
 BATCH = 512
 
@@ -52,7 +52,6 @@ def main() -> None:
     from smartbkg_tf.dataset import batches
     from smartbkg_tf.dataset.dataset import open_dataset
     from smartbkg_tf.dataset.stream import training_stream
-    from tests.datasets import write_dataset
 
     tf.config.experimental.enable_op_determinism()
     making: list[float] = []

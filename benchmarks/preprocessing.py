@@ -27,7 +27,7 @@ import h5py
 import numba
 import numpy as np
 import pandas as pd
-from common import paired, ratio, report, sample, seconds
+from common import paired, preprocess_settings, ratio, report, sample, seconds
 
 from smartbkg_tf.dataset.build import build_dataset
 from smartbkg_tf.dataset.hashing import new_hash
@@ -38,7 +38,6 @@ from smartbkg_tf.events.decay_strings import decay_tokens, tokenise
 from smartbkg_tf.events.hdf5 import iterate_hdf5, write_hdf5
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.settings.encoding import EncodingSettings
-from tests.datasets import preprocess_settings
 
 PARTS = ("original", "ceiling", "encode", "strings", "linear", "threads", "workers")
 

@@ -1,7 +1,7 @@
 """The whole of ``produce`` against the generation alone, and memory on a long mDST file.
 
 Run: ``python benchmarks/production.py [n_events] [repeats]``, ``python benchmarks/production.py
-memory [n_events]``. Both sides of a pair run in turn in this process, with the same engine and
+memory MDST [n_events]``. Both sides of a pair run in turn in this process, with the same engine and
 settings; printed are the medians of the paired ratios, with their error (the spread of the ratios
 over the square root of their number).
 
@@ -148,18 +148,22 @@ def extraction(n: int, repeats: int) -> None:
     told("one Python tuple per particle / bulk reading and the finished table, time", ratios)
 
 
-def memory(n: int, folder: Path) -> None:
-    """Peak resident memory of the whole command on one long file, in a process of its own."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+def memory(n: int, mdst: str, folder: Path) -> None:
+    """Peak resident memory of the whole command on one long file, in a process of its own.
+
+    The long file repeats the events of an mDST file.
+    """
     import awkward as ak
     import uproot
 
-    from tests.mdst_twin import write_mdst_twin
-
-    write_mdst_twin(folder / "seed.root", 2000, 1)
-    with uproot.open(folder / "seed.root") as file:
-        columns = {name: file["tree"][name].array() for name in file["tree"].keys()}  # noqa: SIM118
-    columns = {n: v for n, v in columns.items() if not n.startswith("nMCParticles")}
+    with uproot.open(mdst) as file:
+        tree = file["tree"]
+        times = -(-2000 // tree.num_entries)
+        columns = {
+            name: ak.concatenate([tree[name].array()] * times)[:2000]
+            for name in tree.keys()  # noqa: SIM118
+            if not name.startswith("nMCParticles")
+        }
     with uproot.recreate(folder / "long.root", compression=uproot.LZ4(1)) as file:
         kinds = {
             name: values.type.content if values.ndim == 1 else values.type.content.content
@@ -190,7 +194,7 @@ def memory(n: int, folder: Path) -> None:
 def main(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         if arguments[:1] == ["memory"]:
-            memory(int(arguments[1]) if len(arguments) > 1 else 200_000, Path(name))
+            memory(int(arguments[2]) if len(arguments) > 2 else 200_000, arguments[1], Path(name))
             return
         n, repeats = (int(a) for a in (*arguments, *("2000", "7")[len(arguments) :]))
         extraction(n, repeats)

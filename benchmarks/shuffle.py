@@ -19,12 +19,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-from common import sample
+from common import preprocess_settings, sample
 
 from smartbkg_tf.dataset import build, sources
 from smartbkg_tf.events.hdf5 import write_hdf5
 from smartbkg_tf.events.table import EventTable
-from tests.datasets import preprocess_settings
 
 CHUNK = 4
 LIMIT_SECONDS = 100.0

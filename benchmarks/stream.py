@@ -22,10 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import paired, ratio, report, sample
+from common import paired, ratio, report, sample, write_dataset
 
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
-from tests.datasets import write_dataset
 
 BATCH = 1024
 PARTS = ("warm", "cold", "memory", "training", "buckets")

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import report, sample
+from common import report, sample, write_dataset
 
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
 from smartbkg_tf.runtime.quiet import load_tensorflow
@@ -44,7 +44,6 @@ from smartbkg_tf.training.checkpoints import Checkpoints  # noqa: E402
 from smartbkg_tf.training.devices import device_scope  # noqa: E402
 from smartbkg_tf.training.loop import Plan, TrainingLoop  # noqa: E402
 from smartbkg_tf.training.trimming import trimmed  # noqa: E402
-from tests.datasets import write_dataset  # noqa: E402
 
 BATCH = 256
 PARTICLES, TOKENS = 100, 150

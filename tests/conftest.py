@@ -7,7 +7,12 @@ import os
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How long an example takes says something about the machine, not about the code.
+hypothesis.settings.register_profile("any_machine", deadline=None)
+hypothesis.settings.load_profile("any_machine")
 
 # Before TensorFlow is imported anywhere: tests are about results, not about its log.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

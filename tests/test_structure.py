@@ -11,7 +11,7 @@ from tests.architecture import drawn, picture
 from tests.conftest import ROOT
 
 #: Names that still stand for two classes; the list may only become shorter.
-TWICE = {"Plan", "SkimResult", "Source", "_Block"}
+TWICE = {"Plan", "_Block"}
 
 
 def test_imports_follow_the_contracts() -> None:

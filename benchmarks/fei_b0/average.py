@@ -30,6 +30,7 @@ from smartbkg_tf.errors import InputError
 from smartbkg_tf.evaluation.metrics import auc
 from smartbkg_tf.events.table import KEY_COLUMNS
 from smartbkg_tf.filtering.fitting import fit_calibration
+from smartbkg_tf.filtering.score_counts import ScoreCounts
 from smartbkg_tf.runtime.command import guarded
 
 
@@ -74,7 +75,9 @@ def main() -> None:
     folders = [options.runs / member for member in options.members]
     rows = [read_row(folder) for folder in folders]
     validation = [read_scores(folder / VALIDATION) for folder in folders]
-    calibration = [fit_calibration(scores.score, scores.label) for scores in validation]
+    calibration = [
+        fit_calibration(ScoreCounts.of(scores.score, scores.label)) for scores in validation
+    ]
     output = folder_of(options.runs, options.name, options.seed)
     output.mkdir(parents=True, exist_ok=True)
     area = 0.0

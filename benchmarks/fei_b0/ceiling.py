@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.evaluation.metrics import Estimate
-from smartbkg_tf.filtering.costs import CostModel
+from smartbkg_tf.settings.costs import CostSettings
 
 Floats = npt.NDArray[np.float64]
 
@@ -70,12 +70,12 @@ class Mixture:
         below = np.cumsum(failing) - 0.5 * failing
         return float(passing @ below / (passing.sum() * failing.sum()))
 
-    def speedup(self, cost: CostModel) -> float:
+    def speedup(self, cost: CostSettings) -> float:
         """Best speedup by sampling with the probability c sqrt(p).
 
         Parameters
         ----------
-        cost : CostModel
+        cost : CostSettings
             Costs of generation and network.
 
         Returns
@@ -260,7 +260,7 @@ def ceiling(path: Path, *, number: int = 100, seed: int = 0) -> Ceiling:
     n = passes.shape[1]
     # The benchmark's label is one more draw; it counts in the mixture.
     counts = passes.sum(axis=1) + labels
-    cost = CostModel()
+    cost = CostSettings()
     found = fit_mixture(counts, n + 1)
     random = np.random.default_rng(seed)
     again = []

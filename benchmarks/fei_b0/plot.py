@@ -14,8 +14,8 @@ import matplotlib
 import numpy as np
 
 from benchmarks.fei_b0.rows import TEST, folder_of, read_scores
+from benchmarks.resampling import SortedScores
 from smartbkg_tf.errors import InputError, did_you_mean
-from smartbkg_tf.evaluation.resampling import SortedScores
 from smartbkg_tf.runtime.command import guarded
 from smartbkg_tf.runtime.files import atomic_file, read_json
 

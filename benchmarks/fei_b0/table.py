@@ -30,15 +30,15 @@ import numpy.typing as npt
 from benchmarks.fei_b0.ceiling import Ceiling, ceiling, read_reruns
 from benchmarks.fei_b0.rows import ROW, TEST, VALIDATION, Floats, Row, Scores, read_row, read_scores
 from benchmarks.fei_b0.run import BUDGET
+from benchmarks.resampling import SortedScores, area_under_roc, resamples
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.evaluation.metrics import Estimate
-from smartbkg_tf.evaluation.resampling import SortedScores, area_under_roc, resamples
-from smartbkg_tf.evaluation.working_points import working_points
-from smartbkg_tf.filtering.costs import CostModel
+from smartbkg_tf.evaluation.metrics import Estimate, working_points
 from smartbkg_tf.filtering.fitting import fit_sampling_rule
 from smartbkg_tf.filtering.rules import SamplingRule
+from smartbkg_tf.filtering.score_counts import ScoreCounts
 from smartbkg_tf.runtime.command import guarded
 from smartbkg_tf.runtime.files import atomic_file, write_json
+from smartbkg_tf.settings.costs import CostSettings
 
 #: Of the threshold, on validation events.
 EFFICIENCY = 0.95
@@ -79,8 +79,9 @@ def decide_on(validation: Scores) -> Working:
     Working
         Rule and threshold.
     """
-    fitted = fit_sampling_rule(validation.score, validation.label, bootstrap=0)
-    (point,) = working_points(validation.score, validation.label, [EFFICIENCY])
+    counts = ScoreCounts.of(validation.score, validation.label)
+    fitted = fit_sampling_rule(counts, bootstrap=0)
+    (point,) = working_points(counts, [EFFICIENCY])
     return Working(fitted.rule, point.threshold)
 
 
@@ -100,7 +101,7 @@ class Measures:
 
     def __init__(self, test: Scores, working: Working, share: Floats) -> None:
         n = len(share)
-        self._cost = CostModel()
+        self._cost = CostSettings()
         self._share = share
         # Every event twice, as a passing and as a failing one; the weights tell how much.
         self._sorted = SortedScores(np.tile(test.score, 2), np.repeat([1, 0], n))

@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from smartbkg_tf.errors import InputError, Problems
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.vocabulary import Vocabulary
 from smartbkg_tf.runtime.files import hash_of_values, read_json
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.encoding import FEATURE_SETS, LEGACY, EncodingSettings
 from smartbkg_tf.settings.normalisation import NormalisationSettings
 from smartbkg_tf.settings.sources import ParticleSet
+from smartbkg_tf.settings.stored import check_stored
 
 #: Version of the layout of dataset directories.
 FORMAT_VERSION = 1
@@ -22,6 +23,8 @@ FORMAT_VERSION = 1
 FILE_NAME = "dataset.json"
 
 _MADE_BY = "python -m smartbkg_tf.preprocess input=TABLES output=DIR"
+
+_REPAIR = "copy it again from its source, or run preprocess again"
 
 #: What the checksum leaves out: where events came from and what wrote them, and itself.
 _NOT_IN_CHECKSUM = ("sources", "software", "checksum")
@@ -70,7 +73,7 @@ class _Information(TypedDict):
     n_events: _Size
     maps: dict[str, _Map]
     key: NotRequired[str]
-    particles: NotRequired[str]
+    particles: NotRequired[Literal["tables", "generator"]]
     mode: NotRequired[str]
     seed: NotRequired[int]
     observable_names: NotRequired[list[str]]
@@ -128,7 +131,7 @@ def read_information(path: str | Path) -> dict[str, Any]:
         raise InputError(
             "was changed after preprocess wrote it: its checksum does not fit",
             where=file,
-            next_step="copy it again from its source, or run preprocess again",
+            next_step=_REPAIR,
         )
     labels = information["maps"].get("labels", {}).get("shape")
     if labels != [information["n_events"], len(information["label_names"])]:
@@ -172,35 +175,22 @@ def check_information(information: Any, where: Path | None = None) -> None:
             where=where,
             next_step=f"it was written by {age} smartbkg_tf: run preprocess again",
         )
+    check_stored(_SCHEMA, information, where, next_step=_REPAIR)
     try:
-        _SCHEMA.validate_python(information, strict=True)
         hash_of_values(information)
-    except ValidationError as error:
-        problems = Problems()
-        for item in error.errors(include_url=False):
-            place, message = ".".join(map(str, item["loc"])), item["msg"]
-            problems.add(
-                f"{place} is missing"
-                if item["type"] == "missing"
-                else f"{place}: {message[0].lower()}{message[1:]}, not {repr(item['input'])[:60]}"
-            )
-        problems.raise_if_any(
-            "is damaged",
-            kind=InputError,
-            where=where,
-            next_step="copy it again from its source, or run preprocess again",
-        )
     except ValueError as error:  # NaN, which JSON proper does not know
         raise InputError("is damaged: it holds NaN or infinity", where=where) from error
 
 
-def encoding_of(information: dict[str, Any]) -> EncodingSettings:
+def encoding_of(information: dict[str, Any], where: str | Path = FILE_NAME) -> EncodingSettings:
     """Give the encoding that new events need to fit a dataset.
 
     Parameters
     ----------
     information : dict
         From ``dataset.json`` (a run directory holds a copy).
+    where : str or pathlib.Path
+        The file, for messages.
 
     Returns
     -------
@@ -222,10 +212,10 @@ def encoding_of(information: dict[str, Any]) -> EncodingSettings:
         raise InputError(
             f"the feature set '{recorded['features']}' has the columns "
             f"{recorded['feature_names']} here, and {list(known)} in this smartbkg_tf",
-            where=FILE_NAME,
+            where=where,
             next_step="run preprocess and train again",
         )
-    return validate(EncodingSettings, values, where=FILE_NAME)
+    return validate(EncodingSettings, values, where=str(where))
 
 
 def particles_of(information: dict[str, Any]) -> ParticleSet:

@@ -165,7 +165,7 @@ class OpenFiles:
             return sum(map(len, open_legacy(path)))
         if file_format(path) != "hdf5":
             return count_events(path)
-        file = TrainingFile(path, self._key, decay_text=False)
+        file = TrainingFile(path, self._key)
         n_events = len(file)
         if self._n_held + n_events <= _HELD_EVENTS and len(self._held) < _HELD_FILES:
             self._held[path] = file

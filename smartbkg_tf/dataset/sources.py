@@ -312,9 +312,7 @@ def _tables(
     """Read a file chunk by chunk, which may be open already."""
     chunk = settings.chunk_events
     if opened is None:
-        for _, table in iterate_events(
-            [path], key=settings.key, chunk_events=chunk, decay_text=False
-        ):
+        for _, table in iterate_events([path], key=settings.key, chunk_events=chunk):
             yield table
         return
     with opened:

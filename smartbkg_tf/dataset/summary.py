@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from smartbkg_tf.dataset.hashing import HASH
 from smartbkg_tf.dataset.information import FORMAT_VERSION, with_checksum
@@ -20,6 +16,7 @@ from smartbkg_tf.encoding.feature_sets import CHARGE, definition
 from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.events.vocabulary import Vocabulary
 from smartbkg_tf.runtime.files import hash_of_values
+from smartbkg_tf.runtime.versions import versions
 from smartbkg_tf.settings.encoding import LEGACY
 from smartbkg_tf.settings.normalisation import FeatureScale
 from smartbkg_tf.settings.preprocessing import PreprocessSettings
@@ -130,11 +127,7 @@ def information_of(
             key=lambda source: (str(source["name"]), str(source[HASH])),
         ),
         "seed": settings.seed,
-        "software": {
-            "smartbkg_tf": version("smartbkg_tf"),
-            "python": platform.python_version(),
-            "numpy": np.__version__,
-        },
+        "software": versions(("smartbkg_tf", "python", "numpy")),
         "maps": maps,
     }
     return with_checksum(information)

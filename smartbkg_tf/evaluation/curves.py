@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.evaluation.metrics import checked
-from smartbkg_tf.evaluation.resampling import SortedScores, resamples
-from smartbkg_tf.evaluation.working_points import binomial_error
+from smartbkg_tf.evaluation.metrics import binomial_error
 from smartbkg_tf.filtering.rules import Rule
-
-Floats = npt.NDArray[np.float64]
+from smartbkg_tf.filtering.score_counts import Floats, ScoreCounts
 
 #: Points of a curve: enough for a page, whatever the number of events.
 _POINTS = 400
@@ -25,17 +22,21 @@ _BAND = (0.1587, 0.8413)
 Curve = dict[str, Any]
 
 
-def roc_curve(
-    scores: npt.ArrayLike, labels: npt.ArrayLike, *, number: int = 200, seed: int = 0
-) -> Curve:
+def _with_band(
+    curve: Callable[[ScoreCounts], Floats], counts: ScoreCounts, number: int, seed: int
+) -> tuple[list[float], list[float], list[float]]:
+    """Give the curve, and the lower and upper ends of its 68 % band."""
+    band = np.quantile([curve(again) for again in counts.resamples(number, seed)], _BAND, axis=0)
+    return curve(counts).tolist(), band[0].tolist(), band[1].tolist()
+
+
+def roc_curve(counts: ScoreCounts, *, number: int = 200, seed: int = 0) -> Curve:
     """Give the ROC curve with a 68 % band.
 
     Parameters
     ----------
-    scores : array_like [n]
-        Logits.
-    labels : array_like [n]
-        1 passes, 0 does not, -1 unknown (left out).
+    counts : ScoreCounts
+        Events of both classes.
     number : int, default 200
         Bootstrap resamples for the band.
     seed : int, default 0
@@ -50,10 +51,9 @@ def roc_curve(
     Raises
     ------
     InputError
-        When a class is empty or a score is not finite.
+        When a class is empty.
     """
-    s, y, w = checked(scores, labels)
-    ordered = SortedScores(s, y)
+    counts.require_both_classes()
     # Dense at both ends: a working point of high efficiency lies at the right one.
     grid = np.unique(
         np.concatenate(
@@ -65,17 +65,12 @@ def roc_curve(
         )
     )
 
-    def curve(weights: Floats) -> Floats:
-        passing, failing = ordered.cumulative(weights)
+    def curve(sample: ScoreCounts) -> Floats:
+        failing, passing = (numbers[::-1] for numbers in sample.above())
         return _upper_interpolation(grid, failing / failing[-1], passing / passing[-1])
 
-    band = np.quantile([curve(copies) for copies in resamples(y, number, seed)], _BAND, axis=0)
-    return {
-        "false_rate": grid.tolist(),
-        "efficiency": curve(w).tolist(),
-        "low": band[0].tolist(),
-        "high": band[1].tolist(),
-    }
+    efficiency, low, high = _with_band(curve, counts, number, seed)
+    return {"false_rate": grid.tolist(), "efficiency": efficiency, "low": low, "high": high}
 
 
 def _upper_interpolation(grid: Floats, x: Floats, y: Floats) -> Floats:
@@ -89,17 +84,13 @@ def _upper_interpolation(grid: Floats, x: Floats, y: Floats) -> Floats:
     return np.asarray(y[left] + part * (y[right] - y[left]))
 
 
-def precision_recall_curve(
-    scores: npt.ArrayLike, labels: npt.ArrayLike, *, number: int = 200, seed: int = 0
-) -> Curve:
+def precision_recall_curve(counts: ScoreCounts, *, number: int = 200, seed: int = 0) -> Curve:
     """Give precision against recall with a 68 % band.
 
     Parameters
     ----------
-    scores : array_like [n]
-        Logits.
-    labels : array_like [n]
-        1 passes, 0 does not, -1 unknown (left out).
+    counts : ScoreCounts
+        Events of both classes.
     number : int, default 200
         Bootstrap resamples for the band.
     seed : int, default 0
@@ -114,67 +105,64 @@ def precision_recall_curve(
     Raises
     ------
     InputError
-        When a class is empty or a score is not finite.
+        When a class is empty.
     """
-    s, y, w = checked(scores, labels)
-    ordered = SortedScores(s, y)
-    n_passing = int(y.sum())
-    grid = np.linspace(1.0 / n_passing, 1.0, min(n_passing, _POINTS))
+    counts.require_both_classes()
+    grid = np.linspace(1.0 / counts.n_passing, 1.0, min(int(counts.n_passing), _POINTS))
 
-    def curve(weights: Floats) -> Floats:
-        passing, failing = ordered.cumulative(weights)
+    def curve(sample: ScoreCounts) -> Floats:
+        failing, passing = (numbers[::-1] for numbers in sample.above())
         i = np.searchsorted(passing, grid * passing[-1] * (1 - 1e-12))
         return np.asarray(passing[i] / (passing[i] + failing[i]))
 
-    band = np.quantile([curve(copies) for copies in resamples(y, number, seed)], _BAND, axis=0)
+    precision, low, high = _with_band(curve, counts, number, seed)
     return {
         "recall": grid.tolist(),
-        "precision": curve(w).tolist(),
-        "low": band[0].tolist(),
-        "high": band[1].tolist(),
-        "retention": n_passing / len(y),
+        "precision": precision,
+        "low": low,
+        "high": high,
+        "retention": counts.n_passing / float(counts.everything.sum()),
     }
 
 
-def score_histogram(
-    scores: npt.ArrayLike, labels: npt.ArrayLike, rule: Rule | None = None, *, bins: int = 40
-) -> Curve:
+def score_histogram(counts: ScoreCounts, rule: Rule | None = None, *, bins: int = 40) -> Curve:
     """Give the distributions of the score and the sampling probability above them.
 
     Parameters
     ----------
-    scores : array_like [n]
-        Logits.
-    labels : array_like [n]
-        1 passes, 0 does not, -1 unknown (left out).
+    counts : ScoreCounts
+        Events of both classes.
     rule : Rule, optional
         Its probability is given along the score.
     bins : int, default 40
-        Bins between the 0.1 and 99.9 % quantiles of both kinds; events beyond are in the
+        Bins between the 0.1 and 99.9 % quantiles of both classes; events beyond are in the
         outer bins.
 
     Returns
     -------
     dict
-        ``edges`` [bins + 1]; ``passing``, ``failing`` (counts per bin); ``score``,
+        ``edges`` [bins + 1]; ``passing``, ``failing`` (events per bin); ``score``,
         ``probability`` (the rule, if given).
 
     Raises
     ------
     InputError
-        When a class is empty or a score is not finite.
+        When a class is empty.
     """
-    s, y, _ = checked(scores, labels)
-    ends = np.array([np.quantile(s[y == label], [0.001, 0.999]) for label in (0, 1)])
-    low, high = float(ends[:, 0].min()), float(ends[:, 1].max())
+    counts.require_both_classes()
+    low, high = np.inf, -np.inf
+    for numbers in (counts.failing, counts.passing):
+        below = np.cumsum(numbers) / numbers.sum()
+        first, last = np.searchsorted(below, [0.001, 0.999])
+        low, high = min(low, counts.score[first]), max(high, counts.score[last])
     if not high > low:
         low, high = low - 0.5, high + 0.5
     edges = np.linspace(low, high, bins + 1)
-    inside = np.clip(s, low, high)
+    inside = np.clip(counts.score, low, high)
     result: Curve = {
         "edges": edges.tolist(),
-        "passing": np.histogram(inside[y == 1], edges)[0].tolist(),
-        "failing": np.histogram(inside[y == 0], edges)[0].tolist(),
+        "passing": np.histogram(inside, edges, weights=counts.passing)[0].astype(int).tolist(),
+        "failing": np.histogram(inside, edges, weights=counts.failing)[0].astype(int).tolist(),
     }
     if rule is not None:
         places = np.linspace(low, high, 200)
@@ -184,12 +172,7 @@ def score_histogram(
 
 
 def reliability(
-    scores: npt.ArrayLike,
-    labels: npt.ArrayLike,
-    slope: float = 1.0,
-    intercept: float = 0.0,
-    *,
-    bins: int = 10,
+    counts: ScoreCounts, slope: float = 1.0, intercept: float = 0.0, *, bins: int = 10
 ) -> Curve:
     """Compare predicted with observed passing fractions.
 
@@ -198,10 +181,8 @@ def reliability(
 
     Parameters
     ----------
-    scores : array_like [n]
-        Logits.
-    labels : array_like [n]
-        1 passes, 0 does not, -1 unknown (left out).
+    counts : ScoreCounts
+        Events of both classes.
     slope, intercept : float, default 1, 0
         Calibration of the logit.
     bins : int, default 10
@@ -215,45 +196,34 @@ def reliability(
     Raises
     ------
     InputError
-        When a class is empty or a score is not finite.
+        When a class is empty.
     """
     from scipy.special import expit
 
-    s, y, _ = checked(scores, labels)
-    order = np.argsort(s, kind="stable")
-    n_passing = int(y.sum())
+    counts.require_both_classes()
+    number = min(bins, int(counts.n_passing))
+    wanted = np.arange(1, number) * int(counts.n_passing) // number
     # Each bin ends with a passing event; failing events above the last one join its bin.
-    ends = np.flatnonzero(y[order] == 1)[
-        np.arange(1, min(bins, n_passing) + 1) * n_passing // min(bins, n_passing) - 1
-    ]
-    parts = np.split(order, ends[:-1] + 1)
-    predicted = expit(slope * s + intercept)
+    ends = np.unique(np.searchsorted(np.cumsum(counts.passing), wanted))
+    starts = np.concatenate([[0], ends + 1])
+    n_events, passing, predicted = (
+        np.add.reduceat(values, starts)
+        for values in (
+            counts.everything,
+            counts.passing,
+            counts.everything * expit(slope * counts.score + intercept),
+        )
+    )
     return {
-        "predicted": [float(predicted[part].mean()) for part in parts],
-        "observed": [float(y[part].mean()) for part in parts],
-        "error": [binomial_error(float(y[part].sum()), len(part)) for part in parts],
-        "n_events": [len(part) for part in parts],
+        "predicted": (predicted / n_events).tolist(),
+        "observed": (passing / n_events).tolist(),
+        "error": [binomial_error(k, n) for k, n in zip(passing, n_events, strict=True)],
+        "n_events": n_events.astype(int).tolist(),
     }
 
 
 def training_curves(path: str | Path) -> Curve:
-    """Read ``history.csv``.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The file: a column ``epoch`` and one for each quantity; empty fields are gaps.
-
-    Returns
-    -------
-    dict
-        One list for each column; numbers, or None for gaps.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, has no rows, or holds something else than numbers.
-    """
+    """Read ``history.csv``: one list for each column, of numbers or None for gaps."""
     try:
         with open(path, newline="", encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream))

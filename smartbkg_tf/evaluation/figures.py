@@ -1,27 +1,30 @@
 """How figures look and how they are written: PNG for screens, PDF for papers.
 
 Only matplotlib's object interface and its Agg renderer are used: no global state, no
-display. Colours: Okabe and Ito's set, told apart by colour-blind readers; curves differ
-in line style too.
+display. Colours: Okabe and Ito's set, which colour-blind readers can tell apart; curves differ
+in line style, too. matplotlib is imported when the first figure is made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from smartbkg_tf.runtime.files import atomic_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: Okabe and Ito (2008), without yellow, which is too light for lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES = ("-", "--", "-.", ":")
 #: For what is only there to compare with.
 GREY = "#666666"
+#: A line to compare with.
+REFERENCE: dict[str, Any] = {"color": GREY, "linestyle": (0, (1, 3))}
 
 
 def new_figure(width: float = 6.0, height: float = 4.5, **subplots: Any) -> tuple[Figure, Any]:
@@ -41,6 +44,9 @@ def new_figure(width: float = 6.0, height: float = 4.5, **subplots: Any) -> tupl
     axes : matplotlib.axes.Axes or array of them
         Where to draw.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(**subplots)
@@ -52,25 +58,7 @@ def new_figure(width: float = 6.0, height: float = 4.5, **subplots: Any) -> tupl
 
 
 def save_figure(figure: Figure, path: str | Path) -> list[Path]:
-    """Write a figure as PNG and PDF.
-
-    Parameters
-    ----------
-    figure : matplotlib.figure.Figure
-        The figure.
-    path : str or pathlib.Path
-        Name without suffix.
-
-    Returns
-    -------
-    list of pathlib.Path
-        The two files.
-
-    Raises
-    ------
-    OutputError
-        When they cannot be written.
-    """
+    """Write a figure as PNG and PDF; `path` has no suffix."""
     base = Path(path)
     files = [base.with_name(f"{base.name}.png"), base.with_name(f"{base.name}.pdf")]
     for file in files:
@@ -82,17 +70,6 @@ def save_figure(figure: Figure, path: str | Path) -> list[Path]:
 
 
 def line_styles(number: int) -> Iterator[dict[str, Any]]:
-    """Give each curve its own colour and line style.
-
-    Parameters
-    ----------
-    number : int
-        How many curves.
-
-    Yields
-    ------
-    dict
-        ``color`` and ``linestyle``.
-    """
+    """Give each curve its own ``color`` and ``linestyle``."""
     for i in range(number):
         yield {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i % len(STYLES)]}

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.errors import InputError
-from smartbkg_tf.evaluation.resampling import (
-    SortedScores,
-    area_under_precision,
-    area_under_roc,
-    resamples,
+from smartbkg_tf.filtering.score_counts import (
+    Floats,
+    ScoreCounts,
+    known_scores,
+    require_both_classes,
 )
 
-Floats = npt.NDArray[np.float64]
+Scores = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,15 @@ class Estimate:
     value: float
     error: float
 
+    @classmethod
+    def of(cls, metrics: Mapping[str, Any], key: str) -> Estimate:
+        """Take the entries ``key`` and ``key_error`` of ``metrics.json``."""
+        return cls(metrics[key], metrics[f"{key}_error"])
+
+    def named(self, key: str) -> dict[str, float]:
+        """Give the entries ``key`` and ``key_error`` of ``metrics.json``."""
+        return {key: self.value, f"{key}_error": self.error}
+
     @property
     def pretty(self) -> str:
         """The same with a real plus-minus sign, for figures."""
@@ -46,242 +56,177 @@ class Estimate:
         return f"{self.value:.{decimals}f} +- {self.error:.{decimals}f}"
 
 
-def checked(
-    scores: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | None = None
-) -> tuple[Floats, npt.NDArray[np.int8], Floats]:
-    """Leave out events of unknown label and refuse what cannot be measured.
+def effective_number(weights: npt.ArrayLike) -> float:
+    """Give the number of unweighted events with the same relative error, (sum w)^2 / sum w^2."""
+    w = np.asarray(weights, dtype=np.float64)
+    squares = float(np.sum(w * w))
+    return float(np.sum(w)) ** 2 / squares if squares > 0 else 0.0
 
-    Parameters
-    ----------
-    scores : array_like [n]
-        Logits.
-    labels : array_like [n]
-        1 passes, 0 does not, -1 unknown.
-    weights : array_like [n], optional
-        Event weights, not negative; 1 by default.
 
-    Returns
-    -------
-    scores : numpy.ndarray [m]
-        float64.
-    labels : numpy.ndarray [m]
-        int8, 0 or 1.
-    weights : numpy.ndarray [m]
-        float64.
+def _classes(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Scores, Scores]:
+    """Give the scores of passing and of failing events; neither may be empty."""
+    s, passes = known_scores(scores, labels)
+    require_both_classes(float(passes.sum()), float((~passes).sum()))
+    return s[passes], s[~passes]
 
-    Raises
-    ------
-    InputError
-        When there are no labels, one class is empty, or a score or weight is not finite.
-    ValueError
-        When lengths differ.
+
+def _fractions_below(values: Scores, others: Scores) -> Floats:
+    """Give the fraction of `others` below each of `values`; equal ones count one half."""
+    ordered = np.sort(others)
+    below = np.searchsorted(ordered, values, side="left")
+    return np.asarray((below + np.searchsorted(ordered, values, side="right")) / (2 * len(others)))
+
+
+def auc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Give the exact probability that a passing event scores higher than a failing one.
+
+    `scores` and `labels` [n]; -1 is an unknown label. Equal scores count one half.
     """
-    s = np.asarray(scores, dtype=np.float64)
-    y = np.asarray(labels)
-    w = np.ones(s.shape) if weights is None else np.asarray(weights, dtype=np.float64)
-    if s.ndim != 1 or s.shape != y.shape or s.shape != w.shape:
-        raise ValueError(
-            f"scores {s.shape}, labels {y.shape} and weights {w.shape} differ in length"
-        )
-    known = (y == 0) | (y == 1)
-    s, y, w = s[known], y[known].astype(np.int8), w[known]
-    if not len(y):
-        raise InputError("no event has a known label, so nothing can be measured")
-    if not np.isfinite(s).all():
-        raise InputError(f"{int((~np.isfinite(s)).sum())} of {len(s)} scores are not finite")
-    if not (np.isfinite(w).all() and np.all(w >= 0)):
-        raise InputError("weights must be finite and not negative")
-    passing, failing = float(w[y == 1].sum()), float(w[y == 0].sum())
-    if passing == 0 or failing == 0:
-        word = "pass" if failing == 0 else "fail"
-        raise InputError(
-            f"all {len(y)} events {word}: no AUC without both kinds",
-            next_step="use more events, or a skim with another retention",
-        )
-    return s, y, w
+    high, low = _classes(scores, labels)
+    return float(_fractions_below(np.sort(high), low).mean())
 
 
-def auc(
-    scores: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | None = None
-) -> float:
-    """Give the probability that a passing event scores higher than a failing one.
+def average_precision(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Give the exact sum of precision times step in recall; by chance it is the retention."""
+    high, low = (np.sort(s) for s in _classes(scores, labels))
+    thresholds = np.unique(high)[::-1]
+    passing = len(high) - np.searchsorted(high, thresholds)
+    failing = len(low) - np.searchsorted(low, thresholds)
+    steps = np.diff(passing, prepend=0)
+    return float(np.sum(steps * passing / (passing + failing)) / len(high))
 
-    Parameters
-    ----------
-    scores : array_like [n]
-        Logits.
-    labels : array_like [n]
-        1 passes, 0 does not, -1 unknown (left out).
-    weights : array_like [n], optional
-        Event weights.
 
-    Returns
-    -------
-    float
-        Area under the ROC curve; equal scores count one half.
+def auc_difference(first: npt.ArrayLike, second: npt.ArrayLike, labels: npt.ArrayLike) -> Estimate:
+    """Compare the AUC of two models on the same events (DeLong's covariance, see `delong`).
 
-    Raises
-    ------
-    InputError
-        When a class is empty or a number is not finite.
+    The error is smaller than the two errors added in quadrature when the models err on the same
+    events.
     """
-    from sklearn.metrics import roc_auc_score
+    classes = [_classes(scores, labels) for scores in (first, second)]
+    of_high = [_fractions_below(high, low) for high, low in classes]
+    of_low = [1.0 - _fractions_below(low, high) for high, low in classes]
+    variance = sum(_variance(part[0] - part[1]) for part in (of_high, of_low))
+    return Estimate(float(of_high[0].mean() - of_high[1].mean()), float(np.sqrt(variance)))
 
-    s, y, w = checked(scores, labels, weights)
-    return float(roc_auc_score(y, s, sample_weight=None if weights is None else w))
+
+def _variance(values: Floats, counts: Floats | None = None) -> float:
+    """Give the variance of the mean of values [bins] with `counts` events each."""
+    counts = np.ones(len(values)) if counts is None else counts
+    n = float(counts.sum())
+    if n <= 1:
+        return 0.0
+    mean = counts @ values / n
+    return float(counts @ np.square(values - mean) / (n - 1) / n)
 
 
-def average_precision(
-    scores: npt.ArrayLike, labels: npt.ArrayLike, weights: npt.ArrayLike | None = None
-) -> float:
-    """Give the mean precision over recall; its value by chance is the retention.
+def delong(counts: ScoreCounts) -> Estimate:
+    """Give the AUC and its error without resampling.
 
-    Parameters
-    ----------
-    scores : array_like [n]
-        Logits.
-    labels : array_like [n]
-        1 passes, 0 does not, -1 unknown (left out).
-    weights : array_like [n], optional
-        Event weights.
-
-    Returns
-    -------
-    float
-        Average precision (sum of precision times step in recall).
-
-    Raises
-    ------
-    InputError
-        When a class is empty or a number is not finite.
+    DeLong, DeLong, Clarke-Pearson, Biometrics 44 (1988) 837. The error is 0 with a single event
+    in both classes.
     """
-    from sklearn.metrics import average_precision_score
-
-    s, y, w = checked(scores, labels, weights)
-    return float(average_precision_score(y, s, sample_weight=None if weights is None else w))
-
-
-def bootstrap_areas(
-    scores: npt.ArrayLike,
-    labels: npt.ArrayLike,
-    weights: npt.ArrayLike | None = None,
-    *,
-    number: int = 200,
-    seed: int = 0,
-) -> tuple[Floats, Floats]:
-    """Give AUC and average precision of bootstrap resamples.
-
-    Parameters
-    ----------
-    scores : array_like [n]
-        Logits.
-    labels : array_like [n]
-        1 passes, 0 does not, -1 unknown (left out).
-    weights : array_like [n], optional
-        Event weights.
-    number : int, default 200
-        How many resamples.
-    seed : int, default 0
-        Of the resamples.
-
-    Returns
-    -------
-    auc : numpy.ndarray [number]
-        float64.
-    average_precision : numpy.ndarray [number]
-        float64.
-
-    Raises
-    ------
-    InputError
-        When a class is empty or a number is not finite.
-    """
-    s, y, w = checked(scores, labels, weights)
-    ordered = SortedScores(s, y)
-    areas = np.empty((number, 2))
-    for i, copies in enumerate(resamples(y, number, seed)):
-        passing, failing = ordered.cumulative(copies * w)
-        if passing[-1] == 0 or failing[-1] == 0:  # only events of weight 0 were drawn
-            areas[i] = np.nan
-            continue
-        areas[i] = area_under_roc(passing, failing), area_under_precision(passing, failing)
-    return areas[:, 0], areas[:, 1]
+    counts.require_both_classes()
+    failing, passing = counts.failing, counts.passing
+    below = (np.cumsum(failing) - failing / 2) / counts.n_failing
+    above = 1.0 - (np.cumsum(passing) - passing / 2) / counts.n_passing
+    value = float(passing @ below / counts.n_passing)
+    return Estimate(value, float(np.sqrt(_variance(below, passing) + _variance(above, failing))))
 
 
-def delong(scores: npt.ArrayLike, labels: npt.ArrayLike) -> Estimate:
-    """Give the AUC and its error without resampling, as a check of the bootstrap.
+def binned_average_precision(counts: ScoreCounts) -> float:
+    """Give the average precision up to the width of the bins."""
+    failing, passing = counts.above()
+    everything = passing + failing
+    precision = np.divide(passing, everything, out=np.zeros_like(passing), where=everything > 0)
+    return float(np.sum(counts.passing * precision) / counts.n_passing)
 
-    Parameters
-    ----------
-    scores : array_like [n]
-        Logits.
-    labels : array_like [n]
-        1 passes, 0 does not, -1 unknown (left out).
 
-    Returns
-    -------
-    Estimate
-        The AUC and its error; an error of 0 with a single event in both classes.
-
-    Raises
-    ------
-    InputError
-        When a class is empty or a score is not finite.
-
-    Notes
-    -----
-    DeLong, DeLong, Clarke-Pearson, Biometrics 44 (1988) 837, with the ranks of Sun and
-    Xu, IEEE Signal Processing Letters 21 (2014) 1389.
-    """
-    from scipy.stats import rankdata
-
-    s, y, _ = checked(scores, labels)
-    high, low = s[y == 1], s[y == 0]
-    m, n = len(high), len(low)
-    ranks = rankdata(np.concatenate([high, low]))
-    of_high = (ranks[:m] - rankdata(high)) / n
-    of_low = 1.0 - (ranks[m:] - rankdata(low)) / m
-    variance = sum(
-        float(np.var(part, ddof=1)) / len(part) for part in (of_high, of_low) if len(part) > 1
-    )
-    return Estimate(float(of_high.mean()), float(np.sqrt(variance)))
+def bootstrap_errors(counts: ScoreCounts, number: int, seed: int) -> tuple[float, float]:
+    """Give the errors of AUC and average precision."""
+    areas = [
+        (delong(again).value, binned_average_precision(again))
+        for again in counts.resamples(number, seed)
+    ]
+    errors = np.std(areas, axis=0, ddof=1)
+    return float(errors[0]), float(errors[1])
 
 
 def calibration_losses(
-    scores: npt.ArrayLike, labels: npt.ArrayLike, slope: float = 1.0, intercept: float = 0.0
+    counts: ScoreCounts, slope: float = 1.0, intercept: float = 0.0
 ) -> tuple[Estimate, Estimate]:
-    """Give logarithmic loss and Brier score of ``sigmoid(slope * score + intercept)``.
+    """Give logarithmic loss (natural) and Brier score of ``sigmoid(slope * score + intercept)``."""
+    from scipy.special import expit
+
+    z = slope * counts.score + intercept
+    p = expit(z)
+    weights = np.concatenate([counts.failing, counts.passing])
+    n = float(weights.sum())
+
+    def estimate(of_failing: Floats, of_passing: Floats) -> Estimate:
+        losses = np.concatenate([of_failing, of_passing])
+        return Estimate(float(weights @ losses / n), float(np.sqrt(_variance(losses, weights))))
+
+    softplus = np.logaddexp(0.0, z)
+    return estimate(softplus, softplus - z), estimate(p**2, (1 - p) ** 2)
+
+
+@dataclass(frozen=True)
+class WorkingPoint:
+    """What a threshold keeps.
 
     Parameters
     ----------
-    scores : array_like [n]
-        Logits.
-    labels : array_like [n]
-        1 passes, 0 does not, -1 unknown (left out).
-    slope, intercept : float, default 1, 0
-        From the calibration in ``filter.json``, if training was balanced.
-
-    Returns
-    -------
-    log_loss : Estimate
-        Mean of -ln P(observed label), natural logarithm.
-    brier : Estimate
-        Mean squared difference of probability and label.
-
-    Raises
-    ------
-    InputError
-        When a class is empty or a score is not finite.
+    threshold : float
+        On the logit: events at or above it are kept.
+    efficiency, efficiency_error : float
+        Kept fraction of passing events, and its binomial error.
+    false_rate, false_rate_error : float
+        Kept fraction of failing events, and its binomial error.
+    kept_fraction : float
+        Kept fraction of all events.
+    precision : float
+        Passing fraction of kept events.
+    rejection : float or None
+        1 / false_rate; None if no failing event is kept.
     """
-    from scipy.special import expit
 
-    s, y, _ = checked(scores, labels)
-    z = slope * s + intercept
-    losses = np.logaddexp(0.0, z) - y * z
-    squares = np.square(expit(z) - y)
+    threshold: float
+    efficiency: float
+    efficiency_error: float
+    false_rate: float
+    false_rate_error: float
+    kept_fraction: float
+    precision: float
+    rejection: float | None
 
-    def estimate(values: Floats) -> Estimate:
-        error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
-        return Estimate(float(values.mean()), float(error))
 
-    return estimate(losses), estimate(squares)
+def working_points(counts: ScoreCounts, efficiencies: Sequence[float]) -> list[WorkingPoint]:
+    """Find the highest thresholds that keep at least given fractions of the passing events."""
+    counts.require_both_classes()
+    failing, passing = (numbers[::-1] for numbers in counts.above())
+    n_passing, n_failing = counts.n_passing, counts.n_failing
+    points = []
+    for wanted in efficiencies:
+        if not 0 < wanted <= 1:
+            raise ValueError(f"an efficiency must lie in (0, 1], not {wanted}")
+        # A hair of tolerance: 0.9 * 10 must not ask for a tenth event.
+        i = int(np.searchsorted(passing, wanted * n_passing * (1 - 1e-12)))
+        kept, false = float(passing[i]), float(failing[i])
+        points.append(
+            WorkingPoint(
+                threshold=float(counts.lowest[::-1][i]),
+                efficiency=kept / n_passing,
+                efficiency_error=binomial_error(kept, n_passing),
+                false_rate=false / n_failing,
+                false_rate_error=binomial_error(false, n_failing),
+                kept_fraction=(kept + false) / (n_passing + n_failing),
+                precision=kept / (kept + false),
+                rejection=n_failing / false if false > 0 else None,
+            )
+        )
+    return points
+
+
+def binomial_error(k: float, n: float) -> float:
+    """Give the standard deviation of a fraction k / n under a flat prior: never 0."""
+    return float(np.sqrt((k + 1) * (n - k + 1) / ((n + 2) ** 2 * (n + 3))))

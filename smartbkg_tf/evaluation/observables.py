@@ -18,34 +18,17 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.errors import InputError, did_you_mean
+from smartbkg_tf.evaluation.metrics import effective_number
 from smartbkg_tf.events.keys import KeyIndex
 from smartbkg_tf.events.table import KEY_COLUMNS
-from smartbkg_tf.filtering.costs import effective_number
 from smartbkg_tf.filtering.predictions import Predictions
-
-Floats = npt.NDArray[np.float64]
+from smartbkg_tf.filtering.score_counts import Floats
 
 
 def read_observables(path: str | Path, predictions: Predictions) -> dict[str, Floats]:
-    """Read bias observables and put them into the order of predictions.
+    """Read bias observables in the order of predictions; NaN where an event has no value.
 
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        Parquet with experiment, run, event, production and columns of numbers.
-    predictions : Predictions
-        The events.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray [n]
-        float64; NaN where an event has no row or no value.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, no parquet, lacks the key, repeats an event, has no
-        column of numbers, or holds none of the events.
+    The parquet file holds experiment, run, event, production and columns of numbers.
     """
     import pandas as pd
     import pyarrow as pa
@@ -57,7 +40,7 @@ def read_observables(path: str | Path, predictions: Predictions) -> dict[str, Fl
         frame = pd.read_parquet(path)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         raise InputError(
-            f"is no whole parquet file ({str(error).splitlines()[0]})", where=path
+            f"is not a complete parquet file ({str(error).splitlines()[0]})", where=path
         ) from error
     columns = [str(name) for name in frame.columns]
     for key in KEY_COLUMNS:
@@ -72,10 +55,14 @@ def read_observables(path: str | Path, predictions: Predictions) -> dict[str, Fl
     ]
     if not names:
         raise InputError("holds no column of numbers beside the event key", where=path)
-    known = KeyIndex({key: frame[key].to_numpy(dtype=np.int64) for key in KEY_COLUMNS})
-    if known.n_repeated:
-        raise InputError(f"holds {known.n_repeated} events more than once", where=path)
-    rows = known.find(predictions.keys)
+    for key in KEY_COLUMNS:
+        numbers = pd.to_numeric(frame[key], errors="coerce")
+        if numbers.isna().any() or (numbers % 1 != 0).any():
+            raise InputError(f"{key} holds something else than whole numbers", where=path)
+    index = KeyIndex({key: frame[key].to_numpy(dtype=np.int64) for key in KEY_COLUMNS})
+    if index.n_repeated:
+        raise InputError(f"holds {index.n_repeated} events more than once", where=path)
+    rows = index.find(predictions.keys)
     if not np.any(rows >= 0):
         raise InputError(
             "holds none of the predicted events",

@@ -38,7 +38,7 @@ from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.charges import charges
 from smartbkg_tf.events.columns import integers, labels_from
 from smartbkg_tf.events.legacy_tables import content_number
-from smartbkg_tf.events.readers import Key, Reader, as_asked, check_request
+from smartbkg_tf.events.readers import Key, Reader
 from smartbkg_tf.events.table import EVENT_TYPES, PARTICLE_COLUMNS, EventTable
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.base import settings
@@ -65,80 +65,6 @@ def public_codes() -> npt.NDArray[np.int64]:
     """Give the PDG code of every particle identity [n]; 0, padding, is the first."""
     text = files("smartbkg_tf.events").joinpath("data/belle_public_codes.txt").read_text("utf-8")
     return np.array([int(word) for word in text.split()], dtype=np.int64)
-
-
-def is_belle_public(path: str | Path) -> bool:
-    """Tell whether a file is a zip archive with the arrays of one of the two layouts."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = set(archive.namelist())
-    except (zipfile.BadZipFile, OSError):
-        return False
-    return bool(names & {"x_feature_0.npy", "X_train_0.npy"})
-
-
-def count_events_belle_public(path: str | Path) -> int:
-    """Count the events of all blocks."""
-    with _open(Path(path)) as archive:
-        return sum(_Block(archive, Path(path), names).n_events for names in _blocks(archive, path))
-
-
-def iterate_belle_public(
-    path: str | Path,
-    *,
-    key: Key = "all",
-    chunk_events: int = 20000,
-    decay_text: bool = True,
-) -> Iterator[EventTable]:
-    """Read the events piece by piece.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The file.
-    key : {"all", "train_events", "decay_strings"}, default "all"
-        As for the other tables; decay strings are built from the particles.
-    chunk_events : int, default 20000
-        At most so many events are in memory at a time.
-    decay_text : bool, default True
-        False: no decay strings with ``key="all"``; the mother links tell the same.
-
-    Yields
-    ------
-    EventTable
-        The next events. ``run`` is the number of the block (0 train, 1 test in the single
-        file), ``event`` the row in it, ``production`` a number made of the file's content.
-
-    Raises
-    ------
-    InputError
-        When the file is damaged, lacks an array, or holds what it cannot hold.
-    """
-    check_request(key, chunk_events)
-    path = Path(path)
-    if path.name == PUBLISHED_NAME:
-        with open(path, "rb") as stream:
-            found = hashlib.file_digest(stream, "md5").hexdigest()
-        say(
-            f"{path}: the published file (md5 {found})"
-            if found == PUBLISHED_MD5
-            else f"warning: {path} has the name of the published file, but md5 {found} instead of "
-            f"{PUBLISHED_MD5}"
-        )
-    production = content_number(path)
-    as_codes: bool | None = None
-    with _open(path) as archive:
-        for number, names in enumerate(_blocks(archive, path)):
-            block = _Block(archive, path, names)
-            with block:
-                for begin in range(0, block.n_events, chunk_events):
-                    rows = block.read(min(chunk_events, block.n_events - begin))
-                    if as_codes is None:
-                        identity = rows["pdg"]
-                        low, high = identity.min(initial=0), identity.max(initial=0)
-                        as_codes = bool(low < 0 or high >= len(public_codes()))
-                    table = _table(rows, path, begin, number, production, as_codes)
-                    yield as_asked(table, key, path, begin, decay_text=decay_text)
 
 
 def _open(path: Path) -> zipfile.ZipFile:
@@ -350,26 +276,47 @@ def _table(
 class BellePublicReader(Reader):
     """The public Belle II data set (npz).
 
-    Parameters
-    ----------
-    decay_text : bool, default True
-        As for `iterate_belle_public`.
+    ``run`` is the number of the block (0 train, 1 test in the single file), ``event`` the row in
+    it, ``production`` a number made from the file's content.
     """
 
     name: ClassVar[str] = "belle_public"
 
-    decay_text: bool = True
-
     def recognises(self, path: Path) -> bool:
         """Tell by the names of the arrays."""
-        return is_belle_public(path)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                names = set(archive.namelist())
+        except (zipfile.BadZipFile, OSError):
+            return False
+        return bool(names & {"x_feature_0.npy", "X_train_0.npy"})
 
     def count(self, path: Path) -> int:
-        """Count the events."""
-        return count_events_belle_public(path)
+        """Count the events of all blocks."""
+        with _open(path) as archive:
+            return sum(_Block(archive, path, names).n_events for names in _blocks(archive, path))
 
     def iterate(self, path: Path, *, chunk_events: int, key: Key) -> Iterator[EventTable]:
         """Read the events piece by piece."""
-        return iterate_belle_public(
-            path, key=key, chunk_events=chunk_events, decay_text=self.decay_text
-        )
+        if path.name == PUBLISHED_NAME:
+            with open(path, "rb") as stream:
+                found = hashlib.file_digest(stream, "md5").hexdigest()
+            say(
+                f"{path}: the published file (md5 {found})"
+                if found == PUBLISHED_MD5
+                else f"warning: {path} has the name of the published file, but md5 {found} "
+                f"instead of {PUBLISHED_MD5}"
+            )
+        production = content_number(path)
+        as_codes: bool | None = None
+        with _open(path) as archive:
+            for number, names in enumerate(_blocks(archive, path)):
+                block = _Block(archive, path, names)
+                with block:
+                    for begin in range(0, block.n_events, chunk_events):
+                        rows = block.read(min(chunk_events, block.n_events - begin))
+                        if as_codes is None:
+                            identity = rows["pdg"]
+                            low, high = identity.min(initial=0), identity.max(initial=0)
+                            as_codes = bool(low < 0 or high >= len(public_codes()))
+                        yield _table(rows, path, begin, number, production, as_codes)

@@ -32,9 +32,6 @@ Array = npt.NDArray[Any]
 Tokens = npt.NDArray[np.int16]
 Offsets = npt.NDArray[np.int64]
 
-# Steps of a walk through a tree that are not particles.
-_DOWN, _UP = -1, -2
-
 _OPENER_LETTERS = np.frombuffer(OPENER.encode(), dtype=np.uint8).copy()
 _CLOSER_LETTERS = np.frombuffer(CLOSER.encode(), dtype=np.uint8).copy()
 
@@ -77,15 +74,16 @@ def build_decay_strings(
     """
     if not table.particles:
         raise ValueError("decay strings cannot be built: the table has no particles")
-    rows = np.arange(table.n_particles, dtype=np.int32)
+    codes, place = np.unique(table.particles["PDG"], return_inverse=True)
+    words = np.array([*(f" {code}" for code in codes.tolist()), f" {CLOSER}", f" {OPENER}"], object)
+    # The brackets are the last words, where -1 and -2 find them.
     steps, step_offsets = _walk_checked(
-        rows, table.particles["motherIndex"], table.offsets, (_DOWN, _UP), where, first_event
-    )
-    codes = np.ascontiguousarray(table.particles["PDG"], dtype=np.int64)
-    letters, text_offsets = _write(steps, step_offsets, codes, _OPENER_LETTERS, _CLOSER_LETTERS)
-    text = letters.tobytes().decode("ascii")
+        place.astype(np.int32), table.particles["motherIndex"], table.offsets, (-1, -2), where,
+        first_event,
+    )  # fmt: skip
+    listed = words[steps].tolist()
     strings = np.empty(len(table), dtype=object)
-    strings[:] = [text[a:b] for a, b in pairwise(text_offsets.tolist())]
+    strings[:] = ["".join(listed[a:b]) for a, b in pairwise(step_offsets.tolist())]
     return strings
 
 
@@ -230,50 +228,6 @@ def _walk(values: Array, mother: Array, offsets: Array, down: int, up: int) -> A
                     return steps[:0], step_offsets, event, above
         step_offsets[event + 1] = n
     return steps[:n].copy(), step_offsets, -1, -1
-
-
-@kernel
-def _n_digits(value: Any) -> Any:
-    """Count the characters of a number."""
-    count = 1
-    rest = abs(np.int64(value))
-    while rest >= 10:
-        rest //= 10
-        count += 1
-    return count + 1 if value < 0 else count
-
-
-@kernel
-def _write(steps: Array, step_offsets: Array, codes: Array, opener: Array, closer: Array) -> Any:
-    """Write walks over row numbers as text; returns bytes and their offsets by event."""
-    size = 0
-    for step in steps:
-        size += 1 + (_n_digits(codes[step]) if step >= 0 else len(opener))
-    text = np.empty(size, dtype=np.uint8)
-    n_events = len(step_offsets) - 1
-    text_offsets = np.zeros(n_events + 1, dtype=np.int64)
-    place = 0
-    for event in range(n_events):
-        for i in range(step_offsets[event], step_offsets[event + 1]):
-            text[place] = 32
-            place += 1
-            step = steps[i]
-            if step < 0:
-                for letter in opener if step == _DOWN else closer:
-                    text[place] = letter
-                    place += 1
-                continue
-            value = codes[step]
-            length = _n_digits(value)
-            rest = abs(np.int64(value))
-            for j in range(place + length - 1, place - 1, -1):
-                text[j] = 48 + rest % 10
-                rest //= 10
-            if value < 0:
-                text[place] = 45
-            place += length
-        text_offsets[event + 1] = place
-    return text, text_offsets
 
 
 def tokenise(

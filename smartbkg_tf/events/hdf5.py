@@ -244,15 +244,19 @@ class TrainingFile:
         events = self._events.slice(start, stop)
         particles: dict[str, Array] = {}
         strings = None
-        with explained(self.path):
-            if self._particles is not None:
-                particles = self._read_particles(self._particles, events, start)
-            if self._strings is not None:
-                strings = self._read_strings(self._strings, events, start)
-            # HDF5 gives zeros for what has been cut off in the meantime.
+        try:
+            with explained(self.path):
+                if self._particles is not None:
+                    particles = self._read_particles(self._particles, events, start)
+                if self._strings is not None:
+                    strings = self._read_strings(self._strings, events, start)
+        finally:
+            # HDF5 gives zeros, or anything, for what has been cut off in the meantime.
             if self._size() < self._n_bytes:
                 raise InputError(
-                    "became shorter while it was read", where=self.path, next_step=MADE_BY
+                    "cannot be read as HDF5 (it became shorter while it was read)",
+                    where=self.path,
+                    next_step=f"make or copy it again; {MADE_BY}",
                 )
         table = replace(
             events,

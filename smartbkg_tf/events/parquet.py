@@ -27,7 +27,7 @@ from smartbkg_tf.events.columns import (
     texts,
 )
 from smartbkg_tf.events.decay_strings import build_decay_strings
-from smartbkg_tf.events.readers import Key, Reader, as_asked, begins_with, check_request
+from smartbkg_tf.events.readers import Key, Reader, begins_with
 from smartbkg_tf.events.table import KEY_COLUMNS, PARTICLE_COLUMNS, EventTable
 from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.settings.base import settings
@@ -152,54 +152,6 @@ def _wanted(file: Any, key: Key, decay_text: bool, path: Path) -> list[str]:
     return chosen
 
 
-def iterate_parquet(
-    path: str | Path, *, key: Key = "all", chunk_events: int = 20000, decay_text: bool = True
-) -> Iterator[EventTable]:
-    """Read a training table piece by piece, in the order of the file.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The file.
-    key : {"all", "train_events", "decay_strings"}, default "all"
-        ``"train_events"``: no decay strings. ``"decay_strings"``: no particles.
-        ``"all"``: both; decay strings that are missing are built from the particles.
-    chunk_events : int, default 20000
-        At most so many events are in memory at a time, besides one row group of the file.
-    decay_text : bool, default True
-        False: no decay strings with ``key="all"``; the mother links tell the same.
-
-    Yields
-    ------
-    EventTable
-        The next events.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, not a Parquet file, damaged, empty, lacks a column, or a
-        column holds what it cannot hold.
-    ValueError
-        When `key` or `chunk_events` is out of range.
-    """
-    check_request(key, chunk_events)
-    path = Path(path)
-    with _open(path) as file:
-        if file.metadata.num_rows == 0:
-            raise InputError("holds no events", where=path, next_step=_MADE_BY)
-        names = _wanted(file, key, decay_text, path)
-        batches = file.iter_batches(batch_size=chunk_events, columns=names)
-        first_event = 0
-        while True:
-            with _explained(path):
-                batch = next(batches, None)
-            if batch is None:
-                return
-            table = _table(batch, path, first_event)
-            yield as_asked(table, key, path, first_event, decay_text=decay_text)
-            first_event += batch.num_rows
-
-
 def _plain(column: Any, where: str) -> Array:
     """Give a column of numbers or texts as an array."""
     if pa.types.is_dictionary(column.type):
@@ -253,27 +205,14 @@ def _particles(batch: Any, path: Path, counts: Array | None) -> tuple[dict[str, 
     return columns, offsets
 
 
-def count_events_parquet(path: str | Path) -> int:
-    """Count the events of a training table without reading them."""
-    with _open(Path(path)) as file:
-        return int(file.metadata.num_rows)
-
-
-def particle_set_parquet(path: str | Path) -> ParticleSet:
-    """Tell which generated particles a training table keeps."""
-    with _open(Path(path)) as file:
-        metadata = file.schema_arrow.metadata or {}
-    return "generator" if metadata.get(b"particles") == b"generator" else "tables"
-
-
 @settings
 class ParquetReader(Reader):
-    """Training tables in Parquet.
+    """Training tables in Parquet; besides a chunk of events one row group is in memory.
 
     Parameters
     ----------
     decay_text : bool, default True
-        As for `iterate_parquet`.
+        Read decay strings although the mother links tell the same.
     """
 
     name: ClassVar[str] = "parquet"
@@ -285,13 +224,28 @@ class ParquetReader(Reader):
         return begins_with(path, b"PAR1")
 
     def count(self, path: Path) -> int:
-        """Count the events."""
-        return count_events_parquet(path)
+        """Count the events, from the file's own counts."""
+        with _open(path) as file:
+            return int(file.metadata.num_rows)
 
     def iterate(self, path: Path, *, chunk_events: int, key: Key) -> Iterator[EventTable]:
         """Read the events piece by piece."""
-        return iterate_parquet(path, key=key, chunk_events=chunk_events, decay_text=self.decay_text)
+        with _open(path) as file:
+            if file.metadata.num_rows == 0:
+                raise InputError("holds no events", where=path, next_step=_MADE_BY)
+            names = _wanted(file, key, self.decay_text, path)
+            batches = file.iter_batches(batch_size=chunk_events, columns=names)
+            first_event = 0
+            while True:
+                with _explained(path):
+                    batch = next(batches, None)
+                if batch is None:
+                    return
+                yield _table(batch, path, first_event)
+                first_event += batch.num_rows
 
     def particle_set(self, path: Path) -> ParticleSet:
         """Read it from the file's metadata."""
-        return particle_set_parquet(path)
+        with _open(path) as file:
+            metadata = file.schema_arrow.metadata or {}
+        return "generator" if metadata.get(b"particles") == b"generator" else "tables"

@@ -8,8 +8,8 @@ the decay strings follow behind the last code.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -27,6 +27,7 @@ OPENER = "(-->"
 CLOSER = "<--)"
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Vocabulary:
     """A fixed, ordered list of PDG codes and their tokens.
 
@@ -39,15 +40,6 @@ class Vocabulary:
     ----------
     codes : numpy.ndarray [n]
         int64, not writeable.
-    opener : int
-        Token of ``(-->``: ``2 + n``.
-    closer : int
-        Token of ``<--)``: ``3 + n``.
-    size : int
-        Number of tokens, padding and unknown included: ``4 + n``. This is the input
-        dimension of an embedding, for the PDG tokens as for the decay tokens.
-    digest : str
-        16 hexadecimal digits that change with any code or its position.
     slot_codes, slot_tokens : numpy.ndarray [slots]
         Lookup tables for compiled code: code c stands, if it is known, in slot
         ``c % slots`` (the remainder is never negative); int64 and int16.
@@ -66,59 +58,55 @@ class Vocabulary:
     (5, 6, 7)
     """
 
-    __slots__ = (
-        "closer",
-        "codes",
-        "digest",
-        "opener",
-        "size",
-        "slot_codes",
-        "slot_tokens",
-    )
-
     codes: npt.NDArray[np.int64]
-    opener: int
-    closer: int
-    size: int
-    digest: str
-    slot_codes: npt.NDArray[np.int64]
-    slot_tokens: npt.NDArray[np.int16]
+    slot_codes: npt.NDArray[np.int64] = field(init=False)
+    slot_tokens: npt.NDArray[np.int16] = field(init=False)
 
-    def __init__(self, codes: Iterable[int]) -> None:
-        listed = np.array([int(code) for code in codes], dtype=np.int64)
-        if len(listed) == 0:
+    def __post_init__(self) -> None:
+        """Check the codes, and make the lookup tables."""
+        codes = np.array([int(code) for code in self.codes], dtype=np.int64)
+        if len(codes) == 0:
             raise ConfigurationError("a vocabulary needs at least one PDG code")
-        distinct, counts = np.unique(listed, return_counts=True)
-        if len(distinct) != len(listed):
+        distinct, counts = np.unique(codes, return_counts=True)
+        if len(distinct) != len(codes):
             twice = distinct[counts > 1][:10].tolist()
-            raise ConfigurationError(f"PDG codes stand twice in the vocabulary: {twice}")
-        size = len(listed) + 4
-        if size > np.iinfo(np.int16).max:
+            raise ConfigurationError(f"PDG codes occur twice in the vocabulary: {twice}")
+        most = np.iinfo(np.int16).max - FIRST_CODE - 2
+        if len(codes) > most:
             raise ConfigurationError(
-                f"a vocabulary holds at most {np.iinfo(np.int16).max - 4} PDG codes, "
-                f"not {len(listed)}"
+                f"a vocabulary holds at most {most} PDG codes, not {len(codes)}"
             )
-        slot_codes, slot_tokens = _slots(listed)
-        digest = hashlib.sha256("\n".join(str(code) for code in listed.tolist()).encode())
-        for array in (listed, slot_codes, slot_tokens):
+        slot_codes, slot_tokens = _slots(codes)
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "codes": codes, "slot_codes": slot_codes, "slot_tokens": slot_tokens,
+        }  # fmt: skip
+        for name, array in arrays.items():
             array.flags.writeable = False
-        values: dict[str, Any] = {
-            "codes": listed,
-            "opener": FIRST_CODE + len(listed),
-            "closer": FIRST_CODE + len(listed) + 1,
-            "size": size,
-            "digest": digest.hexdigest()[:16],
-            "slot_codes": slot_codes,
-            "slot_tokens": slot_tokens,
-        }
-        for name, value in values.items():
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, array)
 
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(f"a vocabulary is fixed: {name} cannot be set")
+    @property
+    def opener(self) -> int:
+        """Token of ``(-->``: ``2 + n``."""
+        return FIRST_CODE + len(self)
 
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"a vocabulary is fixed: {name} cannot be removed")
+    @property
+    def closer(self) -> int:
+        """Token of ``<--)``: ``3 + n``."""
+        return FIRST_CODE + len(self) + 1
+
+    @property
+    def size(self) -> int:
+        """Number of tokens, padding and unknown included: ``4 + n``.
+
+        This is the input dimension of an embedding, for the PDG tokens as for the decay tokens.
+        """
+        return FIRST_CODE + len(self) + 2
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hexadecimal digits that change with any code or its position."""
+        text = "\n".join(map(str, self.codes.tolist()))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def __len__(self) -> int:
         """Count the PDG codes."""
@@ -132,10 +120,6 @@ class Vocabulary:
 
     def __repr__(self) -> str:
         return f"Vocabulary({len(self)} codes, digest {self.digest})"
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Survive the trip through a process pool."""
-        return (Vocabulary, (self.codes.tolist(),))
 
     def tokens(self, codes: npt.ArrayLike) -> npt.NDArray[np.int16]:
         """Translate PDG codes.
@@ -164,18 +148,7 @@ class Vocabulary:
         return np.where(known, self.slot_tokens[slots], np.int16(UNKNOWN))
 
     def unknown(self, codes: npt.ArrayLike) -> dict[int, int]:
-        """Count the codes that have no token.
-
-        Parameters
-        ----------
-        codes : array_like [...]
-            Of any numeric type. NaN and broken numbers have no code and are left out.
-
-        Returns
-        -------
-        dict of int to int
-            Code -> how often, the most frequent first.
-        """
+        """Count the codes [...] that have no token, the most frequent first; NaN is no code."""
         whole, sound = _whole(codes)
         missing = self.tokens(whole) == UNKNOWN
         if sound is not None:
@@ -185,18 +158,7 @@ class Vocabulary:
         return dict(zip(values[order].tolist(), counts[order].tolist(), strict=True))
 
     def code_of(self, token: int) -> int | None:
-        """Give the PDG code of a token.
-
-        Parameters
-        ----------
-        token : int
-            A token of this vocabulary.
-
-        Returns
-        -------
-        int or None
-            None for padding, unknown and the two brackets.
-        """
+        """Give the PDG code of a token; None for padding, unknown and the two brackets."""
         position = token - FIRST_CODE
         return int(self.codes[position]) if 0 <= position < len(self.codes) else None
 
@@ -247,16 +209,10 @@ def _slots(
 
 @lru_cache(maxsize=1)
 def default_vocabulary() -> Vocabulary:
-    """Give the vocabulary that the package ships.
+    """Give the vocabulary that the package ships: ``events/data/pdg_codes.txt``.
 
-    Returns
-    -------
-    Vocabulary
-        All 562 codes that the Belle II software knows, and 10221, which Pythia makes.
-
-    Notes
-    -----
-    The list is ``events/data/pdg_codes.txt``: sorted by size, antiparticle first.
+    All 562 codes that the Belle II software knows, and 10221, which Pythia makes, sorted by
+    size, antiparticle first.
     """
     text = files("smartbkg_tf.events").joinpath("data/pdg_codes.txt").read_text("utf-8")
-    return Vocabulary(int(line) for line in text.split())
+    return Vocabulary(np.array([int(line) for line in text.split()]))

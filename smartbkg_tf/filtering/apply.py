@@ -1,7 +1,8 @@
-"""Apply a model: scores, decisions, weights; and fit the rule by which it decides."""
+"""Apply a model: scores, decisions and weights of events, or of one part of a dataset."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.dataset.dataset import Dataset
-from smartbkg_tf.errors import InputError
+from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.events.table import KEY_COLUMNS
-from smartbkg_tf.filtering.costs import CostModel
-from smartbkg_tf.filtering.description import read_yaml
+from smartbkg_tf.filtering.apply_summary import ApplySummary
 from smartbkg_tf.filtering.event_lists import EVENT_LIST, write_event_list
-from smartbkg_tf.filtering.filter_file import rules_of, thresholds_of
-from smartbkg_tf.filtering.filter_fit import fit_filter, refit
+from smartbkg_tf.filtering.event_source import EventSource, ScoredChunk, score_rows, split_of_run
+from smartbkg_tf.filtering.filter_fit import fit_filter, fit_on_predictions
 from smartbkg_tf.filtering.predictions import PredictionsWriter
 from smartbkg_tf.filtering.rules import (
+    Decision,
     KeepAll,
     Rule,
     SamplingRule,
@@ -29,144 +30,58 @@ from smartbkg_tf.filtering.rules import (
     random_numbers,
 )
 from smartbkg_tf.filtering.scorers import KerasScorer, Scorer, open_scorer
-from smartbkg_tf.filtering.sources import (
-    ScoredChunk,
-    Source,
-    refuse_broken_scores,
-    score_rows,
-    split_of_run,
-)
-from smartbkg_tf.filtering.summary import ApplySummary
 from smartbkg_tf.runtime.files import atomic_file
-from smartbkg_tf.runtime.outputs import refuse_existing, refuse_overlap
+from smartbkg_tf.runtime.outputs import check_output, refuse_overlap
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.settings.filtering import ApplySettings, FilterFitSettings, SamplingSettings
-
-__all__ = ["apply", "fit_filter", "predict_split", "rules_for"]
-
-
-def rules_for(
-    scorer: Scorer,
-    method: str,
-    threshold: float | None = None,
-    by_hand: SamplingSettings | None = None,
-    *,
-    efficiency: float | None = None,
-    fitted: tuple[dict[str, Any], Path] | None = None,
-) -> dict[str, Rule]:
-    """Choose the rule of every skim.
-
-    Parameters
-    ----------
-    scorer : Scorer
-        The model; it knows its fitted rules.
-    method : {"score", "sampling", "threshold"}
-        The method.
-    threshold : float, optional
-        For ``threshold``; on the logit.
-    by_hand : SamplingSettings, optional
-        Numbers that replace fitted ones.
-    efficiency : float, optional
-        For ``threshold``, instead of `threshold`: fraction of passing events that is kept.
-    fitted : tuple, optional
-        What replaces the model's ``filter.json``, and the file that it was fitted on.
-
-    Returns
-    -------
-    dict of str to Rule
-        By skim.
-
-    Raises
-    ------
-    InputError
-        When the model has no fitted rules and none are given.
-    ValueError
-        When the threshold is missing.
-    """
-    if method == "score":
-        return {skim: KeepAll() for skim in scorer.label_names}
-    if method == "threshold":
-        if efficiency is not None:
-            values, where = fitted or scorer.filter_values()
-            return dict(thresholds_of(values, scorer.label_names, efficiency, where))
-        if threshold is None:  # 0.0 is a threshold
-            raise ValueError("method=threshold needs a threshold")
-        return {skim: ThresholdRule(threshold) for skim in scorer.label_names}
-    chosen = by_hand or SamplingSettings()
-    if chosen.a is not None and chosen.b is not None:
-        default = (
-            SamplingRule.maximum_weight if chosen.maximum_weight is None else chosen.maximum_weight
-        )
-        return {skim: SamplingRule(chosen.a, chosen.b, default) for skim in scorer.label_names}
-    values, where = fitted or scorer.filter_values()
-    rules = rules_of(values, scorer.label_names, where)
-    if chosen.maximum_weight is not None:
-        rules = {
-            skim: replace(rule, maximum_weight=chosen.maximum_weight)
-            for skim, rule in rules.items()
-        }
-    return dict(rules)
+from smartbkg_tf.settings.filtering import ApplySettings, FilterFitSettings
+from smartbkg_tf.settings.plugins import plain
 
 
 def apply(settings: ApplySettings) -> Path:
-    """Score events and decide which of them are simulated.
-
-    Parameters
-    ----------
-    settings : ApplySettings
-        Model, input, output, method.
-
-    Returns
-    -------
-    pathlib.Path
-        The predictions.
-
-    Raises
-    ------
-    UserError
-        When the model or an input is missing, damaged or of the wrong kind, a score is
-        not finite, there are no events, or an output exists or cannot be written.
-    """
+    """Score events, decide which of them are simulated, and give the path of the predictions."""
     output = Path(settings.output)
     events_output = None if settings.events_output is None else Path(settings.events_output)
     for path in (output, events_output):
         if path is not None:
-            refuse_existing(path, overwrite=settings.overwrite)
-    # Inputs first: a wrong name is told before a model is loaded for seconds.
-    source = Source(settings)
-    # Other predictions may stand in a run directory, but not in the place of its own files.
+            check_output(path, overwrite=settings.overwrite)
+    # Inputs first: a wrong name is reported before a model is loaded for seconds.
+    source = EventSource(settings)
+    # Other predictions may be in a run directory, but not in the place of its own files.
     model = Path(settings.run)
     own = RunDirectory(model if model.is_dir() else model.parent)
-    fit_on = [] if settings.fit_on is None else [Path(settings.fit_on)]
-    read = [
-        *source.paths,
-        *fit_on,
-        *(file for file in own.files() if file.exists() and own.config.exists()),
-    ]
+    read = [*source.paths, *(file for file in own.files() if file.exists() and own.config.exists())]
+    if settings.fit_on is not None:
+        read.append(Path(settings.fit_on))
     for path in (output, events_output):
         if path is not None:
             refuse_overlap(path, read)
     scorer, run = open_scorer(settings.run, settings.batch_size)
     source.refuse_other_particles(scorer)
     source.choose_split(run)
-    rules = _rules(scorer, settings)
+    decider = _Decider(scorer, rules_for(scorer, settings), settings.seed, settings.method)
     say(f"apply {settings.run} to {len(source.paths)} input(s), method={settings.method}")
-    cost = CostModel(settings.cost.generation, settings.cost.network)
-    summary = ApplySummary(tuple(scorer.label_names), cost)
+    summary = ApplySummary(scorer.label_names, settings.cost)
     kept: list[npt.NDArray[np.void]] = []
-    information = _information(settings.method, settings.seed, scorer, rules)
     # The outer one: both files get their names at the end, this one right after the predictions.
-    event_list = atomic_file(events_output, alone=True) if events_output else nullcontext()
+    event_list = (
+        atomic_file(events_output, alone=True, overwrite=settings.overwrite)
+        if events_output
+        else nullcontext()
+    )
     with (
         event_list as partial,
-        PredictionsWriter(output, scorer.label_names, information) as writer,
+        PredictionsWriter(
+            output, scorer.label_names, decider.information, overwrite=settings.overwrite
+        ) as writer,
         Progress("apply", total=source.total) as progress,
     ):
         for chunk in source.scored(scorer):
-            listed = _write_chunk(writer, chunk, scorer, rules, settings.seed, summary)
+            decisions = decider.write(writer, chunk)
+            together = combine(decisions)
+            summary.add(chunk, decisions, together)
             if partial is not None:
-                kept.append(listed)
+                kept.append(_kept_events(chunk, together))
             progress.add(len(chunk.event_type))
         if writer.rows == 0:
             raise InputError(
@@ -176,7 +91,7 @@ def apply(settings: ApplySettings) -> Path:
             )
         if partial is not None:
             write_event_list(partial, np.concatenate(kept))
-    say(summary.table(scorer.report))
+    say(summary.text(scorer.report))
     if settings.method == "threshold":
         say(
             "warning: a threshold biases what it keeps: distributions of kept events differ from "
@@ -188,73 +103,96 @@ def apply(settings: ApplySettings) -> Path:
     return output
 
 
-def _rules(scorer: Scorer, settings: ApplySettings) -> dict[str, Rule]:
-    """Choose the rules, fit them anew where that is asked for, and say what was fitted."""
-    by_hand = settings.sampling
-    fitted = None
-    if settings.fit_on is not None:
-        where = Path(settings.fit_on)
+def rules_for(scorer: Scorer, settings: ApplySettings) -> dict[str, Rule]:
+    """Choose the rule of every skim; fit it again if asked to, and print the result."""
+    skims, by_hand = scorer.label_names, settings.sampling
+    if settings.method == "score":
+        return {skim: KeepAll() for skim in skims}
+    if settings.threshold is not None:  # 0.0 is a threshold
+        return {skim: ThresholdRule(threshold=settings.threshold) for skim in skims}
+    if settings.rule is not None:
+        return dict.fromkeys(skims, settings.rule)
+    given: dict[str, Any] = {}
+    if by_hand.maximum_weight is not None:
+        given["maximum_weight"] = by_hand.maximum_weight
+    if by_hand.a is not None and by_hand.b is not None:
+        return {skim: SamplingRule(a=by_hand.a, b=by_hand.b, **given) for skim in skims}
+    if settings.fit_on is None:
+        fitted = scorer.fitted_filter()
+    else:
         fit = FilterFitSettings(cost=settings.cost, retention=by_hand.retention)
-        if by_hand.maximum_weight is not None:
-            fit = replace(fit, maximum_weight=by_hand.maximum_weight)
-        fitted = refit(where, scorer.label_names, fit), where
-    rules = rules_for(
-        scorer,
-        settings.method,
-        settings.threshold,
-        by_hand,
-        efficiency=settings.efficiency,
-        fitted=fitted,
-    )
+        fitted = fit_on_predictions(Path(settings.fit_on), skims, replace(fit, **given))
     if settings.efficiency is not None:
-        values, where = fitted or scorer.filter_values()
-        for skim, rule in rules.items():
-            n = int(values[skim]["n_passing"])
-            e = settings.efficiency
+        thresholds = fitted.thresholds(skims, settings.efficiency)
+        for skim, rule in thresholds.items():
+            n, e = int(fitted.values[skim]["n_passing"]), settings.efficiency
             say(
-                f"{skim}: score >= {vars(rule)['threshold']:.4f} keeps {100 * e:g} +- "
-                f"{100 * (e * (1 - e) / n) ** 0.5:.2g} % of the passing events ({n} in {where})"
+                f"{skim}: score >= {rule.threshold:.4f} keeps {100 * e:g} +- "
+                f"{100 * (e * (1 - e) / n) ** 0.5:.2g} % of the passing events ({n} in "
+                f"{fitted.where})"
             )
-    elif fitted is not None:
-        for skim, entry in fitted[0].items():
+        return dict(thresholds)
+    if settings.fit_on is not None:
+        for skim, entry in fitted.values.items():
             say(
                 f"{skim}: a = {entry['a']:.4f} +- {entry['a_error']:.2g}, b = {entry['b']:.4f} +- "
                 f"{entry['b_error']:.2g}, weights up to {entry['maximum_weight']:g}: speedup "
                 f"{entry['speedup_validation']:.3f} +- {entry['speedup_validation_error']:.2g} "
-                f"({entry['n_passing']} of {entry['n_events']} events of {fitted[1]} pass)"
+                f"({entry['n_passing']} of {entry['n_events']} events of {fitted.where} pass)"
             )
-    return rules
+    return {skim: replace(rule, **given) for skim, rule in fitted.rules(skims).items()}
 
 
-def _information(method: str, seed: int, scorer: Scorer, rules: dict[str, Rule]) -> dict[str, Any]:
-    return {
-        "method": method,
-        "seed": seed,
-        "model": scorer.where.name,
-        "biased": method == "threshold",
-        "rules": {skim: dict(vars(rule)) for skim, rule in rules.items()},
-    }
+class _Decider:
+    """Decide about scored events by the rule of every skim, and write the predictions."""
+
+    def __init__(self, scorer: Scorer, rules: Mapping[str, Rule], seed: int, method: str) -> None:
+        self.rules = rules
+        self.seed = seed
+        self.biased = method == "threshold"
+        self.information: dict[str, Any] = {
+            "method": method,
+            "seed": seed,
+            "model": scorer.where.name,
+            "biased": self.biased,
+            "rules": {skim: plain(rule) for skim, rule in rules.items()},
+        }
+
+    def write(self, writer: PredictionsWriter, chunk: ScoredChunk) -> list[Decision]:
+        uniform = random_numbers(chunk.keys, self.seed)
+        decisions = [
+            decide(self._probability(rule, chunk.scores[:, i]), uniform)
+            for i, rule in enumerate(self.rules.values())
+        ]
+        writer.write(chunk.keys, chunk.event_type, chunk.scores, decisions, chunk.labels)
+        return decisions
+
+    def _probability(self, rule: Rule, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """Ask a rule, which may be a user's own."""
+        where = f"rule {type(rule).__module__}.{type(rule).__qualname__}"
+        try:
+            p = np.asarray(rule.probability(scores), dtype=np.float64)
+        except Exception as error:  # a user's rule may raise anything
+            raise ConfigurationError(
+                f"probability(scores) failed ({type(error).__name__}: {error})", where=where
+            ) from error
+        if p.shape != scores.shape:
+            raise ConfigurationError(
+                f"probability(scores) gives shape {list(p.shape)} for {len(scores)} scores",
+                where=where,
+            )
+        wrong = ~((p >= 0) & (p <= 1)) if self.biased else ~((p > 0) & (p <= 1))
+        if wrong.any():
+            first = int(np.argmax(wrong))
+            raise ConfigurationError(
+                f"gives the probability {p[first]:g} to the score {scores[first]:g}",
+                where=where,
+                next_step="probabilities must lie in (0, 1]: weights are 1 / probability",
+            )
+        return p
 
 
-def _write_chunk(
-    writer: PredictionsWriter,
-    chunk: ScoredChunk,
-    scorer: Scorer,
-    rules: dict[str, Rule],
-    seed: int,
-    summary: ApplySummary | None = None,
-) -> npt.NDArray[np.void]:
-    """Decide about a chunk, write it, and return the events that any skim keeps."""
-    refuse_broken_scores(chunk, scorer)
-    uniform = random_numbers(chunk.keys, seed)
-    decisions = [
-        decide(rules[skim].probability(chunk.scores[:, i]), uniform)
-        for i, skim in enumerate(scorer.label_names)
-    ]
-    together = combine(decisions)
-    writer.write(chunk.keys, chunk.event_type, chunk.scores, decisions, chunk.labels)
-    if summary is not None:
-        summary.add(chunk, decisions, together)
+def _kept_events(chunk: ScoredChunk, together: Decision) -> npt.NDArray[np.void]:
     listed = np.zeros(int(together.kept.sum()), dtype=EVENT_LIST)
     for name in KEY_COLUMNS:
         listed[name] = chunk.keys[name][together.kept]
@@ -270,40 +208,17 @@ def predict_split(
     seed: int | None = None,
     filter_fit: FilterFitSettings | None = None,
 ) -> Path:
-    """Score one part of a dataset and write ``predictions.parquet`` of the run.
+    """Score one part of the dataset of a run and write its ``predictions.parquet``.
 
-    Decisions are those of the fitted sampling rule, which is fitted on validation events
-    first if ``filter.json`` does not stand there yet.
-
-    Parameters
-    ----------
-    run : RunDirectory
-        A run with a trained model.
-    dataset : Dataset
-        The dataset that it was trained on.
-    split : {"test", "validation", "train"}, default "test"
-        Which part.
-    seed : int, optional
-        Of the sampling; by default the training seed.
-    filter_fit : FilterFitSettings, optional
-        How the rule is fitted.
-
-    Returns
-    -------
-    pathlib.Path
-        The predictions.
-
-    Raises
-    ------
-    InputError
-        When the part is empty, a score is not finite, or a file of the run is damaged.
+    Decisions are those of the fitted sampling rule; if there is no ``filter.json`` yet, it is
+    fitted on validation events first, by the settings `filter_fit`. The seed is by default that
+    of the training.
     """
     scorer = KerasScorer(run)
     if not run.filter.is_file():
         fit_filter(run, dataset, filter_fit, scorer)
     if seed is None:
-        seed = int(read_yaml(run.config).get("training", {}).get("seed") or 0)
-    rules = rules_for(scorer, "sampling")
+        seed = int(run.read_config().get("training", {}).get("seed") or 0)
     rows = split_of_run(run, dataset)[split]
     if not len(rows):
         raise InputError(
@@ -311,13 +226,15 @@ def predict_split(
             where=dataset.path,
             next_step=f"raise data.fractions.{split}, or produce more events",
         )
-    information = {**_information("sampling", seed, scorer, rules), "split": split}
+    decider = _Decider(scorer, scorer.sampling_rules(), seed, "sampling")
     with (
-        PredictionsWriter(run.predictions, scorer.label_names, information) as writer,
+        PredictionsWriter(
+            run.predictions, scorer.label_names, {**decider.information, "split": split}
+        ) as writer,
         Progress(f"score {split} events", total=len(rows)) as progress,
     ):
         for start in range(0, len(rows), 20000):
             chunk = score_rows(scorer, dataset, rows[start : start + 20000])
-            _write_chunk(writer, chunk, scorer, rules, seed)
+            decider.write(writer, chunk)
             progress.add(len(chunk.event_type))
     return run.predictions

@@ -1,16 +1,13 @@
-"""Export a model to ONNX, and prove that the file gives the same scores.
+"""Export a model to ONNX, and verify that the file gives the same scores.
 
 Every export is loaded again and compared with Keras over lengths 0, 1, 2, ..., batches
-of one and many, mothers that are missing (-1) and tokens that are padding. A file that
-differs is not kept.
+of one and many, missing mothers (-1) and padding. A file that differs is not kept.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import os
-import platform
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,40 +15,24 @@ from pathlib import Path
 from typing import Any
 
 from smartbkg_tf.errors import ConfigurationError, InputError
-from smartbkg_tf.filtering.description import ModelDescription, describe_run
+from smartbkg_tf.filtering.model_description import ModelDescription, describe_run
 from smartbkg_tf.filtering.onnx_check import OUTPUT, compare
 from smartbkg_tf.filtering.scorers import load_run_model
 from smartbkg_tf.runtime.files import atomic_directory, read_json, sha256, sync, write_json
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
+from smartbkg_tf.runtime.versions import versions
 from smartbkg_tf.settings.filtering import ExportSettings
 
 #: Version of the description beside the file.
 FORMAT_VERSION = 1
 
-#: What stands in the folder.
+#: What the folder holds.
 WRITTEN = ("model.json", "model.onnx", "model.onnx.data")
 
 
 def export(settings: ExportSettings) -> Path:
-    """Write ``model.onnx`` and ``model.json``, which describes it.
-
-    Parameters
-    ----------
-    settings : ExportSettings
-        Run directory, output folder, operator set, tolerance.
-
-    Returns
-    -------
-    pathlib.Path
-        The exported file.
-
-    Raises
-    ------
-    UserError
-        When the run is missing or damaged, a package is missing, the model cannot be
-        written as ONNX or gives other scores there, or the output exists.
-    """
+    """Write ``model.onnx`` and ``model.json``, which describes it; give the path of the first."""
     run = open_run(settings.run)
     _check_packages()
     with atomic_directory(
@@ -74,15 +55,11 @@ def export(settings: ExportSettings) -> Path:
 
 
 def _check_packages() -> None:
-    missing = []
-    for name in ("onnx", "onnxruntime", "tf2onnx"):
-        try:
-            importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            missing.append(name)
+    needed = ("onnx", "onnxruntime", "tf2onnx")
+    missing = [name for name in needed if name not in versions(needed)]
     if missing:
         raise ConfigurationError(
-            f"the export needs {', '.join(missing)}, not installed here",
+            f"the export needs {', '.join(missing)}, which are not installed",
             next_step="pip install 'smartbkg_tf[onnx]'",
         )
 
@@ -90,22 +67,8 @@ def _check_packages() -> None:
 def in_float32(model: Any, run: RunDirectory) -> Any:
     """Rebuild a model of mixed precision in float32; give others back as they are.
 
-    Parameters
-    ----------
-    model : keras.Model
-        The model; bfloat16 layers would export a file that nothing can load.
-    run : RunDirectory
-        For messages.
-
-    Returns
-    -------
-    keras.Model
-        Float32 throughout, with the same weights (they are float32 in any case).
-
-    Raises
-    ------
-    InputError
-        When it cannot be rebuilt.
+    bfloat16 layers would export a file that nothing can load. The weights are float32 in any
+    case and stay the same.
     """
     import keras
 
@@ -162,22 +125,7 @@ def _quiet() -> Iterator[None]:
 
 
 def convert(model: Any, path: Path, opset: int) -> None:
-    """Write a Keras model as ONNX with dynamic batch and lengths, and fixed names.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Functional, float32; inputs with the fixed names.
-    path : pathlib.Path
-        The file.
-    opset : int
-        Operator set.
-
-    Raises
-    ------
-    InputError
-        When an operation has no counterpart in ONNX.
-    """
+    """Write a float32 Keras model as ONNX, with dynamic batch and lengths, and fixed names."""
     import onnx
     import tensorflow as tf
     import tf2onnx
@@ -239,7 +187,6 @@ def _describe(
     checks: dict[str, Any],
 ) -> dict[str, Any]:
     stored = run.dataset_information()
-    packages = ("smartbkg_tf", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime")
     return {
         "format_version": FORMAT_VERSION,
         "sha256": sha256(path),
@@ -253,8 +200,7 @@ def _describe(
         "filter": read_json(run.filter) if run.filter.is_file() else None,
         "opset": settings.opset,
         "checks": checks,
-        "software": {
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in packages},
-        },
+        "software": versions(
+            ("python", "smartbkg_tf", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime")
+        ),
     }

@@ -1,4 +1,4 @@
-"""Fit the sampling rules of a run on its validation events."""
+"""Fit the sampling rules of a run on its validation events, or on stored predictions."""
 
 from __future__ import annotations
 
@@ -11,17 +11,12 @@ import numpy.typing as npt
 
 from smartbkg_tf.dataset.dataset import Dataset
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.filtering.costs import CostModel
-from smartbkg_tf.filtering.filter_file import describe_rule, passing_quantiles
+from smartbkg_tf.filtering.event_source import score_rows, split_of_run
+from smartbkg_tf.filtering.filter_file import FittedFilter, describe_rule
 from smartbkg_tf.filtering.fitting import fit_calibration, fit_sampling_rule
 from smartbkg_tf.filtering.predictions import read_predictions
+from smartbkg_tf.filtering.score_counts import ScoreCounts
 from smartbkg_tf.filtering.scorers import KerasScorer, Scorer
-from smartbkg_tf.filtering.sources import (
-    ScoredChunk,
-    refuse_broken_scores,
-    score_rows,
-    split_of_run,
-)
 from smartbkg_tf.runtime.files import write_json
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
@@ -34,30 +29,7 @@ def fit_filter(
     settings: FilterFitSettings | None = None,
     scorer: Scorer | None = None,
 ) -> dict[str, Any]:
-    """Fit the sampling rule of every skim on validation events and write ``filter.json``.
-
-    Parameters
-    ----------
-    run : RunDirectory
-        A run with a trained model.
-    dataset : Dataset
-        The dataset that it was trained on.
-    settings : FilterFitSettings, optional
-        Largest weight, costs, retention.
-    scorer : Scorer, optional
-        The model, if it is loaded already.
-
-    Returns
-    -------
-    dict
-        What was written: by skim a, b, maximum_weight, speedup_validation and errors.
-
-    Raises
-    ------
-    InputError
-        When there are no validation events, or scores are not finite.
-    """
-    chosen = settings or FilterFitSettings()
+    """Fit the sampling rule of every skim on validation events and write ``filter.json``."""
     scorer = scorer or KerasScorer(run)
     rows = split_of_run(run, dataset)["validation"]
     if not len(rows):
@@ -67,18 +39,24 @@ def fit_filter(
             next_step="raise data.fractions.validation, or produce more events",
         )
     chunk = score_rows(scorer, dataset, rows)
-    refuse_broken_scores(chunk, scorer)
-    scored = {
-        skim: (chunk.scores[:, i], _labels(chunk, skim, dataset))
-        for i, skim in enumerate(scorer.label_names)
-    }
-    result = fit_rules(scored, chosen, "validation event", dataset.path)
+    scored = {}
+    for i, skim in enumerate(scorer.label_names):
+        if skim not in chunk.labels:
+            raise InputError(
+                f"holds no label {skim} (there are: {', '.join(chunk.labels)})",
+                where=dataset.path,
+                next_step="use the dataset that the model was trained on",
+            )
+        scored[skim] = chunk.scores[:, i], chunk.labels[skim]
+    result = _fit(scored, settings or FilterFitSettings(), "validation event", dataset.path)
     write_json(run.filter, result)
     return result
 
 
-def refit(predictions: Path, skims: tuple[str, ...], settings: FilterFitSettings) -> dict[str, Any]:
-    """Fit the rules of a model anew on its labelled predictions; in the form of ``filter.json``."""
+def fit_on_predictions(
+    predictions: Path, skims: tuple[str, ...], settings: FilterFitSettings
+) -> FittedFilter:
+    """Fit the rules of a model again, on its labelled predictions."""
     table = read_predictions(predictions)
     missing = [skim for skim in skims if skim not in table.skims]
     if missing:
@@ -88,48 +66,34 @@ def refit(predictions: Path, skims: tuple[str, ...], settings: FilterFitSettings
             next_step="give predictions of the same model: apply method=score split=validation",
         )
     scored = {skim: (table.skims[skim].score, table.skims[skim].label) for skim in skims}
-    return fit_rules(scored, settings, "event", predictions)
+    return FittedFilter(_fit(scored, settings, "event", predictions), predictions)
 
 
-def fit_rules(
+def _fit(
     scored: Mapping[str, tuple[npt.NDArray[np.float32], npt.NDArray[np.int8]]],
-    chosen: FilterFitSettings,
+    settings: FilterFitSettings,
     event: str,
     where: Path,
 ) -> dict[str, Any]:
     """Fit the rule of every skim on scores and labels [n]; the values of ``filter.json``."""
-    cost = CostModel(chosen.cost.generation, chosen.cost.network)
     result = {}
     for skim, (scores, labels) in scored.items():
         if not np.any(labels >= 0):
             raise InputError(f"no {event} has a known label of {skim}", where=where)
+        counts = ScoreCounts.of(scores, labels)
         fitted = fit_sampling_rule(
-            scores,
-            labels,
-            maximum_weight=chosen.maximum_weight,
-            cost=cost,
-            retention=chosen.retention,
-            bootstrap=chosen.bootstrap,
-            seed=chosen.seed,
+            counts,
+            maximum_weight=settings.maximum_weight,
+            cost=settings.cost,
+            retention=settings.retention,
+            bootstrap=settings.bootstrap,
+            seed=settings.seed,
         )
-        both = 0 < fitted.n_passing < fitted.n_events
-        if not both:
+        if not counts.both_classes:
             say(
                 f"warning: {fitted.n_passing} of {fitted.n_events} {event}s pass {skim}: "
                 "the sampling rule cannot be fitted and keeps every event"
             )
-        result[skim] = {
-            **describe_rule(fitted, fit_calibration(scores, labels) if both else None),
-            "passing_scores": passing_quantiles(scores[labels == 1]),
-        }
+        calibration = fit_calibration(counts) if counts.both_classes else None
+        result[skim] = describe_rule(fitted, calibration, scores[labels == 1])
     return result
-
-
-def _labels(chunk: ScoredChunk, skim: str, dataset: Dataset) -> npt.NDArray[np.int8]:
-    if skim not in chunk.labels:
-        raise InputError(
-            f"holds no label {skim} (there are: {', '.join(chunk.labels)})",
-            where=dataset.path,
-            next_step="use the dataset that the model was trained on",
-        )
-    return np.asarray(chunk.labels[skim])

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.filtering.description import ModelDescription
-from smartbkg_tf.filtering.onnx_scorer import open_session
+from smartbkg_tf.filtering.model_description import ModelDescription
+from smartbkg_tf.filtering.scorers import open_session
 
 #: Name of an exported file's only output.
 OUTPUT = "y_output"
@@ -21,25 +21,9 @@ Arrays = dict[str, npt.NDArray[Any]]
 def random_inputs(
     model: Any, description: ModelDescription, batch: int, length: int, random: np.random.Generator
 ) -> Arrays:
-    """Make inputs of a given length, some of them shorter, with every special value.
+    """Make inputs as `pad` makes them, with every special value.
 
-    Parameters
-    ----------
-    model : keras.Model
-        Names, types and fixed lengths of the inputs.
-    description : ModelDescription
-        Size of the vocabulary.
-    batch : int
-        Events.
-    length : int
-        Particles and tokens of the longest event.
-    random : numpy.random.Generator
-        Source of the values.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray
-        As `pad` makes them: padding 0, mothers -1 or inside the event.
+    The first of `batch` events has `length` particles and tokens, the others may be shorter.
     """
     lengths = random.integers(0, length + 1, batch)
     lengths[0] = length
@@ -69,29 +53,10 @@ def random_inputs(
 def compare(
     model: Any, path: Path, description: ModelDescription, tolerance: float
 ) -> dict[str, Any]:
-    """Compare an exported file with its Keras model.
+    """Compare the scores of an exported file with those of its Keras model.
 
-    Parameters
-    ----------
-    model : keras.Model
-        The model.
-    path : pathlib.Path
-        The ONNX file.
-    description : ModelDescription
-        Lengths and vocabulary.
-    tolerance : float
-        Largest difference, relative to max(1, abs(score)).
-
-    Returns
-    -------
-    dict
-        ``comparisons``, ``largest_difference``, ``lengths``, ``batches``.
-
-    Raises
-    ------
-    InputError
-        When a shape is refused, or scores differ by more than the tolerance or are not
-        finite.
+    They may differ by `tolerance`, relative to max(1, abs(score)). Raises `InputError` when a
+    shape is refused or scores differ by more, and returns what was compared.
     """
     session = open_session(path)
     random = np.random.default_rng(0)

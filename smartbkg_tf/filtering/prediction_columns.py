@@ -1,4 +1,4 @@
-"""Columns of a predictions file, checked as they are read; every fault is told, not the first."""
+"""Columns of a predictions file, checked as they are read; all faults are reported at once."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.errors import Problems
+from smartbkg_tf.events.keys import KeyIndex
 from smartbkg_tf.events.table import EVENT_TYPES
 
 _DECISION = ("probability", "kept", "weight")
@@ -23,7 +24,7 @@ class ColumnReader:
         self.problems = Problems()
 
     def keys(self, names: Sequence[str]) -> dict[str, npt.NDArray[np.int64]]:
-        """Read the event key, int64 [n] each; an event may stand in a table once."""
+        """Read the event key, int64 [n] each; an event may be in a table once."""
         import pyarrow as pa
 
         before = len(self.problems.texts)
@@ -38,7 +39,7 @@ class ColumnReader:
             else:
                 keys[name] = column.to_numpy().astype(np.int64)
         if len(self.problems.texts) == before:
-            self._refuse_double(keys)
+            self._refuse_repeated(keys)
         return keys
 
     def event_type(self) -> npt.NDArray[np.int8]:
@@ -87,7 +88,8 @@ class ColumnReader:
         text = (self.table.schema.metadata or {}).get(key)
         try:
             values = {} if text is None else json.loads(text)
-        except ValueError:
+            json.dumps(values, allow_nan=False)
+        except (ValueError, RecursionError):
             values = None
         if not isinstance(values, dict):
             self.problems.add("the file's metadata on how the predictions were made are damaged")
@@ -166,15 +168,13 @@ class ColumnReader:
             f"are wrong), expected {wanted}"
         )
 
-    def _refuse_double(self, keys: dict[str, npt.NDArray[np.int64]]) -> None:
-        order = np.lexsort(list(keys.values()))
-        same = np.ones(max(len(order) - 1, 0), dtype=np.bool_)
-        for values in keys.values():
-            same &= values[order][1:] == values[order][:-1]
-        if same.any():
-            first = order[1:][same].min()
+    def _refuse_repeated(self, keys: dict[str, npt.NDArray[np.int64]]) -> None:
+        index = KeyIndex(keys)
+        if index.n_repeated:
+            n_events = len(self.table)
+            first = int(np.setdiff1d(np.arange(n_events), index.rows)[0])
             key = ", ".join(f"{name} {int(values[first])}" for name, values in keys.items())
             self.problems.add(
-                f"{int(same.sum())} of {len(order)} events have the key of another one; the first "
-                f"is {key} in row {int(first)}"
+                f"{index.n_repeated} of {n_events} events have the key of another one; the first "
+                f"is {key} in row {first}"
             )

@@ -85,7 +85,7 @@ class Predictions:
 
 
 class PredictionsWriter:
-    """Write predictions chunk by chunk; the file appears when all are written.
+    """Write predictions chunk by chunk; the file appears when all of them are written.
 
     Parameters
     ----------
@@ -95,6 +95,8 @@ class PredictionsWriter:
         Names of the model's outputs.
     information : mapping, optional
         How the predictions were made; kept in the file as JSON.
+    overwrite : bool, default True
+        Replace a file of that name.
 
     Raises
     ------
@@ -107,10 +109,13 @@ class PredictionsWriter:
         path: str | Path,
         skims: Sequence[str],
         information: Mapping[str, Any] | None = None,
+        *,
+        overwrite: bool = True,
     ) -> None:
         import pyarrow as pa
 
         self.path = Path(path)
+        self._overwrite = overwrite
         self.skims = tuple(skims)
         self.rows = 0
         types = dict(
@@ -133,7 +138,9 @@ class PredictionsWriter:
         from pyarrow.parquet import ParquetWriter
 
         with ExitStack() as stack:
-            partial = stack.enter_context(atomic_file(self.path, alone=True))
+            partial = stack.enter_context(
+                atomic_file(self.path, alone=True, overwrite=self._overwrite)
+            )
             self._writer = stack.enter_context(ParquetWriter(partial, self._schema))
             self._stack = stack.pop_all()
         return self
@@ -160,11 +167,6 @@ class PredictionsWriter:
             One for each skim, made with the same random numbers.
         labels : mapping of str to numpy.ndarray [n], optional
             Labels by name, -1 unknown; others than the writer's skims are ignored.
-
-        Raises
-        ------
-        OutputError
-            When the disk is full.
         """
         import pyarrow as pa
 
@@ -215,8 +217,8 @@ def read_predictions(path: str | Path) -> Predictions:
     Raises
     ------
     InputError
-        When the file is missing, no parquet, lacks columns, holds an event twice, or a value
-        is not what its column says.
+        When the file is missing or not parquet, lacks columns, holds an event twice, or a value
+        does not fit its column.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -229,7 +231,7 @@ def read_predictions(path: str | Path) -> Predictions:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         first = str(error).splitlines()[0]
         raise InputError(
-            f"is no whole parquet file ({first})", where=path, next_step=_MADE_BY
+            f"is not a complete parquet file ({first})", where=path, next_step=_MADE_BY
         ) from error
     names = table.column_names
     skims = [name.removeprefix("score_") for name in names if name.startswith("score_")]

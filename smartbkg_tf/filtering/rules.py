@@ -12,16 +12,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.events.keys import uniform
+from smartbkg_tf.settings.base import Field, settings
+from smartbkg_tf.settings.plugins import Plugin
+
 Floats = npt.NDArray[np.float64]
 
 
-class Rule(Protocol):
-    """Anything that turns scores into probabilities of being kept."""
+class Rule(Plugin):
+    """Turn scores into probabilities of being kept.
+
+    A rule of your own inherits this class, is declared with
+    `smartbkg_tf.settings.base.settings`, and is chosen by
+    ``apply 'rule={_target_: my_module.MyRule, power: 0.7}'``.
+
+    Examples
+    --------
+    ::
+
+        import numpy as np
+
+        from smartbkg_tf.filtering.rules import Rule
+        from smartbkg_tf.settings.base import Field, settings
+
+        @settings
+        class MyRule(Rule):
+            power: float = Field(default=0.5, gt=0)
+
+            def probability(self, scores):
+                return np.clip(1 / (1 + np.exp(-self.power * scores)), 0.05, 1.0)
+    """
 
     def probability(self, scores: npt.ArrayLike) -> Floats:
         """Give the probability that each event is kept.
@@ -34,20 +58,21 @@ class Rule(Protocol):
         Returns
         -------
         numpy.ndarray [n]
-            float64 in [0, 1].
+            float64 in (0, 1]. Weights are 1 / probability: an event that is never kept is lost
+            for good.
         """
-        ...
+        raise NotImplementedError(f"{type(self).__name__} has no method probability(scores)")
 
 
-def _checked(scores: npt.ArrayLike) -> Floats:
+def _without_nan(scores: npt.ArrayLike) -> Floats:
     values = np.asarray(scores, dtype=np.float64)
     if np.isnan(values).any():
         raise ValueError(f"{int(np.isnan(values).sum())} of {values.size} scores are NaN")
     return values
 
 
-@dataclass(frozen=True)
-class SamplingRule:
+@settings
+class SamplingRule(Rule):
     """Keep events with a probability that rises exponentially with the score.
 
     With ``e = a (score - b)`` the probability is 1 for ``e > 0``, 1 / maximum_weight for
@@ -62,123 +87,50 @@ class SamplingRule:
         Score (logit) from which on every event is kept.
     maximum_weight : float, default 20
         Largest weight, at least 1.
-
-    Raises
-    ------
-    ValueError
-        When a number is not finite or out of range.
     """
 
-    a: float
+    a: float = Field(ge=0)
     b: float
-    maximum_weight: float = 20.0
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        for name in ("a", "b", "maximum_weight"):
-            if not np.isfinite(getattr(self, name)):
-                raise ValueError(f"{name} must be finite, not {getattr(self, name)}")
-        if self.a < 0:
-            raise ValueError(f"a must not be negative, not {self.a}")
-        if self.maximum_weight < 1:
-            raise ValueError(f"maximum_weight must be at least 1, not {self.maximum_weight}")
+    maximum_weight: float = Field(default=20.0, ge=1)
 
     def probability(self, scores: npt.ArrayLike) -> Floats:
-        """Give the sampling probability of each event.
-
-        Parameters
-        ----------
-        scores : array_like [n]
-            Logits.
-
-        Returns
-        -------
-        numpy.ndarray [n]
-            float64 in [1 / maximum_weight, 1].
-
-        Raises
-        ------
-        ValueError
-            When a score is NaN.
-        """
+        """Give the sampling probability of each event, in [1 / maximum_weight, 1]."""
         if self.a == 0.0:  # an infinite score would give 0 * inf
-            return np.ones(_checked(scores).shape)
-        exponent = self.a * (_checked(scores) - self.b)
+            return np.ones(_without_nan(scores).shape)
+        exponent = self.a * (_without_nan(scores) - self.b)
         lowest = -np.log(self.maximum_weight)
         inside = np.exp(np.clip(exponent, lowest, 0.0))
         result: Floats = np.where(exponent < lowest, 1.0 / self.maximum_weight, inside)
         return result
 
 
-@dataclass(frozen=True)
-class ThresholdRule:
+@settings
+class ThresholdRule(Rule):
     """Keep events whose score reaches a threshold, without weights.
 
-    Distributions of kept events are biased: what the network believes to fail is absent
+    Distributions of kept events are biased: what the network expects to fail is missing
     for good, and no weight brings it back.
 
     Parameters
     ----------
     threshold : float
         On the logit; 0.0 is a threshold like any other.
-
-    Raises
-    ------
-    ValueError
-        When the threshold is not finite.
     """
 
     threshold: float
 
-    def __post_init__(self) -> None:
-        """Check the number."""
-        if not np.isfinite(self.threshold):
-            raise ValueError(f"threshold must be finite, not {self.threshold}")
-
     def probability(self, scores: npt.ArrayLike) -> Floats:
-        """Give 1 to events at or above the threshold and 0 to others.
-
-        Parameters
-        ----------
-        scores : array_like [n]
-            Logits.
-
-        Returns
-        -------
-        numpy.ndarray [n]
-            float64, 0 or 1.
-
-        Raises
-        ------
-        ValueError
-            When a score is NaN.
-        """
-        return (_checked(scores) >= self.threshold).astype(np.float64)
+        """Give 1 to events at or above the threshold and 0 to others."""
+        return (_without_nan(scores) >= self.threshold).astype(np.float64)
 
 
-@dataclass(frozen=True)
-class KeepAll:
+@settings
+class KeepAll(Rule):
     """Keep every event with weight 1: the method ``score``."""
 
     def probability(self, scores: npt.ArrayLike) -> Floats:
-        """Give 1 to every event.
-
-        Parameters
-        ----------
-        scores : array_like [n]
-            Logits.
-
-        Returns
-        -------
-        numpy.ndarray [n]
-            Ones.
-
-        Raises
-        ------
-        ValueError
-            When a score is NaN.
-        """
-        return np.ones(_checked(scores).shape)
+        """Give 1 to every event."""
+        return np.ones(_without_nan(scores).shape)
 
 
 @dataclass(frozen=True)
@@ -201,48 +153,16 @@ class Decision:
 
 
 def random_numbers(keys: Mapping[str, npt.NDArray[np.int64]], seed: int) -> Floats:
-    """Give each event its random number, by its key and the seed alone.
+    """Give each event a random number in [0, 1), by its key and the seed alone.
 
-    The number does not depend on file, order, chunk or worker, and not on the number
-    that decides about training, validation and test.
-
-    Parameters
-    ----------
-    keys : mapping of str to numpy.ndarray [n]
-        experiment, run, event, production.
-    seed : int
-        Another seed, other numbers.
-
-    Returns
-    -------
-    numpy.ndarray [n]
-        float64 in [0, 1).
+    It does not depend on file, order, chunk or worker, and not on the number that assigns
+    events to training, validation and test.
     """
-    from smartbkg_tf.dataset.keys import uniform
-
     return np.asarray(uniform(keys, f"sampling/{seed}"), dtype=np.float64)
 
 
 def decide(probability: npt.ArrayLike, uniform: npt.ArrayLike) -> Decision:
-    """Keep events by their probabilities and random numbers.
-
-    Parameters
-    ----------
-    probability : array_like [n]
-        In [0, 1].
-    uniform : array_like [n]
-        In [0, 1), from `random_numbers`.
-
-    Returns
-    -------
-    Decision
-        Kept where ``uniform < probability``: always for 1, never for 0.
-
-    Raises
-    ------
-    ValueError
-        When lengths differ or a probability is outside [0, 1].
-    """
+    """Keep events [n] where ``uniform < probability``: always for 1, never for 0."""
     p = np.asarray(probability, dtype=np.float64)
     u = np.asarray(uniform, dtype=np.float64)
     if p.shape != u.shape:

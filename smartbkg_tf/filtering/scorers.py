@@ -1,21 +1,276 @@
-"""Score events with the Keras model of a run directory, or with an exported file."""
+"""Score events with the Keras model of a run directory, or with an exported ONNX file.
+
+A compiled function sees one shape only: batches are padded to `batch_size` events (the
+last one with copies of its first event) and to the model's own numbers of particles and
+tokens. So it is traced once, and an event's score does not depend on its neighbours.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.errors import InputError
-from smartbkg_tf.filtering.description import describe_run, read_yaml
-from smartbkg_tf.filtering.filter_file import read_filter
-from smartbkg_tf.filtering.onnx_scorer import ONNX_BATCH_SIZE, OnnxScorer
-from smartbkg_tf.filtering.scorer import BATCH_SIZE, Batch, Scorer
+from smartbkg_tf.dataset.dataset import Dataset
+from smartbkg_tf.dataset.information import encoding_of, particles_of
+from smartbkg_tf.encoding.checks import Finding, find_unusable_encoded, find_unusable_events
+from smartbkg_tf.encoding.encode import EncodingReport, encode, pad
+from smartbkg_tf.errors import ConfigurationError, InputError, Problems
+from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.events.vocabulary import default_vocabulary
+from smartbkg_tf.filtering.filter_file import FittedFilter, read_filter
+from smartbkg_tf.filtering.model_description import ModelDescription, describe_run
+from smartbkg_tf.filtering.rules import SamplingRule
+from smartbkg_tf.runtime.files import read_json, sha256
 from smartbkg_tf.runtime.quiet import load_tensorflow
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
+from smartbkg_tf.settings.stored import EXPORTED, check_stored
 
-__all__ = ["KerasScorer", "OnnxScorer", "Scorer", "load_run_model", "open_scorer"]
+Scores = npt.NDArray[np.float32]
+Batch = dict[str, npt.NDArray[Any]]
+
+#: Events scored at a time, unless asked otherwise; ONNX Runtime is no faster with more.
+KERAS_BATCH_SIZE = 256
+ONNX_BATCH_SIZE = 16
+#: Faults that a network would turn into a wrong number. An event without particles is not
+#: one of them: a filter must decide about it too.
+_FATAL = (
+    "not_finite",
+    "too_large",
+    "negative_energy",
+    "mother_index",
+    "charge",
+    "too_many_particles",
+    "no_tokens",
+    "decay_string",
+)
+
+
+class Scorer(ABC):
+    """Encode events and score them; how the model is called is left to subclasses.
+
+    Parameters
+    ----------
+    description : ModelDescription
+        What the model reads and answers.
+    batch_size : int, default 256
+        Events scored at a time.
+    where : str or pathlib.Path
+        The model's file, for messages.
+
+    Raises
+    ------
+    InputError
+        When the model was trained with another vocabulary than this version has.
+    """
+
+    def __init__(
+        self,
+        description: ModelDescription,
+        *,
+        batch_size: int = KERAS_BATCH_SIZE,
+        where: str | Path,
+    ) -> None:
+        self.description = description
+        self.batch_size = batch_size
+        self.where = Path(where)
+        #: What was lost while events were encoded, added up over calls of `score_events`.
+        self.report = EncodingReport()
+        digest = description.vocabulary.get("digest")
+        if digest != default_vocabulary().digest:
+            raise InputError(
+                f"was trained with another vocabulary of PDG codes (digest {digest}, this "
+                f"version of smartbkg_tf has {default_vocabulary().digest})",
+                where=where,
+                next_step="use the version that trained it, or train again",
+            )
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the outputs: the skims."""
+        return self.description.label_names
+
+    @property
+    @abstractmethod
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the arrays that the model reads."""
+
+    @abstractmethod
+    def _call(self, batch: Batch) -> npt.NDArray[Any]:
+        """Score one batch of the full size."""
+
+    @abstractmethod
+    def fitted_filter(self) -> FittedFilter:
+        """Read what was fitted on validation events.
+
+        Returns
+        -------
+        FittedFilter
+            Rules and thresholds by skim.
+
+        Raises
+        ------
+        InputError
+            When the model comes without.
+        """
+
+    def sampling_rules(self) -> dict[str, SamplingRule]:
+        """Read the fitted sampling rule of each skim; `InputError` without one."""
+        return self.fitted_filter().rules(self.label_names)
+
+    def _score_batch(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Scores:
+        n = len(arrays[self.input_names[0]])
+        batch = {}
+        for name in self.input_names:
+            values = arrays[name]
+            if n < self.batch_size:
+                copies = np.repeat(values[:1], self.batch_size - n, axis=0)
+                values = np.concatenate([values, copies])
+            batch[name] = values
+        scores = np.asarray(self._call(batch), dtype=np.float32)
+        expected = (self.batch_size, len(self.label_names))
+        if scores.shape != expected:
+            raise InputError(
+                f"gives scores of shape {list(scores.shape)}, expected {list(expected)} for the "
+                f"skims {', '.join(self.label_names)}",
+                where=self.where,
+            )
+        return scores[:n]
+
+    def _score_all(
+        self, n_events: int, batch_of: Callable[[npt.NDArray[np.int64]], Batch]
+    ) -> Scores:
+        scores = np.empty((n_events, len(self.label_names)), dtype=np.float32)
+        for start in range(0, n_events, self.batch_size):
+            rows = np.arange(start, min(start + self.batch_size, n_events), dtype=np.int64)
+            scores[rows] = self._score_batch(batch_of(rows))
+        return scores
+
+    def score_dataset(self, dataset: Dataset, indices: npt.ArrayLike) -> Scores:
+        """Score events of a dataset directory.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            The dataset.
+        indices : array_like of int [n]
+            Positions of events.
+
+        Returns
+        -------
+        numpy.ndarray [n, skims]
+            float32 logits.
+
+        Raises
+        ------
+        InputError
+            When the dataset was encoded for another kind of model.
+        """
+        self._check_dataset(dataset)
+        chosen = np.asarray(indices, dtype=np.int64)
+        d = self.description
+        return self._score_all(
+            len(chosen),
+            lambda rows: dataset.batch(
+                chosen[rows],
+                inputs=self.input_names,
+                max_particles=d.max_particles,
+                max_tokens=d.max_tokens,
+            ),
+        )
+
+    def _check_dataset(self, dataset: Dataset) -> None:
+        again = "preprocess the events again: python -m smartbkg_tf.preprocess ..."
+        if dataset.information["vocabulary"]["digest"] != self.description.vocabulary["digest"]:
+            raise InputError(
+                "was written with another vocabulary of PDG codes than the model's",
+                where=dataset.path,
+                next_step=again,
+            )
+        mine, theirs = self.description.encoding.features, dataset.encoding.features
+        if mine != theirs and "particle_input" in self.input_names:
+            raise InputError(
+                f"was written with features={theirs}, the model reads features={mine}",
+                where=dataset.path,
+                next_step=f"{again} features={mine}",
+            )
+
+    def score_events(self, table: EventTable, where: str | Path | None = None) -> Scores:
+        """Encode events as for training, and score them.
+
+        Parameters
+        ----------
+        table : EventTable
+            The events; what is truncated or unknown is added to ``self.report``.
+        where : str or pathlib.Path, optional
+            The events' file, for messages.
+
+        Returns
+        -------
+        numpy.ndarray [n, skims]
+            float32 logits.
+
+        Raises
+        ------
+        InputError
+            When the events lack what the model reads, or hold values that cannot be used
+            (NaN, mother indices out of range, ...).
+        """
+        d = self.description
+        self._check_table(table, where)
+        encoded = encode(table, d.encoding, default_vocabulary(), file=str(where or ""))
+        if "decay_input" in self.input_names:
+            _refuse(find_unusable_encoded(encoded, table, file=str(where or ""))[1], where)
+        scores = self._score_all(
+            len(table),
+            lambda rows: pad(encoded, rows, self.input_names, d.max_particles, d.max_tokens),
+        )
+        self.report = _added(self.report, encoded.report)
+        return scores
+
+    def _check_table(self, table: EventTable, where: str | Path | None) -> None:
+        reads_particles = any(
+            name not in ("decay_input", "event_type_input") for name in self.input_names
+        )
+        if reads_particles and not table.particles:
+            raise InputError(
+                "holds decay strings only, but the model reads particles",
+                where=where,
+                next_step="give files with particle tables (key=all), or a model that was "
+                "trained with model.inputs=decay",
+            )
+        _refuse(find_unusable_events(table, file=str(where or ""))[1], where)
+
+
+def _refuse(findings: list[Finding], where: str | Path | None) -> None:
+    """Raise when a network would turn any of the faults into a wrong number."""
+    problems = Problems()
+    for finding in findings:
+        if finding.reason in _FATAL:
+            problems.add(str(finding))
+    problems.raise_if_any(
+        "some events cannot be scored",
+        kind=InputError,
+        where=where,
+        next_step="fix or remove these events; nothing was written",
+    )
+
+
+def _added(first: EncodingReport, second: EncodingReport) -> EncodingReport:
+    unknown = dict(first.unknown_codes)
+    for code, count in second.unknown_codes.items():
+        unknown[code] = unknown.get(code, 0) + count
+    return EncodingReport(
+        unknown_codes=unknown,
+        truncated_particles=first.truncated_particles + second.truncated_particles,
+        truncated_tokens=first.truncated_tokens + second.truncated_tokens,
+        longest_particles=max(first.longest_particles, second.longest_particles),
+        longest_tokens=max(first.longest_tokens, second.longest_tokens),
+    )
 
 
 class KerasScorer(Scorer):
@@ -37,7 +292,7 @@ class KerasScorer(Scorer):
     """
 
     def __init__(
-        self, run: RunDirectory, batch_size: int = BATCH_SIZE, *, file: Path | None = None
+        self, run: RunDirectory, batch_size: int = KERAS_BATCH_SIZE, *, file: Path | None = None
     ) -> None:
         self.run = run
         path = run.model if file is None else file
@@ -65,56 +320,129 @@ class KerasScorer(Scorer):
         scores: npt.NDArray[Any] = self._function(tensors).numpy()
         return scores
 
-    def filter_values(self) -> tuple[dict[str, Any], Path]:
+    def fitted_filter(self) -> FittedFilter:
         """Read ``filter.json`` of the run."""
         if not self.run.filter.is_file():
             raise InputError(
-                f"holds no {self.run.filter.name}, the fitted sampling rule: its training did "
-                "not end",
+                f"holds no {self.run.filter.name}, the fitted sampling rule: its training was "
+                "not finished",
                 where=self.run.path,
-                next_step="train again with python -m smartbkg_tf.train, or give a rule by hand "
+                next_step="train again with python -m smartbkg_tf.train, or give a rule yourself "
                 "(sampling.a=0.5 sampling.b=1.0), or use method=score",
             )
-        return read_filter(self.run.filter), self.run.filter
+        return read_filter(self.run.filter)
 
 
-def load_run_model(run: RunDirectory, path: Path | None = None) -> Any:
-    """Load a Keras model of a run directory.
+class OnnxScorer(Scorer):
+    """Score events with an exported ONNX file, on one thread by default.
 
     Parameters
     ----------
-    run : RunDirectory
-        The run.
-    path : pathlib.Path, optional
-        The model file; by default the best model.
-
-    Returns
-    -------
-    keras.Model
-        The model.
+    path : str or pathlib.Path
+        The .onnx file; its description (.json) is beside it.
+    batch_size : int, default 16
+        Events scored at a time; more are no faster on one thread.
+    threads : int, default 1
+        Threads of ONNX Runtime; basf2 uses one.
 
     Raises
     ------
+    ConfigurationError
+        When ONNX Runtime is not installed.
     InputError
-        When the file is missing, truncated or holds no such model.
+        When a file is missing, damaged, or the two do not belong together.
     """
+
+    def __init__(
+        self, path: str | Path, batch_size: int = ONNX_BATCH_SIZE, *, threads: int = 1
+    ) -> None:
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(
+                "the model does not exist",
+                where=path,
+                next_step="it is made by: python -m smartbkg_tf.export run=RUN_DIR output=DIR",
+            )
+        self._sidecar = path.with_suffix(".json")
+        values = read_json(self._sidecar, made_by="python -m smartbkg_tf.export")
+        again = "copy it again, or export again: python -m smartbkg_tf.export run=RUN output=DIR"
+        check_stored(EXPORTED, values, self._sidecar, next_step=again)
+        description = ModelDescription(
+            label_names=tuple(values["label_names"]),
+            encoding=encoding_of(values, self._sidecar),
+            max_particles=values["max_particles"],
+            max_tokens=values["max_tokens"],
+            vocabulary=dict(values["vocabulary"]),
+            particles=particles_of(values),
+        )
+        digest = values["sha256"]
+        self._filter = values.get("filter")
+        if digest != sha256(path):
+            raise InputError(
+                f"is not the file that {self._sidecar.name} describes (its SHA-256 differs): "
+                "truncated, or from another export",
+                where=path,
+                next_step="export again: python -m smartbkg_tf.export run=RUN_DIR output=DIR",
+            )
+        super().__init__(description, batch_size=batch_size, where=path)
+        self._session = open_session(path, threads)
+        self._output = self._session.get_outputs()[0].name
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the arrays that the model reads."""
+        return tuple(tensor.name for tensor in self._session.get_inputs())
+
+    def _call(self, batch: Batch) -> npt.NDArray[Any]:
+        return np.asarray(self._session.run([self._output], batch)[0])
+
+    def fitted_filter(self) -> FittedFilter:
+        """Give what the description holds of ``filter.json``."""
+        if not self._filter:
+            raise InputError("was exported without sampling rules", where=self._sidecar)
+        return FittedFilter(self._filter, self._sidecar)
+
+
+def open_session(path: Path, threads: int = 1) -> Any:
+    """Open an ONNX file with ONNX Runtime."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ConfigurationError(
+            "an .onnx model needs ONNX Runtime, which is not installed",
+            next_step="pip install 'smartbkg_tf[onnx]'",
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(
+            str(path), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # ONNX Runtime's errors share no other base class
+        raise InputError(f"cannot be loaded ({str(error).splitlines()[0]})", where=path) from error
+
+
+def load_run_model(run: RunDirectory, path: Path | None = None) -> Any:
+    """Load a Keras model of a run directory, by default the best one."""
     load_tensorflow()
     from smartbkg_tf.models.loading import load_model, target_of
 
-    return load_model(path or run.model, target_of(read_yaml(run.config)))
+    return load_model(path or run.model, target_of(run.read_config()))
 
 
 def open_scorer(
     model: str | Path, batch_size: int | None = None
 ) -> tuple[Scorer, RunDirectory | None]:
-    """Open whatever ``model=`` names.
+    """Open whatever ``run=`` names.
 
     Parameters
     ----------
     model : str or pathlib.Path
         A run directory, a .keras file inside one, or an exported .onnx file.
     batch_size : int, optional
-        Events scored at a time; by default what suits the kind of model.
+        Events scored at a time; by default 256 for Keras and 16 for ONNX Runtime.
 
     Returns
     -------
@@ -131,6 +459,7 @@ def open_scorer(
     path = Path(model).expanduser()
     if path.suffix == ".onnx":
         return OnnxScorer(path, batch_size or ONNX_BATCH_SIZE), None
+    file = None
     if path.suffix == ".keras":
         if not path.is_file():
             raise InputError(
@@ -138,14 +467,13 @@ def open_scorer(
                 where=path,
                 next_step="models are made by: python -m smartbkg_tf.train model=resnet",
             )
-        run = open_run(path.parent)
-        return KerasScorer(run, batch_size or BATCH_SIZE, file=path), run
-    if path.is_file():
+        path, file = path.parent, path
+    elif path.is_file():
         raise InputError(
-            "is no model: model= takes a run directory, a .keras file inside one, or a "
+            "is not a model: run= takes a run directory, a .keras file inside one, or a "
             ".onnx file that was exported",
             where=path,
             next_step="run directories are made by: python -m smartbkg_tf.train model=resnet",
         )
     run = open_run(path)
-    return KerasScorer(run, batch_size or BATCH_SIZE), run
+    return KerasScorer(run, batch_size or KERAS_BATCH_SIZE, file=file), run

@@ -68,6 +68,8 @@ class Manifest:
         self.made_by = made_by(settings)
         self.hash = hash_of_values({**self.settings, "made_by": self.made_by})
         self.chunks: dict[str, dict[str, Any]] = {}
+        if self.path.is_dir():
+            raise OutputError("is a folder, and is not replaced by a file", where=self.path)
         if self.path.exists():
             self._open(settings.overwrite)
 

@@ -17,6 +17,7 @@ from smartbkg_tf.generation.retention import retention, retention_table
 from smartbkg_tf.generation.source import EventSource, Report, Task
 from smartbkg_tf.generation.table_records import make_table
 from smartbkg_tf.runtime.files import exclusive_lock
+from smartbkg_tf.runtime.outputs import resolve_output
 from smartbkg_tf.runtime.pool import run_in_processes
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.settings.generation import ProduceSettings
@@ -52,7 +53,7 @@ def produce(settings: ProduceSettings) -> list[Path]:
 
         require_packages(settings.cluster)
     tasks, found = source.plan(settings)
-    directory = Path(settings.output).absolute()
+    directory = resolve_output(settings.output)
     with exclusive_lock(
         directory,
         busy="another produce is writing into this folder",

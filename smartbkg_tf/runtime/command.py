@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -22,14 +22,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from smartbkg_tf.errors import ConfigurationError, UserError, did_you_mean
-from smartbkg_tf.runtime.overrides import Overrides, as_written, search_path
+from smartbkg_tf.runtime.overrides import Overrides, as_written, jobs_of, search_path
 from smartbkg_tf.settings.base import CommandSettings, validate
 from smartbkg_tf.settings.plugins import filled, with_defaults
 
 S = TypeVar("S", bound=CommandSettings)
 
-#: A sweep is checked in advance up to this many combinations.
-_CHECKED_COMBINATIONS = 200
+#: So many jobs of a sweep are checked in advance.
+_CHECKED_JOBS = 200
 
 
 def configuration_directory() -> Path:
@@ -101,6 +101,8 @@ def _compose(
 
 def _folders(overrides: Sequence[str], directory: str | None) -> list[Path]:
     """List the folders of configuration files."""
+    if directory is not None and not os.path.isdir(directory):
+        raise ConfigurationError("--config-dir: there is no such folder", where=directory)
     own = [] if directory is None else [Path(directory)]
     return [configuration_directory(), *own, *search_path(overrides)]
 
@@ -175,12 +177,13 @@ class Command(Generic[S]):
         argv = sys.argv[1:]
         _end_cleanly_when_terminated()
         debug = "debug=true" in (text.lower() for text in argv)
-        if "--help" in argv or "-h" in argv:
-            print(guarded(lambda: self.help(argv), debug=debug))
-            raise SystemExit(0)
         arguments = get_args_parser().parse_args(argv)
         directory, sweep = arguments.config_dir, arguments.multirun
-        if arguments.cfg == "job":
+        own_files = arguments.config_name or arguments.config_path
+        if arguments.help:
+            print(guarded(lambda: self.help(arguments.overrides, directory), debug=debug))
+            raise SystemExit(0)
+        if arguments.cfg == "job" and not own_files:
             shown = guarded(
                 lambda: self.show(arguments.overrides, directory, arguments.package), debug=debug
             )
@@ -192,9 +195,8 @@ class Command(Generic[S]):
         options = [text for text in argv if text not in arguments.overrides]
         sys.argv[1:] = [*options, *overrides]
         asks_only = arguments.hydra_help or arguments.cfg or arguments.info
-        own_files = arguments.config_name or arguments.config_path
         if not (asks_only or own_files or arguments.shell_completion):
-            guarded(lambda: self._check_in_advance(overrides, directory, sweep=sweep), debug=debug)
+            guarded(lambda: self._check(overrides, directory, sweep=sweep), debug=debug)
         if not debug:
             # TensorFlow's log of its own start-up; real failures arrive as exceptions.
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -212,11 +214,9 @@ class Command(Generic[S]):
         )
         guarded(main(task), debug=debug)
 
-    def _check_in_advance(
-        self, overrides: Sequence[str], directory: str | None, *, sweep: bool
-    ) -> None:
+    def _check(self, overrides: Sequence[str], directory: str | None, *, sweep: bool) -> None:
         """Check the configuration of every job before the first one starts."""
-        for combination in _combinations(overrides, sweep):
+        for combination in itertools.islice(jobs_of(overrides, sweep=sweep), _CHECKED_JOBS):
             compose_settings(self.name, self.settings_class, combination, directory)
 
     def show(
@@ -234,13 +234,13 @@ class Command(Generic[S]):
             raise ConfigurationError(f"--package {package}: there is no such key")
         return OmegaConf.to_yaml(part) if OmegaConf.is_config(part) else f"{part}\n"
 
-    def help(self, argv: Sequence[str] = ()) -> str:
+    def help(self, overrides: Sequence[str] = (), directory: str | None = None) -> str:
         """Explain the command and its settings; chosen groups in place of the default ones."""
         from smartbkg_tf.runtime.help import help_text
 
-        texts = self.overrides([text for text in argv if not text.startswith("-")])
+        texts = self.overrides(overrides, directory)
         chosen = [text for text in texts if text[:1].isalpha() and not text.startswith("hydra")]
-        config, choices = _compose(self.name, chosen, None)
+        config, choices = _compose(self.name, chosen, directory)
         settings, needed = with_defaults(self.settings_class, composed_values(config))
         return help_text(
             self.name,
@@ -333,40 +333,6 @@ def _explained(error: BaseException) -> tuple[int, str]:
         "  -> this is a fault of smartbkg_tf, not of yours; run again with debug=true and "
         "report the traceback"
     )
-
-
-def _combinations(texts: Sequence[str], multirun: bool) -> Iterator[list[str]]:
-    """Every combination of a sweep (bounded), or the overrides as they are."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import OverrideParseException
-
-    try:
-        overrides = OverridesParser.create().parse_overrides(list(texts))
-    except OverrideParseException as error:
-        written, reason = as_written(str(error.override)), str(error).splitlines()[0]
-        raise ConfigurationError(
-            f"the override '{written}' cannot be read ({reason})",
-            next_step="put values with spaces, = or commas into quotes: 'key=\"a value\"'",
-        ) from error
-    # Hydra's own settings need its full composition; it checks them itself.
-    choices: list[list[str]] = []
-    for text, override in zip(texts, overrides, strict=True):
-        key = override.key_or_group
-        if key == "hydra" or key.startswith(("hydra/", "hydra.")):
-            continue
-        if not override.is_sweep_override():
-            choices.append([text])
-            continue
-        if not multirun:
-            raise ConfigurationError(
-                f"'{as_written(text)}' gives several values to '{key}'",
-                next_step=f"add --multirun to run one job for each, or write a list: '{key}=[...]'",
-            )
-        if override.is_discrete_sweep():
-            element = override.get_key_element()
-            choices.append([f"{element}={value}" for value in override.sweep_string_iterator()])
-    for combination in itertools.islice(itertools.product(*choices), _CHECKED_COMBINATIONS):
-        yield list(combination)
 
 
 def _translate(error: Exception) -> ConfigurationError:

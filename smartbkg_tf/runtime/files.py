@@ -25,6 +25,7 @@ from smartbkg_tf.runtime.outputs import (
     locked_partial,
     partial_name,
     put_in_place,
+    refuse_existing,
     remove,
     resolve_output,
 )
@@ -63,18 +64,20 @@ def begin_writing_back(descriptor: int, begin: int, n_bytes: int) -> None:
 
 
 @contextlib.contextmanager
-def atomic_file(path: str | Path, *, alone: bool = False) -> Iterator[Path]:
+def atomic_file(path: str | Path, *, alone: bool = False, overwrite: bool = True) -> Iterator[Path]:
     """Give a temporary name to write to; rename it when the block ends well.
 
     A file of that name is replaced (ask `check_output` before); of a link, what it points to.
     `alone` is for the output of a command: it refuses while another process writes the same one,
     and removes what killed ones left. Not for writers that lock (HDF5): the file is locked then.
+    `overwrite=False` refuses in the end what another process has written there meanwhile.
     """
     path = resolve_output(path)
     with locked_partial(path, folder=False) if alone else _plain_partial(path) as partial:
         try:
             yield partial
             sync(partial)
+            refuse_existing(path, overwrite=overwrite)
             os.replace(partial, path)
             sync(path.parent)
         except OSError as error:
@@ -214,7 +217,21 @@ def read_json(path: str | Path, *, made_by: str | None = None) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError("the file does not exist", where=path, next_step=hint) from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # a long number is a ValueError, too
         raise InputError(f"is not valid JSON ({error})", where=path, next_step=hint) from error
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", where=path) from error
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping; `InputError` when it is missing or damaged."""
+    import yaml
+
+    path = Path(path)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise InputError(f"cannot be read ({error})", where=path) from error
+    if not isinstance(values, dict):
+        raise InputError("holds no settings", where=path)
+    return values

@@ -65,9 +65,13 @@ def _stem(path: Path) -> str:
 
 def resolve_output(path: str | Path) -> Path:
     """Follow links (the link stays) and find what makes a place impossible, before any work."""
+    if not str(path).strip():
+        raise OutputError("no output is named: its name is empty")
     path = Path(path)
     try:
         resolved = Path(os.path.realpath(path))
+        if not resolved.name:
+            raise OutputError("is the root of all folders", where=path, next_step="name a folder")
         with contextlib.suppress(FileNotFoundError):
             mode = resolved.stat().st_mode
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
@@ -108,7 +112,7 @@ def check_output(
     resolved = resolve_output(path)
     refuse_overlap(resolved, inputs)
     if own is not None:
-        _bring_back(resolved)
+        _bring_back(resolved, own)
     if overwrite and resolved.exists():
         _refuse_others_work(resolved, own)
     refuse_existing(resolved, overwrite=overwrite)
@@ -156,7 +160,7 @@ def _refuse_others_work(path: Path, own: Sequence[str] | None) -> None:
     elif not path.is_dir():
         reason = "is a file, and is not replaced by a folder"
     else:
-        names = sorted(item.name for item in path.iterdir())
+        names = sorted(item.name for item in path.iterdir() if item.name != _LOCK)
         others = [n for n in names if not any(fnmatch.fnmatchcase(n, p) for p in own)]
         if others:
             listed = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
@@ -172,8 +176,11 @@ def _replaced(path: Path) -> Path:
     return partial_name(path, "replaced")
 
 
-def _bring_back(path: Path) -> None:
+def _bring_back(path: Path, own: Sequence[str]) -> None:
     """Put a folder back that a process was killed in the middle of replacing."""
+    lock = path / _LOCK
+    if own and (path / own[0]).exists() and lock.is_file():
+        lock.unlink(missing_ok=True)  # Killed just after the folder got its name.
     old = _replaced(path)
     if not old.is_dir():
         return
@@ -191,10 +198,11 @@ def put_in_place(partial: Path, path: Path) -> None:
     the old one under a temporary name, and the next one puts it back.
     """
     old = _replaced(path)
-    (partial / _LOCK).unlink(missing_ok=True)
     if path.exists():
         os.rename(path, old)
     os.rename(partial, path)
+    # Not before: without its lock nobody could tell that a partial folder is abandoned.
+    (path / _LOCK).unlink(missing_ok=True)
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -209,10 +217,7 @@ def locked_partial(path: Path, *, folder: bool) -> Iterator[Path]:
     partial = partial_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if folder:
-            partial.mkdir()
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-        lock = os.open(partial / _LOCK if folder else partial, flags, 0o666)
+        lock = _new_lock(partial, folder)
     except OSError as error:
         remove(partial)
         raise explain(error, path) from error
@@ -228,6 +233,18 @@ def locked_partial(path: Path, *, folder: bool) -> Iterator[Path]:
         raise
     finally:
         os.close(lock)
+
+
+def _new_lock(partial: Path, folder: bool) -> int:
+    """Make a temporary file, or a folder with a lock file; give the descriptor to lock."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+    if not folder:
+        return os.open(partial, flags, 0o666)
+    while True:
+        partial.mkdir()
+        # Another process may remove the folder as long as it is empty.
+        with contextlib.suppress(FileNotFoundError):
+            return os.open(partial / _LOCK, flags, 0o666)
 
 
 def _try_lock(descriptor: int) -> bool | None:
@@ -254,6 +271,8 @@ def _remove_leftovers(path: Path, partial: Path) -> None:
         try:
             lock = os.open(other / _LOCK if other.is_dir() else other, os.O_RDWR)
         except OSError:  # Gone meanwhile, somebody else's, or without a lock.
+            with contextlib.suppress(OSError):
+                other.rmdir()  # Killed before it held a lock: it is empty.
             continue
         try:
             state = _try_lock(lock)

@@ -6,14 +6,15 @@ the defaults and refuse what they do not know, so a value is handed on as ``++KE
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.core.override_parser.types import Override, QuotedString
+from hydra.errors import HydraException, OverrideParseException
 
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
 
@@ -53,6 +54,9 @@ class Overrides:
             key = "experiment"
         key = self.aliases.get(key, key)
         if not equals or not key[:1].isalpha() or key.startswith(("hydra.", "hydra/")):
+            added = key.lstrip("+")
+            if equals and key[:1] == "+" and any((f / added).is_dir() for f in self.folders):
+                _check_choice(added, value)
             return [text]
         if self._is_group(key) and not value.strip().startswith("{"):
             return self._choice(key, value, sweep=sweep)
@@ -77,6 +81,7 @@ class Overrides:
     def _choice(self, group: str, value: str, *, sweep: bool) -> list[str]:
         names = [name.strip().lower() for name in value.split(",")]
         if "null" not in names:
+            _check_choice(group, value)
             return [f"{group}={value}"]
         if len(names) > 1:
             raise ConfigurationError(
@@ -86,6 +91,22 @@ class Overrides:
         # No file: the settings class has its default. Inside a group null is a value, too.
         nested = [f"++{group.replace('/', '.')}=null"] if "/" in group else []
         return [f"~{group}", *nested]
+
+
+def _check_choice(group: str, value: str) -> None:
+    """Refuse what cannot be the name of a file: Hydra would fail on a number, true or null."""
+    override = parsed(f"{group}={value}")
+    if override is None or value.strip().startswith("{"):
+        return  # Refused later, or the group's values themselves.
+    found = override.value()
+    if override.is_choice_sweep():
+        found = list(override.sweep_iterator())
+    names = found if isinstance(found, list) else [found]
+    if not all(isinstance(name, (str, QuotedString)) for name in names):
+        raise ConfigurationError(
+            f"{group}={value}: '{group}' is a group of settings and needs the name of a file in "
+            f"the folder {group}, not {value.strip()}"
+        )
 
 
 def as_written(overrides: str) -> str:
@@ -121,3 +142,33 @@ def _as_text(key: str, value: str) -> str:
     parts = [str(getattr(part, "text", part)) for part in override.sweep_iterator()]
     escaped = ",".join(parts).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+def jobs_of(texts: Sequence[str], *, sweep: bool) -> Iterator[list[str]]:
+    """Give the overrides of every job of a sweep, or those of the one job."""
+    try:
+        overrides = OverridesParser.create().parse_overrides(list(texts))
+    except OverrideParseException as error:
+        written, reason = as_written(str(error.override)), str(error).splitlines()[0]
+        raise ConfigurationError(
+            f"the override '{written}' cannot be read ({reason})",
+            next_step="put values with spaces, = or commas into quotes: 'key=\"a value\"'",
+        ) from error
+    # Hydra's own settings need its full composition; it checks them itself.
+    choices: list[list[str]] = []
+    for text, override in zip(texts, overrides, strict=True):
+        key = override.key_or_group
+        if key.startswith(("hydra/", "hydra.")) and key != "hydra.searchpath":
+            continue
+        if not override.is_sweep_override():
+            choices.append([text])
+            continue
+        if not sweep:
+            raise ConfigurationError(
+                f"'{as_written(text)}' gives several values to '{key}'",
+                next_step=f"add --multirun to run one job for each, or write a list: '{key}=[...]'",
+            )
+        if override.is_discrete_sweep():
+            element = override.get_key_element()
+            choices.append([f"{element}={value}" for value in override.sweep_string_iterator()])
+    yield from map(list, itertools.product(*choices))

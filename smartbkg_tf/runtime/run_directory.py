@@ -1,4 +1,4 @@
-"""What stands where in a run directory: the contract between train, apply and evaluate."""
+"""Which file is where in a run directory: the contract between train, apply and evaluate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.runtime.files import read_json
+from smartbkg_tf.runtime.files import read_json, read_yaml
 from smartbkg_tf.runtime.log import LOG
 
 
@@ -55,7 +55,7 @@ class RunDirectory:
 
     @property
     def bad_batch(self) -> Path:
-        """Keys of the events of the first batch that gave no number, CSV."""
+        """Keys of the events of the first batch with a loss that is not finite, CSV."""
         return self.path / "bad_batch.csv"
 
     @property
@@ -95,7 +95,7 @@ class RunDirectory:
 
     @property
     def done(self) -> Path:
-        """Stands there when the run is complete, JSON."""
+        """Exists when the run is complete, JSON."""
         return self.path / "done.json"
 
     @property
@@ -118,19 +118,16 @@ class RunDirectory:
         names = (name for name, value in vars(type(self)).items() if isinstance(value, property))
         return [getattr(self, name) for name in names]
 
+    def read_config(self) -> dict[str, Any]:
+        """Read the resolved configuration; `InputError` when it is missing or damaged."""
+        return read_yaml(self.config)
+
+    def read_metadata(self) -> dict[str, Any]:
+        """Read the metadata; `InputError` when they are missing or damaged."""
+        return read_yaml(self.metadata)
+
     def dataset_information(self) -> dict[str, Any]:
-        """Read the copy of ``dataset.json``.
-
-        Returns
-        -------
-        dict
-            Its values.
-
-        Raises
-        ------
-        InputError
-            When it is missing or damaged.
-        """
+        """Read the copy of ``dataset.json``; `InputError` when it is missing or damaged."""
         values: dict[str, Any] = read_json(self.dataset, made_by="python -m smartbkg_tf.train")
         return values
 
@@ -151,7 +148,7 @@ def open_run(path: str | Path) -> RunDirectory:
     Raises
     ------
     InputError
-        When the folder is missing, is no run directory, or holds no model yet.
+        When the folder is missing, is not a run directory, or holds no model yet.
     """
     run = RunDirectory(Path(path))
     made_by = "run directories are made by: python -m smartbkg_tf.train model=resnet"
@@ -160,7 +157,7 @@ def open_run(path: str | Path) -> RunDirectory:
     for file in (run.config, run.dataset):
         if not file.is_file():
             raise InputError(
-                f"is no run directory: {file.name} is missing", where=path, next_step=made_by
+                f"is not a run directory: {file.name} is missing", where=path, next_step=made_by
             )
     if not run.model.is_file():
         raise InputError(

@@ -9,17 +9,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from smartbkg_tf.errors import UserError
-from smartbkg_tf.runtime.files import atomic_file, read_json, write_json
+from smartbkg_tf.runtime.files import atomic_file, read_json, read_yaml, write_json
 from smartbkg_tf.runtime.overrides import as_written
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.runtime.text_table import text_table
 
 #: Longest name of a run's folder in a sweep, behind its number; file systems allow 255.
 _LONGEST = 200
@@ -131,13 +131,13 @@ def _training(run: RunDirectory) -> dict[str, Any]:
     """Give the columns that only runs of `train` have."""
     row: dict[str, Any] = {"state": "done" if run.done.is_file() else "not finished"}
     config = _yaml(run.config)
-    model, training = config.get("model") or {}, config.get("training") or {}
+    model, training = _part(config, "model"), _part(config, "training")
     name = model.get("name")
     row["model"] = name if name != "custom" else str(model.get("_target_")).rpartition(".")[2]
     row["inputs"], row["seed"] = model.get("inputs"), training.get("seed")
     metadata = _yaml(run.metadata)
-    row["epochs"] = (metadata.get("result") or {}).get("epochs", "")
-    row["seconds"] = (metadata.get("timings") or {}).get("training_seconds", "")
+    row["epochs"] = _part(metadata, "result").get("epochs", "")
+    row["seconds"] = _part(metadata, "timings").get("training_seconds", "")
     row |= best_validation(run)
     try:
         metrics = read_json(run.metrics)
@@ -160,10 +160,14 @@ def best_validation(run: RunDirectory) -> dict[str, float]:
 
 def _yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+        return read_yaml(path)
+    except UserError:
         return {}
-    return values if isinstance(values, dict) else {}
+
+
+def _part(values: dict[str, Any], name: str) -> dict[str, Any]:
+    part = values.get(name)
+    return part if isinstance(part, dict) else {}
 
 
 def table_csv(rows: list[dict[str, Any]]) -> str:
@@ -199,13 +203,8 @@ def table_text(rows: list[dict[str, Any]]) -> str:
         for row in rows
     ]
     columns["state"] = [str(row["state"]) for row in rows]
-    lines = [[name, *values] for name, values in columns.items() if any(values)]
-    widths = [max(map(len, column)) for column in lines]
-    return "".join(
-        "  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True)).rstrip()
-        + "\n"
-        for line in zip(*lines, strict=True)
-    )
+    filled = {name: values for name, values in columns.items() if any(values)}
+    return text_table(list(filled), list(zip(*filled.values(), strict=True)), left=filled) + "\n"
 
 
 def _number(value: Any) -> str:

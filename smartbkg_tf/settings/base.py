@@ -180,7 +180,8 @@ def _in_words(cls: type[Any], values: Any, item: Mapping[str, Any]) -> str:
     if item["type"] == "literal_error":
         expected = str(item["ctx"]["expected"]).replace(" or ", ", ").split(", ")
         choices = [choice.strip("'") for choice in expected]
-        return f"{name}: '{item['input']}' is not a choice; {did_you_mean(str(item['input']), choices)}"
+        given = str(item["input"])
+        return f"{name}: '{given}' is not a choice; {did_you_mean(given, choices)}"
     if item["type"] in ("value_error", "assertion_error"):
         return f"{name}: {message}"
     return f"{name}: {message[0].lower()}{message[1:]}, not {item['input']!r}"

@@ -593,7 +593,7 @@ def _tag(known: Mapping[str, Any], default: str) -> Any:
             name = value.get("branch", default)
         else:
             name = getattr(value, "branch", "own")
-        return str(name) if name in known else "own"
+        return name if isinstance(name, str) and name in known else "own"
 
     return Discriminator(tag)
 

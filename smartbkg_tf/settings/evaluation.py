@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from smartbkg_tf.settings.base import CommandSettings, Field, settings
-from smartbkg_tf.settings.filtering import CostSettings
+from smartbkg_tf.settings.costs import CostSettings
+from smartbkg_tf.settings.plugins import plugin
 
 
 @settings
@@ -15,11 +16,14 @@ class MetricsSettings:
     Parameters
     ----------
     bootstrap : int, default 200
-        Resamples for the errors and bands.
+        Resamples for errors and bands.
     seed : int, default 0
         Of the resamples.
     efficiencies : list of float
-        Working points: fractions of passing events that a threshold keeps.
+        Working points: fractions of passing events that a threshold keeps. By default 0.99,
+        0.95, 0.9, 0.8 and 0.5.
+    cost : CostSettings
+        For speedups.
     """
 
     bootstrap: int = Field(default=200, ge=10)
@@ -45,9 +49,15 @@ class EvaluateSettings(CommandSettings):
         column for each bias observable.
     metrics : MetricsSettings
         How results are calculated.
+    plots : list of Plot
+        Figures of your own beside the built-in ones: ``[{_target_: my_module.MyPlot, ...}]``,
+        classes that inherit `smartbkg_tf.evaluation.plots.Plot`.
     """
 
     runs: str | list[str] = Field(min_length=1)
     output: str = Field(min_length=1)
     observables: str | None = None
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
+    plots: list[Annotated[Any, plugin("smartbkg_tf.evaluation.plots.Plot")]] = Field(
+        default_factory=list
+    )

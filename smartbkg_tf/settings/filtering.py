@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import model_validator
 
 from smartbkg_tf.settings.base import CommandSettings, Field, settings
+from smartbkg_tf.settings.costs import CostSettings
+from smartbkg_tf.settings.plugins import plugin
 
 #: Kinds of event lists that `apply` writes, by their suffix.
 EVENT_LIST_SUFFIXES = (".csv", ".npy", ".parquet")
-
-
-@settings
-class CostSettings:
-    """What one event costs, in units of its detector simulation and reconstruction.
-
-    Parameters
-    ----------
-    generation : float, default 0.01
-        Cost of generating an event / cost of simulating it. Generation is said to take
-        less than a hundredth of the whole.
-    network : float, default 0.001
-        Cost of encoding and scoring an event / cost of simulating it (milliseconds
-        against seconds).
-    """
-
-    generation: float = Field(default=0.01, ge=0)
-    network: float = Field(default=0.001, ge=0)
 
 
 @settings
@@ -42,7 +26,7 @@ class FilterFitSettings:
         1 / maximum_weight. basf2's default is 100; without such a floor one event can
         spoil a sample (measured: a floor of 0.05 kept every single draw above 1.2).
     cost : CostSettings
-        What generation and network cost.
+        What an event costs.
     retention : float, optional
         Natural fraction of passing events, where the validation events were enriched;
         by default the fraction among them.
@@ -61,16 +45,16 @@ class FilterFitSettings:
 
 @settings
 class SamplingSettings:
-    """A sampling rule given by hand instead of the fitted one.
+    """A sampling rule given explicitly instead of the fitted one.
 
     Parameters
     ----------
     a : float, optional
-        Slope; applies to every skim. By default the fitted one.
+        Slope per unit of score; applies to every skim. By default the fitted one.
     b : float, optional
         Score (logit) from which on every event is kept. By default the fitted one.
     maximum_weight : float, optional
-        Largest weight. By default the fitted one.
+        Largest weight. By default the fitted one, or 20 with `a` and `b`.
     retention : float, optional
         With `ApplySettings.fit_on`: natural fraction of passing events, where those
         predictions were enriched; by default the fraction among them.
@@ -114,16 +98,23 @@ class ApplySettings(CommandSettings):
         Labelled predictions (.parquet) of the same model on other events: the sampling rule, or
         the threshold of `efficiency`, is fitted on them instead of those of the training, with
         ``sampling.maximum_weight``, ``sampling.retention`` and ``cost``.
+    rule : Rule, optional
+        ``{_target_: my_module.MyRule, ...}``: a sampling rule of your own for every skim, a
+        class that inherits `smartbkg_tf.filtering.rules.Rule`. By default the fitted one.
     seed : int, default 0
         Of the sampling; with the event key it fixes every decision.
     key : {"all", "train_events", "decay_strings"}, default "all"
         Which tables of an HDF5 file are read.
+    reader : Reader, optional
+        A reader of event files of your own, ``{_target_: my_module.MyReader}``, which inherits
+        `smartbkg_tf.events.readers.Reader`. Files that it does not recognise are read as
+        without it.
     split : {"all", "train", "validation", "test"}, default "all"
         Which events of a dataset directory are taken (by the run's own fractions).
     events_output : str, optional
         Also write the keys and weights of kept events to this .csv, .npy or .parquet file.
     sampling : SamplingSettings
-        A rule given by hand instead of the fitted one.
+        Numbers of the sampling rule given explicitly instead of the fitted ones.
     cost : CostSettings
         For the expected speedup that is printed, and for `fit_on`.
     batch_size : int, optional
@@ -140,8 +131,10 @@ class ApplySettings(CommandSettings):
     threshold: float | None = None
     efficiency: float | None = Field(default=None, gt=0, le=1)
     fit_on: str | None = Field(default=None, min_length=1)
+    rule: Annotated[Any, plugin("smartbkg_tf.filtering.rules.Rule")] | None = None
     seed: int = Field(default=0, ge=0)
     key: Literal["all", "train_events", "decay_strings"] = "all"
+    reader: Annotated[Any, plugin("smartbkg_tf.events.readers.Reader")] | None = None
     split: Literal["all", "train", "validation", "test"] = "all"
     events_output: str | None = None
     sampling: SamplingSettings = Field(default_factory=SamplingSettings)
@@ -163,13 +156,20 @@ class ApplySettings(CommandSettings):
         if self.method != "threshold":
             problems.extend(f"{name} has no effect with method={self.method}" for name in given)
         by_hand: Any = self.sampling
-        fitted = self.efficiency is not None or (self.method == "sampling" and by_hand.a is None)
+        fitted = self.efficiency is not None or (
+            self.method == "sampling" and by_hand.a is None and self.rule is None
+        )
         if self.fit_on is not None and not fitted:
             problems.append("fit_on has no effect: nothing is fitted with these settings")
         if by_hand.retention is not None and self.fit_on is None:
             problems.append("sampling.retention has no effect without fit_on")
-        if self.method != "sampling" and (by_hand.a, by_hand.maximum_weight) != (None, None):
+        numbers_given = (by_hand.a, by_hand.maximum_weight) != (None, None)
+        if self.method != "sampling" and numbers_given:
             problems.append(f"sampling.* has no effect with method={self.method}")
+        if self.method != "sampling" and self.rule is not None:
+            problems.append(f"rule has no effect with method={self.method}")
+        if self.rule is not None and numbers_given:
+            problems.append("sampling.* has no effect on a rule of your own")
         if Path(self.output).suffix != ".parquet":
             problems.append(f"output must be a .parquet file, not '{self.output}'")
         if self.events_output and Path(self.events_output).suffix not in EVENT_LIST_SUFFIXES:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import field_validator, model_validator
 
@@ -60,7 +60,7 @@ class ProduceSettings(CommandSettings):
         name that the skim files stand for.
     """
 
-    source: plugin("smartbkg_tf.generation.source.EventSource")  # type: ignore[valid-type]
+    source: Annotated[Any, plugin("smartbkg_tf.generation.source.EventSource")]
     event_type: str | list[str] = "mixed"
     n_events: int = Field(default=2000, gt=0)
     mixture: Literal["equal", "natural"] = "equal"
@@ -71,11 +71,11 @@ class ProduceSettings(CommandSettings):
     chunk_size: int = Field(default=2000, ge=1, le=50_000)
     input: str | list[str] | None = None
     skim_files: str | list[str] | None = None
-    output: str = "data/tables"
+    output: str = Field(default="data/tables", min_length=1)
     format: Literal["hdf5", "parquet"] = "hdf5"
     verify: bool = False
     detector: DetectorSettings = Field(default_factory=DetectorSettings)
-    skim: dict[str, plugin("smartbkg_tf.generation.skims.base.Skim")]  # type: ignore[valid-type]
+    skim: dict[str, Annotated[Any, plugin("smartbkg_tf.generation.skims.base.Skim")]]
 
     @field_validator("event_type")
     @classmethod

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import PurePath
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
 from pydantic_core import core_schema
@@ -122,7 +122,7 @@ def import_class(target: str, base: type[T] | None = None) -> type[T]:
 
 
 def plugin(base: str) -> Any:
-    """Declare a settings field that holds an instance of a class chosen by ``_target_``.
+    """Declare what a settings field holds: an instance of a class chosen by ``_target_``.
 
     Parameters
     ----------
@@ -132,10 +132,10 @@ def plugin(base: str) -> Any:
     Returns
     -------
     object
-        An annotated type for a field of a settings class. It takes an instance, or a mapping of
-        ``_target_`` and the arguments of the class.
+        For ``Annotated[Any, plugin("package.module.Base")]``. The field takes an instance, or a
+        mapping of ``_target_`` and the arguments of the class.
     """
-    return Annotated[Any, _Chosen(base)]
+    return _Chosen(base)
 
 
 @dataclasses.dataclass(frozen=True)

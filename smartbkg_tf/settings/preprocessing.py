@@ -92,7 +92,7 @@ class PreprocessSettings(CommandSettings):
     """
 
     input: str | list[str] | None = None
-    output: str
+    output: str = Field(min_length=1)
     key: Literal["all", "train_events", "decay_strings"] = "all"
     features: FeatureSetName = "original"
     max_particles: int = Field(default=100, gt=0, le=32767)

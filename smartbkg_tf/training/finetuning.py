@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
+from smartbkg_tf.dataset.information import check_information
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.models.loading import load_model, target_of
 from smartbkg_tf.models.parts import HEAD, OUTPUT
+from smartbkg_tf.runtime.files import read_yaml
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
 from smartbkg_tf.settings.training import FineTuningSettings
 
@@ -62,13 +62,9 @@ def open_source(path: str, information: Mapping[str, Any]) -> Source:
         When it is no run directory, or its vocabulary or features are others.
     """
     run = open_run(path)
-    try:
-        config = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError("is no YAML", where=run.config) from error
-    if not isinstance(config, Mapping):
-        raise InputError("holds no configuration", where=run.config)
-    source = Source(run, config, run.dataset_information())
+    config, their_information = read_yaml(run.config), run.dataset_information()
+    check_information(their_information, where=run.dataset)
+    source = Source(run, config, their_information)
     for name, ours, theirs in (
         (
             "vocabulary",

@@ -9,17 +9,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
 
 from smartbkg_tf.dataset import stream
 from smartbkg_tf.dataset.order import balanced_counts
 from smartbkg_tf.errors import ConfigurationError, InputError, OutputError, Problems, UserError
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.registry import build, model_name
-from smartbkg_tf.runtime.files import atomic_file, write_json
+from smartbkg_tf.runtime.files import atomic_file, read_yaml, write_json
 from smartbkg_tf.runtime.log import keep_log_in
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.runtime.versions import versions
+from smartbkg_tf.settings.stored import RECORD, check_stored
 from smartbkg_tf.settings.training import TrainSettings
 from smartbkg_tf.training.bad_batch import write_bad_batch
 from smartbkg_tf.training.callbacks import SaveBest, SaveLast
@@ -29,7 +30,7 @@ from smartbkg_tf.training.filling import filled
 from smartbkg_tf.training.finetuning import Source, open_source, take_backbone
 from smartbkg_tf.training.loop import DivergenceError, Plan, TrainingLoop
 from smartbkg_tf.training.parts import check_parts
-from smartbkg_tf.training.provenance import code_version, hardware, now, software
+from smartbkg_tf.training.provenance import code_version, hardware, now
 from smartbkg_tf.training.report import EpochReport
 from smartbkg_tf.training.run_folder import (
     check_run_folder,
@@ -161,7 +162,7 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
                 record["hardware"]["devices"] = devices
                 _describe(run, settings, dataset, network, record)
             else:
-                record = yaml.safe_load(run.metadata.read_text(encoding="utf-8"))
+                record = read_yaml(run.metadata)
                 record["timings"].setdefault("continued", []).append(started)
             say(
                 f"training {network.name} ({network.inputs}, {network.model.count_params():,} "
@@ -202,7 +203,8 @@ def _run_directory(
                 f"{run.path} holds a run that was ended before its first checkpoint: from the start"
             )
             return make_run_directory(settings, model_name(settings.model)), None
-        record = yaml.safe_load(run.metadata.read_text(encoding="utf-8"))
+        record = read_yaml(run.metadata)
+        check_stored(RECORD, record, run.metadata, next_step="train again with overwrite=true")
         if record["dataset"]["digest"] != dataset.digest:
             raise OutputError(
                 "holds an unfinished run on other data (data.path: "
@@ -211,9 +213,9 @@ def _run_directory(
                 next_step="give the same data, choose another run_dir, or remove the folder",
             )
         changed = [
-            f"{name} {version} -> {software().get(name, 'missing')}"
+            f"{name} {version} -> {versions().get(name, 'missing')}"
             for name, version in record["software"].items()
-            if name in _DECIDING and version != software().get(name)
+            if name in _DECIDING and version != versions().get(name)
         ]
         if record["code"] != code_version():
             changed.append("this package's code")
@@ -422,7 +424,7 @@ def _record(
     """Make the content of ``metadata.yaml``."""
     encoding = dataset.information["encoding"]
     return {
-        "software": software(),
+        "software": versions(),
         "code": code_version(),
         "hardware": hardware(),
         "dataset": {

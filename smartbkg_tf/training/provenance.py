@@ -8,50 +8,10 @@ import platform
 import shutil
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import smartbkg_tf
-
-#: Distributions whose versions matter.
-_SOFTWARE = (
-    "tensorflow",
-    "keras",
-    "numpy",
-    "pandas",
-    "pyarrow",
-    "h5py",
-    "tables",
-    "uproot",
-    "awkward",
-    "numba",
-    "scikit-learn",
-    "scipy",
-    "particle",
-    "pythia8mc",
-    "decaylanguage",
-    "hydra-core",
-    "omegaconf",
-    "pydantic",
-)
-
-
-def software() -> dict[str, str]:
-    """Versions of Python, this package and what it stands on.
-
-    Returns
-    -------
-    dict of str to str
-        Only what is installed.
-    """
-    versions = {"python": platform.python_version(), "smartbkg_tf": smartbkg_tf.__version__}
-    for name in _SOFTWARE:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def code_version(folder: Path | None = None) -> dict[str, Any] | None:

@@ -7,17 +7,16 @@ import dataclasses
 import datetime
 import math
 import shutil
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import TypeAdapter
 
-from smartbkg_tf.errors import OutputError
-from smartbkg_tf.runtime.files import PARTIAL, atomic_file, exclusive_lock
-from smartbkg_tf.runtime.outputs import refuse_existing
+from smartbkg_tf.errors import InputError, OutputError
+from smartbkg_tf.runtime.files import PARTIAL, atomic_file, exclusive_lock, read_yaml
+from smartbkg_tf.runtime.outputs import refuse_existing, refuse_overlap, resolve_output
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.runtime.sweep import best_validation, job_folder
@@ -118,10 +117,11 @@ def unfinished_run(settings: TrainSettings) -> RunDirectory | None:
     ------
     OutputError
         When the folder holds a finished run, a run of another configuration (the keys are
-        named), or something else, and ``overwrite`` is false.
+        named), or something else, and ``overwrite`` is false; or cannot be written at all.
     """
     if settings.run_dir is None:
         return None
+    resolve_output(settings.run_dir)
     run = RunDirectory(Path(settings.run_dir))
     if not run.config.is_file() or run.done.exists():
         if _only_pieces(run.path):
@@ -137,10 +137,10 @@ def unfinished_run(settings: TrainSettings) -> RunDirectory | None:
             _refuse_no_run(run.path)
         return None
     try:
-        old = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        old = read_yaml(run.config)
+    except InputError:
         old = None
-    if isinstance(old, Mapping):
+    if old is not None:
         changed = changed_keys(old, plain_settings(settings))
         if not changed:
             return run
@@ -178,8 +178,7 @@ def finished_job(settings: TrainSettings) -> float | None:
     run = RunDirectory(Path(settings.run_dir))
     if not run.done.is_file() or not run.config.is_file():
         return None
-    old = yaml.safe_load(run.config.read_text(encoding="utf-8"))
-    if changed_keys(old, plain_settings(settings)):
+    if changed_keys(read_yaml(run.config), plain_settings(settings)):
         return None
     say(f"{run.path} is finished already")
     return best_validation(run).get("val_auc", math.nan)
@@ -216,18 +215,27 @@ def check_run_folder(settings: TrainSettings) -> None:
     Raises
     ------
     OutputError
-        As `unfinished_run`.
+        As `unfinished_run`; or when it is, contains or lies inside what the run reads.
     """
     unfinished_run(settings)
+    if settings.run_dir is not None:
+        read = (settings.data.path, settings.training.init_from)
+        refuse_overlap(Path(settings.run_dir), [path for path in read if path is not None])
 
 
-def training_lock(run: RunDirectory) -> AbstractContextManager[None]:
-    """Let one process at a time train in a folder."""
-    return exclusive_lock(
+@contextlib.contextmanager
+def training_lock(run: RunDirectory) -> Iterator[None]:
+    """Let one process at a time train in a folder; what killed ones left half written goes."""
+    with exclusive_lock(
         run.path,
         busy="another process is training in this folder",
         next_step="wait for it, or choose another run_dir",
-    )
+    ):
+        for folder in (run.path, run.plots, run.checkpoints):
+            for piece in folder.glob(f".*{PARTIAL}*"):
+                if piece.is_file():
+                    piece.unlink(missing_ok=True)
+        yield
 
 
 def note_unfinished(settings: TrainSettings) -> None:

@@ -11,11 +11,11 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.fei_b0.ceiling import Mixture, auc_of_subsets, ceiling, fit_mixture
 from benchmarks.fei_b0.reruns import passes
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.filtering.costs import CostModel
 from smartbkg_tf.generation.chunks import label_events
 from smartbkg_tf.generation.pythia import Failures
 from smartbkg_tf.generation.pythia_source import PythiaSource, generate_events
 from smartbkg_tf.runtime.command import compose_settings
+from smartbkg_tf.settings.costs import CostSettings
 from smartbkg_tf.settings.generation import ProduceSettings
 
 
@@ -33,7 +33,7 @@ def test_auc_and_speedup_of_a_mixture_by_hand() -> None:
     assert mixture.retention == 0.125
     # Keep all with p = 0.5 and 1/20 of the others.
     kept = 0.25 + 0.75 / 20
-    assert mixture.speedup(CostModel()) == pytest.approx(1.01 / (0.011 + kept))
+    assert mixture.speedup(CostSettings()) == pytest.approx(1.01 / (0.011 + kept))
 
 
 def test_the_fit_finds_the_limit_that_reruns_only_approach() -> None:

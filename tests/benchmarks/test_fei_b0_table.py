@@ -33,9 +33,9 @@ from benchmarks.fei_b0.table import (
     shares_of,
     write_table,
 )
+from benchmarks.resampling import resamples
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.evaluation.resampling import resamples
-from smartbkg_tf.filtering.costs import CostModel
+from smartbkg_tf.settings.costs import CostSettings
 
 
 def sample(n: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
@@ -112,7 +112,7 @@ def test_figures_are_those_of_a_direct_calculation(runs: Path) -> None:
     p = working.rule.probability(score)
     assert sampling == pytest.approx(1.01 / ((0.011 + p.mean()) * np.mean(1 / p[passes])))
     kept = score >= working.threshold
-    expected = CostModel().threshold_speedup(kept.mean(), kept[passes].mean())
+    expected = CostSettings().threshold_speedup(kept.mean(), kept[passes].mean())
     assert threshold == pytest.approx(expected)
     efficiency = np.mean(model.validation.score[model.validation.label == 1] >= working.threshold)
     assert 0.95 <= efficiency < 0.96
@@ -169,7 +169,7 @@ def test_labels_drawn_again_tell_the_same_with_less_chance(runs: Path, tmp_path:
     speedup = 1.01 / ((0.011 + p.mean()) * (share @ (1 / p) / share.sum()))
     assert found[4] == pytest.approx(speedup)
     kept = test.score >= decide_on(models["net"][0].validation).threshold
-    expected = CostModel().threshold_speedup(kept.mean(), share[kept].sum() / share.sum())
+    expected = CostSettings().threshold_speedup(kept.mean(), share[kept].sum() / share.sum())
     assert found[5] == pytest.approx(expected)
     # The difference is that of the single labels, known better.
     one, many = (difference(results["net"], results["trees_a"])[n] for n in ("auc", "redrawn_auc"))

@@ -19,6 +19,7 @@ from smartbkg_tf.evaluation.curves import (
     training_curves,
 )
 from smartbkg_tf.filtering.rules import SamplingRule
+from smartbkg_tf.filtering.score_counts import ScoreCounts
 
 
 def make_scores(n: int = 2000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -29,7 +30,7 @@ def make_scores(n: int = 2000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 def test_roc_is_that_of_scikit_learn() -> None:
     scores, labels = make_scores()
-    curve = roc_curve(scores, labels, number=20)
+    curve = roc_curve(ScoreCounts.of(scores, labels), number=20)
     x, y, _ = reference.roc_curve(labels, scores, drop_intermediate=False)
     grid, found = np.array(curve["false_rate"]), np.array(curve["efficiency"])
     # At a vertical step, the upper end.
@@ -48,7 +49,7 @@ def test_roc_is_that_of_scikit_learn() -> None:
 def test_bands_surround_the_curve_and_shrink() -> None:
     widths = []
     for n in (500, 8000):
-        curve = roc_curve(*make_scores(n), number=60)
+        curve = roc_curve(ScoreCounts.of(*make_scores(n)), number=60)
         low, high = np.array(curve["low"]), np.array(curve["high"])
         assert np.all(low <= high)
         middle = slice(20, -60)
@@ -61,7 +62,7 @@ def test_bands_surround_the_curve_and_shrink() -> None:
 def test_precision_at_recalls_of_events() -> None:
     scores = np.array([4.0, 3.0, 2.0, 1.0, 0.0])
     labels = np.array([1, 0, 1, 0, 1])
-    curve = precision_recall_curve(scores, labels, number=10)
+    curve = precision_recall_curve(ScoreCounts.of(scores, labels), number=10)
     np.testing.assert_allclose(curve["recall"], [1 / 3, 2 / 3, 1.0])
     np.testing.assert_allclose(curve["precision"], [1.0, 2 / 3, 3 / 5])
     assert curve["retention"] == pytest.approx(0.6)
@@ -70,8 +71,8 @@ def test_precision_at_recalls_of_events() -> None:
 def test_histogram_loses_no_event() -> None:
     scores, labels = make_scores()
     scores[:3] = [1e6, -1e6, 40.0]
-    rule = SamplingRule(0.5, 2.0, 20.0)
-    histogram = score_histogram(scores, labels, rule)
+    rule = SamplingRule(a=0.5, b=2.0)
+    histogram = score_histogram(ScoreCounts.of(scores, labels), rule)
     assert sum(histogram["passing"]) == labels.sum()
     assert sum(histogram["failing"]) == (labels == 0).sum()
     assert len(histogram["edges"]) == 41
@@ -79,7 +80,7 @@ def test_histogram_loses_no_event() -> None:
 
 
 def test_histogram_of_equal_scores_has_a_width() -> None:
-    histogram = score_histogram(np.zeros(10), [0, 1] * 5)
+    histogram = score_histogram(ScoreCounts.of(np.zeros(10), [0, 1] * 5))
     assert histogram["edges"][0] < 0 < histogram["edges"][-1]
     assert sum(histogram["passing"]) == 5
 
@@ -88,17 +89,17 @@ def test_reliability_of_calibrated_scores() -> None:
     random = np.random.default_rng(0)
     logits = random.normal(-2, 1.5, 50_000)
     labels = (random.random(50_000) < 1 / (1 + np.exp(-logits))).astype(np.int8)
-    curve = reliability((logits + 3) / 2, labels, slope=2.0, intercept=-3.0)
+    curve = reliability(ScoreCounts.of((logits + 3) / 2, labels), slope=2.0, intercept=-3.0)
     pulls = (np.array(curve["observed"]) - curve["predicted"]) / curve["error"]
     assert float(np.sum(pulls**2)) < 30  # 10 bins
     assert sum(curve["n_events"]) == 50_000
     assert min(curve["observed"]) > 0
-    wrong = reliability(logits, labels, slope=1.0, intercept=1.0)
+    wrong = reliability(ScoreCounts.of(logits, labels), slope=1.0, intercept=1.0)
     assert np.all(np.array(wrong["predicted"]) > wrong["observed"])
 
 
 def test_reliability_with_fewer_passing_events_than_bins() -> None:
-    curve = reliability([0.0, 1.0, 2.0, 3.0, 4.0], [0, 1, 0, 1, 0])
+    curve = reliability(ScoreCounts.of([0.0, 1.0, 2.0, 3.0, 4.0], [0, 1, 0, 1, 0]))
     assert curve["n_events"] == [2, 3]
     assert curve["observed"] == [0.5, pytest.approx(1 / 3)]
 
@@ -106,7 +107,7 @@ def test_reliability_with_fewer_passing_events_than_bins() -> None:
 @pytest.mark.parametrize("curve", [roc_curve, precision_recall_curve, score_histogram, reliability])
 def test_one_class_is_refused(curve: Callable[..., Any]) -> None:
     with pytest.raises(InputError, match="all 3 events fail"):
-        curve([1.0, 2.0, 3.0], [0, 0, 0])
+        curve(ScoreCounts.of([1.0, 2.0, 3.0], [0, 0, 0]))
 
 
 def test_history(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 
 from smartbkg_tf.errors import ConfigurationError, InputError, OutputError
 from smartbkg_tf.evaluation.evaluate import evaluate, evaluate_run
-from smartbkg_tf.evaluation.evaluated import unique_names
+from smartbkg_tf.evaluation.evaluated_model import unique_names
 from smartbkg_tf.evaluation.paired import auc_differences
 from smartbkg_tf.evaluation.results import evaluate_predictions
 from smartbkg_tf.events.cross_sections import cross_sections
@@ -46,7 +46,7 @@ def write_run(
     }
     labels = (random.random(n) < 0.2).astype(np.int8)
     scores = strength * labels + np.random.default_rng(noise + 1).normal(0, 1, n)
-    rule = SamplingRule(0.8, 1.5, 20.0)
+    rule = SamplingRule(a=0.8, b=1.5)
     decision = decide(rule.probability(scores), random_numbers(keys, 0))
     run = RunDirectory(path)
     with PredictionsWriter(run.predictions, skims, {"method": "sampling"}) as writer:
@@ -96,7 +96,7 @@ def test_a_run_gets_metrics_plots_and_report(tmp_path: Path) -> None:
     assert mixture["retention"] == pytest.approx(np.average(labels, weights=weight))
     assert one["calibrated"]["slope"] == 1.5
     assert one["speedup"]["sampling"]["simulated_fraction"] == pytest.approx(
-        SamplingRule(0.8, 1.5, 20.0).probability(scores).mean()
+        SamplingRule(a=0.8, b=1.5).probability(scores).mean()
     )
     names = {file.name for file in run.plots.iterdir()}
     for name in ("roc", "precision_recall", "training", "scores", "scores_two", "calibration"):
@@ -185,7 +185,7 @@ def test_several_models_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixtu
     printed = capsys.readouterr().out
     assert "AUC difference" in printed
     assert f"report: {output / 'report.html'}" in printed
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="exists"):
         evaluate(EvaluateSettings(runs=[str(good.path)], output=str(output), metrics=FAST))
     # overwrite=true replaced whatever folder it was, the trained run included.
     for place, words in ((good.path, "is the input"), (bad.path, "contains the input")):
@@ -210,7 +210,7 @@ def test_different_events_are_not_compared_in_pairs(tmp_path: Path) -> None:
     first, _, _ = write_run(tmp_path / "first")
     second, _, _ = write_run(tmp_path / "second", first_event=1)
     tables = {run.path.name: read_predictions(run.predictions) for run in (first, second)}
-    differences, remarks = auc_differences(tables, number=10)
+    differences, remarks = auc_differences(tables)
     assert differences == []
     assert "first and second were evaluated on different events" in remarks[0]
 
@@ -229,7 +229,7 @@ def test_paired_error_knows_of_the_correlation(tmp_path: Path) -> None:
         {},
     )
     # The same scores in another order: no difference, without any error.
-    ((same,), remarks) = auc_differences({"a": table, "b": shuffled}, number=20)
+    ((same,), remarks) = auc_differences({"a": table, "b": shuffled})
     assert remarks == []
     assert abs(same["difference"]) < 1e-12
     assert same["error"] < 1e-12

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,18 +19,17 @@ from smartbkg_tf.errors import InputError
 from smartbkg_tf.evaluation.metrics import (
     Estimate,
     auc,
+    auc_difference,
     average_precision,
-    bootstrap_areas,
+    binned_average_precision,
+    binomial_error,
+    bootstrap_errors,
     calibration_losses,
     delong,
+    effective_number,
+    working_points,
 )
-from smartbkg_tf.evaluation.resampling import (
-    SortedScores,
-    area_under_precision,
-    area_under_roc,
-    resamples,
-)
-from smartbkg_tf.evaluation.working_points import binomial_error, working_points
+from smartbkg_tf.filtering.score_counts import ScoreCounts
 
 SCORES = np.array([3.0, 2.0, 2.0, 1.0, 0.0, -1.0])
 LABELS = np.array([1, 1, 0, 0, 1, 0])
@@ -47,10 +45,6 @@ def make_scores(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def test_auc_by_hand() -> None:
     # Passing 3, 2, 0; failing 2, 1, -1. Pairs won: 3 + (1/2 + 2) + 1 of 9.
     assert auc(SCORES, LABELS) == pytest.approx(6.5 / 9)
-    # Weights 2 for the passing 3 and 0 for the failing -1:
-    # pairs 2 * 2 + (1/2 + 1) + 0 of 4 * 2.
-    weights = np.array([2.0, 1, 1, 1, 1, 0])
-    assert auc(SCORES, LABELS, weights) == pytest.approx(5.5 / 8)
 
 
 def test_average_precision_by_hand() -> None:
@@ -58,40 +52,45 @@ def test_average_precision_by_hand() -> None:
     assert average_precision(SCORES, LABELS) == pytest.approx((1 + 2 / 3 + 3 / 5) / 3)
 
 
-@given(
-    st.lists(
-        st.tuples(st.integers(-5, 5), st.booleans(), st.floats(0.01, 10)), min_size=2, max_size=40
-    )
-)
-def test_fast_areas_are_those_of_scikit_learn(events: list[tuple[int, bool, float]]) -> None:
-    scores, labels, weights = (
-        np.array(column, dtype=float) for column in zip(*events, strict=True)
-    )
+@given(st.lists(st.tuples(st.integers(-5, 5), st.booleans()), min_size=2, max_size=40))
+def test_areas_are_those_of_scikit_learn(events: list[tuple[int, bool]]) -> None:
+    scores, labels = (np.array(column, dtype=float) for column in zip(*events, strict=True))
     assume(0 < labels.sum() < len(labels))
-    passing, failing = SortedScores(scores, labels).cumulative(weights)
-    assert area_under_roc(passing, failing) == pytest.approx(
-        roc_auc_score(labels, scores, sample_weight=weights)
-    )
-    assert area_under_precision(passing, failing) == pytest.approx(
-        average_precision_score(labels, scores, sample_weight=weights)
-    )
+    counts = ScoreCounts.of(scores, labels)
+    for area in (auc(scores, labels), delong(counts).value):
+        assert area == pytest.approx(roc_auc_score(labels, scores))
+    for area in (average_precision(scores, labels), binned_average_precision(counts)):
+        assert area == pytest.approx(average_precision_score(labels, scores))
 
 
-def test_integer_weights_are_copies() -> None:
-    scores, labels = make_scores(60)
-    copies = np.random.default_rng(1).integers(0, 4, 60)
-    copied = np.repeat(scores, copies), np.repeat(labels, copies)
-    assert auc(scores, labels, copies) == pytest.approx(auc(*copied))
-    assert average_precision(scores, labels, copies) == pytest.approx(average_precision(*copied))
+def test_areas_in_bins_are_close_to_the_exact_ones() -> None:
+    random = np.random.default_rng(0)
+    labels = (random.random(200_000) < 0.1).astype(np.int8)
+    scores = random.normal(size=200_000) + labels
+    counts = ScoreCounts.of(scores, labels)
+    assert len(counts.score) <= 8000
+    assert delong(counts).value == pytest.approx(auc(scores, labels), abs=2e-5)
+    exact = average_precision(scores, labels)
+    assert binned_average_precision(counts) == pytest.approx(exact, abs=1e-4)
+    assert exact == pytest.approx(average_precision_score(labels, scores))
+
+
+def test_effective_number() -> None:
+    assert effective_number([1.0] * 7) == pytest.approx(7)
+    assert effective_number([2.0, 2.0, 0.0]) == pytest.approx(2)
+    assert effective_number([1.0, 3.0]) == pytest.approx(16 / 10)
+    assert effective_number([]) == 0.0
+    assert effective_number([0.0]) == 0.0
 
 
 def test_bootstrap_and_delong_agree_with_repeated_experiments() -> None:
     repeated = [auc(*make_scores(800, seed)) for seed in range(300)]
     truth = np.std(repeated, ddof=1)
     scores, labels = make_scores(800, 1000)
-    bootstrap = np.std(bootstrap_areas(scores, labels, number=400)[0], ddof=1)
+    counts = ScoreCounts.of(scores, labels)
+    bootstrap, _ = bootstrap_errors(counts, 400, 0)
     assert bootstrap == pytest.approx(truth, rel=0.2)
-    check = delong(scores, labels)
+    check = delong(counts)
     assert check.error == pytest.approx(truth, rel=0.2)
     assert check.error == pytest.approx(bootstrap, rel=0.12)
     assert check.value == pytest.approx(auc(scores, labels))
@@ -101,35 +100,44 @@ def test_delong_by_hand() -> None:
     # Parts of the passing events: 3/3, 2.5/3, 1/3; of the failing ones: 1.5/3, 2/3, 3/3.
     passing, failing = np.array([3, 2.5, 1]) / 3, np.array([1.5, 2, 3]) / 3
     variance = np.var(passing, ddof=1) / 3 + np.var(failing, ddof=1) / 3
-    found = delong(SCORES, LABELS)
+    found = delong(ScoreCounts.of(SCORES, LABELS))
     assert found.value == pytest.approx(6.5 / 9)
     assert found.error == pytest.approx(np.sqrt(variance))
 
 
-def test_resamples_keep_both_classes_and_repeat() -> None:
-    labels = np.array([1, 0, 0, 0, 0])
-    first, again, other = (list(resamples(labels, 20, seed)) for seed in (1, 1, 2))
-    for copies in first:
-        assert copies[0] == 1
-        assert copies[1:].sum() == 4
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, other)
+def test_error_of_a_difference_is_that_of_repeated_experiments() -> None:
+    found = []
+    for seed in range(200):
+        random = np.random.default_rng(seed)
+        labels = (random.random(500) < 0.3).astype(np.int8)
+        common = random.normal(size=500) + labels
+        first, second = (common + 0.5 * random.normal(size=500) for _ in range(2))
+        found.append(auc_difference(first, second, labels))
+    values = np.array([one.value for one in found])
+    errors = np.array([one.error for one in found])
+    assert errors.mean() == pytest.approx(values.std(ddof=1), rel=0.15)
+    assert abs(values.mean()) < 4 * values.std() / np.sqrt(200)
+    # The models err on the same events: each area alone is known less well.
+    assert errors.mean() < 0.7 * delong(ScoreCounts.of(first, labels)).error
 
 
 def test_losses_are_those_of_scikit_learn() -> None:
     scores, labels = make_scores(300)
     probability = 1 / (1 + np.exp(-(0.7 * scores - 1.0)))
-    loss, brier = calibration_losses(scores, labels, 0.7, -1.0)
+    loss, brier = calibration_losses(ScoreCounts.of(scores, labels), 0.7, -1.0)
     assert loss.value == pytest.approx(log_loss(labels, probability))
     assert brier.value == pytest.approx(brier_score_loss(labels, probability))
     assert 0 < loss.error < loss.value
     # Large logits must not overflow (warnings are errors here).
-    assert calibration_losses([1000.0, -1000.0], [1, 0])[0].value == 0.0
-    assert calibration_losses([-1000.0, 1000.0], [1, 0])[0].value == pytest.approx(1000.0)
+    certain = ScoreCounts.of([1000.0, -1000.0], [1, 0])
+    assert calibration_losses(certain)[0].value == 0.0
+    wrong = ScoreCounts.of([-1000.0, 1000.0], [1, 0])
+    assert calibration_losses(wrong)[0].value == pytest.approx(1000.0)
 
 
 def test_working_points_by_hand() -> None:
-    half, two_thirds, whole = working_points(SCORES, LABELS, [0.3, 2 / 3, 1.0])
+    counts = ScoreCounts.of(SCORES, LABELS)
+    half, two_thirds, whole = working_points(counts, [0.3, 2 / 3, 1.0])
     assert (half.threshold, half.false_rate) == (3.0, 0.0)
     assert half.efficiency == pytest.approx(1 / 3)
     assert half.rejection is None  # no division by an empty bin
@@ -146,11 +154,12 @@ def test_working_points_by_hand() -> None:
         assert point.false_rate == pytest.approx(kept[LABELS == 0].mean())
         assert point.efficiency_error > 0
     with pytest.raises(ValueError, match="efficiency"):
-        working_points(SCORES, LABELS, [0.0])
+        working_points(counts, [0.0])
 
 
 def test_ninety_percent_of_ten_are_nine() -> None:
-    point = working_points(np.arange(20.0), [0] * 10 + [1] * 10, [0.9])[0]
+    counts = ScoreCounts.of(np.arange(20.0), [0] * 10 + [1] * 10)
+    point = working_points(counts, [0.9])[0]
     assert point.efficiency == 0.9
 
 
@@ -166,32 +175,21 @@ def test_unknown_labels_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scores", "labels", "weights", "words"),
+    ("scores", "labels", "words"),
     [
-        ([1.0, 2.0], [0, 0], None, "all 2 events fail"),
-        ([1.0, 2.0], [1, 1], None, "all 2 events pass"),
-        ([1.0, 2.0], [-1, -1], None, "no event has a known label"),
-        ([], [], None, "no event has a known label"),
-        ([1.0, np.inf], [0, 1], None, "1 of 2 scores are not finite"),
-        ([1.0, 2.0], [0, 1], [1.0, -1.0], "not negative"),
-        ([1.0, 2.0], [0, 1], [1.0, 0.0], "all 2 events fail"),
+        ([1.0, 2.0], [0, 0], "all 2 events fail"),
+        ([1.0, 2.0], [1, 1], "all 2 events pass"),
+        ([1.0, 2.0], [-1, -1], "no event has a known label"),
+        ([], [], "no event has a known label"),
+        ([1.0, np.inf], [0, 1], "1 of 2 scores are not finite"),
     ],
 )
-@pytest.mark.parametrize("function", [auc, average_precision, bootstrap_areas])
+@pytest.mark.parametrize("function", [auc, average_precision])
 def test_what_cannot_be_measured(
-    function: Callable[..., Any],
-    scores: list[float],
-    labels: list[int],
-    weights: list[float] | None,
-    words: str,
+    function: Callable[..., float], scores: list[float], labels: list[int], words: str
 ) -> None:
     with pytest.raises(InputError, match=words):
-        function(scores, labels, weights)
-
-
-def test_lengths_must_agree() -> None:
-    with pytest.raises(ValueError, match="differ in length"):
-        auc([1.0, 2.0, 3.0], [0, 1])
+        function(scores, labels)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,9 @@ def compare(
 def test_sampling_is_unbiased_with_the_right_errors() -> None:
     chi2 = bins = 0.0
     for seed in range(30):
-        found = compare(SamplingRule(1.0, 1.0, 10.0), *make_sample(4000, seed), bins=10)
+        found = compare(
+            SamplingRule(a=1.0, b=1.0, maximum_weight=10.0), *make_sample(4000, seed), bins=10
+        )
         assert found is not None
         chi2 += found["chi2"]
         bins += found["bins_used"]
@@ -49,7 +51,7 @@ def test_sampling_is_unbiased_with_the_right_errors() -> None:
 
 
 def test_a_threshold_shows_its_bias() -> None:
-    found = compare(ThresholdRule(1.0), *make_sample(4000))
+    found = compare(ThresholdRule(threshold=1.0), *make_sample(4000))
     assert found is not None
     assert found["chi2"] is None  # its events are lost for good, there is no such test
     assert found["mean_kept"] - found["mean_all"] > 10 * found["mean_kept_error"]
@@ -124,8 +126,13 @@ def test_broken_observables(tmp_path: Path) -> None:
     whole = pd.DataFrame({**predictions.keys, "x": 1.0})
     refused("do not exist")
     path.write_text("nothing")
-    refused("no whole parquet")
+    refused("not a complete parquet")
     refused("lacks the column production", whole.drop(columns="production"))
     refused("no column of numbers", whole.drop(columns="x"))
     refused("5 events more than once", pd.concat([whole, whole]))
     refused("none of the predicted events", whole.assign(experiment=9))
+    for column in ("x", [0.5, 1, 2, 3, 4], [None, 1, 2, 3, 4]):
+        refused(
+            "event holds something else than whole numbers",
+            pd.DataFrame({**predictions.keys, "event": column, "thrust": 1.0}),
+        )

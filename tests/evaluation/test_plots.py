@@ -13,6 +13,7 @@ from PIL import Image
 
 from smartbkg_tf.evaluation import curves, figures, plots
 from smartbkg_tf.filtering.rules import SamplingRule
+from smartbkg_tf.filtering.score_counts import ScoreCounts
 
 
 def make_scores(n: int = 400) -> tuple[np.ndarray, np.ndarray]:
@@ -31,7 +32,7 @@ HISTORY: dict[str, list[float | None]] = {
 
 
 def all_figures() -> dict[str, Figure]:
-    s, y = make_scores()
+    counts = ScoreCounts.of(*make_scores())
     observable = {
         "edges": [0.0, 1.0, 2.0],
         "all": [4.0, 0.0],
@@ -42,16 +43,16 @@ def all_figures() -> dict[str, Figure]:
         "n_passing": 4,
         "effective_number": 2.5,
     }
-    roc = curves.roc_curve(s, y, number=10)
+    roc = curves.roc_curve(counts, number=10)
+    recall = curves.precision_recall_curve(counts, number=10)
+    scores = curves.score_histogram(counts, SamplingRule(a=0.5, b=1.0))
     return {
-        "roc": plots.draw_roc({"one": roc, "two": roc}),
-        "precision_recall": plots.draw_precision_recall(
-            {"one": curves.precision_recall_curve(s, y, number=10)}
-        ),
-        "scores": plots.draw_scores(curves.score_histogram(s, y, SamplingRule(0.5, 1.0))),
-        "reliability": plots.draw_reliability(curves.reliability(s, y)),
-        "training": plots.draw_training(HISTORY),
-        "observable": plots.draw_observable(observable, "Mbc [GeV]"),
+        "roc": plots.RocPlot().draw({"one": roc, "two": roc}, ""),
+        "precision_recall": plots.PrecisionRecallPlot().draw({"one": recall}, ""),
+        "scores": plots.ScoresPlot().draw({"one": scores}, "one"),
+        "reliability": plots.CalibrationPlot().draw({"one": curves.reliability(counts)}, "one"),
+        "training": plots.TrainingPlot().draw({"one": HISTORY}, "one"),
+        "observable": plots.ObservablePlot(observable="Mbc [GeV]").draw({"one": observable}, ""),
     }
 
 
@@ -90,7 +91,7 @@ def test_curves_differ_in_colour_and_style() -> None:
 
 
 def test_best_epochs_are_marked() -> None:
-    panels = plots.draw_training(HISTORY).axes
+    panels = plots.TrainingPlot().draw({"one": HISTORY}, "").axes
     texts = []
     for axes in panels:
         legend = axes.get_legend()
@@ -102,7 +103,7 @@ def test_best_epochs_are_marked() -> None:
 
 
 def test_history_of_a_user_without_loss_or_auc() -> None:
-    (panel,) = plots.draw_training({"epoch": [0.0, 1.0], "mae": [2.0, 1.0]}).axes
+    (panel,) = plots.TrainingPlot().draw({"one": {"epoch": [0.0, 1.0], "mae": [2.0, 1.0]}}, "").axes
     assert panel.get_ylabel() == "mae"
     # Counted from 0 in the file, from 1 for people.
     np.testing.assert_array_equal(panel.get_lines()[0].get_xdata(), [1.0, 2.0])
@@ -111,8 +112,18 @@ def test_history_of_a_user_without_loss_or_auc() -> None:
 def test_no_global_state_and_no_display() -> None:
     code = (
         "import sys; import smartbkg_tf.evaluation.evaluate; "
-        "bad = {'matplotlib.pyplot', 'tensorflow', 'keras', 'sklearn'} & set(sys.modules); "
+        "bad = {'matplotlib', 'tensorflow', 'keras', 'sklearn'} & set(sys.modules); "
         "sys.exit(repr(bad) if bad else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_files_are_named_after_the_class() -> None:
+    built_in = (
+        *(plots.RocPlot(), plots.PrecisionRecallPlot(), plots.ScoresPlot()),
+        *(plots.CalibrationPlot(), plots.TrainingPlot()),
+    )
+    names = [plot.name for plot in built_in]
+    assert names == ["roc", "precision_recall", "scores", "calibration", "training"]
+    assert plots.ObservablePlot(observable="Mbc").name == "observable_Mbc"

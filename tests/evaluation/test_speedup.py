@@ -10,15 +10,16 @@ from smartbkg_tf.evaluation.speedup import (
     speedup_from_scores,
     threshold_speedups,
 )
-from smartbkg_tf.filtering.costs import CostModel
 from smartbkg_tf.filtering.rules import SamplingRule, decide
+from smartbkg_tf.filtering.score_counts import ScoreCounts
+from smartbkg_tf.settings.costs import CostSettings
 
 
 def test_by_hand() -> None:
     p = np.array([1.0, 0.5, 0.5, 0.25])
     labels = np.array([1, 1, 0, 0])
     weight = np.array([1.0, 2.0, 0.0, 4.0])
-    found = sampling_speedup(p, weight, labels, CostModel(0.0, 0.0), number=10)
+    found = sampling_speedup(p, weight, labels, CostSettings(generation=0, network=0), number=10)
     # mean p = 9/16, mean 1/p of passing = 3/2.
     assert found.expected.value == pytest.approx(16 / 9 / 1.5)
     assert found.simulated_fraction == pytest.approx(9 / 16)
@@ -34,11 +35,11 @@ def test_draws_scatter_around_the_expectation_as_claimed() -> None:
     random = np.random.default_rng(0)
     n = 20_000
     labels = (random.random(n) < 0.05).astype(np.int8)
-    p = SamplingRule(0.8, 1.5, 20.0).probability(random.normal(0, 1, n) + 2 * labels)
+    p = SamplingRule(a=0.8, b=1.5).probability(random.normal(0, 1, n) + 2 * labels)
     results = []
     for _ in range(100):
         decision = decide(p, random.random(n))
-        results.append(sampling_speedup(p, decision.weight, labels, CostModel(), number=2))
+        results.append(sampling_speedup(p, decision.weight, labels, CostSettings(), number=2))
     drawn = np.array([r.drawn for r in results])
     assert drawn.mean() == pytest.approx(results[0].expected.value, rel=0.02)
     pulls = [(r.sum_of_weights - r.n_passing) / r.sum_of_weights_error for r in results]
@@ -51,8 +52,8 @@ def test_error_is_that_of_repeated_samples() -> None:
     for seed in range(60):
         random = np.random.default_rng(seed)
         labels = (np.arange(3000) < 150).astype(np.int8)
-        p = SamplingRule(0.8, 1.5, 20.0).probability(random.normal(0, 1, 3000) + 2 * labels)
-        found = sampling_speedup(p, np.ones(3000), labels, CostModel(), number=40)
+        p = SamplingRule(a=0.8, b=1.5).probability(random.normal(0, 1, 3000) + 2 * labels)
+        found = sampling_speedup(p, np.ones(3000), labels, CostSettings(), number=40)
         values.append(found.expected.value)
         claimed.append(found.expected.error)
     assert np.mean(claimed) == pytest.approx(np.std(values, ddof=1), rel=0.3)
@@ -60,24 +61,26 @@ def test_error_is_that_of_repeated_samples() -> None:
 
 def test_nothing_kept_gives_zero_and_no_division() -> None:
     p = np.full(4, 0.5)
-    found = sampling_speedup(p, np.zeros(4), [1, 0, 1, 0], CostModel(), number=5)
+    found = sampling_speedup(p, np.zeros(4), [1, 0, 1, 0], CostSettings(), number=5)
     assert found.drawn == 0.0
     assert found.effective_passing == 0.0
 
 
 def test_a_threshold_has_no_sampling_speedup() -> None:
     with pytest.raises(ValueError, match="outside"):
-        sampling_speedup([0.0, 1.0], [0.0, 1.0], [0, 1], CostModel())
+        sampling_speedup([0.0, 1.0], [0.0, 1.0], [0, 1], CostSettings())
 
 
 def test_thresholds_by_hand() -> None:
     scores, labels = [4.0, 3.0, 2.0, 1.0], [1, 0, 1, 0]
-    half, whole = threshold_speedups(scores, labels, [0.5, 1.0], CostModel(0, 0), number=10)
+    (half, half_speedup), (whole, whole_speedup) = threshold_speedups(
+        ScoreCounts.of(scores, labels), [0.5, 1.0], CostSettings(generation=0, network=0), number=10
+    )
     assert (half.threshold, half.kept_fraction, half.efficiency) == (4.0, 0.25, 0.5)
-    assert half.speedup.value == pytest.approx(0.5 / 0.25)
+    assert half_speedup.value == pytest.approx(0.5 / 0.25)
     assert (whole.threshold, whole.kept_fraction) == (2.0, 0.75)
-    assert whole.speedup.value == pytest.approx(1 / 0.75)
-    assert half.speedup.error > 0
+    assert whole_speedup.value == pytest.approx(1 / 0.75)
+    assert half_speedup.error > 0
 
 
 def _gaussian_sample(
@@ -90,7 +93,7 @@ def _gaussian_sample(
 
 def test_scores_alone_tell_what_sampling_would_save() -> None:
     """The errors are those of repeated samples, and the mean is that of the best rule."""
-    random, cost = np.random.default_rng(5), CostModel(0.01, 0.001)
+    random, cost = np.random.default_rng(5), CostSettings()
     found = []
     for _ in range(25):
         estimate = speedup_from_scores(*_gaussian_sample(random, 4000), cost, number=40)
@@ -101,7 +104,7 @@ def test_scores_alone_tell_what_sampling_would_save() -> None:
     assert 0.6 < errors.mean() / spread < 1.6
     # Independent of the fit: a scan of the clipped exponential on a large sample.
     scores, labels, _ = _gaussian_sample(random, 200_000)
-    rules = (SamplingRule(a, b, 20.0) for a in np.arange(0.4, 2.0, 0.2) for b in (1, 1.5, 2, 2.5))
+    rules = (SamplingRule(a=a, b=b) for a in np.arange(0.4, 2.0, 0.2) for b in (1, 1.5, 2, 2.5))
     probabilities = (rule.probability(scores) for rule in rules)
     best = max(cost.speedup(p.mean(), (1 / p[labels == 1]).mean()) for p in probabilities)
     assert best > 1.5
@@ -113,5 +116,6 @@ def test_too_few_passing_events_tell_nothing() -> None:
     labels = np.zeros(100, np.int8)
     labels[:18] = 1
     assert (
-        speedup_from_scores(np.arange(100.0), labels, np.arange(100) % 2 == 0, CostModel()) is None
+        speedup_from_scores(np.arange(100.0), labels, np.arange(100) % 2 == 0, CostSettings())
+        is None
     )

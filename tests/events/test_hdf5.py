@@ -368,10 +368,9 @@ def test_a_file_that_is_cut_while_it_is_read(tmp_path: Path) -> None:
     with TrainingFile(tmp_path / "a.h5") as file:
         assert len(file.read(0, 10)) == 10
         os.truncate(tmp_path / "a.h5", (tmp_path / "a.h5").stat().st_size // 2)
-        with pytest.raises(InputError, match=str(tmp_path)):
-            file.read(0, 3000)
-        with pytest.raises(InputError, match="became shorter while it was read"):
-            file.read(0, 10)
+        for stop in (10, 3000):
+            with pytest.raises(InputError, match="became shorter while it was read"):
+                file.read(0, stop)
 
 
 def test_a_file_that_is_replaced_while_it_is_read(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from smartbkg_tf.errors import InputError, OutputError
-from smartbkg_tf.events.parquet import (
-    ROW_GROUP,
-    count_events_parquet,
-    iterate_parquet,
-    write_parquet,
-)
+from smartbkg_tf.events.parquet import ROW_GROUP, ParquetReader, write_parquet
+from smartbkg_tf.events.readers import Key, as_asked
 from smartbkg_tf.events.table import EVENT_TYPES, EventTable, concatenate
 from tests.events.comparison import assert_same_events
 from tests.events.test_hdf5 import full_table
 from tests.samples import make_events
+
+
+def iterate_parquet(
+    path: Path, *, key: Key = "all", chunk_events: int = 20000
+) -> Iterator[EventTable]:
+    for table in ParquetReader().iterate(path, chunk_events=chunk_events, key=key):
+        yield as_asked(table, key, path, 0)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 60, 1000])
@@ -29,7 +33,7 @@ def test_round_trip_to_the_last_bit(tmp_path: Path, chunk: int) -> None:
     pieces = list(iterate_parquet(tmp_path / "a.parquet", chunk_events=chunk))
     assert [len(piece) for piece in pieces[:-1]] == [chunk] * (len(pieces) - 1)
     assert_same_events(concatenate(pieces), table)
-    assert count_events_parquet(tmp_path / "a.parquet") == 60
+    assert ParquetReader().count(tmp_path / "a.parquet") == 60
 
 
 def test_several_row_groups(tmp_path: Path) -> None:
@@ -135,10 +139,3 @@ def test_nothing_to_write(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match=f"cannot be called '{name}'"):
             write_parquet(tmp_path / "a.parquet", clash)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_wrong_arguments(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="at least 1"):
-        next(iterate_parquet(tmp_path / "a.parquet", chunk_events=0))
-    with pytest.raises(ValueError, match="key='x'"):
-        next(iterate_parquet(tmp_path / "a.parquet", key="x"))  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
@@ -24,6 +24,7 @@ from smartbkg_tf.settings.base import settings, validate
 from smartbkg_tf.settings.plugins import plugin
 from tests.events.comparison import assert_same_events
 from tests.mdst_twin import write_mdst_twin
+from tests.own_reader import write_my_reader
 from tests.samples import make_events
 
 
@@ -84,66 +85,6 @@ def test_without_decay_text_tokens_come_from_the_links(tmp_path: Path) -> None:
         assert piece.particles == {}
 
 
-MY_READER = """
-import numpy as np
-
-from smartbkg_tf.errors import InputError
-from smartbkg_tf.events.readers import Reader
-from smartbkg_tf.events.table import PARTICLE_COLUMNS, EventTable
-from smartbkg_tf.settings.base import Field, settings
-
-
-@settings
-class Lines(Reader):
-    # One event per line: its number, its label, and the PDG codes of its particles.
-
-    production: int = Field(default=0, ge=0)
-
-    def recognises(self, path):
-        return path.suffix == ".lines"
-
-    def count(self, path):
-        return len(path.read_text().splitlines())
-
-    def iterate(self, path, *, chunk_events, key):
-        lines = [[int(word) for word in line.split()] for line in path.read_text().splitlines()]
-        for start in range(0, len(lines), chunk_events):
-            yield self.table(lines[start : start + chunk_events])
-
-    def table(self, lines):
-        codes = np.array([code for line in lines for code in line[2:]], dtype=np.int32)
-        counts = np.array([len(line) - 2 for line in lines])
-        n_events, n_particles = len(lines), len(codes)
-        zeros = np.zeros(n_events, dtype=np.int64)
-        particles = {n: np.zeros(n_particles, dtype=d) for n, d in PARTICLE_COLUMNS.items()}
-        particles["PDG"], particles["energy"] = codes, np.ones(n_particles)
-        # The first particle is the mother of all others.
-        first = np.repeat(np.cumsum(counts) - counts, counts)
-        is_first = first == np.arange(n_particles)
-        particles["motherIndex"] = np.where(is_first, -1, 0).astype(np.int32)
-        particles["motherPDG"] = np.where(is_first, 0, codes[first]).astype(np.int32)
-        return EventTable(
-            particles=particles,
-            offsets=np.concatenate([[0], np.cumsum(counts)]),
-            keys={
-                "experiment": zeros,
-                "run": zeros,
-                "event": np.array([line[0] for line in lines]),
-                "production": zeros + self.production,
-            },
-            event_type=np.full(n_events, -1, dtype=np.int8),
-            labels={"skim": np.array([line[1] for line in lines], dtype=np.int8)},
-        )
-"""
-
-
-def write_my_reader(folder: Path) -> Path:
-    """Write the reader `my_lines.Lines`, and a file that only it knows."""
-    (folder / "my_lines.py").write_text(MY_READER)
-    (folder / "a.lines").write_text("7 1 511 211 -211\n8 0 22\n9 0 -511 321 -211 22\n")
-    return folder / "a.lines"
-
-
 @pytest.fixture
 def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -156,7 +97,7 @@ def lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 class Command:
     """As settings of a command hold a reader."""
 
-    reader: plugin("smartbkg_tf.events.readers.Reader") | None = None  # type: ignore[valid-type]
+    reader: Annotated[Any, plugin("smartbkg_tf.events.readers.Reader")] | None = None
 
 
 def test_a_reader_from_a_file_outside_the_package(lines: Path) -> None:
@@ -237,6 +178,13 @@ def test_other_files(tmp_path: Path, content: bytes, message: str) -> None:
         with pytest.raises(InputError, match=message) as error:
             function(tmp_path / "a.h5")
         assert str(tmp_path / "a.h5") in str(error.value)
+
+
+def test_wrong_arguments(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        next(iterate_events(tmp_path / "a.parquet", chunk_events=0))
+    with pytest.raises(ValueError, match="key='x'"):
+        next(iterate_events(tmp_path / "a.parquet", key="x"))  # type: ignore[arg-type]
 
 
 def test_folders_and_missing_files(tmp_path: Path) -> None:

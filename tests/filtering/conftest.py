@@ -14,7 +14,7 @@ import pytest
 
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
 from smartbkg_tf.events.table import EventTable
-from smartbkg_tf.filtering.apply import fit_filter
+from smartbkg_tf.filtering.filter_fit import fit_filter
 from smartbkg_tf.models.losses import SkimCrossentropy
 from smartbkg_tf.models.registry import build
 from smartbkg_tf.models.saving import save_model

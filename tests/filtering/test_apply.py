@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -20,7 +21,8 @@ from smartbkg_tf.events.hdf5 import write_hdf5
 from smartbkg_tf.events.parquet import write_parquet
 from smartbkg_tf.events.passing_keys import read_passing_keys
 from smartbkg_tf.filtering import event_lists
-from smartbkg_tf.filtering.apply import apply, fit_filter, predict_split
+from smartbkg_tf.filtering.apply import apply, predict_split
+from smartbkg_tf.filtering.filter_fit import fit_filter
 from smartbkg_tf.filtering.predictions import read_predictions
 from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.filtering.scorers import load_run_model
@@ -29,6 +31,7 @@ from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.filtering import ApplySettings, FilterFitSettings
 from smartbkg_tf.settings.training import TrainSettings
 from tests.filtering.conftest import SKIMS, Trained, save
+from tests.own_reader import write_my_reader
 
 FIRST = SKIMS[0]
 
@@ -50,7 +53,7 @@ def test_sampling_on_hdf5(fitted: Trained, tmp_path: Path) -> None:
     assert frame["event"].tolist() == fitted.events.keys["event"].tolist()
     rules = json.loads(fitted.run.filter.read_text())
     for skim in SKIMS:
-        rule = SamplingRule(*(rules[skim][name] for name in ("a", "b", "maximum_weight")))
+        rule = SamplingRule(**{name: rules[skim][name] for name in ("a", "b", "maximum_weight")})
         p = frame[f"probability_{skim}"]
         np.testing.assert_allclose(p, rule.probability(frame[f"score_{skim}"]))
         kept = frame[f"kept_{skim}"]
@@ -226,6 +229,41 @@ def test_event_lists_can_be_read_as_flags(fitted: Trained, tmp_path: Path, suffi
     np.testing.assert_array_equal(read_passing_keys(path), expected)
 
 
+def test_both_outputs_or_none(
+    fitted: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stops `apply` between its two outputs would keep the same command from running again."""
+    replace = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if target.name == "p.parquet":
+            raise OSError(errno.ENOSPC, "No space left on device", str(source))
+        replace(source, target)
+
+    monkeypatch.setattr("smartbkg_tf.runtime.files.os.replace", full)
+    with pytest.raises(OutputError, match="disk is full"):
+        run_apply(fitted, tmp_path / "p.parquet", events_output=str(tmp_path / "kept.csv"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_of_ones_own(
+    fitted: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = write_my_reader(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_lines", raising=False)
+    chosen = [f"run={fitted.run.path}", f"input={lines}", "output=p.parquet", "method=score"]
+    reader = ["reader._target_=my_lines.Lines", "reader.production=4"]
+    settings = compose_settings("apply", ApplySettings, [*chosen, *reader])
+    apply(settings)
+    frame = pd.read_parquet(tmp_path / "p.parquet")
+    assert frame["event"].tolist() == [7, 8, 9]
+    assert frame["production"].tolist() == [4, 4, 4]
+    with pytest.raises(InputError, match="is not an event file"):
+        apply(compose_settings("apply", ApplySettings, [*chosen, "overwrite=true"]))
+
+
 def test_test_split_of_a_dataset(fitted: Trained, tmp_path: Path) -> None:
     dataset = str(fitted.dataset.path)
     frame = run_apply(fitted, tmp_path / "p.parquet", input=dataset, split="test")
@@ -257,7 +295,7 @@ def test_nothing_is_overwritten_unless_asked(fitted: Trained, tmp_path: Path) ->
     with pytest.raises(OutputError, match="overwrite=true"):
         run_apply(fitted, output, method="score")
     events.write_text("mine")
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="exists"):
         run_apply(fitted, tmp_path / "q.parquet", events_output=str(events))
     assert output.read_bytes() == before
     assert events.read_text() == "mine"
@@ -310,7 +348,7 @@ def test_wrong_inputs_leave_nothing_behind(fitted: Trained, tmp_path: Path) -> N
         return str(error.value)
 
     assert "smartbkg_tf.produce" in refused("nothing matches")
-    refused("no event file", b"some text that is no events at all")
+    refused("not an event file", b"some text that is no events at all")
     refused("empty", b"")
     refused("truncated|damaged|cannot be", fitted.tables.read_bytes()[:20000])
     refused("is given alone", input=[str(fitted.dataset.path), str(fitted.tables)])

@@ -14,11 +14,15 @@ import pytest
 
 from smartbkg_tf.errors import ConfigurationError, InputError, OutputError
 from smartbkg_tf.filtering.apply import apply
-from smartbkg_tf.filtering.description import ModelDescription, describe_run
 from smartbkg_tf.filtering.export import convert, export, in_float32
+from smartbkg_tf.filtering.model_description import ModelDescription, describe_run
 from smartbkg_tf.filtering.onnx_check import compare, random_inputs
-from smartbkg_tf.filtering.onnx_scorer import open_session
-from smartbkg_tf.filtering.scorers import KerasScorer, OnnxScorer, load_run_model
+from smartbkg_tf.filtering.scorers import (
+    KerasScorer,
+    OnnxScorer,
+    load_run_model,
+    open_session,
+)
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.filtering import ApplySettings, ExportSettings
@@ -225,7 +229,7 @@ def test_nothing_stays_of_a_failed_export(run_copy: RunDirectory, tmp_path: Path
     assert [file.name for file in tmp_path.iterdir()] == ["run"]
     output.mkdir()
     (output / "mine").write_text("")
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="exists"):
         export(ExportSettings(run=str(run_copy.path), output=str(output)))
     with pytest.raises(InputError, match="does not exist"):
         export(ExportSettings(run=str(tmp_path / "no"), output=str(tmp_path / "new")))

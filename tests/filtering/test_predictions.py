@@ -134,12 +134,12 @@ def test_broken_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="do not exist"):
         read_predictions(path)
     path.write_bytes(b"PAR1 and nothing else")
-    with pytest.raises(InputError, match="no whole parquet"):
+    with pytest.raises(InputError, match="not a complete parquet"):
         read_predictions(path)
     with PredictionsWriter(path, SKIMS) as writer:
         writer.write(*make_chunk(500))
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match="no whole parquet"):
+    with pytest.raises(InputError, match="not a complete parquet"):
         read_predictions(path)
     pd.DataFrame({"evnt": [1], "score_x": [0.0]}).to_parquet(path)
     with pytest.raises(InputError, match="lacks the column experiment, run, event"):

@@ -58,7 +58,7 @@ def test_golden_numbers() -> None:
     st.floats(1, 1e6),
 )
 def test_rule_is_that_of_basf2(scores: list[float], a: float, b: float, weight: float) -> None:
-    found = SamplingRule(a, b, weight).probability(scores)
+    found = SamplingRule(a=a, b=b, maximum_weight=weight).probability(scores)
     expected = [rule_by_the_letter(score, a, b, weight) for score in scores]
     np.testing.assert_allclose(found, expected, rtol=1e-12)
     assert np.all(found >= (1 - 1e-12) / weight)
@@ -66,9 +66,9 @@ def test_rule_is_that_of_basf2(scores: list[float], a: float, b: float, weight: 
 
 
 def test_infinite_scores_have_a_probability_and_nan_has_none() -> None:
-    assert SamplingRule(0.5, 0.0, 20.0).probability([-np.inf, np.inf]).tolist() == [0.05, 1.0]
-    assert SamplingRule(0.0, 0.0, 20.0).probability([-np.inf, np.inf]).tolist() == [1.0, 1.0]
-    for rule in (SamplingRule(0.5, 0.0), ThresholdRule(0.0), KeepAll()):
+    assert SamplingRule(a=0.5, b=0.0).probability([-np.inf, np.inf]).tolist() == [0.05, 1.0]
+    assert SamplingRule(a=0.0, b=0.0).probability([-np.inf, np.inf]).tolist() == [1.0, 1.0]
+    for rule in (SamplingRule(a=0.5, b=0.0), ThresholdRule(threshold=0.0), KeepAll()):
         with pytest.raises(ValueError, match="1 of 2 scores are NaN"):
             rule.probability([0.0, np.nan])
 
@@ -76,23 +76,23 @@ def test_infinite_scores_have_a_probability_and_nan_has_none() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ((-0.1, 0.0, 20.0), "a must not be negative"),
-        ((np.nan, 0.0, 20.0), "a must be finite"),
-        ((0.5, np.inf, 20.0), "b must be finite"),
-        ((0.5, 0.0, 0.9), "at least 1"),
+        ((-0.1, 0.0, 20.0), "greater than or equal to 0"),
+        ((np.nan, 0.0, 20.0), "finite"),
+        ((0.5, np.inf, 20.0), "finite"),
+        ((0.5, 0.0, 0.9), "greater than or equal to 1"),
     ],
 )
 def test_impossible_rules_are_refused(values: tuple[float, float, float], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        SamplingRule(*values)
+        SamplingRule(a=values[0], b=values[1], maximum_weight=values[2])
 
 
 def test_threshold_zero_is_a_threshold() -> None:
     # Trap 22: `if threshold:` read 0.0 as "sampling".
-    found = ThresholdRule(0.0).probability([-1e-6, 0.0, 1e-6])
+    found = ThresholdRule(threshold=0.0).probability([-1e-6, 0.0, 1e-6])
     assert found.tolist() == [0.0, 1.0, 1.0]
     with pytest.raises(ValueError, match="finite"):
-        ThresholdRule(np.nan)
+        ThresholdRule(threshold=np.nan)
 
 
 def test_score_keeps_everything_with_weight_one() -> None:
@@ -130,7 +130,7 @@ def test_sum_of_weights_is_unbiased_over_many_seeds() -> None:
     n, seeds = 500, 400
     keys = make_keys(n)
     scores = np.random.default_rng(1).normal(-2, 2, n)
-    p = SamplingRule(0.6, 0.5, 20.0).probability(scores)
+    p = SamplingRule(a=0.6, b=0.5).probability(scores)
     observable = np.cos(scores)
     sums = np.array([decide(p, random_numbers(keys, seed)).weight for seed in range(seeds)])
     for values in (np.ones(n), observable):

@@ -14,7 +14,7 @@ import pytest
 
 from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.events.table import EventTable, concatenate
-from smartbkg_tf.filtering.scorers import KerasScorer, OnnxScorer, open_scorer
+from smartbkg_tf.filtering.scorers import KerasScorer, OnnxScorer, open_scorer, open_session
 from smartbkg_tf.runtime.files import write_json
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from tests.filtering.conftest import SKIMS, Trained
@@ -209,18 +209,16 @@ def test_what_can_be_opened(fitted: Trained, tmp_path: Path) -> None:
         open_scorer(tmp_path / "nothing.keras")
     with pytest.raises(InputError, match="does not exist"):
         open_scorer(tmp_path / "nothing.onnx")
-    with pytest.raises(InputError, match="is no run directory"):
+    with pytest.raises(InputError, match="is not a run directory"):
         open_scorer(tmp_path)
     (tmp_path / "model.txt").write_text("")
-    with pytest.raises(InputError, match="is no model"):
+    with pytest.raises(InputError, match="is not a model"):
         open_scorer(tmp_path / "model.txt")
 
 
 def test_without_onnx_runtime_there_is_a_next_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from smartbkg_tf.filtering.onnx_scorer import open_session
-
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ConfigurationError, match="ONNX Runtime") as error:
         open_session(tmp_path / "x.onnx")
@@ -229,7 +227,7 @@ def test_without_onnx_runtime_there_is_a_next_step(
 
 def test_an_exported_model_needs_no_tensorflow() -> None:
     code = (
-        "import sys; import smartbkg_tf.filtering.apply, smartbkg_tf.filtering.onnx_scorer; "
+        "import sys; import smartbkg_tf.filtering.apply, smartbkg_tf.filtering.scorers; "
         "bad = {'tensorflow', 'keras', 'matplotlib'} & set(sys.modules); "
         "sys.exit(repr(bad) if bad else 0)"
     )
@@ -243,5 +241,5 @@ def test_sidecar_of_another_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"model\.json.*does not exist"):
         OnnxScorer(path)
     write_json(path.with_suffix(".json"), {"some": "thing"})
-    with pytest.raises(InputError, match="no description of an exported model"):
+    with pytest.raises(InputError, match="is damaged: 6 problems"):
         OnnxScorer(path)

@@ -5,10 +5,11 @@ import sys
 import numpy as np
 import pytest
 
+from benchmarks.closeness import PUBLISHED
 from smartbkg_tf.errors import UserError
 from smartbkg_tf.events.table import EVENT_TYPES
-from smartbkg_tf.generation import chunks
 from smartbkg_tf.generation import pythia as pythia_module
+from smartbkg_tf.generation import pythia_source
 from smartbkg_tf.generation.b_pairs import b_momenta, oscillate
 from smartbkg_tf.generation.beams import boost, nominal_collision, random_collisions
 from smartbkg_tf.generation.decay_table import Channel
@@ -176,19 +177,6 @@ def test_long_lived_particles_decay_as_at_belle_ii(mixed):
         assert np.mean(n[pdg == code] > 0) > 0.97, code
 
 
-#: Means and spreads of the original's Belle II sample (issue 3, point 2): GeV, ns, cm.
-PUBLISHED = {
-    "energy": (1.263, 2.006),
-    "prodTime": (0.0589, 0.727),
-    "x": (0.044, 5.88),
-    "y": (-0.003, 5.90),
-    "z": (0.374, 7.29),
-    "px": (0.0525, 0.430),
-    "py": (0.000, 0.422),
-    "pz": (0.345, 0.684),
-}
-
-
 def test_closeness_to_the_published_sample(mixed):
     """Prints ours beside theirs (pytest -s); docs/production.md has the table of more events.
 
@@ -307,7 +295,7 @@ def test_lepton_pairs_radiate(own_cache, monkeypatch, radiation):
         443: [Channel(1.0, "VLL", (), ("e+", "e-"), (-11, 11))],
     }
     monkeypatch.setattr(pythia_module, "read_decay_table", lambda: table)
-    monkeypatch.setattr(chunks, "_ENGINES", {})
+    monkeypatch.setattr(pythia_source, "_ENGINES", {})
     chosen = PythiaSource(final_state_radiation=radiation)
     events = generate_events("mixed", chosen, 500, 3, 0, Failures())
     mother = parents(events)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score
 
-from smartbkg_tf.filtering.costs import CostModel
+from smartbkg_tf.models.costs import CostModel
 from smartbkg_tf.models.losses import (
     SkimAUC,
     SkimCrossentropy,

@@ -186,7 +186,8 @@ def test_groups_and_experiments_of_a_folder_of_the_user(exit_of: Exit, tmp_path:
     assert code == 1
     assert "used: seed_: there is no such key" in err
     place = f"hydra.searchpath=[file://{tmp_path}]"
-    assert "seed_" in exit_of(command_named("train"), "--cfg", "job", place, "experiment=mine")[2]
+    for options in ((), ("--cfg", "job"), ("--multirun",)):
+        assert "seed_:" in exit_of(command_named("train"), *options, place, "experiment=mine")[2]
 
 
 def test_override_that_cannot_be_read(exit_of: Exit) -> None:
@@ -239,7 +240,9 @@ def test_config_schema(exit_of: Exit) -> None:
 def test_terminated_job_leaves_nothing_half_written(tmp_path: Path, number: signal.Signals) -> None:
     """A batch system sends SIGTERM first, a closed terminal SIGHUP: what was begun is removed."""
     code = (
-        "import time\n"
+        "import signal, time\n"
+        # Under nohup, which some batch systems use, it is ignored in all children.
+        f"signal.signal({int(number)}, signal.SIG_DFL)\n"
         "from smartbkg_tf.runtime import command\n"
         "from smartbkg_tf.runtime.files import atomic_directory\n"
         "command._end_cleanly_when_terminated()\n"

@@ -182,10 +182,18 @@ def test_impossible_places_are_told_before_any_work(
     file.touch()
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
-    places = [file / "out", file / "a" / "b", tmp_path / ("x" * 300), loop, "a\0b", "/dev/null"]
-    for place in places:
+    places = [
+        file / "out",
+        file / "a" / "b",
+        tmp_path / ("x" * 300),
+        loop,
+        "a\0b",
+        "/dev/null",
+        "/",
+    ]
+    for place in (*places, "", " "):
         for way in (atomic_directory, atomic_file):
-            with pytest.raises(OutputError), way(place):  # type: ignore[operator]
+            with pytest.raises(OutputError), way(str(place)):  # type: ignore[operator]
                 raise AssertionError("the block must not run")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(OutputError, match="holds what this command did not write"):
@@ -226,6 +234,15 @@ if moment == "replace":
         rename(source, target)
         os.kill(os.getpid(), signal.SIGKILL)
     outputs.os.rename = once
+if moment == "lock":
+    mkdir = outputs.Path.mkdir
+    def before_the_lock(path, **rest):
+        mkdir(path, **rest)
+        if ".d.partial-" in path.name:
+            os.kill(os.getpid(), signal.SIGKILL)
+    outputs.Path.mkdir = before_the_lock
+if moment == "rename":
+    outputs.os.rename = lambda source, target: os.kill(os.getpid(), signal.SIGKILL)
 with atomic_file(folder + "/f.csv", alone=True) as file:
     with atomic_directory(folder + "/d", own=("mark.json",), overwrite=True) as partial:
         (partial / "mark.json").write_text("2")
@@ -263,6 +280,25 @@ def test_what_a_killed_process_left_is_removed_by_the_next(
     assert capsys.readouterr().out.count("which a killed process left") == 2
 
 
+@pytest.mark.parametrize("moment", ["lock", "rename"])
+def test_a_partial_folder_can_be_told_abandoned_at_any_moment(tmp_path: Path, moment: str) -> None:
+    with killed(tmp_path, moment) as process:
+        process.wait()
+    assert any(name.startswith(".d.partial-") for name in names(tmp_path))
+    made_earlier(tmp_path / "d")
+    assert names(tmp_path / "d") == ["mark.json"]
+    assert not any(name.startswith(".d.partial-") for name in names(tmp_path))
+
+
+def test_a_folder_that_was_whole_when_its_process_was_killed_is_clean(tmp_path: Path) -> None:
+    with killed(tmp_path, "replace") as process:
+        process.wait()
+    assert names(tmp_path / "d") == [".lock", "mark.json"]
+    with pytest.raises(OutputError, match="exists already"):
+        check_output(tmp_path / "d", overwrite=False, own=OWN)
+    assert names(tmp_path / "d") == ["mark.json"]
+
+
 def test_a_folder_comes_back_whose_replacement_was_killed(tmp_path: Path) -> None:
     made_earlier(tmp_path / "d")
     with killed(tmp_path, "replace") as process:
@@ -292,6 +328,18 @@ def test_one_process_at_a_time_writes_an_output(tmp_path: Path) -> None:
     assert process.returncode == 0
     assert names(tmp_path / "d") == ["mark.json"]
     assert names(tmp_path) == ["d", "f.csv"]
+
+
+def test_what_another_process_wrote_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "f.csv"
+    with (
+        pytest.raises(OutputError, match="exists already"),
+        atomic_file(file, alone=True, overwrite=False) as partial,
+    ):
+        partial.write_text("2")
+        file.write_text("1")
+    assert file.read_text() == "1"
+    assert names(tmp_path) == ["f.csv"]
 
 
 def test_an_empty_folder_counts_as_free(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def test_every_choice_has_one_line() -> None:
 
 def test_the_chosen_group_is_shown() -> None:
     assert re.search(r"^  \* resnet ", command_named("train").help(), re.MULTILINE)
-    text = command_named("train").help(["model=wide_cnn", "--help", "training.epochs=7"])
+    text = command_named("train").help(["model=wide_cnn", "training.epochs=7"])
     assert re.search(r"^  \* wide_cnn ", text, re.MULTILINE)
     assert "model.decay.kernel_sizes=[" in text
     assert "model.particles=null" in text

@@ -62,3 +62,15 @@ def test_people_read_no_prefix() -> None:
 def test_further_folders() -> None:
     assert search_path(["a=1", "hydra.searchpath=[file:///a/b,c]"]) == [Path("/a/b"), Path("c")]
     assert search_path(["hydra.searchpath=["]) == []
+
+
+@pytest.mark.parametrize("value", ["1", "1.5", "true", "[null]", "[1]", "a,2"])
+@pytest.mark.parametrize("prefix", ["", "+"])
+def test_a_choice_is_a_name(reading: Overrides, prefix: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match="needs the name of a file in the folder model"):
+        reading.for_hydra([f"{prefix}model={value}"])
+
+
+@pytest.mark.parametrize("value", ["'1'", "[a,b]", "''", "{}", "a,b", "${x}", "[a"])
+def test_names_and_what_is_refused_later(reading: Overrides, value: str) -> None:
+    assert len(reading.for_hydra([f"model={value}"], sweep=True)) == 1

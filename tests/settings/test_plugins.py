@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
@@ -27,7 +27,7 @@ class Circle(Shape):
 
 @settings
 class Nested(Shape):
-    inner: plugin(f"{HERE}.Shape") = Field(default_factory=Circle)
+    inner: Annotated[Any, plugin(f"{HERE}.Shape")] = Field(default_factory=Circle)
 
 
 class Undeclared(Shape):
@@ -40,10 +40,10 @@ class Stranger:
 
 @settings
 class Picture:
-    shape: plugin(f"{HERE}.Shape") = Field(default_factory=Circle)
-    shapes: list[plugin(f"{HERE}.Shape")] = Field(default_factory=list)
+    shape: Annotated[Any, plugin(f"{HERE}.Shape")] = Field(default_factory=Circle)
+    shapes: list[Annotated[Any, plugin(f"{HERE}.Shape")]] = Field(default_factory=list)
     title: str = ""
-    frame: plugin(f"{HERE}.Shape") | None = None
+    frame: Annotated[Any, plugin(f"{HERE}.Shape")] | None = None
 
 
 @settings

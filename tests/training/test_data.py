@@ -6,7 +6,6 @@ import dataclasses
 import multiprocessing
 import os
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pytest
 
 from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.errors import ConfigurationError, InputError, OutputError
-from smartbkg_tf.runtime import code_digest
+from smartbkg_tf.runtime import code_digest, files
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.training import DemoSettings, TrainSettings
 from smartbkg_tf.training import data
@@ -164,28 +163,34 @@ def test_a_damaged_sample_is_made_again(
     assert contents() == whole
 
 
-def _hold(folder: str, seconds: float, ready: Any) -> None:
+def _hold(folder: str, ready: Any, done: Any) -> None:
     with data._alone(Path(folder)):
         ready.set()
-        time.sleep(seconds)
+        done.wait(60)
 
 
 def test_a_second_process_waits_for_the_first(
-    dataset_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    dataset_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings, folder = place_sample(tmp_path, dataset_path)
     context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    holder = context.Process(target=_hold, args=(str(folder), 1.0, ready))
+    ready, done = context.Event(), context.Event()
+    holder = context.Process(target=_hold, args=(str(folder), ready, done))
     holder.start()
+    told: list[str] = []
+
+    def say(text: str) -> None:
+        told.append(text)
+        done.set()  # The other one ends when this one waits.
+
+    monkeypatch.setattr(files, "say", say)
     try:
         assert ready.wait(60)
-        begin = time.monotonic()
         prepare_dataset(settings)
-        assert time.monotonic() - begin > 0.5
     finally:
+        done.set()
         holder.join()
-    assert "another process is making this sample" in capsys.readouterr().out
+    assert "another process is making this sample" in told[0]
 
 
 def test_a_cache_that_cannot_be_made(tmp_path: Path) -> None:

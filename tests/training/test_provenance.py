@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from smartbkg_tf.runtime.versions import versions
 from smartbkg_tf.training import provenance
 
 
@@ -47,7 +48,7 @@ def test_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_software_and_hardware_without_host_name() -> None:
-    software, hardware = provenance.software(), provenance.hardware()
+    software, hardware = versions(), provenance.hardware()
     assert software["python"] == platform.python_version()
     assert {"tensorflow", "keras", "numpy", "smartbkg_tf"} <= set(software)
     assert hardware["cores"] >= 1

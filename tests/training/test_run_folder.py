@@ -18,6 +18,7 @@ from smartbkg_tf.training.run_folder import (
     make_run_directory,
     note_unfinished,
     plain_settings,
+    training_lock,
     unfinished_run,
     write_yaml,
 )
@@ -78,6 +79,18 @@ def test_a_file_in_the_way(tmp_path: Path) -> None:
         make_run_directory(composed(f"run_dir={tmp_path / 'run'}", "overwrite=true"), "resnet")
     with pytest.raises(OutputError):
         make_run_directory(composed(f"run_dir={tmp_path / 'run' / 'below'}"), "resnet")
+    for name in ("run/below", "n" * 300):
+        with pytest.raises(OutputError):
+            check_run_folder(composed(f"run_dir={tmp_path / name}"))
+
+
+def test_what_a_run_reads_is_not_its_folder(tmp_path: Path) -> None:
+    """With overwrite=true the run that gives the backbone would be gone."""
+    for key in ("training.init_from", "data.path"):
+        for folder in ("old", "old/below", "."):
+            settings = composed(f"run_dir={tmp_path / folder}", f"{key}={tmp_path / 'old'}")
+            with pytest.raises(OutputError, match="the input"):
+                check_run_folder(settings)
 
 
 def test_written_configuration_is_one_that_can_be_read(tmp_path: Path) -> None:
@@ -145,6 +158,19 @@ def test_pieces_of_a_killed_beginning_are_no_obstacle(tmp_path: Path) -> None:
     settings = composed(f"run_dir={tmp_path / 'run'}")
     check_run_folder(settings)
     assert list(make_run_directory(settings, "resnet").path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_half_written_goes_when_its_run_is_continued(
+    tmp_path: Path,
+) -> None:
+    run = make_run_directory(composed(f"run_dir={tmp_path / 'run'}"), "resnet")
+    run.plots.mkdir()
+    pieces = [run.path / ".last.partial-01234567.keras", run.plots / ".a.partial-01234567.png"]
+    for file in (*pieces, run.config):
+        file.touch()
+    with training_lock(run):
+        assert not any(piece.exists() for piece in pieces)
+    assert run.config.exists()
 
 
 def test_a_damaged_configuration_is_not_continued(tmp_path: Path) -> None:

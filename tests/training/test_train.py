@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from smartbkg_tf.config import command_named
 from smartbkg_tf.runtime.command import compose_settings, configuration_directory
 from smartbkg_tf.runtime.run_directory import open_run
 from smartbkg_tf.settings.training import TrainSettings
@@ -113,7 +113,7 @@ def test_default_folder_of_a_sweep() -> None:
     with initialize_config_dir(str(configuration_directory()), version_base="1.3"):
         dirs = [
             hydra_compose("train", overrides, return_hydra_config=True).hydra.sweep.dir
-            for overrides in ([], ["run_dir=mine"])
+            for overrides in ([], ["++run_dir=mine"])
         ]
     assert re.fullmatch(r"sweeps/\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", dirs[0])
     assert dirs[1] == "mine"
@@ -122,20 +122,9 @@ def test_default_folder_of_a_sweep() -> None:
 def test_help_lists_every_model_and_branch() -> None:
     from smartbkg_tf.models.branches import branches
 
-    answer = subprocess.run(
-        [sys.executable, "-m", "smartbkg_tf.train", "--help"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    lines = [" ".join(line.split()) for line in answer.stdout.splitlines()]
-    names = set()
-    for path in (configuration_directory() / "model").glob("*.yaml"):
-        # The first line of the file is its description.
-        description = path.read_text().splitlines()[0].removeprefix("# ").replace(":", "", 1)
-        assert description.split()[0] == path.stem
-        assert description in lines
-        names.add(path.stem)
+    lines = [line.split() for line in command_named("train").help().replace("* ", "").splitlines()]
+    names = {path.stem for path in (configuration_directory() / "model").glob("*.yaml")}
+    assert names <= {words[0] for words in lines if len(words) > 2}
     # Each branch has a model of its name, so that the list of models is one of branches, too.
     for kind in ("particles", "decay"):
         assert set(branches(kind)) <= names  # type: ignore[arg-type]

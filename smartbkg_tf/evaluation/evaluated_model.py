@@ -1,4 +1,4 @@
-"""A model to evaluate: its name, its predictions, and its files."""
+"""A model to evaluate: its name, its predictions, and its results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.evaluation.results import SkimResult
+from smartbkg_tf.evaluation.results import EvaluatedSkim
 from smartbkg_tf.filtering.predictions import Predictions, read_predictions
 from smartbkg_tf.runtime.run_directory import RunDirectory
 
@@ -16,8 +16,8 @@ MADE_BY = "python -m smartbkg_tf.train model=resnet"
 
 
 @dataclass(frozen=True)
-class Model:
-    """A model to evaluate: its name, its predictions, and its files.
+class EvaluatedModel:
+    """A model that is evaluated.
 
     Parameters
     ----------
@@ -29,61 +29,38 @@ class Model:
         Where they come from.
     run : RunDirectory, optional
         Its run directory.
+    results : dict of str to EvaluatedSkim
+        Numbers and curves by skim.
+    refused : dict of str to str
+        Why a skim has no result.
     """
 
     name: str
     predictions: Predictions
     file: Path
     run: RunDirectory | None = None
-    results: dict[str, SkimResult] = field(default_factory=dict)
+    results: dict[str, EvaluatedSkim] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
 
 
-def open_model(path: Path, name: str) -> Model:
-    """Read the predictions of a run directory or of a file.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        A run directory with ``predictions.parquet``, or a predictions file.
-    name : str
-        What the model is called.
-
-    Returns
-    -------
-    Model
-        Not yet measured.
-
-    Raises
-    ------
-    InputError
-        When the predictions are missing or damaged.
-    """
+def open_model(path: Path, name: str) -> EvaluatedModel:
+    """Read the predictions of a run directory or of a file; nothing is measured yet."""
     if not path.is_dir():
-        return Model(name, read_predictions(path), path)
+        return EvaluatedModel(name, read_predictions(path), path)
     run = RunDirectory(path)
     if not run.predictions.is_file():
         raise InputError(
-            "holds no predictions.parquet: it is no run directory, or its training did not end",
+            "holds no predictions.parquet: it is not a run directory, or its training was not "
+            "finished",
             where=path,
             next_step=f"run directories are made by: {MADE_BY}; predictions for other events by: "
             "python -m smartbkg_tf.apply",
         )
-    return Model(name, read_predictions(run.predictions), run.predictions, run)
+    return EvaluatedModel(name, read_predictions(run.predictions), run.predictions, run)
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """Give each path the shortest name that tells it from the others.
-
-    Parameters
-    ----------
-    paths : sequence of pathlib.Path
-        Run directories and files, all different.
-
-    Returns
-    -------
-    list of str
-        The last part of each path, with as many folders before it as are needed.
-    """
+    """Give each path its last part, with as many folders before it as tell it from the others."""
     resolved = [path.resolve() for path in paths]
     parts = []
     for path in resolved:

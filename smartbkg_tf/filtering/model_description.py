@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from smartbkg_tf.dataset.information import check_information, encoding_of, particles_of
@@ -11,6 +10,7 @@ from smartbkg_tf.errors import InputError
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.encoding import EncodingSettings
 from smartbkg_tf.settings.sources import ParticleSet
+from smartbkg_tf.settings.stored import METADATA, check_stored
 
 
 @dataclass(frozen=True)
@@ -42,25 +42,10 @@ class ModelDescription:
 
 
 def describe_run(run: RunDirectory) -> ModelDescription:
-    """Find out what the model of a run directory reads and answers.
-
-    Parameters
-    ----------
-    run : RunDirectory
-        The run.
-
-    Returns
-    -------
-    ModelDescription
-        The description.
-
-    Raises
-    ------
-    InputError
-        When a file of the run is missing or damaged.
-    """
-    information, metadata = run.dataset_information(), read_yaml(run.metadata)
+    """Find out what the model of a run directory reads and predicts."""
+    information, metadata = run.dataset_information(), run.read_metadata()
     check_information(information, where=run.dataset)
+    check_stored(METADATA, metadata, run.metadata, next_step="copy it again, or train again")
     try:
         encoding = encoding_of(information)
         return ModelDescription(
@@ -75,32 +60,3 @@ def describe_run(run: RunDirectory) -> ModelDescription:
         raise InputError(
             f"the run's files do not fit together ({error!r})", where=run.path
         ) from error
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file of a run directory.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-
-    Returns
-    -------
-    dict
-        Its values.
-
-    Raises
-    ------
-    InputError
-        When it is missing or damaged.
-    """
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"cannot be read ({error})", where=path) from error
-    if not isinstance(values, dict):
-        raise InputError("holds no settings", where=path)
-    return values

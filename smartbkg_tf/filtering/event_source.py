@@ -1,4 +1,4 @@
-"""What `apply` reads: event files of any kind, or a dataset directory, chunk by chunk."""
+"""The events that `apply` reads: event files of any kind, or a dataset directory, in chunks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from smartbkg_tf.dataset.split import as_fractions
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.readers import count_events, iterate_events, particle_set
 from smartbkg_tf.events.table import KEY_COLUMNS
-from smartbkg_tf.filtering.description import read_yaml
-from smartbkg_tf.filtering.scorer import Scorer, Scores
+from smartbkg_tf.filtering.scorers import Scorer, Scores
 from smartbkg_tf.runtime.files import expand_inputs
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.filtering import ApplySettings
@@ -46,20 +45,8 @@ class ScoredChunk:
     labels: Mapping[str, npt.NDArray[np.int8]]
 
 
-class Source:
-    """The events that a scorer is applied to.
-
-    Parameters
-    ----------
-    settings : ApplySettings
-        Input, key, chunk size, split.
-
-    Raises
-    ------
-    InputError
-        When nothing matches the input, datasets and files are mixed, or a file is of no
-        known kind or damaged.
-    """
+class EventSource:
+    """The events that a scorer is applied to; nothing is read before `scored`."""
 
     def __init__(self, settings: ApplySettings) -> None:
         self.settings = settings
@@ -83,22 +70,10 @@ class Source:
                 "consists of event files",
                 where=self.paths[0],
             )
-        self.total = sum(int(count_events(path)) for path in self.paths)
+        self.total = sum(count_events(path, reader=settings.reader) for path in self.paths)
 
     def choose_split(self, run: RunDirectory | None) -> None:
-        """Restrict a dataset to the part that the settings ask for.
-
-        Parameters
-        ----------
-        run : RunDirectory, optional
-            The model's run, which knows the fractions of its split; None for an exported
-            file.
-
-        Raises
-        ------
-        InputError
-            When a part is asked for and there is no run.
-        """
+        """Restrict a dataset to the part that the settings ask for, as the run divided it."""
         part = self.settings.split
         if self.dataset is None or part == "all":
             return
@@ -106,7 +81,7 @@ class Source:
             raise InputError(
                 f"split={part} needs a run directory: an exported model does not know "
                 "which events it was trained on",
-                next_step="give model=RUN_DIR",
+                next_step="give run=RUN_DIR",
             )
         self.indices = split_of_run(run, self.dataset)[part]
         self.total = len(self.indices)
@@ -114,22 +89,14 @@ class Source:
     def refuse_other_particles(self, scorer: Scorer) -> None:
         """Refuse events that keep other generated particles than the model was trained on.
 
-        Parameters
-        ----------
-        scorer : Scorer
-            The model.
-
-        Raises
-        ------
-        InputError
-            Naming the first such input. ROOT files are read as the model needs them.
+        ROOT files are read as the model needs them.
         """
         wanted = scorer.description.particles
         for path in self.paths:
             if self.dataset is not None:
                 there: ParticleSet | None = particles_of(self.dataset.information)
             else:
-                there = particle_set(path)
+                there = particle_set(path, reader=self.settings.reader)
             if there not in (None, wanted):
                 raise InputError(
                     f"was produced with source.particles={there}, but the model was trained on "
@@ -139,23 +106,7 @@ class Source:
                 )
 
     def scored(self, scorer: Scorer) -> Iterator[ScoredChunk]:
-        """Score all events.
-
-        Parameters
-        ----------
-        scorer : Scorer
-            The model.
-
-        Yields
-        ------
-        ScoredChunk
-            At most ``chunk_events`` events, in the order of the input.
-
-        Raises
-        ------
-        UserError
-            When an input is damaged or lacks what the model reads.
-        """
+        """Score all events, at most ``chunk_events`` at a time, in the order of the input."""
         size = self.settings.chunk_events
         if self.dataset is not None:
             rows = self.indices
@@ -169,85 +120,44 @@ class Source:
             key=self.settings.key,
             chunk_events=size,
             particles=scorer.description.particles,
+            reader=self.settings.reader,
         ):
-            yield ScoredChunk(
-                keys=table.keys,
-                event_type=table.event_type,
-                scores=scorer.score_events(table, path),
-                labels=table.labels,
+            yield finite(
+                ScoredChunk(
+                    keys=table.keys,
+                    event_type=table.event_type,
+                    scores=scorer.score_events(table, path),
+                    labels=table.labels,
+                ),
+                scorer,
             )
 
 
 def score_rows(scorer: Scorer, dataset: Dataset, rows: npt.NDArray[np.int64]) -> ScoredChunk:
-    """Score events of a dataset.
-
-    Parameters
-    ----------
-    scorer : Scorer
-        The model.
-    dataset : Dataset
-        The dataset.
-    rows : numpy.ndarray [n]
-        Positions of events.
-
-    Returns
-    -------
-    ScoredChunk
-        The events.
-    """
+    """Score the events of a dataset at the positions `rows` [n]."""
     labels = np.asarray(dataset.labels[rows])
-    return ScoredChunk(
+    chunk = ScoredChunk(
         keys={name: np.asarray(dataset.keys[name])[rows] for name in KEY_COLUMNS},
         event_type=np.asarray(dataset.event_type)[rows],
         scores=scorer.score_dataset(dataset, rows),
         labels={name: labels[:, i] for i, name in enumerate(dataset.label_names)},
     )
+    return finite(chunk, scorer)
 
 
 def split_of_run(run: RunDirectory, dataset: Dataset) -> dict[str, npt.NDArray[np.int64]]:
-    """Divide a dataset as the run did for its training.
-
-    Parameters
-    ----------
-    run : RunDirectory
-        The run; its configuration holds ``data.fractions``.
-    dataset : Dataset
-        The dataset.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray
-        Positions of train, validation and test events.
-
-    Raises
-    ------
-    InputError
-        When the run's configuration is damaged.
-    """
-    data = read_yaml(run.config).get("data")
+    """Divide a dataset into train, validation and test events as the run did."""
+    data = run.read_config().get("data")
     if not isinstance(data, dict) or not isinstance(data.get("fractions"), dict):
         raise InputError("data.fractions is missing", where=run.config)
     return dataset.split(as_fractions(data["fractions"]))
 
 
-def refuse_broken_scores(chunk: ScoredChunk, scorer: Scorer) -> None:
-    """Raise when a score is NaN or infinite.
-
-    Parameters
-    ----------
-    chunk : ScoredChunk
-        Scored events.
-    scorer : Scorer
-        The model, for the message.
-
-    Raises
-    ------
-    InputError
-        Naming the first event concerned.
-    """
+def finite(chunk: ScoredChunk, scorer: Scorer) -> ScoredChunk:
+    """Give the chunk back, or raise `InputError` naming the first event without a finite score."""
     broken = np.logical_not(np.isfinite(chunk.scores).all(axis=1))
     if not broken.any():
-        return
+        return chunk
     first = int(np.argmax(broken))
     key = ", ".join(f"{name} {int(chunk.keys[name][first])}" for name in KEY_COLUMNS)
     raise InputError(

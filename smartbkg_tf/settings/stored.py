@@ -1,0 +1,100 @@
+"""What files of runs and exported models must hold: checked before a value of them is used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
+
+from smartbkg_tf.errors import InputError, Problems
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Length = Annotated[int, Field(ge=1, le=10**6)]
+
+
+class _StoredCalibration(TypedDict):
+    slope: _Finite
+    intercept: _Finite
+
+
+class _StoredRule(TypedDict):
+    a: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    b: _Finite
+    maximum_weight: Annotated[float, Field(ge=1, allow_inf_nan=False)]
+    n_passing: NotRequired[Annotated[int, Field(ge=0)]]
+    calibration: NotRequired[_StoredCalibration | None]
+    passing_scores: NotRequired[list[_Finite] | None]
+
+
+class _ExportedEncoding(TypedDict):
+    features: str
+    feature_names: list[str]
+    max_particles: _Length
+    max_tokens: _Length
+    units: NotRequired[list[str] | None]
+
+
+class _ExportedVocabulary(TypedDict):
+    digest: str
+
+
+@with_config(ConfigDict(extra="allow"))
+class _ExportedModel(TypedDict):
+    format_version: NotRequired[Literal[1]]
+    sha256: str
+    label_names: Annotated[list[str], Field(min_length=1)]
+    encoding: _ExportedEncoding
+    vocabulary: _ExportedVocabulary
+    max_particles: _Length
+    max_tokens: _Length
+    particles: NotRequired[Literal["tables", "generator"]]
+    filter: NotRequired[dict[str, _StoredRule] | None]
+
+
+@with_config(ConfigDict(extra="allow"))
+class _RecordedLengths(TypedDict):
+    max_particles: NotRequired[_Length | None]
+    max_tokens: NotRequired[_Length | None]
+
+
+class _RecordedDataset(TypedDict):
+    digest: str
+
+
+@with_config(ConfigDict(extra="allow"))
+class _UnfinishedRecord(TypedDict):
+    dataset: _RecordedDataset
+    software: dict[str, Any]
+    code: Any
+    timings: dict[str, Any]
+
+
+#: ``filter.json``: the sampling rule of every skim.
+FILTER = TypeAdapter[Any](dict[str, _StoredRule])
+#: ``model.json``, beside an exported model.
+EXPORTED = TypeAdapter[Any](_ExportedModel)
+#: ``metadata.yaml`` of a run: what decides how events are encoded.
+METADATA = TypeAdapter[Any](_RecordedLengths)
+#: ``metadata.yaml`` of an unfinished run: what decides how it goes on.
+RECORD = TypeAdapter[Any](_UnfinishedRecord)
+
+
+def check_stored(
+    schema: TypeAdapter[Any], values: Any, where: Path | None = None, *, next_step: str
+) -> None:
+    """Raise `InputError` naming every value that is missing or of the wrong type."""
+    try:
+        schema.validate_python(values, strict=True)
+    except ValidationError as error:
+        problems = Problems()
+        for item in error.errors(include_url=False):
+            place, message = ".".join(map(str, item["loc"])), item["msg"]
+            problems.add(
+                f"{place} is missing"
+                if item["type"] == "missing"
+                else f"{place}{': ' if place else ''}{message[0].lower()}{message[1:]}, "
+                f"not {repr(item['input'])[:60]}"
+            )
+        problems.raise_if_any("is damaged", kind=InputError, where=where, next_step=next_step)
