@@ -60,7 +60,7 @@ class ProduceSettings(CommandSettings):
         name that the skim files stand for.
     """
 
-    source: Annotated[Any, plugin("smartbkg_tf.generation.source.EventSource")]
+    source: Annotated[Any, plugin("smartbkg_tf.generation.built_in.EventSource")]
     event_type: str | list[str] = "mixed"
     n_events: int = Field(default=2000, gt=0)
     mixture: Literal["equal", "natural"] = "equal"
@@ -75,7 +75,7 @@ class ProduceSettings(CommandSettings):
     format: Literal["hdf5", "parquet"] = "hdf5"
     verify: bool = False
     detector: DetectorSettings = Field(default_factory=DetectorSettings)
-    skim: dict[str, Annotated[Any, plugin("smartbkg_tf.generation.skims.base.Skim")]]
+    skim: dict[str, Annotated[Any, plugin("smartbkg_tf.generation.built_in.Skim")]]
 
     @field_validator("event_type")
     @classmethod

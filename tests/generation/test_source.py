@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,3 +127,22 @@ def test_mistakes_are_named(own, override, text):
 def test_a_missing_package(own):
     with pytest.raises(UserError, match="Shouting needs no_such_package_x, not installed here"):
         produce(own("source.needs=no_such_package_x"))
+
+
+def test_the_schema_knows_the_sources_and_skims():
+    """In a process of its own: nothing else has imported them."""
+    code = (
+        "from smartbkg_tf.settings.base import json_schema\n"
+        "from smartbkg_tf.settings.generation import ProduceSettings\n"
+        "print(json_schema(ProduceSettings))\n"
+    )
+    command = [sys.executable, "-c", code]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    root = Path(__file__).resolve().parents[2] / "smartbkg_tf" / "generation"
+    classes = {
+        f"smartbkg_tf.generation.{'.'.join(path.relative_to(root).with_suffix('').parts)}.{name}"
+        for path in root.rglob("*.py")
+        for name in re.findall(r"^@settings\nclass (\w+)", path.read_text(), re.M)
+    }
+    assert len(classes) == 14
+    assert {name for name in classes if f"'{name}'" not in shown} == set()
