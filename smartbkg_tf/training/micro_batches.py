@@ -15,6 +15,7 @@ import keras
 
 from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.batch_normalisation import MaskedBatchNormalization
+from smartbkg_tf.models.keras_internals import every_layer
 from smartbkg_tf.models.packing import packs
 from smartbkg_tf.settings.training import TrainingSettings
 from smartbkg_tf.training.input_pipeline import trim_padding
@@ -33,7 +34,7 @@ def number_of_micro_batches(training: TrainingSettings, model: keras.Model, devi
         return 1
     normalised = [
         layer.name
-        for layer in model._flatten_layers()
+        for layer in every_layer(model)
         if isinstance(layer, (keras.layers.BatchNormalization, MaskedBatchNormalization))
     ]
     has_length = bool({tensor.name for tensor in model.inputs} & set(_LEADERS))
