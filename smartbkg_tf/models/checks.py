@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from smartbkg_tf.errors import ConfigurationError, did_you_mean
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.inputs import INPUTS, OUTPUT
 
 
@@ -28,13 +28,6 @@ def checked_model(name: str, model: Any, n_outputs: int) -> Any:
             "keras.Model(event.inputs, event.output(x))",
             next_step=step,
         )
-    names = [tensor.name for tensor in model.inputs]
-    unknown = [name for name in names if name not in INPUTS]
-    if unknown:
-        raise ConfigurationError(
-            f"{name} has an input '{unknown[0]}'; {did_you_mean(unknown[0], INPUTS)}",
-            next_step="make inputs with self.event()",
-        )
     outputs = list(model.outputs)
     shape = tuple(outputs[0].shape) if len(outputs) == 1 else ()
     if (
@@ -50,7 +43,12 @@ def checked_model(name: str, model: Any, n_outputs: int) -> Any:
         )
     # A list of inputs: Keras then picks them by name out of a dict that holds more.
     # With a dict it would take extra arrays by position.
-    ordered = sorted(model.inputs, key=lambda tensor: list(INPUTS).index(tensor.name))
+    # Further columns of a feature set come last; a dataset refuses names that it does not have.
+    known = list(INPUTS)
+    ordered = sorted(
+        model.inputs,
+        key=lambda tensor: known.index(tensor.name) if tensor.name in known else len(known),
+    )
     return keras.Model(ordered, outputs[0], name=model.name)
 
 

@@ -334,7 +334,6 @@ def _train(
         balance=parts.balance,
         class_weights=parts.weights.table(dataset.label_names),
         counter=counter,
-        length_buckets=buckets,
         symmetries=settings.data.symmetries,
         **options,
     )
@@ -384,7 +383,7 @@ def _train(
     except DivergenceError as error:
         if error.part == "training":
             options |= {"seed": training.seed, "epoch": error.pass_number}
-            options |= {"balance": parts.balance, "length_buckets": buckets}
+            options["balance"] = parts.balance
         else:
             options["length_buckets"] = buckets_watched
         events = parts.train if error.part == "training" else parts.validation

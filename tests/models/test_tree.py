@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from smartbkg_tf.errors import ConfigurationError
+from smartbkg_tf.generation.pythia_source import PythiaSource
 from smartbkg_tf.models.codes import CODE_COLUMNS, CodeProperties, code_table, codes_of
 from smartbkg_tf.models.graphs import GraphAttention, GraphConvolution
 from smartbkg_tf.models.physics import (
@@ -28,8 +29,6 @@ from smartbkg_tf.models.tree import (
     under_a_head,
 )
 from smartbkg_tf.models.treenet import BothSides, GroupPooling, Sides, TreeLayer
-from smartbkg_tf.settings.base import validate
-from smartbkg_tf.settings.generation import PythiaSource
 from tests.models.model_test_case import FEATURES
 
 Array = npt.NDArray[Any]
@@ -210,7 +209,7 @@ def test_codes_of_the_package_are_the_default() -> None:
 def test_beams_are_those_of_the_source() -> None:
     from smartbkg_tf.generation.beams import nominal_collision
 
-    settings = validate(PythiaSource, {"name": "pythia"})
+    settings = PythiaSource()
     total = nominal_collision(settings.beams).total
     np.testing.assert_allclose(total, BEAMS, rtol=1e-4, atol=1e-4)
 

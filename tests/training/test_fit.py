@@ -293,7 +293,6 @@ def test_divergence_stops_at_once_and_names_the_events(dataset_path: Path, tmp_p
         inputs="particles",
         seed=1,
         balance=None,
-        length_buckets=settings.data.length_buckets,
     )
     labels = [batch[1].numpy()[:, 0] for batch in train][int(found[1]) - 1]
     skim = dataset.label_names[0]

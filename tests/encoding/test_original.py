@@ -1,4 +1,4 @@
-"""The compiled pass over particles against plain Python, in every layout of the columns."""
+"""Checks and encoding of ``original`` against plain Python, in every layout of the columns."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ from hypothesis import strategies as st
 
 from smartbkg_tf.encoding.checks import find_unusable_events
 from smartbkg_tf.encoding.encode import check_and_encode, encode
-from smartbkg_tf.encoding.one_pass import CONTINUOUS, one_pass
+from smartbkg_tf.encoding.events import Events
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
-from smartbkg_tf.settings.encoding import EncodingSettings
+from smartbkg_tf.settings.encoding import FEATURE_SETS, EncodingSettings
 from tests.encoding.tables import particle, table_of
 from tests.samples import make_events
 
 VOCABULARY = default_vocabulary()
+CONTINUOUS = FEATURE_SETS["original"][:-1]
+NAMES = ("charge", "pdg_input", "mother_pdg_input", "mother_index_input")
+#: What each bit of `expected_faults` is called in findings.
+BITS = {1: "not_finite", 2: "negative_energy", 4: "mother_index", 8: "charge", 16: "too_large"}
 CODES = st.sampled_from([0, 211, -211, 22, 300553, -511, 123456789, -7654321, 2**31 - 1])
 FLOATS = st.one_of(
     st.floats(-1e3, 1e3),
@@ -89,28 +93,35 @@ def expected_faults(event: list[dict[str, Any]]) -> int:
 @settings(deadline=None, max_examples=150)
 @given(st.lists(st.lists(PARTICLES, max_size=5), min_size=1, max_size=4))
 def test_every_particle_and_every_fault(events: list[list[dict[str, Any]]]) -> None:
-    table = table_of(events)
-    found = one_pass(table, VOCABULARY)
-    assert found is not None
+    table = table_of(events, strings=[""] * len(events))
+    found = encode(table, EncodingSettings(), VOCABULARY)
     rows = [
         expected_particle(row, i, len(event)) for event in events for i, row in enumerate(event)
     ]
     np.testing.assert_array_equal(
-        found.continuous, np.array([r[0] for r in rows], np.float32).reshape(-1, 8)
+        found["particle_input"], np.array([r[0] for r in rows], np.float32).reshape(-1, 8)
     )
-    for i, name in enumerate(("charge", "pdg", "mother_pdg", "mother_index"), start=1):
-        assert getattr(found, name).tolist() == [r[i] for r in rows], name
-    assert found.faults.tolist() == [expected_faults(event) for event in events]
-    for tokens, count in (
-        (found.pdg, found.unknown_pdg),
-        (found.mother_pdg, found.unknown_mothers),
-    ):
-        assert np.count_nonzero(tokens == 1) == count
-    # The checks that stand alone, for other feature sets, find the same.
-    alone, alone_findings = find_unusable_events(table)
-    with_faults, findings = find_unusable_events(table, faults=(found.faults, found.not_finite))
-    np.testing.assert_array_equal(alone, with_faults)
-    assert alone_findings == findings
+    for i, name in enumerate(NAMES, start=1):
+        assert found[name].tolist() == [r[i] for r in rows], name
+    unknown = sum(np.count_nonzero(found[name] == 1) for name in NAMES[1:3])
+    assert sum(found.report.unknown_codes.values()) == unknown
+    faults = np.array([expected_faults(event) for event in events])
+    usable, findings = find_unusable_events(table)
+    empty = np.array([not event for event in events])
+    np.testing.assert_array_equal(usable, (faults == 0) & ~empty)
+    counts = {finding.reason: finding.count for finding in findings}
+    counts.pop("no_particles", None)
+    expected = {name: int(np.count_nonzero(faults & bit)) for bit, name in BITS.items()}
+    assert counts == {name: count for name, count in expected.items() if count}
+
+
+def assert_same(found: Events, expected: Events) -> None:
+    """Compare all columns and offsets."""
+    assert found.schema == expected.schema
+    for name, values in expected.columns.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+    for axis, offsets in expected.offsets.items():
+        np.testing.assert_array_equal(found.offsets[axis], offsets)
 
 
 def in_rows(table: EventTable, odd: bool, order: list[str]) -> EventTable:
@@ -141,8 +152,7 @@ def test_the_layout_of_the_columns_does_not_matter(
     kept, found, findings = check_and_encode(rows, encoding, VOCABULARY)
     assert findings == []
     assert len(kept) == 60
-    for name in ("offsets", "continuous", "charge", "pdg", "mother_pdg", "mother_index", "decay"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    assert_same(found, expected)
 
 
 def test_broken_events_are_left_out_and_told() -> None:
@@ -155,8 +165,7 @@ def test_broken_events_are_left_out_and_told() -> None:
     sound = table.take(np.delete(np.arange(20), 3))
     expected = encode(sound, EncodingSettings(), VOCABULARY)
     np.testing.assert_array_equal(kept.keys["event"], sound.keys["event"])
-    np.testing.assert_array_equal(found.continuous, expected.continuous)
-    np.testing.assert_array_equal(found.decay, expected.decay)
+    assert_same(found, expected)
 
 
 def test_tables_with_other_integers_are_encoded_the_same_way() -> None:
@@ -164,8 +173,6 @@ def test_tables_with_other_integers_are_encoded_the_same_way() -> None:
     names = ("PDG", "motherPDG", "motherIndex")
     wide = {name: np.asarray(table.particles[name]).astype(np.int64) for name in names}
     other = replace(table, particles={**table.particles, **wide})
-    assert one_pass(other, VOCABULARY) is None
     _, found, _ = check_and_encode(other, EncodingSettings(), VOCABULARY)
     expected = encode(table, EncodingSettings(), VOCABULARY)
-    for name in ("continuous", "charge", "pdg", "mother_pdg", "mother_index", "decay"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    assert_same(found, expected)
