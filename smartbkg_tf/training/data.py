@@ -75,7 +75,7 @@ def _given(path: Path, demo: DemoSettings) -> Path:
     if path.suffix == ".npz" or is_legacy(path):
         return _taken_over(path, demo)
     raise InputError(
-        "data.path: is no dataset directory (dataset.json is missing)",
+        "data.path: is not a dataset directory (dataset.json is missing)",
         where=path,
         next_step=f"make one: {_MADE_BY}dataset",
     )
@@ -95,7 +95,7 @@ def _taken_over(path: Path, demo: DemoSettings) -> Path:
         if _usable(dataset):
             say(f"data: {path} was taken over earlier: {dataset}")
             return dataset
-        say(f"data: {path} is no dataset directory yet; it is preprocessed into {dataset} (once)")
+        say(f"data: {path} is not a dataset directory yet; it is preprocessed into {dataset} (once)")
         overrides = [
             f"input={_quoted(path.absolute())}",
             f"output={_quoted(dataset)}",
