@@ -98,7 +98,7 @@ def make_dataset(
     skims : tuple of str
         Label names.
     **preprocess_options
-        Settings of `preprocess`, for example ``storage="padded"``.
+        Settings of `preprocess`, for example ``max_particles=20``.
 
     Returns
     -------

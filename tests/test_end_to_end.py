@@ -91,7 +91,6 @@ def test_training_writes_a_whole_run_directory(chain: Path) -> None:
         "history.csv",
         "tensorboard",
         "model.txt",
-        "model.svg",
         "metrics.json",
         "predictions.parquet",
         "done.json",

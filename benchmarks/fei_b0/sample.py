@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.dataset.keys import hash_keys
 from smartbkg_tf.dataset.split import split_events
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.hdf5_writer import write_hdf5
+from smartbkg_tf.events.keys import hash_keys
 from smartbkg_tf.events.readers import iterate_events
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable, concatenate
 from smartbkg_tf.runtime.command import guarded

@@ -1,166 +1,82 @@
-"""Batches of an epoch by number: which events, how wide, gathered and weighted.
+"""The batches of an epoch: read group by group, one ahead, cut, padded, with labels and weights.
 
-Everything is a function of (seed, epoch, batch): any batch can be made alone, in any
-process, in any order.
+Every batch is a function of (seed, epoch, batch) alone.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.dataset.dataset import Dataset
-from smartbkg_tf.dataset.groups import DENSE, GroupCache
 from smartbkg_tf.dataset.order import (
-    BLOCK,
-    BLOCKS_IN_GROUP,
-    EpochOrder,
-    InOrder,
+    Rows,
     balanced_events,
+    between,
     bucket_edges,
+    groups_in_order,
     random_generator,
+    shuffled_groups,
     sorted_batches,
     width_of,
 )
 from smartbkg_tf.dataset.symmetries import Symmetries
 from smartbkg_tf.dataset.weights import targets, weights
+from smartbkg_tf.encoding.events import Events
+from smartbkg_tf.encoding.pad import empty_batch, fill_batch
 from smartbkg_tf.errors import ConfigurationError
+from smartbkg_tf.runtime.threads import ahead
+from smartbkg_tf.settings.encoding import PARTICLES, TOKENS
 
-Arrays = tuple[npt.NDArray[Any], ...]
+#: Inputs, labels, and weights if there are any.
+Element = tuple[Any, ...]
 
-#: Epochs whose orders are held: the current one, and one that begins early.
-_EPOCHS = 2
-
-
-@dataclass(frozen=True)
-class Shard:
-    """The part of every batch that one worker of several trains on.
-
-    Parameters
-    ----------
-    index : int
-        This worker, counted from 0.
-    count : int
-        Workers.
-
-    Raises
-    ------
-    ConfigurationError
-        When there is no such worker.
-    """
-
-    index: int = 0
-    count: int = 1
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        if self.count < 1 or not 0 <= self.index < self.count:
-            raise ConfigurationError(
-                f"shard {self.index} of {self.count}: the index counts from 0 to count - 1"
-            )
-
-    def of(
-        self, rows: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-        """Give this worker's events of a batch.
-
-        Parameters
-        ----------
-        rows : numpy.ndarray [batch]
-            int64 positions.
-
-        Returns
-        -------
-        rows : numpy.ndarray [ceil(batch / count)]
-            int64 positions; as many for every worker.
-        real : numpy.ndarray [ceil(batch / count)]
-            bool; False for events that only fill up a last batch that does not divide
-            evenly (they have weight 0).
-        """
-        size = -(-len(rows) // self.count)
-        places = np.arange(self.index * size, (self.index + 1) * size)
-        real = places < len(rows)
-        return rows[np.minimum(places, len(rows) - 1)], real
+#: Batches that are made ahead of their use.
+_BATCHES_AHEAD = 4
 
 
-class Buckets:
-    """Widths of batches whose events are sorted by length.
+class LengthBuckets:
+    """Sort events by length, and pad each batch to the smallest of a few widths.
 
-    Parameters
-    ----------
-    dataset : Dataset
-        Gives the lengths.
-    indices : numpy.ndarray [n]
-        int64 positions that decide about the widths.
-    names : sequence of str
-        Inputs.
-    n_buckets : int
-        At most so many widths of particles, and of tokens.
-    max_particles, max_tokens : int
-        The largest widths.
-
-    Raises
-    ------
-    ConfigurationError
-        When the number is not positive.
+    `rows` decide about the widths, at most `n_buckets` of particles and of tokens; `lengths` are
+    the largest ones.
     """
 
     def __init__(
         self,
         dataset: Dataset,
-        indices: npt.NDArray[np.int64],
+        rows: Rows,
         names: Sequence[str],
         n_buckets: int,
-        max_particles: int,
-        max_tokens: int,
+        lengths: tuple[int, int],
     ) -> None:
         if n_buckets < 1:
             raise ConfigurationError(f"length_buckets must be at least 1, not {n_buckets}")
-        self._particles = dataset.n_particles
-        self._tokens = dataset.n_tokens
+        self._every = (dataset.n_particles, dataset.n_tokens)
         # The particle list costs most; without one, the tokens decide.
         by_tokens = all(name in ("decay_input", "event_type_input") for name in names)
-        self._sorted_by = self._tokens if by_tokens else self._particles
-        self.particle_edges = bucket_edges(self._particles[indices], n_buckets, max_particles)
-        self.token_edges = bucket_edges(self._tokens[indices], n_buckets, max_tokens)
+        self._sorted_by = self._every[by_tokens]
+        self._edges = [
+            bucket_edges(values[rows], n_buckets, longest)
+            for values, longest in zip(self._every, lengths, strict=True)
+        ]
 
-    def sort_lengths(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-        """Give what events are sorted by.
+    def sort(self, groups: Iterable[Rows], batch_size: int) -> Iterator[Rows]:
+        """Sort the events of every group by length, batches in random order."""
+        for number, rows in enumerate(groups):
+            random = random_generator(0, 0, number, 2)
+            yield sorted_batches(rows, self._sorted_by[rows], batch_size, random)
 
-        Parameters
-        ----------
-        rows : numpy.ndarray [n]
-            int64 positions.
-
-        Returns
-        -------
-        numpy.ndarray [n]
-            int32.
-        """
-        return self._sorted_by[rows]
-
-    def widths(self, rows: npt.NDArray[np.int64]) -> tuple[int, int]:
-        """Give the widths of a batch.
-
-        Parameters
-        ----------
-        rows : numpy.ndarray [batch]
-            int64 positions of all its events, whatever worker trains on them.
-
-        Returns
-        -------
-        tuple of int
-            Particles and tokens.
-        """
-        return (
-            width_of(self._particles[rows], self.particle_edges),
-            width_of(self._tokens[rows], self.token_edges),
+    def widths(self, rows: Rows) -> tuple[int, int]:
+        """Give the widths of particles and tokens of a batch."""
+        particles, tokens = (
+            width_of(values[rows], edges)
+            for values, edges in zip(self._every, self._edges, strict=True)
         )
+        return particles, tokens
 
 
 class BatchMaker:
@@ -170,204 +86,124 @@ class BatchMaker:
     ----------
     dataset : Dataset
         The events.
-    indices : numpy.ndarray [n]
-        int64 positions.
+    rows : numpy.ndarray [n]
+        int64 positions; increasing with a seed.
     names : sequence of str
         Inputs.
     batch_size : int
-        Events of a batch, of all workers together.
-    max_particles, max_tokens : int
-        Largest widths.
+        Events of a batch.
+    lengths : tuple of int
+        Largest numbers of particles and tokens.
     seed : int or None
-        None: one pass in the order of `indices`.
+        None: one pass in the order of `rows`.
     balance : float, optional
         Failing events per passing one.
-    buckets : Buckets, optional
-        Sort by length and pad less.
-    shard : Shard, optional
-        The part of every batch that is made.
+    buckets : LengthBuckets, optional
+        Sort by length and pad less; without a seed.
     symmetries : Symmetries, optional
         Replace events by their images; needs a seed.
+    class_weights : numpy.ndarray [n_skims, 2], optional
+        From `weights.class_weight_table`; None: elements without weights.
     """
 
     def __init__(
         self,
         dataset: Dataset,
-        indices: npt.NDArray[np.int64],
+        rows: Rows,
         names: Sequence[str],
         batch_size: int,
-        max_particles: int,
-        max_tokens: int,
+        lengths: tuple[int, int],
         *,
-        seed: int | None,
+        seed: int | None = None,
         balance: float | None = None,
-        buckets: Buckets | None = None,
-        shard: Shard | None = None,
+        buckets: LengthBuckets | None = None,
         symmetries: Symmetries | None = None,
+        class_weights: npt.NDArray[np.float32] | None = None,
     ) -> None:
         self._dataset = dataset
-        self._symmetries = symmetries
-        self._indices = indices
+        self._events = dataset.stored(names)
+        self._rows = rows
         self._names = tuple(names)
         self._size = batch_size
-        self._lengths = (max_particles, max_tokens)
+        self._lengths = lengths
         self._seed = seed
         self._balance = balance
         self._buckets = buckets
-        self._shard = shard or Shard()
-        #: Batches that are sorted by length together.
-        self._together = max(1, BLOCK * BLOCKS_IN_GROUP // batch_size)
-        self._orders: dict[int, EpochOrder | InOrder] = {}
-        self._sorted: dict[tuple[int, int], list[npt.NDArray[np.int64]]] = {}
-        self._lock = threading.Lock()
-        increasing = bool(np.all(indices[1:] > indices[:-1]))
-        reader = dataset.reader(self._names) if increasing else None
-        self._groups = None if reader is None else GroupCache(reader)
+        self._symmetries = symmetries
+        self._class_weights = class_weights
 
-    def rows(self, epoch: int, batch: int) -> npt.NDArray[np.int64]:
-        """Name the events of a batch, of all workers together.
+    def rows(self, epoch: int, batch: int) -> Rows:
+        """Name the events of a batch: int64 positions in the dataset."""
+        return np.concatenate(list(self._groups(epoch, batch, batch + 1)))
 
-        Parameters
-        ----------
-        epoch, batch : int
-            Counted from 0.
+    def batches(self, epoch: int, first: int, last: int) -> Generator[Element, None, None]:
+        """Make the batches first..last of an epoch, some of them ahead."""
+        groups = ahead(self._read(self._groups(epoch, first, last)))
+        return ahead(self._made(groups, epoch, first), _BATCHES_AHEAD)
 
-        Returns
-        -------
-        numpy.ndarray [batch]
-            int64 positions in the dataset.
-        """
-        if self._buckets is None:
-            return self._order(epoch).positions(batch * self._size, (batch + 1) * self._size)
-        together, place = divmod(batch, self._together)
-        return self._sorted_batches(epoch, together)[place]
+    def _groups(self, epoch: int, first: int, last: int) -> Iterator[Rows]:
+        rows = self._rows
+        if self._seed is None:
+            groups = groups_in_order(rows, self._size)
+            if self._buckets is not None:
+                groups = self._buckets.sort(groups, self._size)
+        else:
+            if self._balance is not None:
+                labels = self._dataset.labels[:, 0]
+                rows = balanced_events(labels, rows, self._balance, self._seed, epoch)
+            groups = shuffled_groups(rows, self._seed, epoch)
+        return between(groups, first * self._size, last * self._size)
 
-    def inputs(
-        self, epoch: int, batch: int
-    ) -> tuple[dict[str, Any], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-        """Gather a batch.
+    def _read(self, groups: Iterable[Rows]) -> Generator[tuple[Events, Rows, Rows], None, None]:
+        """Give the events of every group, their positions in them, and in the dataset."""
+        for rows in groups:
+            ordered, places = np.unique(rows, return_inverse=True)
+            yield self._events.read(ordered), places, rows
 
-        Parameters
-        ----------
-        epoch, batch : int
-            Counted from 0.
+    def _made(
+        self, groups: Generator[tuple[Events, Rows, Rows], None, None], epoch: int, first: int
+    ) -> Generator[Element, None, None]:
+        try:
+            for number, pieces in enumerate(_cut(groups, self._size), first):
+                yield self._padded(pieces, epoch, number)
+        finally:
+            groups.close()
 
-        Returns
-        -------
-        inputs : dict of str to numpy.ndarray
-            As `Dataset.batch`.
-        rows : numpy.ndarray [batch]
-            int64 positions in the dataset.
-        real : numpy.ndarray [batch]
-            bool, see `Shard.of`.
-        """
-        every = self.rows(epoch, batch)
-        rows, real = self._shard.of(every)
-        arrays = self._gathered(epoch, batch, every, rows)
+    def _padded(
+        self, pieces: Sequence[tuple[Events, Rows, Rows]], epoch: int, batch: int
+    ) -> Element:
+        rows = np.concatenate([piece for _, _, piece in pieces])
+        particles, tokens = self._lengths if self._buckets is None else self._buckets.widths(rows)
+        lengths = {PARTICLES: particles, TOKENS: tokens}
+        arrays = empty_batch(self._events.schema, self._names, len(rows), lengths)
+        filled = 0
+        for events, places, _ in pieces:
+            fill_batch(arrays, filled, events, places)
+            filled += len(places)
         if self._symmetries is not None:
             random = random_generator(self._seed or 0, epoch, batch, 3)
-            # Drawn for all workers' events alike.
-            which, _ = self._shard.of(np.arange(len(every)))
-            drawn = self._symmetries.draw(len(every), random)
-            arrays = self._symmetries.image(arrays, drawn[which])
-        return arrays, rows, real
-
-    def _gathered(
-        self,
-        epoch: int,
-        batch: int,
-        every: npt.NDArray[np.int64],
-        rows: npt.NDArray[np.int64],
-    ) -> dict[str, Any]:
-        lengths = self._lengths if self._buckets is None else self._buckets.widths(every)
-        order = self._order(epoch)
-        if self._groups is None or not _dense(order):
-            return self._dataset.batch(rows, self._names, *lengths)
-        n = 1 if self._buckets is None else self._together
-        first = batch // n * n
-        places = (first * self._size, (first + n) * self._size)
-        return self._groups.batch(order, epoch, places, rows, self._names, *lengths)
-
-    def _order(self, epoch: int) -> EpochOrder | InOrder:
-        with self._lock:
-            if epoch not in self._orders:
-                self._orders[epoch] = self._make_order(epoch)
-                while len(self._orders) > _EPOCHS:
-                    self._orders.pop(next(iter(self._orders)))
-            return self._orders[epoch]
-
-    def _make_order(self, epoch: int) -> EpochOrder | InOrder:
-        if self._seed is None:
-            return InOrder(self._indices)
-        indices = self._indices
-        if self._balance is not None:
-            labels = self._dataset.labels[:, 0]
-            indices = balanced_events(labels, indices, self._balance, self._seed, epoch)
-        return EpochOrder(indices, self._seed, epoch)
-
-    def _sorted_batches(self, epoch: int, together: int) -> list[npt.NDArray[np.int64]]:
-        assert self._buckets is not None
-        order = self._order(epoch)
-        key = (epoch, together)
-        with self._lock:
-            if key not in self._sorted:
-                n = self._together * self._size
-                rows = order.positions(together * n, (together + 1) * n)
-                random = random_generator(self._seed or 0, epoch, together, 2)
-                self._sorted[key] = sorted_batches(
-                    rows, self._buckets.sort_lengths(rows), self._size, random
-                )
-                while len(self._sorted) > _EPOCHS + 1:
-                    self._sorted.pop(next(iter(self._sorted)))
-            return self._sorted[key]
+            arrays = self._symmetries.image(arrays, self._symmetries.draw(len(rows), random))
+        labels = self._dataset.labels[rows]
+        if self._class_weights is None:
+            return arrays, targets(labels)
+        return arrays, targets(labels), weights(labels, self._class_weights)
 
 
-def _dense(order: EpochOrder | InOrder) -> bool:
-    """Whether reading whole blocks reads little that is not wanted."""
-    indices = order.indices
-    return len(indices) >= DENSE * float(indices[-1] - indices[0] + 1)
-
-
-def with_targets(
-    maker: BatchMaker,
-    dataset: Dataset,
-    names: Sequence[str],
-    table: npt.NDArray[np.float32] | None,
-    event_weights: npt.NDArray[np.float32] | None = None,
-) -> Callable[[int, int], Arrays]:
-    """Add labels and weights to the inputs.
-
-    Parameters
-    ----------
-    maker : BatchMaker
-        Of the inputs.
-    dataset : Dataset
-        The events.
-    names : sequence of str
-        Inputs, in the order in which they are given.
-    table : numpy.ndarray [n_skims, 2] or None
-        From `weights.class_weight_table`; None: no weights.
-    event_weights : numpy.ndarray [n_events], optional
-        float32, of every event of the dataset.
-
-    Returns
-    -------
-    callable
-        (epoch, batch) -> inputs, labels and, with a table, weights.
-    """
-
-    def gather(epoch: int, batch: int) -> Arrays:
-        arrays, rows, real = maker.inputs(epoch, batch)
-        labels = dataset.labels[rows]
-        parts = (*(arrays[name] for name in names), targets(labels))
-        if table is None:
-            return parts
-        values = weights(labels, table)
-        factor = real.astype(np.float32)
-        if event_weights is not None:
-            factor = factor * event_weights[rows]
-        if event_weights is not None or not real.all():
-            values = values * (factor if values.ndim == 1 else factor[:, np.newaxis])
-        return (*parts, values)
-
-    return gather
+def _cut(
+    groups: Iterable[tuple[Events, Rows, Rows]], size: int
+) -> Iterator[list[tuple[Events, Rows, Rows]]]:
+    """Cut groups into batches; a batch may have events of several groups."""
+    pieces: list[tuple[Events, Rows, Rows]] = []
+    missing = size
+    for events, places, rows in groups:
+        begin = 0
+        while begin < len(rows):
+            part = slice(begin, begin + missing)
+            pieces.append((events, places[part], rows[part]))
+            begin += len(rows[part])
+            missing -= len(rows[part])
+            if missing == 0:
+                yield pieces
+                pieces, missing = [], size
+    if pieces:
+        yield pieces

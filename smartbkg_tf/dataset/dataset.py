@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.dataset.groups import MapReader
 from smartbkg_tf.dataset.information import (
     check_vocabulary,
     encoding_of,
     normalisation_of,
     read_information,
 )
-from smartbkg_tf.dataset.layout import DECAY_INPUTS, PARTICLE_INPUTS
 from smartbkg_tf.dataset.split import split_events
 from smartbkg_tf.dataset.store import LazyMaps, check_map
-from smartbkg_tf.encoding.encoded import EncodedEvents
-from smartbkg_tf.encoding.pad import INPUTS_OF, inputs_of, pad, without_lost_mothers
+from smartbkg_tf.dataset.stored import StoredEvents
+from smartbkg_tf.dataset.writer import offsets_name, stored_schema
+from smartbkg_tf.encoding.events import Events, Schema
+from smartbkg_tf.encoding.pad import INPUTS_OF, inputs_of, pad
 from smartbkg_tf.errors import (
     ConfigurationError,
     InputError,
@@ -81,7 +81,9 @@ class Dataset:
             self._columns = _columns(tuple(information["label_names"]), skims, path)
             self.information = _with_skims(information, skims)
         self._encoding = encoding_of(information)
-        self._encoded: EncodedEvents | None = None
+        #: Columns of the events that are stored.
+        self.schema: Schema = stored_schema(self._encoding, information["maps"])
+        self._mapped: Events | None = None
         keys = self._maps["keys"]
         self._keys = {name: keys[:, i] for i, name in enumerate(KEY_COLUMNS)}
 
@@ -96,11 +98,6 @@ class Dataset:
     def __reduce__(self) -> tuple[object, ...]:
         """Send the path, not the data."""
         return (open_dataset, (self.path, None if self._columns is None else self.label_names))
-
-    @property
-    def storage(self) -> str:
-        """``ragged`` or ``padded``."""
-        return str(self.information["storage"])
 
     @property
     def digest(self) -> str:
@@ -235,7 +232,7 @@ class Dataset:
         InputError
             When the dataset lacks an input.
         """
-        names = inputs_of(inputs)
+        names = inputs_of(inputs, (c.name for c in self._encoding.further_columns))
         available = self.information["inputs"]
         missing = [name for name in names if name not in available]
         if missing:
@@ -266,23 +263,16 @@ class Dataset:
         Raises
         ------
         InputError
-            When a padded dataset was cut below the length.
+            When a length is below 1.
         """
         encoding = self._encoding
         chosen = (
             encoding.max_particles if max_particles is None else int(max_particles),
             encoding.max_tokens if max_tokens is None else int(max_tokens),
         )
-        stored = (encoding.max_particles, encoding.max_tokens)
-        for what, length, limit in zip(("particles", "tokens"), chosen, stored, strict=True):
+        for what, length in zip(("particles", "tokens"), chosen, strict=True):
             if length < 1:
                 raise InputError(f"max_{what} must be at least 1, not {length}", where=self.path)
-            if self.storage == "padded" and length > limit:
-                raise InputError(
-                    f"max_{what}={length} is more than what was stored ({limit})",
-                    where=self.path,
-                    next_step="preprocess again with a larger length or with storage=ragged",
-                )
         return chosen
 
     def batch(
@@ -311,93 +301,23 @@ class Dataset:
         Raises
         ------
         InputError
-            When the dataset lacks an input or was cut below a length.
+            When the dataset lacks an input, or a length is below 1.
         IndexError
             When a position lies outside the dataset.
         """
         names = self.check_inputs(inputs)
         lengths = self.lengths(max_particles, max_tokens)
-        if self.storage == "ragged":
-            if self._encoded is None:
-                self._encoded = self._ragged()
-            return pad(self._encoded, indices, names, *lengths)
-        return self._gather(np.asarray(indices, dtype=np.int64).reshape(-1), names, *lengths)
+        if self._mapped is None:
+            offsets = {axis: self._maps[offsets_name(axis)] for axis in self.schema.axes}
+            self._mapped = Events(self.schema, self._maps, offsets, len(self))
+        return pad(self._mapped, indices, names, *lengths)
 
-    def reader(self, inputs: str | Sequence[str]) -> MapReader | None:
-        """Give a reader of whole stretches of events, for streams.
-
-        Parameters
-        ----------
-        inputs : str or sequence of str
-            A variant or names of inputs.
-
-        Returns
-        -------
-        MapReader or None
-            None with ``storage=padded``, whose rows are so wide that they stay on the disk.
-        """
-        if self.storage != "ragged":
-            return None
-        needed: dict[str, None] = {}
-        for name in self.check_inputs(inputs):
-            if name in PARTICLE_INPUTS:
-                needed["particle_offsets"] = None
-            elif name in DECAY_INPUTS:
-                needed["decay_offsets"] = None
-            needed[name] = None
-            if name == "particle_input" and "charge" in self._maps:
-                needed["charge"] = None
-        return MapReader(self.path, self.information["maps"], list(needed))
-
-    def _ragged(self) -> EncodedEvents:
-        n, maps = len(self), self._maps
-        if "particle_input" not in maps:
-            nothing = np.empty(0, dtype=np.int16)
-            particles: dict[str, Any] = {
-                "offsets": np.zeros(n + 1, dtype=np.int64),
-                "continuous": np.empty((0, len(self.feature_names)), dtype=np.float32),
-                "charge": None,
-                "pdg": nothing,
-                "mother_pdg": nothing,
-                "mother_index": nothing,
-            }
-        else:
-            particles = {
-                "offsets": maps["particle_offsets"],
-                "continuous": maps["particle_input"],
-                "charge": maps.get("charge"),
-                "pdg": maps["pdg_input"],
-                "mother_pdg": maps["mother_pdg_input"],
-                "mother_index": maps["mother_index_input"],
-            }
-        return EncodedEvents(
-            decay=maps["decay_input"],
-            decay_offsets=maps["decay_offsets"],
-            event_type=maps["event_type_input"],
-            **particles,
-        )
-
-    def _gather(
-        self,
-        rows: npt.NDArray[np.int64],
-        names: tuple[str, ...],
-        max_particles: int,
-        max_tokens: int,
-    ) -> dict[str, npt.NDArray[Any]]:
-        if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
-            raise IndexError(f"positions must lie in 0..{len(self) - 1}")
-        batch: dict[str, npt.NDArray[Any]] = {}
-        for name in names:
-            values = self._maps[name]
-            if name == "event_type_input":
-                batch[name] = values[rows].astype(np.int32)
-                continue
-            length = max_particles if name in PARTICLE_INPUTS else max_tokens
-            dtype = np.float32 if name == "particle_input" else np.int32
-            batch[name] = values[:, :length][rows].astype(dtype, copy=False)
-            if name == "mother_index_input":
-                without_lost_mothers(batch[name])
-        return batch
+    def stored(self, inputs: str | Sequence[str]) -> StoredEvents:
+        """Give a reader of the columns of some inputs, for streams."""
+        names = set(self.check_inputs(inputs))
+        if "particle_input" in names:
+            names.add("charge")
+        return StoredEvents(self.path, self.schema.select(names))
 
 
 def _columns(names: tuple[str, ...], skims: Sequence[str], path: Path) -> list[int]:
@@ -462,4 +382,19 @@ def open_dataset(path: str | Path, skims: Sequence[str] | None = None) -> Datase
     normalisation_of(information)
     for name, entry in information["maps"].items():
         check_map(path, name, entry)
-    return Dataset(path, information, LazyMaps(path, information["maps"]), skims)
+    dataset = Dataset(path, information, LazyMaps(path, information["maps"]), skims)
+    problems = Problems()
+    for column in dataset.schema.columns:
+        entry = information["maps"].get(column.name, {"dtype": None, "shape": [0]})
+        if (entry["dtype"], tuple(entry["shape"][1:])) != (column.dtype, column.shape):
+            problems.add(
+                f"the map '{column.name}' holds {entry['shape']} of {entry['dtype']}, not rows of "
+                f"{list(column.shape)} {column.dtype}"
+            )
+    problems.raise_if_any(
+        "the maps do not fit the encoding",
+        kind=InputError,
+        where=path,
+        next_step="make it again: python -m smartbkg_tf.preprocess input=TABLES output=DIR",
+    )
+    return dataset

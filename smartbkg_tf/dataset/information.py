@@ -47,6 +47,7 @@ class _Encoding(TypedDict):
     max_tokens: _Length
     units: NotRequired[list[str]]
     definition: NotRequired[str | None]
+    further_columns: NotRequired[list[dict[str, Any]]]
 
 
 class _Vocabulary(TypedDict):
@@ -64,7 +65,7 @@ class _Information(TypedDict):
 
     format_version: int
     digest: str
-    storage: Literal["ragged", "padded"]
+    storage: str
     inputs: list[str]
     encoding: _Encoding
     vocabulary: _Vocabulary
@@ -96,31 +97,18 @@ _SCHEMA = TypeAdapter(_Information)
 def read_information(path: str | Path) -> dict[str, Any]:
     """Read and check the ``dataset.json`` of a dataset directory.
 
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The directory.
-
-    Returns
-    -------
-    dict
-        Its values.
-
-    Raises
-    ------
-    InputError
-        When the directory is missing or no dataset directory, its layout is of another
-        version, a value is missing or of the wrong type, or any was changed by hand.
+    InputError when the directory is missing or not a dataset directory, its layout is of another
+    version, a value is missing or of the wrong type, or any was changed by hand.
     """
     path = Path(path)
     if not path.is_dir():
-        what = "is no directory" if path.exists() else "the dataset directory does not exist"
+        what = "is not a directory" if path.exists() else "the dataset directory does not exist"
         raise InputError(what, where=path, next_step=f"make one: {_MADE_BY}")
     file = path / FILE_NAME
     if not file.is_file():
         legacy = any(path.glob("*.memmap"))
         raise InputError(
-            f"is no dataset directory: {FILE_NAME} is missing"
+            f"is not a dataset directory: {FILE_NAME} is missing"
             + (" (there are memory maps, but nothing says what they hold)" if legacy else ""),
             where=path,
             next_step=f"make one: {_MADE_BY}",
@@ -140,6 +128,13 @@ def read_information(path: str | Path) -> dict[str, Any]:
             f"labels do not fit the map 'labels', {labels}",
             where=file,
         )
+    if information["storage"] != "ragged":
+        raise InputError(
+            f"has storage={information['storage']}, which this smartbkg_tf does not read any more",
+            where=path,
+            next_step="make it again from its tables: python -m smartbkg_tf.preprocess "
+            f"input=TABLES output={path} overwrite=true",
+        )
     result: dict[str, Any] = information
     return result
 
@@ -151,20 +146,7 @@ def with_checksum(information: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_information(information: Any, where: Path | None = None) -> None:
-    """Check the layout's version, that nothing is missing, and all types.
-
-    Parameters
-    ----------
-    information : object
-        What stands in ``dataset.json``.
-    where : pathlib.Path, optional
-        The file, for the message.
-
-    Raises
-    ------
-    InputError
-        When it cannot be used.
-    """
+    """Check version, completeness and types of what stands in the file `where`."""
     version = information.get("format_version") if isinstance(information, dict) else None
     if not isinstance(version, int):
         raise InputError("does not describe a dataset (no format_version)", where=where)
@@ -183,31 +165,20 @@ def check_information(information: Any, where: Path | None = None) -> None:
 
 
 def encoding_of(information: dict[str, Any], where: str | Path = FILE_NAME) -> EncodingSettings:
-    """Give the encoding that new events need to fit a dataset.
+    """Give the encoding that new events need to fit a dataset (a run directory holds a copy).
 
-    Parameters
-    ----------
-    information : dict
-        From ``dataset.json`` (a run directory holds a copy).
-    where : str or pathlib.Path
-        The file, for messages.
-
-    Returns
-    -------
-    EncodingSettings
-        For `encoding.encode.encode`.
-
-    Raises
-    ------
-    InputError
-        When the recorded feature columns are not those of this version's feature set.
+    InputError when the recorded feature columns are not those of this version's feature set.
     """
     recorded = information["encoding"]
     values = {name: recorded[name] for name in ("features", "max_particles", "max_tokens")}
     known = FEATURE_SETS.get(str(recorded["features"]))
     if known is None:
-        values |= {"columns": recorded["feature_names"], "column_units": recorded.get("units")}
-        values["definition"] = recorded.get("definition")
+        values |= {
+            "columns": recorded["feature_names"],
+            "column_units": recorded.get("units"),
+            "further_columns": recorded.get("further_columns", ()),
+            "definition": recorded.get("definition"),
+        }
     elif list(recorded["feature_names"]) != list(known):
         raise InputError(
             f"the feature set '{recorded['features']}' has the columns "
@@ -224,40 +195,14 @@ def particles_of(information: dict[str, Any]) -> ParticleSet:
 
 
 def normalisation_of(information: dict[str, Any]) -> NormalisationSettings:
-    """Give the constants by which models normalise physical values.
-
-    Parameters
-    ----------
-    information : dict
-        From ``dataset.json``.
-
-    Returns
-    -------
-    NormalisationSettings
-        As they were configured when the dataset was written.
-    """
+    """Give the constants by which models normalise physical values, as they were configured."""
     return validate(NormalisationSettings, information["normalisation"], where=FILE_NAME)
 
 
 def check_vocabulary(
     information: dict[str, Any], vocabulary: Vocabulary, where: str | Path | None = None
 ) -> None:
-    """Refuse tokens that mean something else.
-
-    Parameters
-    ----------
-    information : dict
-        From ``dataset.json``.
-    vocabulary : Vocabulary
-        The one at hand.
-    where : str or pathlib.Path, optional
-        For the message.
-
-    Raises
-    ------
-    InputError
-        When the digests differ.
-    """
+    """Refuse tokens that mean something else than in the vocabulary at hand; InputError."""
     recorded = information["vocabulary"]
     if information["encoding"]["features"] == LEGACY:
         return  # tokens of the original project; nothing here translates them

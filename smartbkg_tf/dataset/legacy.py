@@ -26,15 +26,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.dataset.side_files import read_dtype, read_shape, side_file
+from smartbkg_tf.dataset.memmap_metadata import metadata_file, read_dtype, read_shape
 from smartbkg_tf.encoding.checks import Finding, finding_of
-from smartbkg_tf.encoding.encoded import EncodedEvents, offsets_of
+from smartbkg_tf.encoding.events import Events, encoded_schema, offsets_of
 from smartbkg_tf.errors import InputError, Problems
 from smartbkg_tf.events.columns import labels_from
 from smartbkg_tf.events.legacy_tables import content_number
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.runtime.reading import read_into
-from smartbkg_tf.settings.encoding import LEGACY, EncodingSettings
+from smartbkg_tf.settings.encoding import LEGACY, PARTICLES, TOKENS, EncodingSettings
 
 #: The arrays of a set; a name that ends in another one's comes first.
 ARRAYS = ("mother_pdg_input", "particle_input", "pdg_input", "decay_input", "y_output")
@@ -59,7 +59,7 @@ def _array_of(path: Path) -> tuple[str, str] | None:
     """Name of the set and of the array that a file holds."""
     if path.suffix not in _SUFFIXES or not path.is_file():
         return None
-    if path.suffix != ".npy" and not side_file(path, "shape").is_file():
+    if path.suffix != ".npy" and not metadata_file(path, "shape").is_file():
         return None
     stem = path.stem if path.suffix else path.name
     for name in ARRAYS:
@@ -69,18 +69,7 @@ def _array_of(path: Path) -> tuple[str, str] | None:
 
 
 def is_legacy(path: Path) -> bool:
-    """Tell whether a folder holds arrays of the original project.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        A file or folder.
-
-    Returns
-    -------
-    bool
-        False for a dataset directory of ours, whose maps have the same names.
-    """
+    """Tell whether a path is a folder of the original's arrays, and not a dataset of ours."""
     if not path.is_dir() or (path / "dataset.json").is_file():
         return False
     return any(_array_of(p) is not None for p in path.iterdir())
@@ -88,17 +77,7 @@ def is_legacy(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class LegacySet:
-    """The arrays of one input file, or joint memory maps.
-
-    Parameters
-    ----------
-    name : str
-        Common beginning of the file names; may be empty.
-    paths : dict of str to pathlib.Path
-        Array -> file.
-    arrays : dict of str to _Stored
-        Array -> values, read slice by slice.
-    """
+    """The arrays of one input file, or joint memory maps: files and values by name of the array."""
 
     name: str
     paths: dict[str, Path]
@@ -110,24 +89,7 @@ class LegacySet:
 
 
 def open_legacy(path: Path) -> list[LegacySet]:
-    """Open all sets of a folder and check that their arrays belong together.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        A folder.
-
-    Returns
-    -------
-    list of LegacySet
-        Sorted by name; all with the same arrays.
-
-    Raises
-    ------
-    InputError
-        Naming every file that is missing, damaged, of another shape, or of another
-        number of events than its neighbours.
-    """
+    """Open all sets of a folder; InputError tells all arrays that do not belong together."""
     groups: dict[str, dict[str, Path]] = {}
     for file in sorted(path.iterdir()):
         found = _array_of(file)
@@ -193,7 +155,9 @@ def _open(path: Path, name: str) -> _Stored:
         try:
             mapped = np.load(path, mmap_mode="r", allow_pickle=False)
         except (ValueError, OSError, EOFError) as error:
-            raise InputError(f"is no NumPy array that can be read ({error})", where=path) from error
+            raise InputError(
+                f"is not a NumPy array that can be read ({error})", where=path
+            ) from error
         if not mapped.flags.c_contiguous:
             raise InputError(
                 "is stored by columns; arrays are read event by event",
@@ -225,27 +189,7 @@ def _open(path: Path, name: str) -> _Stored:
 def legacy_encoding(
     paths: Sequence[Path], *, features: str, max_particles: int, max_tokens: int
 ) -> EncodingSettings:
-    """Give the encoding of folders with arrays of the original project.
-
-    Parameters
-    ----------
-    paths : sequence of pathlib.Path
-        Folders.
-    features : str
-        As configured; has no effect.
-    max_particles, max_tokens : int
-        Lengths that a model reads.
-
-    Returns
-    -------
-    EncodingSettings
-        With the columns that are there.
-
-    Raises
-    ------
-    InputError
-        As `open_legacy`, and when folders differ.
-    """
+    """Give the encoding of folders of the original's arrays: the columns that are there."""
     found = {
         tuple(sorted(s.arrays)): s.arrays["particle_input"].shape[2]
         if "particle_input" in s.arrays
@@ -272,55 +216,22 @@ def legacy_encoding(
 
 
 def legacy_inputs(path: Path) -> tuple[str, ...]:
-    """Name the model inputs that a folder has.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The folder.
-
-    Returns
-    -------
-    tuple of str
-        Without ``mother_index_input``, which the original did not keep.
-    """
+    """Name the model inputs of a folder; the original did not keep ``mother_index_input``."""
     there = open_legacy(path)[0].paths
     return (*(n for n in (*_PARTICLES, "decay_input") if n in there), "event_type_input")
 
 
 def read_legacy(
-    path: Path, chunk_events: int
-) -> Iterator[tuple[EventTable, EncodedEvents, list[Finding]]]:
-    """Read the events of a folder piece by piece.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The folder.
-    chunk_events : int
-        Events in memory at a time.
-
-    Yields
-    ------
-    table : EventTable
-        Keys and labels of usable events, without particles.
-    encoded : EncodedEvents
-        The same events.
-    findings : list of Finding
-        Events that were left out.
-
-    Raises
-    ------
-    InputError
-        When the arrays cannot be used.
-    """
+    path: Path, encoding: EncodingSettings, chunk_events: int
+) -> Iterator[tuple[EventTable, Events, list[Finding]]]:
+    """Read a folder piece by piece: keys and labels of usable events, encoded, faults of others."""
     for number, one in enumerate(open_legacy(path)):
         content = next(iter(one.paths[name] for name in ARRAYS if name in one.paths))
         production = content_number(content)
         for begin in range(0, len(one), chunk_events):
             end = min(begin + chunk_events, len(one))
             table = _table(one, begin, end, number, production)
-            encoded = _encoded(one, begin, end)
+            encoded = _encoded(one, encoding, begin, end)
             usable, findings = _check(encoded, one, table, str(path))
             if not usable.all():
                 chosen = np.flatnonzero(usable)
@@ -349,36 +260,32 @@ def _table(one: LegacySet, begin: int, end: int, number: int, production: int) -
     )
 
 
-def _encoded(one: LegacySet, begin: int, end: int) -> EncodedEvents:
+def _encoded(one: LegacySet, encoding: EncodingSettings, begin: int, end: int) -> Events:
     n = end - begin
-    empty, nothing = np.empty(0, np.int16), np.zeros(n + 1, dtype=np.int64)
-    offsets, decay_offsets, pdg, mother_pdg, decay = nothing, nothing, empty, empty, empty
-    continuous = np.empty((0, len(_COLUMNS)), dtype=np.float32)
-    if "pdg_input" in one.arrays:
-        tokens = one.arrays["pdg_input"][begin:end]
-        there = tokens != 0
-        offsets = offsets_of(there.sum(axis=1))
-        pdg = _tokens(tokens[there], one.paths["pdg_input"])
-        name = "mother_pdg_input"
-        mother_pdg = _tokens(one.arrays[name][begin:end][there], one.paths[name])
-        values = one.arrays["particle_input"][begin:end][there]
-        continuous = np.ascontiguousarray(values, dtype=np.float32)
-    if "decay_input" in one.arrays:
-        tokens = one.arrays["decay_input"][begin:end]
-        there = tokens != 0
-        decay_offsets = offsets_of(there.sum(axis=1))
-        decay = _tokens(tokens[there], one.paths["decay_input"])
-    return EncodedEvents(
-        offsets=offsets,
-        continuous=continuous,
-        charge=None,
-        pdg=pdg,
-        mother_pdg=mother_pdg,
-        mother_index=np.full(len(pdg), -1, dtype=np.int16),
-        decay=decay,
-        decay_offsets=decay_offsets,
-        event_type=np.full(n, -1, dtype=np.int8),
-    )
+    schema = encoded_schema(encoding)
+    columns: dict[str, npt.NDArray[Any]] = {
+        column.name: np.empty((0, *column.shape), column.dtype) for column in schema.columns
+    }
+    columns["event_type_input"] = np.full(n, -1, dtype=np.int8)
+    nothing = np.zeros(n + 1, dtype=np.int64)
+    offsets = {PARTICLES: nothing, TOKENS: nothing}
+    for axis, leader, names in (
+        (PARTICLES, "pdg_input", _PARTICLES),
+        (TOKENS, "decay_input", ("decay_input",)),
+    ):
+        if leader not in one.arrays:
+            continue
+        there = one.arrays[leader][begin:end] != 0
+        offsets[axis] = offsets_of(there.sum(axis=1))
+        for name in names:
+            values = one.arrays[name][begin:end][there]
+            columns[name] = (
+                np.ascontiguousarray(values, dtype=np.float32)
+                if name == "particle_input"
+                else _tokens(values, one.paths[name])
+            )
+    columns["mother_index_input"] = np.full(len(columns["pdg_input"]), -1, dtype=np.int16)
+    return Events(schema, columns, offsets, n)
 
 
 def _tokens(values: npt.NDArray[Any], path: Path) -> npt.NDArray[np.int16]:
@@ -386,20 +293,20 @@ def _tokens(values: npt.NDArray[Any], path: Path) -> npt.NDArray[np.int16]:
     sound = (values >= 0) & (values <= limit) & (values == np.rint(values))
     if not sound.all():
         wrong = values[~sound][0]
-        raise InputError(f"holds {wrong}, which is no token (0 to {limit})", where=path)
+        raise InputError(f"holds {wrong}, which is not a token (0 to {limit})", where=path)
     return values.astype(np.int16)
 
 
 def _check(
-    encoded: EncodedEvents, one: LegacySet, table: EventTable, file: str
+    encoded: Events, one: LegacySet, table: EventTable, file: str
 ) -> tuple[npt.NDArray[np.bool_], list[Finding]]:
     n = len(encoded)
-    event = np.repeat(np.arange(n), np.diff(encoded.offsets))
+    event = np.repeat(np.arange(n), encoded.lengths(PARTICLES))
     broken = np.zeros(n, dtype=np.bool_)
-    broken[event[~np.isfinite(encoded.continuous).all(axis=1)]] = True
+    broken[event[~np.isfinite(encoded["particle_input"]).all(axis=1)]] = True
     empty = np.zeros(n, dtype=np.bool_)
     if "pdg_input" in one.arrays:
-        empty = np.diff(encoded.offsets) == 0
+        empty = encoded.lengths(PARTICLES) == 0
     findings = [
         finding_of(reason, mask, table.keys, file)
         for reason, mask in (("not_finite", broken), ("no_particles", empty))

@@ -1,40 +1,49 @@
-"""First pass: read files chunk by chunk, check, encode, and write sorted runs."""
+"""Read files chunk by chunk, check and encode them: in this process, or in several."""
 
 from __future__ import annotations
 
 import multiprocessing
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.dataset.blocks import EventBlock, order_of
-from smartbkg_tf.dataset.keys import hash_keys
-from smartbkg_tf.dataset.legacy import is_legacy, read_legacy
-from smartbkg_tf.dataset.runs import MemoryRun, Run, bytes_of, write_run
-from smartbkg_tf.dataset.source_files import FileHasher, OpenFiles
+from smartbkg_tf.dataset.duplicates import LABEL, OBSERVABLE
+from smartbkg_tf.dataset.hashing import hash_file, new_hash
+from smartbkg_tf.dataset.legacy import is_legacy, open_legacy, read_legacy
 from smartbkg_tf.encoding.checks import Findings
-from smartbkg_tf.encoding.encode import EncodedEvents, check_and_encode
-from smartbkg_tf.encoding.one_pass import side_by_side
-from smartbkg_tf.errors import UserError
+from smartbkg_tf.encoding.encode import check_and_encode
+from smartbkg_tf.encoding.events import Events, Schema, read_frames
+from smartbkg_tf.errors import InputError, Problems, UserError
 from smartbkg_tf.events.hdf5 import TrainingFile
-from smartbkg_tf.events.readers import file_format, iterate_events, particle_set
+from smartbkg_tf.events.keys import hash_keys, key_rows
+from smartbkg_tf.events.readers import (
+    Reader,
+    count_events,
+    file_format,
+    iterate_events,
+    particle_set,
+)
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.runtime.progress import Progress
-from smartbkg_tf.runtime.scratch import Scratch
-from smartbkg_tf.settings.encoding import EncodingSettings
+from smartbkg_tf.settings.encoding import Column, EncodingSettings
 from smartbkg_tf.settings.sources import ParticleSet
 
-#: Bytes of runs that stay in memory; what is beyond is shuffled by way of the disk.
-MEMORY_BYTES = 256 << 20
+#: What file names of tables end in, when a folder is given.
+_SUFFIXES = (".h5", ".hdf5", ".parquet", ".root", ".npz")
+
+#: With several workers, HDF5 files with more events than this are divided.
+RANGE_EVENTS = 200_000
+
+_HASH = Column(name="hash", dtype="uint64")
+_KEYS = Column(name="keys", dtype="int64", shape=(len(KEY_COLUMNS),))
+_SOURCE = Column(name="source", dtype="int32")
 
 
 @dataclass(frozen=True)
@@ -47,16 +56,32 @@ class ReadingSettings:
         Part of the tables.
     encoding : EncodingSettings
         Feature set and lengths.
+    schema : Schema
+        Columns that are kept.
     seed : int
         Of the shuffle.
     chunk_events : int
         Events in memory at a time.
+    reader : Reader, optional
+        A reader of one's own, which is asked first.
     """
 
     key: Literal["all", "train_events", "decay_strings"]
     encoding: EncodingSettings
+    schema: Schema
     seed: int
     chunk_events: int
+    reader: Reader | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """Events `begin` to `end` of a file (None: all); `source` is its position among all files."""
+
+    path: Path
+    source: int
+    begin: int = 0
+    end: int | None = None
 
 
 @dataclass
@@ -73,8 +98,6 @@ class SourceReport:
         Bytes.
     hash : str
         Hash of the file.
-    runs : list of Run or MemoryRun
-        Its events, sorted.
     n_read : int
         Events in the file.
     findings : Findings
@@ -83,6 +106,8 @@ class SourceReport:
         Codes without token.
     label_names, observable_names : list of str
         In the order of the file.
+    labelled : bool
+        Whether any event has a known label.
     vocabulary_size : int
         Tokens of arrays of the original project, which have a vocabulary of their own.
     particles : {"tables", "generator"}
@@ -93,254 +118,196 @@ class SourceReport:
     path: str = ""
     size: int = 0
     hash: str = ""
-    runs: list[Run | MemoryRun] = field(default_factory=list)
     n_read: int = 0
     findings: Findings = field(default_factory=Findings)
     unknown_codes: dict[str, int] = field(default_factory=dict)
     label_names: list[str] = field(default_factory=list)
     observable_names: list[str] = field(default_factory=list)
+    labelled: bool = False
     vocabulary_size: int = 0
     particles: ParticleSet = "tables"
 
+    def extend(self, other: SourceReport) -> None:
+        """Add what came out of a later part of the same file."""
+        self.n_read += other.n_read
+        self.findings.extend(other.findings)
+        for code, count in other.unknown_codes.items():
+            self.unknown_codes[code] = self.unknown_codes.get(code, 0) + count
+        for mine, names in (
+            (self.label_names, other.label_names),
+            (self.observable_names, other.observable_names),
+        ):
+            mine.extend(name for name in names if name not in mine)
+        self.labelled |= other.labelled
+        self.vocabulary_size = max(self.vocabulary_size, other.vocabulary_size)
 
-class MemoryBudget:
-    """Room for runs that need not be written to the disk and read again.
 
-    Parameters
-    ----------
-    n_bytes : int
-        How much there is.
-    """
-
-    def __init__(self, n_bytes: int) -> None:
-        self.left = n_bytes
-        self._lock = threading.Lock()
-        #: Set when the work of the other threads is of no use any more.
-        self.stopped = False
-
-    def take(self, n_bytes: int) -> bool:
-        """Ask for room.
-
-        Parameters
-        ----------
-        n_bytes : int
-            Needed.
-
-        Returns
-        -------
-        bool
-            Whether there was enough; it is taken then.
-        """
-        with self._lock:
-            if n_bytes > self.left:
-                return False
-            self.left -= n_bytes
-            return True
+def find_files(paths: Sequence[Path]) -> list[Path]:
+    """Replace folders by the tables in them, and sort; InputError where there are none."""
+    files: set[Path] = set()
+    for path in paths:
+        if not path.is_dir() or is_legacy(path):
+            files.add(path)
+            continue
+        if (path / "dataset.json").is_file():
+            raise InputError(
+                "is a dataset directory already",
+                where=path,
+                next_step="train on it: python -m smartbkg_tf.train data.path=DIR",
+            )
+        inside = [p for p in path.iterdir() if p.suffix in _SUFFIXES and p.name[0] != "."]
+        if not inside:
+            raise InputError(
+                f"the folder holds no tables ({', '.join(_SUFFIXES)})",
+                where=path,
+                next_step="tables are made by: python -m smartbkg_tf.produce",
+            )
+        files.update(inside)
+    return sorted(files)
 
 
 def shuffle_salt(seed: int) -> str:
-    """Give the salt of the shuffle at writing.
-
-    Parameters
-    ----------
-    seed : int
-        From the settings.
-
-    Returns
-    -------
-    str
-        Salt for `keys.hash_keys`.
-    """
+    """Give the salt of the shuffle at writing, for `keys.hash_keys`."""
     return f"smartbkg_tf shuffle {seed}"
 
 
-def block_of(
-    table: EventTable,
-    encoded: EncodedEvents,
-    settings: ReadingSettings,
-    source: int,
-) -> EventBlock:
-    """Put encoded events together with everything that travels along.
-
-    Parameters
-    ----------
-    table : EventTable
-        Usable events; left unchanged.
-    encoded : EncodedEvents
-        The same events.
-    settings : ReadingSettings
-        Holds the seed.
-    source : int
-        Position of the file.
-
-    Returns
-    -------
-    EventBlock
-        In the order of the table.
-    """
-    labels = np.empty((len(table), len(table.labels)), dtype=np.int8)
-    for i, values in enumerate(table.labels.values()):
-        labels[:, i] = values
-    keys = np.stack([np.asarray(table.keys[name], np.int64) for name in KEY_COLUMNS], axis=1)
-    return EventBlock(
-        hash=hash_keys(table.keys, shuffle_salt(settings.seed)),
-        content=np.zeros(len(table), dtype=np.uint64),
-        keys=keys,
-        labels=labels,
-        observables=_rows_of(list(table.observables.values()), len(table)),
-        source=np.full(len(table), source, dtype=np.int32),
-        n_particles=np.diff(encoded.offsets).astype(np.int32),
-        n_tokens=np.diff(encoded.decay_offsets).astype(np.int32),
-        encoded=encoded,
-    )
+def hash_source(path: Path) -> tuple[int, str]:
+    """Give size and XXH3 of a file, or of all files of a folder of arrays."""
+    if path.is_file():
+        return path.stat().st_size, hash_file(path)
+    files = sorted(p for p in path.iterdir() if p.is_file())
+    every = new_hash()
+    for file in files:
+        every.update(f"{file.name} {hash_file(file)}\n".encode())
+    return sum(file.stat().st_size for file in files), every.hexdigest()
 
 
-def _rows_of(columns: list[npt.NDArray[Any]], n_rows: int) -> npt.NDArray[np.float64]:
-    """Copy columns into rows [n_rows, n_columns]; in one go where they are views into rows."""
-    if not columns:
-        return np.empty((n_rows, 0), dtype=np.float64)
-    columns = [np.asarray(values, dtype=np.float64) for values in columns]
-    memory, step, places = side_by_side(columns)
-    if any(b - a != 8 for a, b in pairwise(places)):
-        return np.stack(columns, axis=1)
-    shape = (n_rows, len(columns))
-    return np.ndarray(shape, np.float64, memory, strides=(step, 8)).copy()
-
-
-def read_source(
-    path: Path,
-    source: int,
-    directory: Path,
-    settings: ReadingSettings,
-    progress: Callable[[int], None] | None = None,
-    memory: MemoryBudget | None = None,
-    opened: TrainingFile | None = None,
-    alone: bool = True,
+def read_part(
+    part: Part, settings: ReadingSettings, take: Callable[[Events], None]
 ) -> SourceReport:
-    """Read one file into sorted runs.
+    """Read a part of a file, and hand over its usable events chunk by chunk.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    source : int
-        Its position among all files.
-    directory : pathlib.Path
-        Where runs are written.
-    settings : ReadingSettings
-        How.
-    progress : callable, optional
-        Told the number of events of every chunk.
-    memory : MemoryBudget, optional
-        Runs stay in memory as long as there is room; without it all are files.
-    opened : TrainingFile, optional
-        The file, if it is open already; it is closed.
-    alone : bool, default True
-        Whether no other file is read at the same time: the file is then hashed meanwhile.
-
-    Returns
-    -------
-    SourceReport
-        Runs and faults.
-
-    Raises
-    ------
-    InputError
-        When the file cannot be read.
+    Besides the columns of ``settings.schema`` they have hash, keys, source, and one for every label
+    and observable.
     """
-    report = SourceReport(name=path.name, path=str(path))
-    hasher = FileHasher(path, beside=alone)
-    scratch = Scratch()
-    chunks = _encoded_chunks(path, settings, report, opened)
-    for number, (table, encoded, n_read) in enumerate(chunks):
-        if memory is not None and memory.stopped:
-            break
-        report.n_read += n_read
+    report = SourceReport(name=part.path.name, path=str(part.path))
+    for table, encoded in _encoded_chunks(part, settings, report):
+        report.labelled |= any(np.any(values != -1) for values in table.labels.values())
         if len(table):
-            block = block_of(table, encoded, settings, source)
-            columns = (list(table.labels), list(table.observables))
-            if memory is not None and memory.take(bytes_of(block, encoded)):
-                report.runs.append(MemoryRun(block, *columns))
-            else:
-                # Not made, and so not removed, for small samples: a disk may wait for that.
-                directory.mkdir(exist_ok=True)
-                run = directory / f"{source:06d}-{number:06d}.run"
-                report.runs.append(write_run(run, block.take(order_of(block), scratch), *columns))
-        if progress is not None:
-            progress(n_read)
-    report.size, report.hash = hasher.result()
+            take(_travelling(table, encoded.select(settings.schema), settings, part.source))
+    if part.begin == 0:
+        report.size, report.hash = hash_source(part.path)
     return report
 
 
+def _travelling(
+    table: EventTable, encoded: Events, settings: ReadingSettings, source: int
+) -> Events:
+    """Put encoded events together with everything that travels along."""
+    further: dict[Column, npt.NDArray[Any]] = {
+        _HASH: hash_keys(table.keys, shuffle_salt(settings.seed)),
+        _KEYS: key_rows(table.keys),
+        _SOURCE: np.full(len(table), source, dtype=np.int32),
+    }
+    for name, labels in table.labels.items():
+        further[Column(name=LABEL + name, dtype="int8")] = np.asarray(labels, dtype=np.int8)
+    for name, values in table.observables.items():
+        column = Column(name=OBSERVABLE + name, dtype="float64")
+        further[column] = np.array(values, dtype=np.float64)
+    return encoded.with_event_columns(further)
+
+
 def _encoded_chunks(
-    path: Path,
-    settings: ReadingSettings,
-    report: SourceReport,
-    opened: TrainingFile | None,
-) -> Iterator[tuple[EventTable, EncodedEvents, int]]:
-    """Usable events, encoded, and how many were read for them; the report is filled."""
-    if is_legacy(path):
+    part: Part, settings: ReadingSettings, report: SourceReport
+) -> Iterator[tuple[EventTable, Events]]:
+    """Give usable events, encoded; the report is filled."""
+    if is_legacy(part.path):
         report.label_names.append("label")
-        for table, encoded, findings in read_legacy(path, settings.chunk_events):
+        for table, encoded, findings in read_legacy(
+            part.path, settings.encoding, settings.chunk_events
+        ):
             report.findings.extend(findings)
-            for tokens in (encoded.pdg, encoded.mother_pdg, encoded.decay):
-                largest = int(tokens.max(initial=0))
+            report.n_read += len(table) + sum(finding.count for finding in findings)
+            for name in ("pdg_input", "mother_pdg_input", "decay_input"):
+                largest = int(encoded[name].max(initial=0))
                 report.vocabulary_size = max(report.vocabulary_size, largest + 1)
-            yield table, encoded, len(table) + sum(f.count for f in findings)
+            yield table, encoded
         return
-    report.particles = particle_set(path) or "tables"
+    report.particles = particle_set(part.path, reader=settings.reader) or "tables"
     vocabulary = default_vocabulary()
-    for table in _tables(path, settings, opened):
-        n_read = len(table)
+    for table in _tables(part, settings):
+        report.n_read += len(table)
         for names, known in (
             (table.labels, report.label_names),
             (table.observables, report.observable_names),
         ):
             known.extend(name for name in names if name not in known)
-        table, encoded, found = check_and_encode(
-            table, settings.encoding, vocabulary, file=str(path)
+        usable, encoded, found = check_and_encode(
+            table, settings.encoding, vocabulary, file=str(part.path)
         )
         report.findings.extend(found)
         for code, count in encoded.report.unknown_codes.items():
             report.unknown_codes[code] = report.unknown_codes.get(code, 0) + count
-        yield table, encoded, n_read
+        yield usable, encoded
 
 
-def _tables(
-    path: Path, settings: ReadingSettings, opened: TrainingFile | None
-) -> Iterator[EventTable]:
-    """Read a file chunk by chunk, which may be open already."""
+def _tables(part: Part, settings: ReadingSettings) -> Iterator[EventTable]:
     chunk = settings.chunk_events
-    if opened is None:
-        for _, table in iterate_events([path], key=settings.key, chunk_events=chunk):
+    if part.end is None:
+        # Of our own files the text says what the mother links say, which is not read again.
+        for _, table in iterate_events(
+            [part.path],
+            key=settings.key,
+            chunk_events=chunk,
+            decay_text=False,
+            reader=settings.reader,
+        ):
             yield table
         return
-    with opened:
-        for start in range(0, len(opened), chunk):
-            yield opened.read(start, start + chunk)
+    with TrainingFile(part.path, settings.key, decay_text=False) as file:
+        for start in range(part.begin, part.end, chunk):
+            yield file.read(start, min(start + chunk, part.end))
+
+
+def count_sources(paths: Sequence[Path], reader: Reader | None = None) -> list[int]:
+    """Count the events of all files; one InputError names every file that cannot be opened."""
+    counts, problems = [], Problems()
+    for path in paths:
+        try:
+            counts.append(
+                sum(map(len, open_legacy(path)))
+                if is_legacy(path)
+                else count_events(path, reader=reader)
+            )
+        except InputError as error:
+            problems.add(error)
+    if len(problems.texts) == 1 and len(paths) == 1:
+        raise InputError(problems.texts[0])
+    problems.raise_if_any("not all files can be read", kind=InputError)
+    return counts
 
 
 def read_sources(
     paths: Sequence[Path],
-    directory: Path,
     settings: ReadingSettings,
     workers: int,
-    memory_bytes: int | None = None,
+    folder: Path,
+    take: Callable[[Events], None],
 ) -> list[SourceReport]:
-    """Read all files, several at a time.
+    """Read all files, and hand over their events in the order of the files.
 
     Parameters
     ----------
     paths : sequence of pathlib.Path
         Files.
-    directory : pathlib.Path
-        Where runs are written.
     settings : ReadingSettings
         How.
     workers : int
-        Number of threads, or, for ROOT files, processes.
-    memory_bytes : int, optional
-        Room for runs that stay in memory (not in processes); `MEMORY_BYTES` by default.
+        Processes.
+    folder : pathlib.Path
+        Where processes put the events; need not exist.
+    take : callable
+        Gets the events of a chunk.
 
     Returns
     -------
@@ -355,61 +322,75 @@ def read_sources(
     UserError
         When a process died.
     """
-    memory = MemoryBudget(MEMORY_BYTES if memory_bytes is None else memory_bytes)
-    with (
-        OpenFiles(paths, settings.key) as files,
-        Progress("preprocess: read and encode", total=files.n_events) as progress,
-    ):
-        if workers == 1 or len(paths) == 1:
-            return [
-                read_source(path, i, directory, settings, progress.add, memory, files.get(path))
-                for i, path in enumerate(paths)
-            ]
-        n_workers = min(workers, len(paths))
-        if any(not is_legacy(path) and file_format(path) == "root" for path in paths):
-            # Reading ROOT files is Python's work, which threads cannot share. New processes
-            # instead of forks: a process that has loaded TensorFlow cannot fork.
-            context = multiprocessing.get_context("spawn")
-            processes = ProcessPoolExecutor(n_workers, mp_context=context)
-            return _in_parallel(processes, paths, directory, settings, progress, None, None)
-        threads = ThreadPoolExecutor(n_workers, thread_name_prefix="read")
-        return _in_parallel(threads, paths, directory, settings, progress, memory, files)
+    counts = count_sources(paths, settings.reader)
+    with Progress("preprocess: read and encode", total=sum(counts)) as progress:
+
+        def count_and_take(events: Events) -> None:
+            progress.add(len(events))
+            take(events)
+
+        parts = _parts(paths, counts, workers, settings.reader)
+        if workers == 1 or len(parts) == 1:
+            reports = [read_part(part, settings, count_and_take) for part in parts]
+        else:
+            reports = _in_processes(parts, settings, workers, folder, count_and_take)
+    by_source: dict[int, SourceReport] = {}
+    for part, report in zip(parts, reports, strict=True):
+        if part.source in by_source:
+            by_source[part.source].extend(report)
+        else:
+            by_source[part.source] = report
+    return list(by_source.values())
 
 
-def _in_parallel(
-    pool: Executor,
-    paths: Sequence[Path],
-    directory: Path,
+def _parts(
+    paths: Sequence[Path], counts: Sequence[int], workers: int, reader: Reader | None
+) -> list[Part]:
+    parts: list[Part] = []
+    for source, (path, n_events) in enumerate(zip(paths, counts, strict=True)):
+        divided = workers > 1 and n_events > RANGE_EVENTS and not path.is_dir()
+        if not divided or file_format(path, reader=reader) != "hdf5":
+            parts.append(Part(path, source))
+            continue
+        for begin in range(0, n_events, RANGE_EVENTS):
+            parts.append(Part(path, source, begin, min(begin + RANGE_EVENTS, n_events)))
+    return parts
+
+
+def _in_processes(
+    parts: Sequence[Part],
     settings: ReadingSettings,
-    progress: Progress,
-    memory: MemoryBudget | None,
-    files: OpenFiles | None,
+    workers: int,
+    folder: Path,
+    take: Callable[[Events], None],
 ) -> list[SourceReport]:
-    with pool:
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"part-{number:06d}" for number in range(len(parts))]
+    reports = []
+    # New processes instead of forks: a process that has loaded TensorFlow cannot fork.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(parts)), mp_context=context)
+    try:
         futures = [
-            pool.submit(
-                read_source,
-                path,
-                i,
-                directory,
-                settings,
-                memory=memory,
-                opened=None if files is None else files.get(path),
-                alone=False,
-            )
-            for i, path in enumerate(paths)
+            pool.submit(_write_part, part, settings, file)
+            for part, file in zip(parts, files, strict=True)
         ]
-        try:
-            for future in as_completed(futures):
-                progress.add(future.result().n_read)
-            return [future.result() for future in futures]
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a reading process was killed, most often for want of memory",
-                next_step="use fewer workers or a smaller chunk_events",
-            ) from error
-        finally:
-            if memory is not None:
-                memory.stopped = True  # threads end at their next chunk
-            for future in futures:
-                future.cancel()
+        for future, file in zip(futures, files, strict=True):
+            reports.append(future.result())
+            for events in read_frames(file):
+                take(events)
+            file.unlink()
+    except BrokenProcessPool as error:
+        raise UserError(
+            "a reading process was killed, most often for want of memory",
+            next_step="use fewer workers or a smaller chunk_events",
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return reports
+
+
+def _write_part(part: Part, settings: ReadingSettings, file: Path) -> SourceReport:
+    """Write the events of a part to a file of frames; runs in a process of its own."""
+    with open(file, "wb") as stream:
+        return read_part(part, settings, lambda events: events.write(stream))

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.dataset.keys import uniform
+from smartbkg_tf.events.keys import uniform
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.preprocessing import SplitFractions
 

@@ -1,59 +1,41 @@
 """Memory maps: ``NAME.memmap`` with ``NAME.memmap.shape`` and ``NAME.memmap.dtype`` beside it.
 
-Both side files are JSON text (`side_files`). Names are exact: nothing is found by
+Both metadata files are JSON text (`memmap_metadata`). Names are exact: nothing is found by
 searching a folder for a part of a name.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.dataset.hashing import HASH, new_hash
-from smartbkg_tf.dataset.side_files import DTYPES, read_dtype, read_shape, side_file
+from smartbkg_tf.dataset.memmap_metadata import DTYPES, read_dtype, read_shape, write_metadata
 from smartbkg_tf.errors import InputError, did_you_mean
-from smartbkg_tf.runtime.files import begin_writing_back
 
 #: Bytes at the beginning, middle and end of a map that make its fingerprint.
 _PROBE = 1 << 16
 
-#: Less than so many bytes are collected before they are written and hashed.
-_SMALL = 1 << 17
-
-#: Bytes that the disk is asked to begin with at a time.
-_WRITE_BACK = 1 << 22
+#: Bytes that are collected before they are written: a dozen maps grow by little at a time.
+_BUFFER = 1 << 17
 
 _MADE_BY = "dataset directories are made by: python -m smartbkg_tf.preprocess"
 
 
 def map_path(directory: Path, name: str) -> Path:
-    """Give the file of a map.
-
-    Parameters
-    ----------
-    directory : pathlib.Path
-        Folder.
-    name : str
-        Exact name, for example ``pdg_input``.
-
-    Returns
-    -------
-    pathlib.Path
-        ``directory/NAME.memmap``.
-    """
+    """Give the file of a map."""
     return directory / f"{name}.memmap"
 
 
 class MapWriter:
-    """Write a map block by block; shape and dtype are known before the first one.
+    """Write a map block by block; it ends where the last block ends.
 
     Plain writes are used: a full disk is then an error, where writing through a memory
     map would kill the process.
@@ -67,7 +49,7 @@ class MapWriter:
     dtype : dtype
         Of all blocks.
     shape : sequence of int
-        Of the whole map; the first axis is filled block by block.
+        Of one row.
 
     Raises
     ------
@@ -78,7 +60,7 @@ class MapWriter:
     """
 
     def __init__(
-        self, directory: Path, name: str, dtype: npt.DTypeLike, shape: Sequence[int]
+        self, directory: Path, name: str, dtype: npt.DTypeLike, shape: Sequence[int] = ()
     ) -> None:
         self.path = map_path(directory, name)
         self.dtype = np.dtype(dtype)
@@ -86,13 +68,8 @@ class MapWriter:
         if self.dtype.name not in DTYPES:
             raise ValueError(f"{name}: a map cannot hold {self.dtype}")
         self.rows = 0
-        self._flushed = -1
-        self._written = self._begun = 0
-        self._collected = bytearray()
         self._hash = new_hash()
-        side_file(self.path, "shape").write_text(json.dumps(list(self.shape)) + "\n")
-        side_file(self.path, "dtype").write_text(json.dumps(self.dtype.name) + "\n")
-        self._file: BinaryIO = open(self.path, "wb")  # noqa: SIM115 (closed by close)
+        self._file = open(self.path, "wb", buffering=_BUFFER)  # noqa: SIM115 (closed by close)
 
     def append(self, block: npt.NDArray[Any]) -> None:
         """Write the next rows.
@@ -105,74 +82,30 @@ class MapWriter:
         Raises
         ------
         ValueError
-            When type or shape differ, or the map would become too long.
+            When type or shape differ.
         """
         if block.dtype != self.dtype:
             raise ValueError(f"{self.path.name}: a block of {block.dtype} for {self.dtype}")
-        if block.shape[1:] != self.shape[1:] or block.ndim != len(self.shape):
-            raise ValueError(f"{self.path.name}: a block of {block.shape} for {self.shape}")
-        if self.rows + len(block) > self.shape[0]:
-            raise ValueError(f"{self.path.name}: {self.rows + len(block)} rows for {self.shape[0]}")
+        if block.ndim == 0 or block.shape[1:] != self.shape:
+            raise ValueError(f"{self.path.name}: a block of {block.shape} for rows of {self.shape}")
         data = np.ascontiguousarray(block).reshape(-1).view(np.uint8).data if block.size else b""
-        if len(data) < _SMALL:
-            # A dozen maps grow by little at a time: fewer and longer steps.
-            self._collected += data
-            if len(self._collected) >= _SMALL:
-                self._put_collected()
-        else:
-            self._put_collected()
-            self._put(data)
-        self.rows += len(block)
-
-    def _put_collected(self) -> None:
-        if self._collected:
-            self._put(memoryview(self._collected))
-            self._collected = bytearray()
-
-    def _put(self, data: bytes | memoryview) -> None:
         self._file.write(data)
         self._hash.update(data)
-        self._written += len(data)
-        if self._written - self._begun >= _WRITE_BACK:
-            # Whole pages: the last one will be changed again.
-            end = self._written - self._written % _WRITE_BACK
-            begin_writing_back(self._file.fileno(), self._begun, end - self._begun)
-            self._begun = end
+        self.rows += len(block)
 
     def flush(self) -> None:
-        """Flush to the disk what was written so far; several maps can do so at a time.
-
-        Raises
-        ------
-        OSError
-            When the disk is full.
-        """
-        self._put_collected()
+        """Flush to the disk what was written so far; several maps can do so at a time."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._flushed = self.rows
 
     def close(self) -> dict[str, Any]:
-        """Finish the map and flush it to the disk.
-
-        Returns
-        -------
-        dict
-            ``shape``, ``dtype``, ``bytes``, ``xxh3`` and ``fingerprint``.
-
-        Raises
-        ------
-        ValueError
-            When rows are missing.
-        """
-        if self.rows != self.shape[0]:
-            self.abandon()
-            raise ValueError(f"{self.path.name}: {self.rows} rows written of {self.shape[0]}")
-        if self._flushed != self.rows:
-            self.flush()
+        """Finish the map and give ``shape``, ``dtype``, ``bytes``, ``xxh3`` and ``fingerprint``."""
+        self.flush()
         self._file.close()
+        shape = (self.rows, *self.shape)
+        write_metadata(self.path, shape, self.dtype)
         return {
-            "shape": list(self.shape),
+            "shape": list(shape),
             "dtype": self.dtype.name,
             "bytes": self.path.stat().st_size,
             HASH: self._hash.hexdigest(),
@@ -180,46 +113,19 @@ class MapWriter:
         }
 
     def abandon(self) -> None:
-        """Close the file as it stands."""
-        self._collected = bytearray()
-        self._file.close()
-
-    def __enter__(self) -> MapWriter:
-        """Begin to write."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the file; `close` must have been called for a whole map."""
-        if kind is None:
-            self._put_collected()
-        self._file.close()
+        """Close the file as it stands; the disk may be full."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 def write_map(directory: Path, name: str, values: npt.NDArray[Any]) -> dict[str, Any]:
-    """Write a whole map at once.
-
-    Parameters
-    ----------
-    directory : pathlib.Path
-        An existing folder.
-    name : str
-        Name of the map.
-    values : numpy.ndarray
-        What it holds.
-
-    Returns
-    -------
-    dict
-        As `MapWriter.close`.
-    """
-    with MapWriter(directory, name, values.dtype, values.shape) as writer:
+    """Write a whole map at once; gives what `MapWriter.close` gives."""
+    writer = MapWriter(directory, name, values.dtype, values.shape[1:])
+    try:
         writer.append(values)
         return writer.close()
+    finally:
+        writer.abandon()
 
 
 def open_map(
@@ -244,7 +150,7 @@ def open_map(
     Raises
     ------
     InputError
-        When the map or a side file is missing, damaged, truncated or not the one that
+        When the map or a metadata file is missing, damaged, truncated or not the one that
         was recorded.
     """
     shape, dtype = check_map(directory, name, recorded)
@@ -259,29 +165,7 @@ def open_map(
 def check_map(
     directory: str | Path, name: str, recorded: dict[str, Any] | None = None
 ) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Check a map without opening it.
-
-    Parameters
-    ----------
-    directory : str or pathlib.Path
-        Folder.
-    name : str
-        Exact name.
-    recorded : dict, optional
-        What `MapWriter.close` returned; the map must match it.
-
-    Returns
-    -------
-    shape : tuple of int
-        Of the map.
-    dtype : numpy.dtype
-        Of the map.
-
-    Raises
-    ------
-    InputError
-        As `open_map`.
-    """
+    """Check a map as `open_map` does without opening it; gives its shape and type."""
     directory = Path(directory)
     path = map_path(directory, name)
     if not path.is_file():
@@ -311,13 +195,6 @@ class LazyMaps(Mapping[str, npt.NDArray[Any]]):
 
     Streams read the large maps as files; a process whose address space is limited can then
     use a dataset that is larger than the limit.
-
-    Parameters
-    ----------
-    directory : pathlib.Path
-        Folder.
-    names : iterable of str
-        Maps that were checked before (`check_map`).
     """
 
     def __init__(self, directory: Path, names: Iterable[str]) -> None:
@@ -358,18 +235,7 @@ def _compare(
 
 
 def fingerprint(path: Path) -> str:
-    """Hash size, beginning, middle and end of a file: cheap, however long it is.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-
-    Returns
-    -------
-    str
-        16 hexadecimal digits.
-    """
+    """Hash size, beginning, middle and end of a file: 16 digits, cheap, however long it is."""
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with open(path, "rb") as stream:

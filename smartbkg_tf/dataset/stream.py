@@ -1,30 +1,27 @@
 """tf.data streams of batches out of a dataset directory.
 
-Whole batches are gathered and padded by compiled code in a few threads; TensorFlow never
-sees single events. Autotune is off: with it, iterators sometimes stall for seconds when
-they are destroyed. Every batch is a new array, so that one held in a queue stays as it is.
+Whole batches are read and padded in threads ahead of their use; TensorFlow never sees single
+events. Autotune is off: with it, iterators sometimes stall for seconds when they are destroyed.
+Every batch is a new array, so that one held in a queue stays as it is.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from smartbkg_tf.dataset.batches import Arrays, BatchMaker, Buckets, Shard, with_targets
+from smartbkg_tf.dataset.batches import BatchMaker, Element, LengthBuckets
 from smartbkg_tf.dataset.dataset import Dataset
 from smartbkg_tf.dataset.order import balanced_counts
 from smartbkg_tf.dataset.symmetries import Symmetries
 from smartbkg_tf.dataset.weights import ClassWeights, class_weight_table
+from smartbkg_tf.encoding.events import Schema
 from smartbkg_tf.errors import ConfigurationError, InputError
-
-#: Batches that are made at the same time, and that wait for the model.
-_THREADS = 2
-_PREFETCH = 4
+from smartbkg_tf.settings.encoding import EVENT, PARTICLES, TOKENS
 
 
 class EpochCounter:
@@ -55,36 +52,12 @@ class EpochCounter:
         #: The next passes hold the batches of this range only; None: to the end.
         self.first_batch = 0
         self.last_batch: int | None = None
-        self._lock = threading.Lock()
 
-    def take(self) -> int:
-        """Begin a pass.
-
-        Returns
-        -------
-        int
-            Its epoch.
-        """
-        with self._lock:
-            epoch = self.epoch
-            self.epoch = epoch + 1
-        return epoch
-
-    def take_part(self, n_batches: int) -> tuple[int, int, int]:
-        """Begin a pass over a part of an epoch.
-
-        Parameters
-        ----------
-        n_batches : int
-            Batches of a whole epoch.
-
-        Returns
-        -------
-        epoch, first, last : int
-            The epoch and its batches, `last` exclusive.
-        """
+    def take(self, n_batches: int) -> tuple[int, int, int]:
+        """Begin a pass over an epoch of so many batches; gives epoch, first batch, and last + 1."""
+        epoch, self.epoch = self.epoch, self.epoch + 1
         last = n_batches if self.last_batch is None else min(self.last_batch, n_batches)
-        return self.take(), self.first_batch, last
+        return epoch, self.first_batch, last
 
 
 def steps_per_epoch(
@@ -138,13 +111,8 @@ def training_stream(
     max_particles: int | None = None,
     max_tokens: int | None = None,
     class_weights: ClassWeights = None,
-    event_weights: npt.ArrayLike | None = None,
     balance: float | None = None,
-    length_buckets: int | None = None,
     symmetries: Sequence[str] = (),
-    shard: tuple[int, int] | None = None,
-    first_epoch: int = 0,
-    first_batch: int = 0,
     counter: EpochCounter | None = None,
 ) -> tf.data.Dataset:
     """Stream training events; one pass is one epoch, in a new order each time.
@@ -165,31 +133,15 @@ def training_stream(
         Lengths; None: as the dataset was preprocessed.
     class_weights : str, mapping, sequence or None
         See `weights.class_weight_table`.
-    event_weights : array_like of float [n_events], optional
-        A weight >= 0 of every event of the *dataset*; multiplies the class weights.
     balance : float, optional
         Failing events per passing one of the first skim, drawn anew each epoch; None
         takes all events.
-    length_buckets : int, optional
-        Sort about 16 thousand shuffled events at a time by length, cut them into batches,
-        and pad each to the smallest of so many widths that holds its longest event; the
-        batches come in random order. None pads all to the same length.
     symmetries : sequence of str, default ()
         Of `smartbkg_tf.dataset.symmetries.SYMMETRIES`: each event is replaced by its image
         with probability 1/2, anew in every epoch.
-    shard : tuple of int, optional
-        (index, count) of this worker: of every batch of `batch_size` events it gets its
-        share, as many events as every other worker; together they train on the batches
-        of a single process. (In one process with several devices, leave it out:
-        `tf.distribute` divides the batches itself.)
-    first_epoch : int, default 0
-        The epoch of the first pass.
-    first_batch : int, default 0
-        To resume within an epoch: the stream is the rest of `first_epoch` from this batch
-        on, in every pass. What follows is a stream with ``first_epoch + 1``.
     counter : EpochCounter, optional
-        Instead of `first_epoch`: the caller keeps it and decides which epoch, and which
-        batches of it, come next.
+        The caller keeps it and decides which epoch, and which batches of it, come next. By
+        default the first pass is epoch 0.
 
     Returns
     -------
@@ -229,36 +181,20 @@ def training_stream(
     lengths = dataset.lengths(max_particles, max_tokens)
     size = _positive(batch_size)
     steps = -(-n_events // size)
-    if counter is not None and (first_epoch or first_batch):
-        raise ConfigurationError("give either a counter, or first_epoch and first_batch")
-    if not 0 <= first_batch <= steps:
-        raise ConfigurationError(f"first_batch must lie in 0..{steps}, but is {first_batch}")
-    kept = counter or EpochCounter(first_epoch)
-
-    def begin() -> tuple[int, int, int]:
-        return kept.take_part(steps) if first_batch == 0 else (first_epoch, first_batch, steps)
-
-    buckets = _buckets(dataset, chosen, names, length_buckets, lengths)
+    kept = counter or EpochCounter()
     maker = BatchMaker(
         dataset,
         chosen,
         names,
         size,
-        *lengths,
+        lengths,
         seed=seed,
         balance=balance,
-        buckets=buckets,
-        shard=None if shard is None else Shard(*shard),
         symmetries=_symmetries(dataset, symmetries),
+        class_weights=table,
     )
-    gather = with_targets(maker, dataset, names, table, _checked_weights(dataset, event_weights))
-    n_skims = len(dataset.label_names)
-    weight_shape = (None,) if n_skims == 1 else (None, n_skims)
-    widths = lengths if buckets is None else (None, None)
-    signature = (*_signature(dataset, names, *widths), ((None, n_skims), tf.float32))
-    signature = (*signature, (weight_shape, tf.float32))
-    length = None if kept.parts else steps - first_batch
-    return _stream(begin, length, gather, names, signature, sharded=shard is not None)
+    signature = _signature(dataset, names, lengths, with_weights=True)
+    return _stream(maker, lambda: kept.take(steps), None if kept.parts else steps, signature)
 
 
 def batch_events(
@@ -297,20 +233,18 @@ def batch_events(
     numpy.ndarray [batch]
         int64 positions in the dataset.
     """
-    prepare = _checked_indices if seed is None else _sorted_indices
-    rows = prepare(dataset, indices)
+    rows = (_checked_indices if seed is None else _sorted_indices)(dataset, indices)
     names = dataset.check_inputs(inputs)
     lengths = dataset.lengths(max_particles, max_tokens)
-    buckets = _buckets(dataset, rows, names, length_buckets, lengths)
     maker = BatchMaker(
         dataset,
         rows,
         names,
         _positive(batch_size),
-        *lengths,
+        lengths,
         seed=seed,
         balance=balance,
-        buckets=buckets,
+        buckets=_buckets(dataset, rows, names, length_buckets, lengths),
     )
     return maker.rows(epoch, batch)
 
@@ -365,16 +299,18 @@ def evaluation_stream(
     lengths = dataset.lengths(max_particles, max_tokens)
     size = _positive(batch_size)
     steps = -(-len(rows) // size)
-    buckets = _buckets(dataset, rows, names, length_buckets, lengths)
-    maker = BatchMaker(dataset, rows, names, size, *lengths, seed=None, buckets=buckets)
-    table = class_weight_table(dataset, rows, class_weights) if with_weights else None
-    gather = with_targets(maker, dataset, names, table)
-    n_skims = len(dataset.label_names)
-    widths = lengths if buckets is None else (None, None)
-    signature = [*_signature(dataset, names, *widths), ((None, n_skims), tf.float32)]
-    if with_weights:
-        signature.append(((None,) if n_skims == 1 else (None, n_skims), tf.float32))
-    return _stream(lambda: (0, 0, steps), steps, gather, names, signature)
+    maker = BatchMaker(
+        dataset,
+        rows,
+        names,
+        size,
+        lengths,
+        buckets=_buckets(dataset, rows, names, length_buckets, lengths),
+        class_weights=class_weight_table(dataset, rows, class_weights) if with_weights else None,
+    )
+    widths = lengths if length_buckets is None else (None, None)
+    signature = _signature(dataset, names, widths, with_weights=with_weights)
+    return _stream(maker, lambda: (0, 0, steps), steps, signature)
 
 
 def _buckets(
@@ -383,8 +319,10 @@ def _buckets(
     names: Sequence[str],
     n_buckets: int | None,
     lengths: tuple[int, int],
-) -> Buckets | None:
-    return None if n_buckets is None else Buckets(dataset, indices, names, n_buckets, *lengths)
+) -> LengthBuckets | None:
+    if n_buckets is None:
+        return None
+    return LengthBuckets(dataset, indices, names, n_buckets, lengths)
 
 
 def _symmetries(dataset: Dataset, chosen: Sequence[str]) -> Symmetries | None:
@@ -393,89 +331,49 @@ def _symmetries(dataset: Dataset, chosen: Sequence[str]) -> Symmetries | None:
     return Symmetries(chosen, dataset.encoding.features, dataset.feature_names)
 
 
-def _checked_weights(
-    dataset: Dataset, event_weights: npt.ArrayLike | None
-) -> npt.NDArray[np.float32] | None:
-    if event_weights is None:
-        return None
-    values = np.asarray(event_weights, dtype=np.float32)
-    if values.shape != (len(dataset),):
-        raise ConfigurationError(
-            f"event_weights: one weight for each of the {len(dataset)} events of the dataset is "
-            f"needed, not an array of {values.shape}"
-        )
-    if not np.all(np.isfinite(values)) or np.any(values < 0):
-        wrong = int(np.argmax(~np.isfinite(values) | (values < 0)))
-        raise ConfigurationError(
-            f"event_weights: weights are finite and >= 0, but event {wrong} has {values[wrong]}"
-        )
-    return values
-
-
 def _stream(
+    maker: BatchMaker,
     begin: Callable[[], tuple[int, int, int]],
     n_batches: int | None,
-    gather: Callable[[int, int], Arrays],
-    names: Sequence[str],
-    signature: Sequence[tuple[tuple[int | None, ...], tf.DType]],
-    *,
-    sharded: bool = False,
+    signature: tuple[Any, ...],
 ) -> tf.data.Dataset:
     """Stream the batches (epoch, first, last) that `begin` names when a pass begins."""
-    types = [dtype for _, dtype in signature]
 
-    # Both functions are declared stateless. Under `deterministic=true` TensorFlow would otherwise
-    # call them one by one and only when the model asks, and the model would wait for each batch.
-    def part_of_pass(start: tf.Tensor) -> tf.Tensor:
-        # Takes the one element of its input, so that no optimiser can take it for a constant.
-        part = tf.numpy_function(
-            lambda _: np.array(begin(), np.int64), [start], tf.int64, stateful=False
-        )
-        return tf.ensure_shape(part, [3])
+    def generate() -> Generator[Element, None, None]:
+        return maker.batches(*begin())
 
-    def batches_of(part: tf.Tensor) -> tf.data.Dataset:
-        return tf.data.Dataset.range(part[1], part[2]).map(lambda batch: (part[0], batch))
-
-    def make(epoch: tf.Tensor, batch: tf.Tensor) -> tuple[Any, ...]:
-        parts = tf.numpy_function(
-            lambda e, b: gather(int(e), int(b)), [epoch, batch], types, stateful=False
-        )
-        shaped = [
-            tf.ensure_shape(part, shape) for part, (shape, _) in zip(parts, signature, strict=True)
-        ]
-        n = len(names)
-        return (dict(zip(names, shaped[:n], strict=True)), *shaped[n:])
-
-    stream = (
-        tf.data.Dataset.range(1)
-        .map(part_of_pass)
-        .flat_map(batches_of)
-        .map(make, num_parallel_calls=_THREADS, deterministic=True)
-    )
+    stream = tf.data.Dataset.from_generator(generate, output_signature=signature)
     if n_batches is not None:
         stream = stream.apply(tf.data.experimental.assert_cardinality(n_batches))
-    return stream.prefetch(_PREFETCH).with_options(_options(sharded))
+    options = tf.data.Options()
+    # There are no files that could be dealt out: batches are divided.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    options.autotune.enabled = False
+    options.deterministic = True
+    return stream.with_options(options)
 
 
 def _signature(
-    dataset: Dataset, names: Sequence[str], max_particles: int | None, max_tokens: int | None
-) -> list[tuple[tuple[int | None, ...], tf.DType]]:
-    known: dict[str, tuple[tuple[int | None, ...], tf.DType]] = {
-        "particle_input": ((None, max_particles, len(dataset.feature_names)), tf.float32),
-        "decay_input": ((None, max_tokens), tf.int32),
-        "event_type_input": ((None,), tf.int32),
-    }
-    return [known.get(name, ((None, max_particles), tf.int32)) for name in names]
-
-
-def _options(sharded: bool) -> tf.data.Options:
-    options = tf.data.Options()
-    policy = tf.data.experimental.AutoShardPolicy
-    # There are no files that could be dealt out: batches are divided, or are so already.
-    options.experimental_distribute.auto_shard_policy = policy.OFF if sharded else policy.DATA
-    options.autotune.enabled = False
-    options.deterministic = True
-    return options
+    dataset: Dataset,
+    names: Sequence[str],
+    lengths: tuple[int | None, int | None],
+    *,
+    with_weights: bool,
+) -> tuple[Any, ...]:
+    """Describe the elements: shapes without the batch, types."""
+    schema: Schema = dataset.schema
+    widths = {**schema.max_lengths(), PARTICLES: lengths[0], TOKENS: lengths[1]}
+    inputs = {}
+    for name in names:
+        column = schema.by_name[name]
+        row = (len(dataset.feature_names),) if name == "particle_input" else column.shape
+        dtype = tf.float32 if column.dtype.startswith("float") else tf.int32
+        length = () if column.axis == EVENT else (widths[column.axis],)
+        inputs[name] = tf.TensorSpec((None, *length, *row), dtype)
+    n_skims = len(dataset.label_names)
+    labels = tf.TensorSpec((None, n_skims), tf.float32)
+    weights = tf.TensorSpec((None,) if n_skims == 1 else (None, n_skims), tf.float32)
+    return (inputs, labels, weights) if with_weights else (inputs, labels)
 
 
 def _positive(batch_size: int) -> int:

@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from smartbkg_tf.dataset.hashing import HASH
 from smartbkg_tf.dataset.information import FORMAT_VERSION, with_checksum
-from smartbkg_tf.dataset.layout import DatasetWriter
 from smartbkg_tf.dataset.sources import SourceReport
+from smartbkg_tf.dataset.writer import DatasetWriter
 from smartbkg_tf.encoding.checks import Findings
 from smartbkg_tf.encoding.feature_sets import CHARGE, definition
 from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.events.vocabulary import Vocabulary
 from smartbkg_tf.runtime.files import hash_of_values
 from smartbkg_tf.runtime.versions import versions
-from smartbkg_tf.settings.encoding import LEGACY
+from smartbkg_tf.settings.encoding import LEGACY, PARTICLES, TOKENS
 from smartbkg_tf.settings.normalisation import FeatureScale
 from smartbkg_tf.settings.preprocessing import PreprocessSettings
 
@@ -26,18 +28,7 @@ _RECORDED_CODES = 1000
 
 
 def event_type_name(code: int) -> str:
-    """Name an event type.
-
-    Parameters
-    ----------
-    code : int
-        Position in `EVENT_TYPES`, or anything else.
-
-    Returns
-    -------
-    str
-        Its name, or ``unknown``.
-    """
+    """Name an event type by its position in `EVENT_TYPES`; ``unknown`` for anything else."""
     return EVENT_TYPES[code] if 0 <= code < len(EVENT_TYPES) else "unknown"
 
 
@@ -51,26 +42,8 @@ def information_of(
 ) -> dict[str, Any]:
     """Put together what ``dataset.json`` holds.
 
-    Parameters
-    ----------
-    settings : PreprocessSettings
-        What was asked for.
-    writer : DatasetWriter
-        What was written.
-    maps : dict
-        From `DatasetWriter.close`.
-    reports : sequence of SourceReport
-        What was read.
-    findings : Findings
-        What was dropped.
-    vocabulary : Vocabulary
-        Tokens.
-
-    Returns
-    -------
-    dict
-        Plain values without times, host or folder names: the same events give the same
-        file, byte by byte.
+    Plain values without times, host or folder names: the same events give the same file, byte by
+    byte.
     """
     encoding = writer.encoding.plain()
     own = definition(writer.encoding)
@@ -92,7 +65,7 @@ def information_of(
     information = {
         "format_version": FORMAT_VERSION,
         "digest": hash_of_values(identity),
-        "storage": settings.storage,
+        "storage": "ragged",
         "key": settings.key,
         "inputs": list(writer.inputs),
         "encoding": encoding,
@@ -112,8 +85,8 @@ def information_of(
         "label_names": writer.label_names,
         "observable_names": writer.observable_names,
         "n_events": writer.n_events,
-        "n_particles": writer.n_particles,
-        "n_tokens": writer.n_tokens,
+        "n_particles": writer.n_rows[PARTICLES],
+        "n_tokens": writer.n_rows[TOKENS],
         "max_lengths": writer.longest,
         "truncated": writer.truncated,
         "counts": _counts(writer),
@@ -154,31 +127,33 @@ def _counts(writer: DatasetWriter) -> dict[str, Any]:
     by_type = {
         event_type_name(code): counts for code, counts in sorted(writer.label_counts.items())
     }
-    total = sum(by_type.values())
 
     def of(counts: Any) -> dict[str, dict[str, int]]:
         return {
-            label: dict(zip(names, counts[i + 1].tolist(), strict=True))
+            label: dict(zip(names, counts[i].tolist(), strict=True))
             for i, label in enumerate(writer.label_names)
         }
 
     return {
-        "labels": of(total),
-        "event_types": {name: int(counts[0, 0]) for name, counts in by_type.items()},
+        "labels": of(sum(by_type.values())),
+        "event_types": {
+            event_type_name(code): count for code, count in sorted(writer.event_counts.items())
+        },
         "labels_by_event_type": {name: of(counts) for name, counts in by_type.items()},
     }
 
 
 def _statistics(writer: DatasetWriter) -> dict[str, dict[str, float]]:
-    result = writer.statistics.result()
-    if result.count == 0:
+    found = [s.result() for s in (writer.statistics, writer.charge_statistics)]
+    if found[0].count == 0:
         return {}
     columns = {
-        "mean": result.mean,
-        "spread": result.spread,
-        "min": result.minimum,
-        "max": result.maximum,
+        "mean": np.concatenate([one.mean for one in found]),
+        "spread": np.concatenate([one.spread for one in found]),
+        "min": np.concatenate([one.minimum for one in found]),
+        "max": np.concatenate([one.maximum for one in found]),
     }
+    # Without a charge the last entry is not used.
     return {
         feature: {what: float(values[i]) for what, values in columns.items()}
         for i, feature in enumerate(writer.encoding.feature_names)
@@ -186,18 +161,9 @@ def _statistics(writer: DatasetWriter) -> dict[str, dict[str, float]]:
 
 
 def retention(counts: dict[str, int]) -> str:
-    """Say a retention with its binomial error.
+    """Say a retention in per cent with its binomial error.
 
-    Parameters
-    ----------
-    counts : dict
-        ``passing`` and ``failing`` events.
-
-    Returns
-    -------
-    str
-        Per cent; the error is sqrt(p (1 - p) / n), or, at 0 and 1, the limit 3 / n
-        (95 % confidence).
+    The error is sqrt(p (1 - p) / n), or, at 0 and 1, the limit 3 / n (95 % confidence).
     """
     passing, n = counts["passing"], counts["passing"] + counts["failing"]
     if n == 0:
@@ -211,25 +177,11 @@ def retention(counts: dict[str, int]) -> str:
 
 
 def describe_dataset(information: dict[str, Any], path: Path) -> str:
-    """Summarise a dataset for the user.
-
-    Parameters
-    ----------
-    information : dict
-        From ``dataset.json``.
-    path : pathlib.Path
-        The directory.
-
-    Returns
-    -------
-    str
-        Several lines.
-    """
+    """Summarise the dataset in the directory `path` in several lines."""
     n = information["n_events"]
     megabytes = sum(entry["bytes"] for entry in information["maps"].values()) / 1e6
     lines = [
-        f"dataset {path}: {n} events, {information['n_particles']} particles, "
-        f"{megabytes:.1f} MB ({information['storage']})"
+        f"dataset {path}: {n} events, {information['n_particles']} particles, {megabytes:.1f} MB"
     ]
     counts = information["counts"]
     for label, numbers in counts["labels"].items():

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from smartbkg_tf.dataset.dataset import open_dataset
-from smartbkg_tf.dataset.hashing import ALGORITHMS, hash_file
+from smartbkg_tf.dataset.hashing import HASH, hash_file
 from smartbkg_tf.dataset.information import read_information
 from smartbkg_tf.dataset.store import map_path, open_map
 from smartbkg_tf.errors import InputError, Problems
@@ -38,10 +38,12 @@ def verify_dataset(path: str | Path) -> None:
             except InputError as error:
                 problems.add(error)
                 continue
-            algorithm = next((known for known in ALGORITHMS if known in entry), None)
-            if algorithm is None:
-                problems.add(f"{map_path(path, name)}: dataset.json holds no hash of it")
-            elif hash_file(map_path(path, name), algorithm) != entry[algorithm]:
+            if HASH not in entry:
+                problems.add(
+                    f"{map_path(path, name)}: dataset.json holds no {HASH} of it (an earlier "
+                    "version made it: run preprocess again)"
+                )
+            elif hash_file(map_path(path, name)) != entry[HASH]:
                 problems.add(
                     f"{map_path(path, name)}: the content has changed since it was written"
                 )

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.encoding.encoded import EncodedEvents
+from smartbkg_tf.encoding.events import Events
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.runtime.kernels import kernel
+from smartbkg_tf.settings.encoding import PARTICLES, TOKENS
 
 #: No particle of an accelerator has more energy or momentum, in GeV: beyond it a unit is wrong.
 LARGEST_GEV = 1e4
@@ -21,7 +22,7 @@ REASONS: dict[str, str] = {
     "too_large": f"energies or momenta above {LARGEST_GEV:g} GeV",
     "negative_energy": "negative energies",
     "mother_index": "mother indices out of range or circular",
-    "charge": "charges that are no multiple of e/3 within 42 e",
+    "charge": "charges that are not a multiple of e/3 within 42 e",
     "too_many_particles": "more than 32767 particles",
     "no_particles": "no particles",
     "none_kept": "no particles that the feature set keeps",
@@ -44,19 +45,7 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Finding:
-    """Events with the same fault.
-
-    Parameters
-    ----------
-    reason : str
-        A key of `REASONS`.
-    count : int
-        Number of events.
-    first : tuple of tuple
-        The first few as (file, experiment, run, event, production).
-    detail : tuple of str
-        Columns concerned.
-    """
+    """Events with the same fault: a key of `REASONS`, how many, the first (file, key), columns."""
 
     reason: str
     count: int
@@ -77,24 +66,12 @@ class Finding:
 
 @dataclass
 class Findings:
-    """Faults of many chunks and files, added up.
-
-    Parameters
-    ----------
-    by_reason : dict of str to Finding
-        One entry per reason that occurred.
-    """
+    """Faults of many chunks and files, added up by reason."""
 
     by_reason: dict[str, Finding] = field(default_factory=dict)
 
     def add(self, finding: Finding) -> None:
-        """Add events with one fault.
-
-        Parameters
-        ----------
-        finding : Finding
-            Counts add up, the first keys stay the first ones.
-        """
+        """Add events with one fault; counts add up, the first keys stay the first ones."""
         old = self.by_reason.get(finding.reason)
         if old is None:
             self.by_reason[finding.reason] = finding
@@ -107,13 +84,7 @@ class Findings:
         )
 
     def extend(self, findings: Iterable[Finding]) -> None:
-        """Add several.
-
-        Parameters
-        ----------
-        findings : iterable of Finding
-            In the order of the events.
-        """
+        """Add several, in the order of the events."""
         for finding in findings:
             self.add(finding)
 
@@ -138,26 +109,7 @@ def finding_of(
     file: str | npt.NDArray[np.object_],
     detail: tuple[str, ...] = (),
 ) -> Finding:
-    """Describe chosen events.
-
-    Parameters
-    ----------
-    reason : str
-        A key of `REASONS`.
-    where : numpy.ndarray
-        Mask [n_events] or positions [n].
-    keys : mapping of str to numpy.ndarray [n_events]
-        Event keys.
-    file : str or numpy.ndarray [n_events] of str
-        Where they stand.
-    detail : tuple of str
-        Columns concerned.
-
-    Returns
-    -------
-    Finding
-        Count and first keys.
-    """
+    """Describe events chosen by a mask [n_events] or positions; `file` may differ for each."""
     positions = np.flatnonzero(where) if where.dtype == bool else where
     first = tuple(
         (
@@ -173,10 +125,7 @@ def finding_of(
 
 
 def find_unusable_events(
-    table: EventTable,
-    *,
-    file: str = "",
-    faults: tuple[npt.NDArray[np.uint8], int] | None = None,
+    table: EventTable, *, file: str = ""
 ) -> tuple[npt.NDArray[np.bool_], list[Finding]]:
     """Find the events that must not reach a network.
 
@@ -187,8 +136,6 @@ def find_unusable_events(
         particles are legal.
     file : str, default ""
         Where the events come from, for the report.
-    faults : tuple, optional
-        ``faults`` and ``not_finite`` of `one_pass`, if it has seen the particles.
 
     Returns
     -------
@@ -197,7 +144,7 @@ def find_unusable_events(
     findings : list of Finding
         Every fault; an event with several counts in each. Decay strings are looked at
         when they are tokens (`find_unusable_encoded`); duplicate keys and missing labels
-        need all files (`dataset.build`).
+        need all files (`dataset.duplicates`).
     """
     n = len(table)
     usable = np.ones(n, dtype=np.bool_)
@@ -210,7 +157,7 @@ def find_unusable_events(
 
     lengths = np.diff(table.offsets)
     if table.particles:
-        bits, columns = faults or _faults(
+        bits, columns = _faults(
             np.asarray(table.offsets, dtype=np.int64),
             np.asarray(table.particles["motherIndex"]),
             *(np.asarray(table.particles[c], dtype=np.float64) for c in _CHECKED),
@@ -231,14 +178,14 @@ def find_unusable_events(
 
 
 def find_unusable_encoded(
-    encoded: EncodedEvents, table: EventTable, *, file: str = ""
+    encoded: Events, table: EventTable, *, file: str = ""
 ) -> tuple[npt.NDArray[np.bool_], list[Finding]]:
     """Find the events whose decay string is empty or garbled, or that kept no particle.
 
     Parameters
     ----------
-    encoded : EncodedEvents
-        The events.
+    encoded : Events
+        The events, as `encode` gave them.
     table : EventTable
         The same events before.
     file : str, default ""
@@ -253,15 +200,15 @@ def find_unusable_encoded(
     findings : list of Finding
         Every fault.
     """
-    broken = encoded.broken_strings
+    broken = encoded.report.broken_strings
     if broken is None:
         broken = np.zeros(len(encoded), dtype=np.bool_)
-    empty = np.diff(encoded.decay_offsets) == 0
+    empty = encoded.lengths(TOKENS) == 0
     none_kept = np.zeros(len(encoded), dtype=np.bool_)
     if table.particles:
         some = np.diff(table.offsets) > 0
         empty &= some
-        none_kept = some & (np.diff(encoded.offsets) == 0)
+        none_kept = some & (encoded.lengths(PARTICLES) == 0)
     findings = [
         finding_of(reason, mask, table.keys, file)
         for reason, mask in (

@@ -21,6 +21,19 @@
 
 Everything else (tokens, mothers, padding, the data set, training, application) works as
 with the built-in sets, by the same code offline and online.
+
+Quantities of the whole event, and further lists that every event has, are columns of their own.
+They are declared in one place, and are then stored, streamed, padded, and inputs of a model::
+
+    class WithCandidates(Transverse):
+        further_columns = (
+            Column(name="thrust_input", shape=(2,)),
+            Column(name="candidate_input", axis="candidates", shape=(3,), max_length=16),
+        )
+
+        def compute_further(self, table):
+            ...
+            return {"thrust_input": axes, "candidates": n_candidates, "candidate_input": values}
 """
 
 from __future__ import annotations
@@ -31,6 +44,7 @@ import inspect
 import os
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -41,7 +55,15 @@ from smartbkg_tf.errors import ConfigurationError, InputError, did_you_mean
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.runtime.code_digest import source_digest
 from smartbkg_tf.runtime.kernels import kernel
-from smartbkg_tf.settings.encoding import FEATURE_SETS, LEGACY, EncodingSettings
+from smartbkg_tf.settings.encoding import (
+    EVENT,
+    FEATURE_SETS,
+    LEGACY,
+    PARTICLES,
+    TOKENS,
+    Column,
+    EncodingSettings,
+)
 
 #: The column that is stored in units of e/3 and becomes a one-hot vector in a model.
 CHARGE = "charge"
@@ -61,11 +83,16 @@ class FeatureSet(ABC):
         Those of `smartbkg_tf.dataset.symmetries.SYMMETRIES` under which the columns change as
         that table says: y and py change their sign in the mirror, charge under charge conjugation,
         and nothing else changes. ``data.symmetries`` takes no others.
+    further_columns : tuple of Column, default ()
+        Columns of the whole event (``axis="event"``) and of further lists (any other name of an
+        axis, with `max_length`), as `compute_further` gives them. Their names end in ``_input`` by
+        convention: they are inputs of a model.
     """
 
     names: ClassVar[tuple[str, ...]]
     units: ClassVar[tuple[str, ...]]
     symmetries: ClassVar[tuple[str, ...]] = ()
+    further_columns: ClassVar[tuple[Column, ...]] = ()
 
     def keep(self, table: EventTable) -> npt.NDArray[np.bool_] | None:
         """Choose particles; those of a removed mother get mother -1.
@@ -98,26 +125,27 @@ class FeatureSet(ABC):
             Physical values; the model normalises them.
         """
 
+    def compute_further(self, table: EventTable) -> Mapping[str, npt.ArrayLike]:
+        """Compute the further columns.
+
+        Parameters
+        ----------
+        table : EventTable
+            Many events; columns in ``table.particles``.
+
+        Returns
+        -------
+        mapping of str to array
+            For every further column by name its rows [n_rows, ...], those of a list one event
+            after the other; for every further list, by the name of its axis, the rows of each
+            event: int [n_events].
+        """
+        return {}
+
 
 @lru_cache(maxsize=16)
 def import_feature_set(path: str) -> FeatureSet:
-    """Import a feature set; modules in the current folder are found too.
-
-    Parameters
-    ----------
-    path : str
-        ``module.Class``.
-
-    Returns
-    -------
-    FeatureSet
-        An instance.
-
-    Raises
-    ------
-    ConfigurationError
-        When the class cannot be imported, or is no feature set.
-    """
+    """Import a feature set ``module.Class``; modules in the current folder are found too."""
     module_name, _, class_name = path.rpartition(".")
     where = f"features={path}"
     if os.getcwd() not in sys.path and "" not in sys.path:
@@ -152,50 +180,61 @@ def import_feature_set(path: str) -> FeatureSet:
         )
     if CHARGE in names and names[-1] != CHARGE:
         raise ConfigurationError(f"'{class_name}': the column 'charge' stands last", where=where)
+    _check_further(found, class_name, where)
     return found()
 
 
+#: Names and axes that every dataset has.
+_TAKEN = (
+    *("particle_input", "charge", "pdg_input", "mother_pdg_input", "mother_index_input"),
+    *("decay_input", "event_type_input", "particle_offsets", "decay_offsets"),
+    *("n_particles", "n_tokens", "labels", "keys", "observables", "hash", "source"),
+    *(EVENT, PARTICLES, TOKENS, "particle", "decay", "y_output"),
+)
+
+
+def _check_further(found: type[FeatureSet], class_name: str, where: str) -> None:
+    """Refuse further columns that cannot be stored."""
+    columns = found.further_columns
+    if not all(isinstance(column, Column) for column in columns):
+        raise ConfigurationError(
+            f"'{class_name}': further_columns are of the class Column", where=where
+        )
+    axes = {column.axis for column in columns} - {EVENT}
+    names = [*(column.name for column in columns), *axes, *(f"{axis}_offsets" for axis in axes)]
+    for name in dict.fromkeys(names):
+        if name in _TAKEN or not name.isidentifier() or names.count(name) > 1:
+            raise ConfigurationError(
+                f"'{class_name}': a further column or list cannot be called '{name}'",
+                where=where,
+                next_step="choose another name, such as candidate_input on the axis candidates; "
+                "further columns of particles belong into names",
+            )
+    for column in columns:
+        if column.axis != EVENT and column.max_length < 1:
+            raise ConfigurationError(
+                f"'{class_name}': the column '{column.name}' needs a max_length: the rows of "
+                f"'{column.axis}' in a batch",
+                where=where,
+            )
+
+
 def complete(encoding_values: dict[str, Any]) -> EncodingSettings:
-    """Make settings, with the columns of a class of one's own filled in.
-
-    Parameters
-    ----------
-    encoding_values : dict
-        ``features``, ``max_particles``, ``max_tokens``.
-
-    Returns
-    -------
-    EncodingSettings
-        Complete.
-
-    Raises
-    ------
-    ConfigurationError
-        When the class cannot be used.
-    """
+    """Make settings of features and lengths; the columns of a custom class are filled in."""
     name = str(encoding_values["features"])
     if name in FEATURE_SETS or name == LEGACY:
         return EncodingSettings(**encoding_values)
     found = import_feature_set(name)
     return EncodingSettings(
-        **encoding_values, columns=list(found.names), column_units=list(found.units)
+        **encoding_values,
+        columns=list(found.names),
+        column_units=list(found.units),
+        further_columns=found.further_columns,
     )
 
 
 def definition(encoding: EncodingSettings) -> str | None:
-    """Hash the code of a feature set of one's own, to notice that it was changed.
-
-    Parameters
-    ----------
-    encoding : EncodingSettings
-        Names the set.
-
-    Returns
-    -------
-    str or None
-        16 hexadecimal digits, which comments and layout do not change; None for a built-in
-        set, or where there is no text.
-    """
+    """Hash the code of a custom feature set, whatever its comments and layout."""
     if encoding.features in FEATURE_SETS or encoding.features == LEGACY:
         return None
     digests = _digests(type(import_feature_set(encoding.features)))
@@ -220,60 +259,14 @@ def computed_features(
     npt.NDArray[np.int64],
     npt.NDArray[np.int32],
 ]:
-    """Let a feature set of one's own compute, and check what it returns.
+    """Let a custom feature set compute, and check what it returns.
 
-    Parameters
-    ----------
-    table : EventTable
-        The events.
-    encoding : EncodingSettings
-        Names the set and its columns.
-    mother : numpy.ndarray [n_particles]
-        int32 positions within the event, -1 for none.
-    file : str, default ""
-        Where the events come from, for messages.
-
-    Returns
-    -------
-    values : numpy.ndarray [n_kept, n_features]
-        float32.
-    kept : numpy.ndarray [n_kept] or None
-        int64 rows of the table; None for all.
-    offsets : numpy.ndarray [n_events + 1]
-        int64 of the kept particles.
-    kept_mother : numpy.ndarray [n_kept]
-        int32 positions among the event's kept particles, -1 for none or a removed one.
-
-    Raises
-    ------
-    ConfigurationError
-        When the class is another one than recorded, or returns the wrong shape.
-    InputError
-        When the arrays were taken from the original project as they were, or a kept
-        particle has a NaN or infinite feature.
+    `mother` holds positions within the event [n_particles], -1 for none. Gives the values
+    float32 [n_kept, n_features], the kept rows (None for all), the offsets of the kept particles,
+    and their mothers among them.
     """
+    found = _as_recorded(encoding)
     where = f"features={encoding.features}"
-    if encoding.features == LEGACY:
-        raise InputError(
-            "the data set was taken over from arrays of the original project; how they were "
-            "made is not recorded, so that no new event can be encoded in the same way",
-            next_step="train on tables that this package preprocessed",
-        )
-    found = import_feature_set(encoding.features)
-    if tuple(found.names) != encoding.feature_names:
-        raise ConfigurationError(
-            f"the feature set has the columns {list(found.names)} now, and had "
-            f"{list(encoding.feature_names)} when the data set was made",
-            where=where,
-            next_step="run preprocess and train again",
-        )
-    digests = _digests(type(found))
-    if encoding.definition is not None and digests and encoding.definition not in digests:
-        raise ConfigurationError(
-            "the class was edited after the data set was made with it",
-            where=where,
-            next_step="give the edited class another name, or run preprocess and train again",
-        )
     n = table.n_particles
     # A copy: columns of the table may hold until the next one only.
     values = np.array(found.compute(table), dtype=np.float32)
@@ -298,6 +291,80 @@ def computed_features(
     values = values[kept]
     _refuse_not_finite(values, kept, table, encoding, file)
     return values, kept, kept_offsets, kept_mother
+
+
+def further_features(
+    table: EventTable, encoding: EncodingSettings, file: str = ""
+) -> tuple[dict[str, npt.NDArray[Any]], dict[str, npt.NDArray[np.int64]]]:
+    """Let a custom feature set compute its further columns: values by name, lengths by axis."""
+    found, where = _as_recorded(encoding), f"features={encoding.features}"
+    given = dict(found.compute_further(table))
+    axes = {column.axis for column in encoding.further_columns} - {EVENT}
+    wanted = {column.name for column in encoding.further_columns} | axes
+    if set(given) != wanted:
+        raise ConfigurationError(
+            f"compute_further gives {sorted(given)}, not {sorted(wanted)}", where=where
+        )
+    counts = {}
+    for axis in axes:
+        lengths = np.asarray(given[axis])
+        if lengths.shape != (len(table),) or lengths.dtype.kind not in "iu" or (lengths < 0).any():
+            raise ConfigurationError(
+                f"compute_further: '{axis}' does not hold the rows of each of {len(table)} events",
+                where=where,
+            )
+        counts[axis] = lengths.astype(np.int64)
+    columns = {}
+    for column in encoding.further_columns:
+        n_rows = len(table) if column.axis == EVENT else int(counts[column.axis].sum())
+        values = np.asarray(given[column.name])
+        if values.shape != (n_rows, *column.shape):
+            raise ConfigurationError(
+                f"compute_further: '{column.name}' is {values.shape}, not "
+                f"{(n_rows, *column.shape)}",
+                where=where,
+            )
+        stored = np.ascontiguousarray(values, dtype=column.dtype)
+        changed = stored.dtype.kind in "iu" and bool((stored != values).any())
+        if changed or not np.isfinite(stored).all():
+            raise InputError(
+                f"features={encoding.features} gives values in {column.name} that are NaN, "
+                f"infinite or do not fit into {column.dtype}",
+                where=file or None,
+                next_step="mend compute_further",
+            )
+        columns[column.name] = stored
+    return columns, counts
+
+
+def _as_recorded(encoding: EncodingSettings) -> FeatureSet:
+    """Import the class of an encoding, and refuse one with other columns."""
+    if encoding.features == LEGACY:
+        raise InputError(
+            "the data set was taken over from arrays of the original project; how they were "
+            "made is not recorded, so that no new event can be encoded in the same way",
+            next_step="train on tables that this package preprocessed",
+        )
+    found = import_feature_set(encoding.features)
+    for now, then in (
+        (tuple(found.names), tuple(encoding.feature_names)),
+        (tuple(found.further_columns), tuple(encoding.further_columns)),
+    ):
+        if now != then:
+            raise ConfigurationError(
+                f"the feature set has the columns {list(now)} now, and had {list(then)} when the "
+                "data set was made",
+                where=f"features={encoding.features}",
+                next_step="run preprocess and train again",
+            )
+    digests = _digests(type(found))
+    if encoding.definition is not None and digests and encoding.definition not in digests:
+        raise ConfigurationError(
+            "the class was edited after the data set was made with it",
+            where=f"features={encoding.features}",
+            next_step="give the edited class another name, or run preprocess and train again",
+        )
+    return found
 
 
 def _refuse_not_finite(

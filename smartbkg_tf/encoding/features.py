@@ -31,7 +31,7 @@ _DROPPED = -2
 
 
 @kernel
-def as_they_stand(
+def stacked(
     energy: npt.NDArray[np.float64],
     time: npt.NDArray[np.float64],
     x: npt.NDArray[np.float64],
@@ -41,21 +41,9 @@ def as_they_stand(
     py: npt.NDArray[np.float64],
     pz: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.float32]:
-    """Put the columns of ``original`` side by side.
-
-    Parameters
-    ----------
-    energy, time, x, y, z, px, py, pz : numpy.ndarray [n_particles]
-        float64; GeV, ns, cm.
-
-    Returns
-    -------
-    numpy.ndarray [n_particles, 8]
-        float32.
-    """
-    n = len(energy)
-    out = np.empty((n, 8), dtype=np.float32)
-    for i in range(n):
+    """Put the columns of ``original`` (GeV, ns, cm) side by side [n_particles, 8]."""
+    out = np.empty((len(energy), 8), dtype=np.float32)
+    for i in range(len(energy)):
         out[i, 0] = energy[i]
         out[i, 1] = time[i]
         out[i, 2] = x[i]
@@ -71,20 +59,7 @@ def as_they_stand(
 def sound_mothers(
     offsets: npt.NDArray[np.int64], mother: npt.NDArray[np.int32]
 ) -> npt.NDArray[np.int32]:
-    """Give -1 for every mother that lies outside the event or is the particle itself.
-
-    Parameters
-    ----------
-    offsets : numpy.ndarray [n_events + 1]
-        int64.
-    mother : numpy.ndarray [n_particles]
-        int32 positions within the event.
-
-    Returns
-    -------
-    numpy.ndarray [n_particles]
-        int32, -1 or a position within the event.
-    """
+    """Give -1 for every mother that lies outside the event or is the particle itself."""
     out = np.empty(len(mother), dtype=np.int32)
     for event in range(len(offsets) - 1):
         begin = offsets[event]
@@ -118,25 +93,9 @@ def smartbackground(
 ]:
     """Apply rules 1 to 7 and 10 of basf2's SmartBackground module.
 
-    Parameters
-    ----------
-    offsets : numpy.ndarray [n_events + 1]
-        int64.
-    pdg, status, mother, mother_pdg : numpy.ndarray [n_particles]
-        Integers; the mother is a position within the event or -1.
-    time, x, y, z, energy, px, py, pz : numpy.ndarray [n_particles]
-        float64; ns, cm, GeV.
-
-    Returns
-    -------
-    kept : numpy.ndarray [n_kept]
-        int64 rows of the table.
-    kept_offsets : numpy.ndarray [n_events + 1]
-        int64.
-    features : numpy.ndarray [n_kept, 8]
-        float32: t - t0, x - x0, y - y0, z - z0, E, px, py, pz.
-    kept_mother : numpy.ndarray [n_kept]
-        int32 position among the event's kept particles, or -1.
+    Gives the kept rows [n_kept], their offsets [n_events + 1], the features [n_kept, 8] (t - t0,
+    x - x0, y - y0, z - z0, E, px, py, pz; ns, cm, GeV) and the positions of the mothers among the
+    event's kept particles, -1 for none.
     """
     n_all = len(pdg)
     kept = np.empty(n_all, dtype=np.int64)
@@ -202,18 +161,7 @@ def _mother_or_first(mother: int, mother_pdg: int) -> int:
 def charge_in_thirds(
     charge: npt.NDArray[np.float64],
 ) -> npt.NDArray[np.int8]:
-    """Express charges in units of e/3, in which quarks are whole numbers too.
-
-    Parameters
-    ----------
-    charge : numpy.ndarray [n_particles]
-        float64, in units of e.
-
-    Returns
-    -------
-    numpy.ndarray [n_particles]
-        int8, rounded and limited to -127..127; 0 for NaN.
-    """
+    """Express charges in units of e/3, rounded, limited to -127..127; 0 for NaN."""
     out = np.empty(len(charge), dtype=np.int8)
     for i in range(len(charge)):
         value = charge[i] * 3.0

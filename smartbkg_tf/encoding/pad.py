@@ -1,21 +1,23 @@
-"""From encoded events to batches of fixed length, in compiled loops without a Python loop.
+"""From encoded events to batches of fixed length, without a Python loop over events.
 
 Longer events lose their end, never their beginning. A mother beyond the end is none (-1).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.encoding.encoded import EncodedEvents
+from smartbkg_tf.encoding.events import Events, Schema
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.runtime.kernels import kernel
+from smartbkg_tf.settings.encoding import EVENT, PARTICLES, TOKENS
 
-#: Everything that a model may read.
+#: What a model may read of every dataset; feature sets may declare more.
 INPUT_NAMES = (
     "particle_input",
     "pdg_input",
@@ -32,8 +34,10 @@ INPUTS_OF: dict[str, tuple[str, ...]] = {
     "decay": ("decay_input",),
 }
 
+Batch = dict[str, npt.NDArray[Any]]
 
-def inputs_of(inputs: str | Sequence[str]) -> tuple[str, ...]:
+
+def inputs_of(inputs: str | Sequence[str], further: Iterable[str] = ()) -> tuple[str, ...]:
     """Name the arrays that a model reads.
 
     Parameters
@@ -41,11 +45,13 @@ def inputs_of(inputs: str | Sequence[str]) -> tuple[str, ...]:
     inputs : str or sequence of str
         A variant (combined, particles, decay), or names of inputs, for example a
         model's own ``input_names``.
+    further : iterable of str
+        Names that a feature set declares, beside `INPUT_NAMES`.
 
     Returns
     -------
     tuple of str
-        Names out of `INPUT_NAMES`.
+        Names.
 
     Raises
     ------
@@ -55,30 +61,31 @@ def inputs_of(inputs: str | Sequence[str]) -> tuple[str, ...]:
     if isinstance(inputs, str):
         if inputs not in INPUTS_OF:
             raise ConfigurationError(
-                f"'{inputs}' names no model inputs; {did_you_mean(inputs, INPUTS_OF)}"
+                f"'{inputs}' does not name model inputs; {did_you_mean(inputs, INPUTS_OF)}"
             )
         return INPUTS_OF[inputs]
+    known = (*INPUT_NAMES, *further)
     for name in inputs:
-        if name not in INPUT_NAMES:
+        if name not in known:
             raise ConfigurationError(
-                f"'{name}' is no input of a model; {did_you_mean(name, INPUT_NAMES)}"
+                f"'{name}' is not an input of a model; {did_you_mean(name, known)}"
             )
     return tuple(inputs)
 
 
 def pad(
-    encoded: EncodedEvents,
+    events: Events,
     rows: npt.ArrayLike | None,
     inputs: str | Sequence[str],
     max_particles: int,
     max_tokens: int,
-) -> dict[str, npt.NDArray[Any]]:
+) -> Batch:
     """Make one batch.
 
     Parameters
     ----------
-    encoded : EncodedEvents
-        Events in memory or in memory maps.
+    events : Events
+        In memory or in memory maps.
     rows : array_like of int [batch], optional
         Positions of the batch's events, in any order; None takes all.
     inputs : str or sequence of str
@@ -93,7 +100,8 @@ def pad(
         New arrays for every call: ``particle_input`` float32 [batch, max_particles,
         n_features]; ``pdg_input``, ``mother_pdg_input``, ``mother_index_input`` int32
         [batch, max_particles]; ``decay_input`` int32 [batch, max_tokens];
-        ``event_type_input`` int32 [batch]. Only those that were asked for.
+        ``event_type_input`` int32 [batch]; further columns [batch, ...] or
+        [batch, max_length, ...]. Only those that were asked for.
 
     Raises
     ------
@@ -102,158 +110,64 @@ def pad(
     IndexError
         When a position lies outside the events.
     """
-    n = len(encoded)
-    events = np.arange(n) if rows is None else np.asarray(rows, dtype=np.int64).reshape(-1)
-    if len(events) and (events.min() < 0 or events.max() >= n):
+    n = len(events)
+    chosen = np.arange(n) if rows is None else np.asarray(rows, dtype=np.int64).reshape(-1)
+    if len(chosen) and (chosen.min() < 0 or chosen.max() >= n):
         raise IndexError(f"positions must lie in 0..{n - 1}")
-    batch: dict[str, npt.NDArray[Any]] = {}
-    places = np.arange(len(events))
-    pad_into(batch, len(events), places, encoded, events, inputs, max_particles, max_tokens)
+    names = inputs_of(inputs, events.schema.by_name)
+    lengths = {PARTICLES: max_particles, TOKENS: max_tokens}
+    batch = empty_batch(events.schema, names, len(chosen), lengths)
+    fill_batch(batch, 0, events, chosen)
     return batch
 
 
-def pad_into(
-    batch: dict[str, npt.NDArray[Any]],
-    size: int,
-    places: npt.NDArray[np.int64],
-    encoded: EncodedEvents,
-    events: npt.NDArray[np.int64],
-    inputs: str | Sequence[str],
-    max_particles: int,
-    max_tokens: int,
-) -> None:
-    """Put events of one source into a batch that has several.
-
-    Parameters
-    ----------
-    batch : dict of str to numpy.ndarray
-        Filled in place; arrays that are missing are made, full of padding.
-    size : int
-        Events of the whole batch.
-    places : numpy.ndarray [n]
-        int64 places of the events in the batch.
-    encoded : EncodedEvents
-        The source.
-    events : numpy.ndarray [n]
-        int64 positions in the source; not checked.
-    inputs : str or sequence of str
-        What the model reads, see `inputs_of`.
-    max_particles, max_tokens : int
-        Lengths.
-
-    Raises
-    ------
-    ConfigurationError
-        When the name of an input is not known.
-    """
-    for name in inputs_of(inputs):
-        if name not in batch:
-            batch[name] = _padding(name, size, encoded.n_features, max_particles, max_tokens)
-        out = batch[name]
-        if name == "particle_input":
-            _fill_features(encoded.continuous, encoded.offsets, events, places, out)
-            if encoded.charge is not None:
-                _fill_charge(encoded.charge, encoded.offsets, events, places, out)
-        elif name == "event_type_input":
-            out[places] = np.asarray(encoded.event_type)[events]
-        elif name == "decay_input":
-            _fill(encoded.decay, encoded.decay_offsets, events, places, out)
-        elif name == "mother_index_input":
-            _fill_mothers(encoded.mother_index, encoded.offsets, events, places, out)
-        else:
-            column = encoded.pdg if name == "pdg_input" else encoded.mother_pdg
-            _fill(column, encoded.offsets, events, places, out)
+def empty_batch(
+    schema: Schema, names: Sequence[str], size: int, lengths: Mapping[str, int]
+) -> Batch:
+    """Make the arrays of a batch, full of padding; `lengths` by axis, of further lists optional."""
+    lengths = {**schema.max_lengths(), **lengths}
+    batch = {}
+    for name in names:
+        column = schema.by_name[name]
+        shape = (size,) if column.axis == EVENT else (size, lengths[column.axis])
+        row = column.shape
+        if name == "particle_input" and "charge" in schema.by_name:
+            row = (row[0] + 1,)
+        kind = np.float32 if column.dtype.startswith("float") else np.int32
+        batch[name] = np.full((*shape, *row), column.padding, dtype=kind)
+    return batch
 
 
-def _padding(
-    name: str, size: int, n_features: int, max_particles: int, max_tokens: int
-) -> npt.NDArray[Any]:
-    if name == "particle_input":
-        return np.zeros((size, max_particles, n_features), dtype=np.float32)
-    if name == "event_type_input":
-        return np.zeros(size, dtype=np.int32)
-    if name == "mother_index_input":
-        return np.full((size, max_particles), -1, dtype=np.int32)
-    length = max_tokens if name == "decay_input" else max_particles
-    return np.zeros((size, length), dtype=np.int32)
+def fill_batch(batch: Batch, first: int, events: Events, rows: npt.NDArray[np.int64]) -> None:
+    """Put events, whose positions are not checked, into the rows of a batch from `first` on."""
+    for name, whole in batch.items():
+        column, values = events.schema.by_name[name], events.columns[name]
+        out = whole[first : first + len(rows)]
+        if column.axis == EVENT:
+            out[...] = values[rows]
+            continue
+        offsets = events.offsets[column.axis]
+        flat = out.reshape(*out.shape[:2], math.prod(out.shape[2:]))
+        _fill(values.reshape(len(values), math.prod(column.shape)), offsets, rows, flat)
+        if name == "mother_index_input":
+            out[out >= out.shape[1]] = -1
+        elif name == "particle_input" and "charge" in events.columns:
+            charge = np.zeros((*out.shape[:2], 1), dtype=np.float32)
+            _fill(events.columns["charge"][:, np.newaxis], offsets, rows, charge)
+            out[:, :, -1] = charge[:, :, 0] / np.float32(3)
 
 
 @kernel
 def _fill(
-    values: npt.NDArray[np.int16],
+    values: npt.NDArray[Any],
     offsets: npt.NDArray[np.int64],
     events: npt.NDArray[np.int64],
-    places: npt.NDArray[np.int64],
-    out: npt.NDArray[np.int32],
+    out: npt.NDArray[Any],
 ) -> None:
-    for b in range(len(events)):
-        begin = offsets[events[b]]
-        n = min(offsets[events[b] + 1] - begin, out.shape[1])
-        row = out[places[b]]
-        for i in range(n):
-            row[i] = values[begin + i]
-
-
-@kernel
-def _fill_mothers(
-    values: npt.NDArray[np.int16],
-    offsets: npt.NDArray[np.int64],
-    events: npt.NDArray[np.int64],
-    places: npt.NDArray[np.int64],
-    out: npt.NDArray[np.int32],
-) -> None:
-    for b in range(len(events)):
-        begin = offsets[events[b]]
-        n = min(offsets[events[b] + 1] - begin, out.shape[1])
-        row = out[places[b]]
-        for i in range(n):
-            mother = values[begin + i]
-            row[i] = mother if mother < out.shape[1] else -1
-
-
-@kernel
-def _fill_features(
-    values: npt.NDArray[np.float32],
-    offsets: npt.NDArray[np.int64],
-    events: npt.NDArray[np.int64],
-    places: npt.NDArray[np.int64],
-    out: npt.NDArray[np.float32],
-) -> None:
-    for b in range(len(events)):
-        begin = offsets[events[b]]
-        n = min(offsets[events[b] + 1] - begin, out.shape[1])
-        rows = out[places[b]]
-        for i in range(n):
+    """Copy rows [n, width] of events into [batch, length, width or more]."""
+    for i in range(len(events)):
+        begin = offsets[events[i]]
+        own, target = values[begin : offsets[events[i] + 1]], out[i]
+        for j in range(min(len(own), len(target))):
             for k in range(values.shape[1]):
-                rows[i, k] = values[begin + i, k]
-
-
-@kernel
-def _fill_charge(
-    thirds: npt.NDArray[np.int8],
-    offsets: npt.NDArray[np.int64],
-    events: npt.NDArray[np.int64],
-    places: npt.NDArray[np.int64],
-    out: npt.NDArray[np.float32],
-) -> None:
-    last = out.shape[2] - 1
-    for b in range(len(events)):
-        begin = offsets[events[b]]
-        n = min(offsets[events[b] + 1] - begin, out.shape[1])
-        for i in range(n):
-            out[places[b], i, last] = np.float32(thirds[begin + i]) / np.float32(3)
-
-
-@kernel
-def without_lost_mothers(mothers: npt.NDArray[np.int32]) -> None:
-    """Set mothers beyond the padded length to -1, in place.
-
-    Parameters
-    ----------
-    mothers : numpy.ndarray [batch, length]
-        int32.
-    """
-    for b in range(mothers.shape[0]):
-        for i in range(mothers.shape[1]):
-            if mothers[b, i] >= mothers.shape[1]:
-                mothers[b, i] = -1
+                target[j, k] = own[j, k]

@@ -18,24 +18,10 @@ def look_up(
     *,
     none: int | None = None,
 ) -> npt.NDArray[np.int16]:
-    """Translate PDG codes and count those without a token.
+    """Translate PDG codes [n] of any numeric type, and add those without a token to `unknown`.
 
-    Parameters
-    ----------
-    codes : numpy.ndarray [n]
-        Of any numeric type; whole floats such as 211.0 count as their integer.
-    vocabulary : Vocabulary
-        The tokens.
-    unknown : dict of str to int
-        Code -> count; what is found is added.
-    none : int, optional
-        Token of the code 0 (and of NaN) where it stands for "nothing"; by default it is
-        a code as any other.
-
-    Returns
-    -------
-    numpy.ndarray [n]
-        int16, as `Vocabulary.tokens` gives them.
+    `none` is the token of the code 0 (and of NaN) where it stands for "nothing"; by default it is
+    a code as any other.
     """
     tokens: npt.NDArray[np.int16]
     if codes.dtype.kind == "i":
@@ -49,31 +35,9 @@ def look_up(
             tokens = np.where(np.nan_to_num(codes) == 0, np.int16(none), tokens)
         n_unknown = int(np.count_nonzero(tokens == UNKNOWN))
     if n_unknown:
-        add_unknown(codes, tokens, vocabulary, unknown)
+        for code, count in vocabulary.unknown(codes[tokens == UNKNOWN]).items():
+            unknown[str(code)] = unknown.get(str(code), 0) + count
     return tokens
-
-
-def add_unknown(
-    codes: npt.NDArray[Any],
-    tokens: npt.NDArray[np.int16],
-    vocabulary: Vocabulary,
-    unknown: dict[str, int],
-) -> None:
-    """Count the codes without a token.
-
-    Parameters
-    ----------
-    codes : numpy.ndarray [n]
-        PDG codes.
-    tokens : numpy.ndarray [n]
-        int16.
-    vocabulary : Vocabulary
-        The tokens.
-    unknown : dict of str to int
-        Code -> count; what is found is added.
-    """
-    for code, count in vocabulary.unknown(codes[tokens == UNKNOWN]).items():
-        unknown[str(code)] = unknown.get(str(code), 0) + count
 
 
 @kernel

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.settings.generation import BeamSettings
+from smartbkg_tf.settings.sources import BeamSettings
 
 Floats = npt.NDArray[np.float64]
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from smartbkg_tf.errors import UserError
-from smartbkg_tf.generation.chunks import Report, Task
+from smartbkg_tf.generation.source import Report, Task
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.cluster import FarmSettings
 
@@ -73,10 +73,11 @@ def run_on_cluster(
     directory: Path,
     workers: int,
     settings: FarmSettings,
-) -> Iterator[Report]:
+) -> Generator[Report, None, None]:
     """Run tasks on workers; give reports as they come.
 
-    The workers must see `directory` under the same path. A task whose worker dies goes to another worker, and a local worker is replaced.
+    The workers must see `directory` under the same path. A task whose worker dies goes to another
+    worker, and a local worker is replaced.
     """
     from distributed import Client, KilledWorker, as_completed
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from smartbkg_tf.errors import InputError, UserError
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.generation.extract import GAMMA_Z, VIRTUAL_PHOTON, is_parton_or_string
 from smartbkg_tf.generation.record import Record
 from smartbkg_tf.runtime.progress import say
@@ -94,13 +94,8 @@ def iterate_hepmc(path: Path, *, chunk_events: int) -> Iterator[tuple[Record, in
 
     Events of each record are numbered from 0; momenta in GeV, places in mm, in the file's frame.
     """
-    try:
-        import pyhepmc
-    except ModuleNotFoundError as error:
-        raise UserError(
-            "source=hepmc needs the package pyhepmc, which is not installed",
-            next_step="pip install 'smartbkg_tf[generate]'",
-        ) from error
+    import pyhepmc
+
     expected, _ = scan_hepmc(path)
     done = 0
     weighted = False

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,9 @@ from smartbkg_tf.generation.decay_table import LostFractions, apply_decay_table,
 from smartbkg_tf.generation.extract import LIGHT_SPEED, charges_of
 from smartbkg_tf.generation.inclusive import InclusiveDecays
 from smartbkg_tf.generation.record import UPSILON_4S, Record, join_records, read_batch
-from smartbkg_tf.settings.generation import PythiaSource
+
+if TYPE_CHECKING:
+    from smartbkg_tf.generation.pythia_source import PythiaSource
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -7,31 +7,14 @@ from typing import Any
 
 import keras
 
-from smartbkg_tf.errors import ConfigurationError, did_you_mean
-from smartbkg_tf.models.parts import INPUTS, OUTPUT
+from smartbkg_tf.errors import ConfigurationError
+from smartbkg_tf.models.inputs import INPUTS, OUTPUT
 
 
 def checked_model(name: str, model: Any, n_outputs: int) -> Any:
     """Refuse a network that the rest of the chain could not use; make inputs go by name.
 
-    Parameters
-    ----------
-    name : str
-        Name of its class, for messages.
-    model : object
-        What ``build_model`` returned.
-    n_outputs : int
-        Number of skims.
-
-    Returns
-    -------
-    keras.Model
-        The same layers; arrays are picked by name out of a dict that may hold more.
-
-    Raises
-    ------
-    ConfigurationError
-        When it is no functional Keras model, or inputs or output are not as they must be.
+    The result has the same layers and picks its arrays by name out of a dict that may hold more.
     """
     step = "see the example in the docstring of smartbkg_tf.models.base.NNBaseClass"
     if not isinstance(model, keras.Model):
@@ -42,15 +25,8 @@ def checked_model(name: str, model: Any, n_outputs: int) -> Any:
     if not getattr(model, "inputs", None):
         raise ConfigurationError(
             f"{name}.build_model must return a functional model: "
-            "keras.Model(inputs, self.output(x))",
+            "keras.Model(event.inputs, event.output(x))",
             next_step=step,
-        )
-    names = [tensor.name for tensor in model.inputs]
-    unknown = [name for name in names if name not in INPUTS]
-    if unknown:
-        raise ConfigurationError(
-            f"{name} has an input '{unknown[0]}'; {did_you_mean(unknown[0], INPUTS)}",
-            next_step="make inputs with self.make_inputs()",
         )
     outputs = list(model.outputs)
     shape = tuple(outputs[0].shape) if len(outputs) == 1 else ()
@@ -63,28 +39,21 @@ def checked_model(name: str, model: Any, n_outputs: int) -> Any:
         raise ConfigurationError(
             f"{name} must have one output '{OUTPUT}', float32 [batch, {n_outputs}], "
             f"not {model.output_names} {[(tuple(o.shape), o.dtype) for o in outputs]}",
-            next_step="make it with self.output(x)",
+            next_step="make it with event.output(x)",
         )
     # A list of inputs: Keras then picks them by name out of a dict that holds more.
     # With a dict it would take extra arrays by position.
-    ordered = sorted(model.inputs, key=lambda tensor: list(INPUTS).index(tensor.name))
+    # Further columns of a feature set come last; a dataset refuses names that it does not have.
+    known = list(INPUTS)
+    ordered = sorted(
+        model.inputs,
+        key=lambda tensor: known.index(tensor.name) if tensor.name in known else len(known),
+    )
     return keras.Model(ordered, outputs[0], name=model.name)
 
 
 def constructor_arguments(cls: type) -> list[str]:
-    """Names of all arguments that a class takes, its bases' included.
-
-    Parameters
-    ----------
-    cls : type
-        The class.
-
-    Returns
-    -------
-    list of str
-        Named arguments of every ``__init__`` up to the first one that hands nothing on
-        (has no ``**``).
-    """
+    """Name all arguments that a class takes, up to the first base that hands nothing on."""
     names: dict[str, None] = {}
     for base in cls.__mro__:
         if "__init__" not in vars(base):

@@ -7,7 +7,6 @@ disk leaves either the finished output or something that is recognised as unfini
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import glob
 import hashlib
@@ -39,28 +38,6 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _sync_file_range() -> Any:
-    """Linux's call of that name, or None on other systems."""
-    try:
-        call = ctypes.CDLL(None, use_errno=True).sync_file_range
-    except (AttributeError, OSError, TypeError):
-        return None
-    call.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-    return call
-
-
-_SYNC_FILE_RANGE = _sync_file_range()
-
-#: SYNC_FILE_RANGE_WRITE: begin to write pages that are not being written, wait for nothing.
-_BEGIN = 2
-
-
-def begin_writing_back(descriptor: int, begin: int, n_bytes: int) -> None:
-    """Let the disk begin with bytes of an open file; `os.fsync` has less to wait for then."""
-    if _SYNC_FILE_RANGE is not None:
-        _SYNC_FILE_RANGE(descriptor, begin, n_bytes, _BEGIN)
 
 
 @contextlib.contextmanager

@@ -1,31 +1,27 @@
-"""Threads that share Python's lock."""
+"""Make things ahead of their use, in a thread."""
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
-#: Seconds after which a thread has to hand over Python's lock to one that waits for it.
-_TURN = 0.0002
+T = TypeVar("T")
 
 
-@contextlib.contextmanager
-def short_turns() -> Iterator[None]:
-    """Let threads wait for Python's lock for a fraction of a millisecond only, not for five.
+def ahead(items: Generator[T, None, None], n_items: int = 1) -> Generator[T, None, None]:
+    """Give the items of a generator, while a thread already makes the next `n_items`.
 
-    Threads whose work is done by compiled code need the lock often and briefly; with long
-    turns both of two processors stand still in turns. Holds for the whole process until the
-    block ends.
-
-    Yields
-    ------
-    None
-        Nothing; start the threads inside the block.
+    When the caller stops, no further item is made and the generator is closed.
     """
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(min(before, _TURN))
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before)
+    end = object()
+    with ThreadPoolExecutor(1, thread_name_prefix="ahead") as pool:
+        waiting = deque(pool.submit(next, items, end) for _ in range(n_items))
+        try:
+            while (item := waiting.popleft().result()) is not end:
+                waiting.append(pool.submit(next, items, end))
+                yield item  # type: ignore[misc]
+        finally:
+            pool.shutdown(cancel_futures=True)
+            items.close()

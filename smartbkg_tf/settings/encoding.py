@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, model_validator
 
@@ -38,7 +39,7 @@ def _known_set(features: str) -> str:
     parts = features.split(".")
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):
         raise ValueError(
-            f"'{features}' is no feature set; {did_you_mean(features, FEATURE_SETS)}; a set of "
+            f"'{features}' is not a feature set; {did_you_mean(features, FEATURE_SETS)}; a set of "
             "your own is named by its import path, my_module.MyFeatures"
         )
     return features
@@ -46,6 +47,54 @@ def _known_set(features: str) -> str:
 
 #: ``original``, ``smartbackground``, or the import path of a class.
 FeatureSetName = Annotated[str, AfterValidator(_known_set)]
+
+#: Axis of columns with one row per event; those of the two lists that every event has.
+EVENT, PARTICLES, TOKENS = "event", "particles", "tokens"
+
+#: Numbers that a column may hold.
+Number = Literal[
+    "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"
+]
+
+
+@settings
+class Column:
+    """A column of encoded events; its name is that of the memory map and of the model input.
+
+    Parameters
+    ----------
+    name : str
+        Name, for example ``candidate_input``.
+    axis : str, default "event"
+        ``event``: one row per event. Any other name is that of a list which every event has, with
+        a length of its own: ``particles``, ``tokens``, or a further one such as ``candidates``.
+    dtype : str, default "float32"
+        Type in the memory map; a model reads integers as int32 and floats as float32.
+    shape : tuple of int, default ()
+        Numbers of one row.
+    unit : str, default ""
+        GeV, cm, ns or none.
+    max_length : int, default 0
+        Rows to which a further list is padded or cut in a batch; for ``particles`` and
+        ``tokens`` this is a choice of the reader.
+    """
+
+    name: str
+    axis: str = EVENT
+    dtype: Number = "float32"
+    shape: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    unit: str = ""
+    max_length: int = Field(default=0, ge=0)
+
+    @property
+    def missing(self) -> float:
+        """What stands in rows of a source that lacks the column: NaN, or -1."""
+        return float("nan") if self.dtype.startswith("float") else -1
+
+    @property
+    def padding(self) -> int:
+        """What follows the last row of a list in a batch."""
+        return -1 if self.name == "mother_index_input" else 0
 
 
 @settings
@@ -68,6 +117,9 @@ class EncodingSettings:
     columns, column_units : list of str, optional
         Names and units of the feature columns; needed for a class of your own (preprocess
         fills them in), fixed for the built-in sets.
+    further_columns : tuple of Column, default ()
+        Columns of the event and of further lists that a class of your own declares (preprocess
+        fills them in).
     definition : str, optional
         Digest of the code of a class of your own, as a data set records it: an edited class
         encodes nothing for it.
@@ -78,6 +130,7 @@ class EncodingSettings:
     max_tokens: int = Field(default=150, gt=0, le=1_000_000)
     columns: list[str] | None = None
     column_units: list[str] | None = None
+    further_columns: tuple[Column, ...] = ()
     definition: str | None = None
 
     @model_validator(mode="after")
@@ -114,6 +167,7 @@ class EncodingSettings:
         dict
             From which `dataset.information.encoding_of` makes the same settings.
         """
+        further = [{**asdict(c), "shape": list(c.shape)} for c in self.further_columns]
         recorded = {} if self.definition is None else {"definition": self.definition}
         return {
             **recorded,
@@ -122,4 +176,5 @@ class EncodingSettings:
             "max_tokens": self.max_tokens,
             "feature_names": list(self.feature_names),
             "units": list(self.units),
+            **({"further_columns": further} if further else {}),
         }

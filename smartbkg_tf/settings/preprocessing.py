@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import model_validator
 
 from smartbkg_tf.settings.base import CommandSettings, Field, settings
 from smartbkg_tf.settings.encoding import FeatureSetName
 from smartbkg_tf.settings.normalisation import NormalisationSettings
+from smartbkg_tf.settings.plugins import plugin
 
 #: Rounding that fractions such as 0.7 + 0.15 + 0.15 may show.
 _ROUNDING = 1e-9
@@ -72,18 +73,20 @@ class PreprocessSettings(CommandSettings):
         Particles of an event that a model reads by default.
     max_tokens : int, default 150
         Decay tokens of an event that a model reads by default.
-    storage : {"ragged", "padded"}, default "ragged"
-        ``ragged`` stores every particle once and cuts nothing; ``padded`` stores
-        [event, particle, ...] and cuts at `max_particles` and `max_tokens`.
     mode : {"strict", "lenient"}, default "strict"
         What happens to events that cannot be used: ``strict`` reports all of them and
         writes nothing; ``lenient`` drops them and records how many.
     workers : int, default 1
-        Files that are read at the same time. The result does not depend on it.
+        Processes that read files, and parts of large HDF5 files, at the same time. The result does
+        not depend on it.
     seed : int, default 1
         Decides the order in which events are stored.
     chunk_events : int, default 10000
         Events held in memory at a time. The result does not depend on it.
+    reader : Reader, optional
+        A reader of your own for files that the package does not know:
+        ``{_target_: my_module.MyReader}``, a class that inherits
+        `smartbkg_tf.events.readers.Reader`.
     normalisation : NormalisationSettings
         Constants that are handed on to models in ``dataset.json``; the arrays
         themselves hold physical values.
@@ -97,10 +100,10 @@ class PreprocessSettings(CommandSettings):
     features: FeatureSetName = "original"
     max_particles: int = Field(default=100, gt=0, le=32767)
     max_tokens: int = Field(default=150, gt=0, le=1_000_000)
-    storage: Literal["ragged", "padded"] = "ragged"
     mode: Literal["strict", "lenient"] = "strict"
     workers: int = Field(default=1, gt=0, le=1024)
     seed: int = Field(default=1, ge=0, lt=2**63)
     chunk_events: int = Field(default=10_000, gt=0)
+    reader: Annotated[Any, plugin("smartbkg_tf.events.readers.Reader")] | None = None
     normalisation: NormalisationSettings
     verify: bool = False

@@ -75,7 +75,7 @@ def _check_lengths(settings: TrainSettings, dataset: Any) -> None:
             )
     used = settings.data.max_particles or dataset.encoding.max_particles
     n = longest.get("particles", 0)
-    if getattr(settings.model, "candidates", None) is not None and n > used:
+    if n > used and any(one.whole_events for one in settings.model.head.inputs.values()):
         problems.add(
             f"data.max_particles={used}: the longest event has {n} particles, and a candidate that "
             f"loses a member would look likelier to survive; use data.max_particles={n}"
@@ -334,7 +334,6 @@ def _train(
         balance=parts.balance,
         class_weights=parts.weights.table(dataset.label_names),
         counter=counter,
-        length_buckets=buckets,
         symmetries=settings.data.symmetries,
         **options,
     )
@@ -384,7 +383,7 @@ def _train(
     except DivergenceError as error:
         if error.part == "training":
             options |= {"seed": training.seed, "epoch": error.pass_number}
-            options |= {"balance": parts.balance, "length_buckets": buckets}
+            options["balance"] = parts.balance
         else:
             options["length_buckets"] = buckets_watched
         events = parts.train if error.part == "training" else parts.validation

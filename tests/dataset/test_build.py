@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,15 +16,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smartbkg_tf.dataset import build, source_files, sources
-from smartbkg_tf.dataset.build import Merger, build_dataset
+from smartbkg_tf.dataset import build as build_module
+from smartbkg_tf.dataset import shuffle, sources
+from smartbkg_tf.dataset.build import build_dataset
 from smartbkg_tf.dataset.dataset import open_dataset
-from smartbkg_tf.dataset.sources import ReadingSettings, read_source, read_sources
+from smartbkg_tf.dataset.writer import DatasetWriter
 from smartbkg_tf.errors import InputError, OutputError
 from smartbkg_tf.events.hdf5 import TrainingFile, write_hdf5
 from smartbkg_tf.events.parquet import write_parquet
 from smartbkg_tf.events.table import EventTable, concatenate
-from smartbkg_tf.settings.encoding import EncodingSettings
 from tests.datasets import make_dataset, preprocess_settings, write_dataset
 from tests.encoding.tables import particle, table_of
 from tests.samples import make_events
@@ -67,46 +66,16 @@ def test_files_order_chunks_ranges_and_workers_do_not_matter(
     assert build("folder", input=str(tmp_path / "first/tables")) == expected
     assert build("chunks", input=files, chunk_events=7) == expected
     assert build("workers", input=files, workers=3, chunk_events=20) == expected
-    for room in (0, 30_000):  # all runs on the disk; some there and some in memory
-        monkeypatch.setattr(sources, "MEMORY_BYTES", room)
+    monkeypatch.setattr(sources, "RANGE_EVENTS", 40)
+    assert build("parts", input=files, workers=2, chunk_events=20) == expected
+    for room in (0, 3000, 30_000):  # by way of the disk, on several levels, and once at the end
+        monkeypatch.setattr(shuffle, "MEMORY_BYTES", room)
         assert build(f"room{room}", input=files, chunk_events=20) == expected
-    monkeypatch.setattr(Merger.__init__, "__defaults__", (5000, 1))
-    in_ranges = build("ranges", input=files, chunk_events=11)
-    for name, data in expected.items():
-        if name != "dataset.json":  # the rounding of means depends on the ranges
-            assert in_ranges[name] == data, name
-    in_threads = build("threads", input=files, chunk_events=11, workers=3)
-    assert in_threads == in_ranges
+    monkeypatch.setattr(build_module, "_EVENTS_AT_A_TIME", 7)
+    assert build("pieces", input=files) == expected
     other = build("seed", input=files, seed=2)
     assert other["keys.memmap"] != expected["keys.memmap"]
     assert len(other["keys.memmap"]) == len(expected["keys.memmap"])
-
-
-def test_many_small_ranges_give_the_same_maps(tmp_path: Path) -> None:
-    """The external shuffle in pieces of a few events equals the shuffle in memory."""
-    tables = [make_events(n, seed=n) for n in (40, 25)]
-    path = write_dataset(tmp_path, *tables)
-    files = sorted((tmp_path / "tables").iterdir())
-    reading = ReadingSettings(key="all", encoding=EncodingSettings(), seed=1, chunk_events=9)
-    runs = tmp_path / "runs"
-    runs.mkdir()
-    reports = [read_source(f, i, runs, reading) for i, f in enumerate(files)]
-    assert sum(len(report.runs) for report in reports) == 5 + 3
-    merger = Merger(reports, merge_bytes=2000)
-    assert merger.n_ranges > 20
-    merger.plan(reports)
-    # A block holds until the next one comes.
-    blocks = [
-        (block.keys.copy(), block.encoded.pdg.copy())
-        for block, _ in merger.blocks()
-        if block.encoded
-    ]
-    assert len(blocks) > 15
-    dataset = open_dataset(path)
-    keys = np.concatenate([keys for keys, _ in blocks])
-    np.testing.assert_array_equal(keys, np.stack(list(dataset.keys.values()), axis=1))
-    pdg = np.concatenate([pdg for _, pdg in blocks])
-    np.testing.assert_array_equal(pdg, np.fromfile(path / "pdg_input.memmap", np.int16))
 
 
 def test_events_moved_between_files_give_the_same_maps(tmp_path: Path) -> None:
@@ -230,11 +199,10 @@ def test_unlabelled_events_make_a_dataset_to_apply_to(
     assert "can be applied to, not trained on" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("storage", ["ragged", "padded"])
 @pytest.mark.parametrize("key", ["all", "train_events", "decay_strings"])
-def test_parts_of_the_tables(tmp_path: Path, key: str, storage: str) -> None:
+def test_parts_of_the_tables(tmp_path: Path, key: str) -> None:
     whole = open_dataset(make_dataset(tmp_path / "all", 40))
-    dataset = open_dataset(make_dataset(tmp_path / "part", 40, key=key, storage=storage))
+    dataset = open_dataset(make_dataset(tmp_path / "part", 40, key=key))
     names = [n for n in dataset.information["inputs"] if n != "event_type_input"]
     assert ("particle_input" in names) is (key != "decay_strings")
     expected = whole.batch(np.arange(40), names)
@@ -254,10 +222,9 @@ def spoilt() -> EventTable:
         [particle(511), particle(211, 7)],
         [],
         good,
-        good,
     ]
-    strings = [" 511 (--> 211 <--)"] * 10 + [" 511"] * 4 + [" 511 (--> 211", " 511 (--> 211 <--)"]
-    labels = [0, 1] * 5 + [1, 1, 1, 1, 1, -1]
+    strings = [" 511 (--> 211 <--)"] * 10 + [" 511"] * 4 + [" 511 (--> 211 <--)"]
+    labels = [0, 1] * 5 + [1, 1, 1, 1, -1]
     return table_of([good] * 10 + bad, labels={"a": labels}, strings=strings)
 
 
@@ -269,15 +236,14 @@ def test_strict_reports_every_fault_at_once_and_writes_nothing(tmp_path: Path) -
         write_dataset(tmp_path, table, clash)
     text = str(caught.value).replace(str(tmp_path / "tables/events_0.h5"), "{file}")
     for expected in (
-        "8 problems",
+        "7 problems",
         "1 event with NaN, infinite or too large values in x ({file}: experiment 1003, run 1, "
         "event 11, production 0)",
         "1 event with negative energies ({file}: experiment 1003, run 1, event 12",
         "1 event with mother indices out of range or circular",
         "1 event with no particles ({file}: experiment 1003, run 1, event 14",
-        "1 event with decay strings whose brackets do not fit together",
         "1 event with no known label, where other events have one ({file}: experiment 1003, "
-        "run 1, event 16",
+        "run 1, event 15",
         "2 events with a key that another, identical event has",
         "2 events with a key that another, different event has",
         "mode=lenient",
@@ -297,7 +263,6 @@ def test_lenient_drops_and_records(tmp_path: Path, capsys: pytest.CaptureFixture
         "negative_energy": 1,
         "mother_index": 1,
         "no_particles": 1,
-        "decay_string": 1,
         "no_label": 1,
         "duplicate": 2,
         "conflict": 2,
@@ -306,6 +271,22 @@ def test_lenient_drops_and_records(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "warning: dropped 2 events with a key that another, different event" in (
         capsys.readouterr().out
     )
+
+
+def test_broken_decay_strings_are_told_where_they_are_read(tmp_path: Path) -> None:
+    """With particles in a file of ours tokens come from their mothers, as the text did."""
+    table = make_events(20, seed=1)
+    assert table.decay_strings is not None
+    strings = table.decay_strings.copy()
+    strings[3] = strings[3][:-8]
+    broken = replace(table, decay_strings=strings)
+    with pytest.raises(InputError, match="1 event with decay strings whose brackets do not fit"):
+        write_dataset(tmp_path / "text", broken, key="decay_strings")
+    first, second = (
+        maps_of(write_dataset(tmp_path / name, one))
+        for name, one in (("broken", broken), ("sound", table))
+    )
+    assert first["decay_input.memmap"] == second["decay_input.memmap"]
 
 
 def test_conflicting_labels_of_one_key_are_a_conflict(tmp_path: Path) -> None:
@@ -320,7 +301,7 @@ def test_conflicting_labels_of_one_key_are_a_conflict(tmp_path: Path) -> None:
 def test_labels_of_the_same_events_in_several_tables_are_merged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: tuple[int, int], memory_bytes: int
 ) -> None:
-    monkeypatch.setattr(sources, "MEMORY_BYTES", memory_bytes)
+    monkeypatch.setattr(shuffle, "MEMORY_BYTES", memory_bytes)
     both = replace(make_events(30, seed=1, skims=("a", "b")), observables={"q2": np.arange(30.0)})
     one = replace(both, labels={"a": both.labels["a"]}, observables={})
     other = replace(both, labels={"b": both.labels["b"]}).take(np.arange(20))
@@ -484,8 +465,6 @@ except OSError as error:
 def test_an_interrupted_run_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    from smartbkg_tf.dataset.layout import DatasetWriter
-
     append, calls = DatasetWriter.append, []
 
     def interrupted(self: DatasetWriter, block: Any, *others: Any) -> None:
@@ -498,35 +477,6 @@ def test_an_interrupted_run_leaves_nothing(
         make_dataset(tmp_path, 50, workers=workers)
     assert calls == [50]
     assert_nothing_left(tmp_path, "tables")
-    assert not [t.name for t in threading.enumerate() if t.name.startswith("merge")]
-
-
-@pytest.mark.parametrize("workers", [1, 3])
-def test_results_ahead_come_in_order_and_errors_in_their_place(workers: int) -> None:
-    def make(i: int) -> int:
-        if i == 7:
-            raise ValueError("seven")
-        return i * i
-
-    assert list(build.ahead(make, range(7), workers)) == [i * i for i in range(7)]
-    results = build.ahead(make, range(20), workers)
-    assert [next(results) for _ in range(7)] == [i * i for i in range(7)]
-    with pytest.raises(ValueError, match="seven"):
-        next(results)
-
-
-@pytest.mark.parametrize("key", ["all", "decay_strings"])
-@pytest.mark.parametrize("held", [0, 200_000])
-def test_files_that_stay_open_or_not_give_the_same_maps(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, held: int
-) -> None:
-    monkeypatch.setattr(source_files, "_HELD_EVENTS", held)
-    tables = [make_events(n, seed=n) for n in (40, 25)]
-    path = write_dataset(tmp_path, *tables, key=key, chunk_events=7)
-    monkeypatch.undo()
-    files = [str(file) for file in sorted((tmp_path / "tables").iterdir())]
-    other = build_dataset(preprocess_settings(files, tmp_path / "other", key=key))
-    assert maps_of(path) == maps_of(other)
 
 
 def test_all_files_that_cannot_be_opened_are_named_at_once(tmp_path: Path) -> None:
@@ -549,7 +499,7 @@ def test_a_source_that_is_cut_while_it_is_read(
         return read(self, start, stop)
 
     monkeypatch.setattr(TrainingFile, "read", cut)
-    with pytest.raises(InputError, match=r"events_0\.h5: cannot be read as HDF5 .* shorter"):
+    with pytest.raises(InputError, match=r"events_0\.h5: .*became shorter"):
         write_dataset(tmp_path, make_events(300, seed=1))
     assert_nothing_left(tmp_path, "tables")
 
@@ -579,9 +529,8 @@ def test_memory_does_not_grow_with_the_data(tmp_path: Path) -> None:
 import resource, sys
 sys.path.insert(0, {str(ROOT)!r})
 from tests.datasets import preprocess_settings
-from smartbkg_tf.dataset import build, sources
-sources.MEMORY_BYTES = 1 << 21
-build.Merger.__init__.__defaults__ = (1 << 21, 1)
+from smartbkg_tf.dataset import build, shuffle
+shuffle.MEMORY_BYTES = 1 << 21
 files, output = sys.argv[1], sys.argv[2]
 build.build_dataset(preprocess_settings(files, output, chunk_events=1000))
 print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
@@ -602,17 +551,3 @@ print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     # kB; the maps grew by 28 MB, the tables by 75 MB. Each of the open files takes 1 MB.
     assert large - small < 8 * 1000 + 4000
     shutil.rmtree(tables)
-
-
-def test_reading_settings_cross_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "runs").mkdir()
-    files = []
-    for i in range(2):
-        files.append(tmp_path / f"{i}.h5")
-        write_hdf5(files[-1], make_events(20, seed=i))
-    reading = ReadingSettings(key="all", encoding=EncodingSettings(), seed=1, chunk_events=8)
-    alone = read_sources(files, tmp_path / "runs", reading, workers=1, memory_bytes=0)
-    monkeypatch.setattr(sources, "file_format", lambda path: "root")  # processes, not threads
-    together = read_sources(files, tmp_path / "runs", reading, workers=2)
-    assert alone == together
-    assert [report.n_read for report in together] == [20, 20]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from unittest import mock
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from smartbkg_tf.dataset import order
 from smartbkg_tf.dataset.order import (
-    EpochOrder,
-    InOrder,
     balanced_counts,
     balanced_events,
+    between,
     bucket_edges,
+    groups_in_order,
+    shuffled_groups,
     sorted_batches,
     width_of,
 )
@@ -25,43 +28,61 @@ def indices_of(n: int) -> np.ndarray:
     return np.flatnonzero(np.random.default_rng(0).random(3 * n + 10) < 0.6)[:n]
 
 
+def epoch_of(
+    indices: np.ndarray, seed: int, epoch: int, block: int, blocks_in_group: int
+) -> list[np.ndarray]:
+    with mock.patch.multiple(order, BLOCK=block, BLOCKS_IN_GROUP=blocks_in_group):
+        return list(shuffled_groups(indices, seed, epoch))
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     n=st.integers(0, 300),
     block=st.integers(1, 40),
     blocks_in_group=st.integers(1, 5),
-    batch=st.integers(1, 400),
     seed=st.integers(0, 5),
+    data=st.data(),
 )
-def test_every_event_once(n: int, block: int, blocks_in_group: int, batch: int, seed: int) -> None:
+def test_every_event_once(
+    n: int, block: int, blocks_in_group: int, seed: int, data: st.DataObject
+) -> None:
     indices = indices_of(n)
-    order = EpochOrder(indices, seed, 3, block, blocks_in_group)
-    parts = [order.positions(i, i + batch) for i in range(0, n, batch)]
-    assert all(len(part) == batch for part in parts[:-1])
-    together = np.concatenate([np.empty(0, int), *parts])
+    groups = epoch_of(indices, seed, 3, block, blocks_in_group)
+    assert all(len(group) <= block * blocks_in_group for group in groups)
+    together = np.concatenate([np.empty(0, int), *groups])
     np.testing.assert_array_equal(np.sort(together), indices)
-    # Any batch can be made alone, in any order.
-    again = EpochOrder(indices, seed, 3, block, blocks_in_group)
-    for i in reversed(range(len(parts))):
-        np.testing.assert_array_equal(again.positions(i * batch, (i + 1) * batch), parts[i])
+    # A part of the epoch is exactly that part.
+    first = data.draw(st.integers(0, n))
+    last = data.draw(st.integers(first, n + 10))
+    part = np.concatenate([np.empty(0, int), *between(groups, first, last)])
+    np.testing.assert_array_equal(part, together[first:last])
+
+
+@given(n=st.integers(1, 300), batch=st.integers(1, 50))
+def test_groups_in_order_hold_whole_batches(n: int, batch: int) -> None:
+    indices = indices_of(n)
+    with mock.patch.multiple(order, BLOCK=8, BLOCKS_IN_GROUP=2):
+        groups = list(groups_in_order(indices, batch))
+    np.testing.assert_array_equal(np.concatenate(groups), indices)
+    assert all(len(group) % batch == 0 for group in groups[:-1])
 
 
 def test_epochs_and_seeds_differ_and_repeat() -> None:
     indices = indices_of(500)
 
-    def order(seed: int, epoch: int) -> list[int]:
-        return EpochOrder(indices, seed, epoch, 16, 4).positions(0, 500).tolist()
+    def found(seed: int, epoch: int) -> list[int]:
+        rows: list[int] = np.concatenate(epoch_of(indices, seed, epoch, 16, 4)).tolist()
+        return rows
 
-    assert order(1, 0) == order(1, 0)
-    assert len({tuple(order(seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}) == 4
+    assert found(1, 0) == found(1, 0)
+    assert len({tuple(found(seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}) == 4
 
 
 def test_events_of_a_block_are_mixed_with_those_of_other_blocks() -> None:
-    indices = np.arange(64 * 16)
-    order = EpochOrder(indices, 1, 0, block=16, blocks_in_group=8).positions(0, 128)
-    assert len(set((order // 16).tolist())) == 8  # eight whole blocks from all over ...
-    assert np.ptp(order) > 256
-    runs = np.count_nonzero(np.diff(order) == 1)
+    rows = epoch_of(np.arange(64 * 16), 1, 0, 16, 8)[0]
+    assert len(set((rows // 16).tolist())) == 8  # eight whole blocks from all over ...
+    assert np.ptp(rows) > 256
+    runs = np.count_nonzero(np.diff(rows) == 1)
     assert runs < 20  # ... and not one after the other
 
 
@@ -69,7 +90,7 @@ def test_places_of_events_are_uniform() -> None:
     # Average place of the first event over many epochs: 1/2 of n with error n / sqrt(12 m).
     indices = np.arange(400)
     places = [
-        int(np.flatnonzero(EpochOrder(indices, 5, e, 16, 4).positions(0, 400) == 0)[0])
+        int(np.flatnonzero(np.concatenate(epoch_of(indices, 5, e, 16, 4)) == 0)[0])
         for e in range(300)
     ]
     assert abs(np.mean(places) - 199.5) < 5 * 400 / np.sqrt(12 * 300)
@@ -105,35 +126,13 @@ def test_only_the_given_events_are_drawn() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(n=st.integers(1, 300), block=st.integers(1, 40), groups=st.integers(1, 5), data=st.data())
-def test_groups_hold_their_places(n: int, block: int, groups: int, data: st.DataObject) -> None:
-    """Reading the stretches of the named groups is enough for any part of an epoch."""
-    indices = indices_of(n)
-    for order in (EpochOrder(indices, 1, 2, block, groups), InOrder(indices, block * groups)):
-        begin = data.draw(st.integers(0, n - 1))
-        end = data.draw(st.integers(begin + 1, n + 50))
-        wanted = order.positions(begin, end)
-        named = order.groups(begin, end)
-        assert 0 <= named.start < named.stop <= order.n_groups
-        ranges = np.concatenate([order.ranges(g) for g in named])
-        held = [np.any((ranges[:, 0] <= row) & (row < ranges[:, 1])) for row in wanted]
-        assert all(held)
-        every = np.concatenate([order.ranges(g) for g in range(order.n_groups)])
-        every = every[np.argsort(every[:, 0])]
-        assert (every[1:, 0] >= every[:-1, 1]).all()  # no event is read twice
-        for g in range(order.n_groups):
-            assert (np.diff(order.ranges(g)[:, 0]) > 0).all()
-
-
-@settings(max_examples=60, deadline=None)
 @given(n=st.integers(1, 200), batch=st.integers(1, 70), seed=st.integers(0, 3))
 def test_sorted_batches_hold_every_event_once_and_similar_lengths(
     n: int, batch: int, seed: int
 ) -> None:
     random = np.random.default_rng(seed)
     rows, lengths = random.permutation(n), random.integers(1, 90, n).astype(np.int32)
-    batches = sorted_batches(rows, lengths, batch, random)
-    assert [len(b) for b in batches[:-1]] == [batch] * (len(batches) - 1)
+    batches = cut(sorted_batches(rows, lengths, batch, random), batch)
     np.testing.assert_array_equal(np.sort(np.concatenate(batches)), np.arange(n))
     place = np.argsort(rows)
     spans = sorted((lengths[place[b]].min(), lengths[place[b]].max()) for b in batches)
@@ -141,13 +140,18 @@ def test_sorted_batches_hold_every_event_once_and_similar_lengths(
         assert longest <= shortest
 
 
+def cut(rows: np.ndarray, size: int) -> list[np.ndarray]:
+    return [rows[begin : begin + size] for begin in range(0, len(rows), size)]
+
+
 def test_sorted_batches_come_in_random_order() -> None:
     rows, lengths = np.arange(640), np.arange(640).astype(np.int32)
-    first = [sorted_batches(rows, lengths, 64, np.random.default_rng(s))[0][0] for s in range(60)]
+    first = [sorted_batches(rows, lengths, 64, np.random.default_rng(s))[0] for s in range(60)]
     assert len(set(map(int, first))) == 10
     # The short batch is sometimes of short events, sometimes of long ones.
     short = [
-        sorted_batches(rows[:-1], lengths[:-1], 64, np.random.default_rng(s))[-1] for s in range(60)
+        cut(sorted_batches(rows[:-1], lengths[:-1], 64, np.random.default_rng(s)), 64)[-1]
+        for s in range(60)
     ]
     assert {len(b) for b in short} == {63}
     assert len({int(b[0]) for b in short}) > 5

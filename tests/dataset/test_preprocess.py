@@ -30,7 +30,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_from_tables_to_a_verified_dataset(tmp_path: Path) -> None:
     write_hdf5(tmp_path / "a.h5", make_events(40))
-    done = run(tmp_path, "input=*.h5", "output=d", "max_particles=30", "storage=padded")
+    done = run(tmp_path, "input=*.h5", "output=d", "max_particles=30")
     assert done.returncode == 0, done.stderr
     assert "retention (30.00 +- 7.25) %" in done.stdout
     assert open_dataset(tmp_path / "d").encoding.max_particles == 30
@@ -68,7 +68,6 @@ def test_defaults_of_the_configuration_and_of_the_class_agree() -> None:
     ("override", "message"),
     [
         ("features=orginal", "did you mean 'original'"),
-        ("storage=flat", "padded, ragged|ragged, padded"),
         ("max_particles=0", "max_particles"),
         ("max_partciles=9", "did you mean 'max_particles'"),
         ("workers=none", "workers"),
@@ -88,3 +87,40 @@ def test_the_settings_import_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+READER = """
+from pathlib import Path
+from smartbkg_tf.events.readers import Reader
+from smartbkg_tf.settings.base import settings
+from tests.samples import make_events
+
+@settings
+class TextReader(Reader):
+    seed: int = 0
+
+    def recognises(self, path):
+        return path.suffix == ".txt"
+
+    def count(self, path):
+        return int(path.read_text())
+
+    def iterate(self, path, *, chunk_events, key):
+        yield make_events(self.count(path), seed=self.seed)
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_reader_of_ones_own(tmp_path: Path, workers: int) -> None:
+    (tmp_path / "my_reader.py").write_text(READER)
+    (tmp_path / "a.txt").write_text("20")
+    write_hdf5(tmp_path / "b.h5", make_events(10, seed=9))
+    done = run(
+        tmp_path, "input='a.txt,b.h5'", "output=d", f"workers={workers}",
+        "reader={_target_: my_reader.TextReader, seed: 4}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert sorted(set(open_dataset(tmp_path / "d").keys["run"].tolist())) == [4, 9]
+    wrong = run(tmp_path, "input=a.txt", "output=e", "reader={_target_: my_reader.TextRead}")
+    assert wrong.returncode == 1
+    assert "did you mean 'TextReader'" in wrong.stderr

@@ -12,15 +12,16 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework import config
 
-from smartbkg_tf.dataset import batches, order
+from smartbkg_tf.dataset import batches, order, stored
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
 from smartbkg_tf.dataset.stream import (
     EpochCounter,
+    batch_events,
     evaluation_stream,
     steps_per_epoch,
     training_stream,
 )
-from smartbkg_tf.encoding.pad import INPUT_NAMES, INPUTS_OF
+from smartbkg_tf.encoding.pad import INPUT_NAMES, INPUTS_OF, pad
 from smartbkg_tf.errors import ConfigurationError, InputError
 from tests.datasets import make_dataset, write_dataset
 from tests.samples import make_events
@@ -90,14 +91,15 @@ def test_begins_in_the_middle_of_any_epoch(dataset: Dataset, epoch: int, batch: 
     rows = np.arange(200)
     stream = training_stream(dataset, rows, **OPTIONS)
     whole = [one_pass(stream)[0] for _ in range(4)]
-    resumed = training_stream(dataset, rows, **OPTIONS, first_epoch=epoch, first_batch=batch)
-    assert int(resumed.cardinality()) == 7 - batch
+    counter = EpochCounter(epoch, parts=True)
+    resumed = training_stream(dataset, rows, **OPTIONS, counter=counter)
+    counter.first_batch = batch
     rest = [np.asarray(x["particle_input"])[:, 0, 5] for x, _, _ in resumed]
     assert len(rest) == 7 - batch
     rest_of_epoch = np.concatenate([np.empty(0, np.float32), *rest])
     np.testing.assert_array_equal(rest_of_epoch, whole[epoch][batch * 32 :])
-    after = training_stream(dataset, rows, **OPTIONS, first_epoch=epoch + 1)
-    np.testing.assert_array_equal(one_pass(after)[0], whole[epoch + 1])
+    counter.first_batch = 0
+    np.testing.assert_array_equal(one_pass(resumed)[0], whole[epoch + 1])
 
 
 def test_the_caller_may_keep_the_counter(dataset: Dataset) -> None:
@@ -108,8 +110,6 @@ def test_the_caller_may_keep_the_counter(dataset: Dataset) -> None:
     assert not np.array_equal(one_pass(stream)[0], first)
     counter.epoch = 5
     np.testing.assert_array_equal(one_pass(stream)[0], first)
-    with pytest.raises(ConfigurationError, match="either a counter"):
-        training_stream(dataset, [0], **OPTIONS, counter=counter, first_epoch=2)
 
 
 def test_batches_that_were_kept_stay_as_they_were(dataset: Dataset) -> None:
@@ -195,16 +195,8 @@ def test_balance_is_drawn_anew_each_epoch(dataset: Dataset) -> None:
         assert len(sizes) == steps_per_epoch(dataset, rows, batch_size=32, balance=0.5)
     failing = [set(found[labels[:, 0] == 0].tolist()) for found, labels, _, _ in epochs]
     assert failing[0] != failing[1]
-    again = training_stream(dataset, rows, **OPTIONS, balance=0.5, first_epoch=2)
+    again = training_stream(dataset, rows, **OPTIONS, balance=0.5, counter=EpochCounter(2))
     np.testing.assert_array_equal(one_pass(again)[0], epochs[2][0])
-
-
-def test_padded_storage_streams_the_same(dataset: Dataset, tmp_path: Path) -> None:
-    padded = open_dataset(make_dataset(tmp_path, 200, storage="padded"))
-    first = one_pass(training_stream(dataset, np.arange(200), **OPTIONS))
-    second = one_pass(training_stream(padded, np.arange(200), **OPTIONS))
-    for one, other in zip(first[:3], second[:3], strict=True):
-        np.testing.assert_array_equal(one, other)
 
 
 def test_fit_trains_on_the_stream_with_one_pass_per_epoch(dataset: Dataset) -> None:
@@ -239,15 +231,8 @@ def test_fit_trains_on_the_stream_with_one_pass_per_epoch(dataset: Dataset) -> N
         ({"batch_size": 0}, ConfigurationError, "batch_size must be at least 1"),
         ({"balance": 0.0}, ConfigurationError, "balance must be a positive number"),
         ({"seed": -1}, ConfigurationError, "seed"),
-        ({"first_epoch": -1}, ConfigurationError, "not be negative"),
-        ({"first_batch": -1}, ConfigurationError, r"first_batch must lie in 0\.\.7"),
-        ({"first_batch": 8}, ConfigurationError, r"first_batch must lie in 0\.\.7"),
         ({"inputs": "particle"}, ConfigurationError, "did you mean 'particles'"),
         ({"class_weights": "balance"}, ConfigurationError, "balanced"),
-        ({"length_buckets": 0}, ConfigurationError, "length_buckets must be at least 1"),
-        ({"shard": (2, 2)}, ConfigurationError, "shard 2 of 2"),
-        ({"event_weights": np.ones(3)}, ConfigurationError, "each of the 200 events"),
-        ({"event_weights": [-1.0] * 200}, ConfigurationError, "event 0 has -1"),
     ],
 )
 def test_what_cannot_be_streamed(
@@ -280,9 +265,11 @@ def by_key(dataset: Dataset) -> dict[float, int]:
 @pytest.mark.parametrize("inputs", ["combined", "particles", "decay"])
 def test_buckets_pad_each_batch_to_its_own_events(dataset: Dataset, inputs: str) -> None:
     rows = np.arange(200)
-    options = {**OPTIONS, "inputs": [*INPUTS_OF[inputs], "event_type_input"], "batch_size": 16}
-    plain = training_stream(dataset, rows, **options)
-    stream = training_stream(dataset, rows, **options, length_buckets=3)
+    options: dict[str, Any] = {
+        "inputs": [*INPUTS_OF[inputs], "event_type_input"], "batch_size": 16, "with_weights": True
+    }  # fmt: skip
+    plain = evaluation_stream(dataset, rows, **options)
+    stream = evaluation_stream(dataset, rows, **options, length_buckets=3)
     assert int(stream.cardinality()) == int(plain.cardinality()) == 13
     widths = set()
     seen: list[bytes] = []
@@ -298,18 +285,8 @@ def test_buckets_pad_each_batch_to_its_own_events(dataset: Dataset, inputs: str)
     assert len({w for n, w in widths if n == name}) <= 3
     expected = [row.tobytes().rstrip(b"\0") for x, _, _ in plain for row in x[name].numpy()]
     assert sorted(seen) == sorted(expected)  # every event once, none cut
-
-
-def test_buckets_are_reproducible_and_can_begin_anywhere(dataset: Dataset) -> None:
-    rows = np.arange(200)
-    options = {**OPTIONS, "batch_size": 16, "length_buckets": 4}
-    stream = training_stream(dataset, rows, **options)
-    epochs = [[x["pdg_input"].numpy() for x, _, _ in stream] for _ in range(2)]
-    assert [len(b) for b in epochs[0]] == [16] * 12 + [8]
-    resumed = training_stream(dataset, rows, **options, first_epoch=1, first_batch=5)
-    for (x, _, _), expected in zip(resumed, epochs[1][5:], strict=True):
-        np.testing.assert_array_equal(x["pdg_input"], expected)
-    assert any(a.shape != b.shape or (a != b).any() for a, b in zip(*epochs, strict=True))
+    with pytest.raises(ConfigurationError, match="length_buckets must be at least 1"):
+        evaluation_stream(dataset, rows, **options, length_buckets=0)
 
 
 def test_buckets_of_the_validation_leave_no_event_out(dataset: Dataset) -> None:
@@ -326,82 +303,45 @@ def test_buckets_of_the_validation_leave_no_event_out(dataset: Dataset) -> None:
     assert sorted(found) == sorted(rows.tolist())
 
 
-@pytest.mark.parametrize("buckets", [None, 3])
-def test_shards_together_are_the_batches_of_one_process(
-    dataset: Dataset, buckets: int | None
+@pytest.mark.parametrize("gap", [0, 3, 1000])
+def test_what_lies_between_wanted_events_changes_nothing(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, gap: int
 ) -> None:
-    rows = np.arange(190)
-    options = {**OPTIONS, "batch_size": 32, "length_buckets": buckets}
-    whole = list(training_stream(dataset, rows, **options))
-    parts = [list(training_stream(dataset, rows, **options, shard=(i, 3))) for i in range(3)]
-    for (x, y, w), *shares in zip(whole, *parts, strict=True):
-        assert len({len(share[1]) for share in shares}) == 1  # all workers alike
-        assert len({share[0]["pdg_input"].shape for share in shares}) == 1
-        joined = [np.concatenate([np.asarray(share[k]) for share in shares]) for k in (1, 2)]
-        pdg = np.concatenate([np.asarray(share[0]["pdg_input"]) for share in shares])
-        np.testing.assert_array_equal(pdg[: len(y)], x["pdg_input"])
-        np.testing.assert_array_equal(joined[0][: len(y)], y)
-        np.testing.assert_array_equal(joined[1][: len(y)], w)
-        assert (joined[1][len(y) :] == 0).all()  # what fills up weighs nothing
-    policy = tf.data.experimental.AutoShardPolicy
-    sharded = training_stream(dataset, rows, **options, shard=(0, 2))
-    assert sharded.options().experimental_distribute.auto_shard_policy == policy.OFF
-
-
-def test_event_weights_multiply_class_weights(dataset: Dataset) -> None:
-    random = np.random.default_rng(0)
-    per_event = random.random(200).astype(np.float32)
-    stream = training_stream(
-        dataset, np.arange(200), **OPTIONS, event_weights=per_event,
-        class_weights={"fei_hadronic_b0": (0.5, 2.0)},
-    )  # fmt: skip
-    found, labels, weights, _ = one_pass(stream)
-    places = by_key(dataset)
-    rows = [places[e] for e in found.tolist()]
-    expected = per_event[rows] * np.where(labels[:, 0] == 1, 2.0, 0.5)
-    np.testing.assert_allclose(weights, expected, rtol=1e-6)
-
-
-def test_sparse_events_are_picked_singly(dataset: Dataset) -> None:
-    """With large gaps, whole blocks would read mostly what nobody wants."""
-    rows = np.arange(3, 200, 11)
+    """Events are read one by one, or with those between them."""
+    monkeypatch.setattr(stored, "GAP", gap)
+    monkeypatch.setattr(stored, "STRETCH", 50)
+    rows = np.arange(3, 200, 5)
     found = one_pass(training_stream(dataset, rows, **OPTIONS))[0]
     np.testing.assert_array_equal(np.sort(found), np.sort(momenta(dataset, rows)))
+    events = dataset.stored("combined").read(rows)
+    expected = dataset.batch(rows, "combined", 50, 60)
+    for name, values in pad(events, None, "combined", 50, 60).items():
+        np.testing.assert_array_equal(values, expected[name])
 
 
 def test_batches_that_overlap_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many small groups, read ahead in a thread, give what the map gives."""
     dataset = open_dataset(make_dataset(tmp_path, 150, seed=8))
     rows = np.flatnonzero(np.random.default_rng(0).random(150) < 0.7)
-
-    def passes(buckets: int | None) -> list[np.ndarray]:
-        stream = training_stream(
-            dataset, rows, batch_size=13, inputs=INPUT_NAMES, seed=1, length_buckets=buckets
-        )
-        return [np.asarray(x[n]) for _ in range(2) for x, _, _ in stream for n in INPUT_NAMES]
-
-    for module, name, value in ((order, "BLOCK", 8), (order, "BLOCKS_IN_GROUP", 2)):
-        monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(order.EpochOrder.__init__, "__defaults__", (8, 2))
-    for buckets in (None, 4):
-        read = passes(buckets)
-        monkeypatch.setattr(batches, "DENSE", 2.0)  # never: the map is used
-        mapped = passes(buckets)
-        monkeypatch.setattr(batches, "DENSE", 1 / 3)
-        assert len(read) == len(mapped) > 0
-        for one, other in zip(read, mapped, strict=True):
-            np.testing.assert_array_equal(one, other)
+    monkeypatch.setattr(order, "BLOCK", 8)
+    monkeypatch.setattr(order, "BLOCKS_IN_GROUP", 2)
+    options: dict[str, Any] = {"batch_size": 13, "inputs": INPUT_NAMES, "seed": 1}
+    stream = training_stream(dataset, rows, **options)
+    for epoch in range(2):
+        for batch, (x, _, _) in enumerate(stream):
+            chosen = batch_events(dataset, rows, batch, epoch=epoch, **options)
+            for name, values in dataset.batch(chosen, INPUT_NAMES).items():
+                np.testing.assert_array_equal(x[name], values)
 
 
 def test_a_map_that_is_cut_while_it_is_read_is_named(tmp_path: Path) -> None:
     dataset = open_dataset(make_dataset(tmp_path, 50))
-    reader = dataset.reader("combined")
-    assert reader is not None
+    reader = dataset.stored("combined")
     path = dataset.path / "particle_input.memmap"
     with open(path, "r+b") as stream:
         stream.truncate(path.stat().st_size - 4)
     with pytest.raises(InputError, match=r"particle_input\.memmap.*ends too early"):
-        reader.read(np.array([[0, 50]]))
+        reader.read(np.arange(50))
 
 
 def test_streams_do_not_map_the_large_columns(tmp_path: Path) -> None:
@@ -437,7 +377,7 @@ def test_batches_are_made_while_the_model_works_although_all_repeats_itself(
         time.sleep(0.03)
         spent.append(time.monotonic() - begin)
 
-    make = batches.BatchMaker.inputs
+    make = batches.BatchMaker._padded
 
     def slowly(*arguments: Any) -> Any:
         sleep()
@@ -445,7 +385,7 @@ def test_batches_are_made_while_the_model_works_although_all_repeats_itself(
 
     rows, options = np.arange(200), {**OPTIONS, "batch_size": 20}
     expected = one_pass(training_stream(dataset, rows, **options))[0]
-    monkeypatch.setattr(batches.BatchMaker, "inputs", slowly)
+    monkeypatch.setattr(batches.BatchMaker, "_padded", slowly)
     config.enable_op_determinism()
     try:
         iterator = iter(training_stream(dataset, rows, **options))

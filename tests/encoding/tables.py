@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from smartbkg_tf.encoding.events import Events
 from smartbkg_tf.events.table import PARTICLE_COLUMNS, EventTable
 
 COLUMNS = {"t": "prodTime", "E": "energy", "pdg": "PDG", "mother": "motherIndex"}
@@ -52,3 +53,11 @@ def table_of(
         labels={name: np.array(v, dtype=np.int8) for name, v in (labels or {}).items()},
         decay_strings=None if strings is None else np.array(strings, dtype=object),
     )
+
+
+def features_of(encoded: Events) -> np.ndarray:
+    """Give all features [n_particles, n_features], the charge (in e) last."""
+    values = encoded["particle_input"]
+    if "charge" not in encoded.columns:
+        return values
+    return np.concatenate([values, encoded["charge"][:, None] / np.float32(3)], axis=1)

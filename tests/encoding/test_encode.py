@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from smartbkg_tf.encoding.encode import FEATURES, INPUTS_OF, EncodedEvents, encode, pad
+from smartbkg_tf.encoding.encode import FEATURES, encode, pad
+from smartbkg_tf.encoding.events import Events
+from smartbkg_tf.encoding.pad import INPUTS_OF
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.settings.encoding import FEATURE_SETS, FEATURE_UNITS, EncodingSettings
-from tests.encoding.tables import particle, table_of
+from tests.encoding.tables import features_of, particle, table_of
 from tests.samples import make_events
 
 VOCABULARY = default_vocabulary()
@@ -127,10 +129,10 @@ def test_first_and_last_code_of_the_vocabulary_have_tokens_and_unseen_ones_are_c
     first, last = int(VOCABULARY.codes[0]), int(VOCABULARY.codes[-1])
     table = table_of([[particle(first), particle(last, 0), particle(99999999, 1)]])
     encoded = encode(table, EncodingSettings(), VOCABULARY)
-    assert encoded.pdg.tolist() == [2, VOCABULARY.opener - 1, 1]
+    assert encoded["pdg_input"].tolist() == [2, VOCABULARY.opener - 1, 1]
     assert encoded.report.unknown_codes == {"99999999": 1}
     # In the decay tokens too: unknown, not left out.
-    assert encoded.decay.tolist() == [
+    assert encoded["decay_input"].tolist() == [
         2,
         VOCABULARY.opener,
         VOCABULARY.opener - 1,
@@ -208,15 +210,15 @@ def test_mothers_that_cannot_be_are_none_online(bad: int) -> None:
     """The checks refuse them in preprocessing; the filter must not fall over them."""
     table = table_of([[particle(511), particle(211, bad, motherPDG=511)], [particle(22)]])
     encoded = encode(table, EncodingSettings(), VOCABULARY)
-    assert encoded.mother_index.tolist() == [-1, -1, -1]
+    assert encoded["mother_index_input"].tolist() == [-1, -1, -1]
 
 
 def test_decay_tokens_from_strings_equal_those_from_trees() -> None:
     with_strings = make_events(50, seed=10)
     without = replace(with_strings, decay_strings=None)
     first, second = (encode(t, EncodingSettings(), VOCABULARY) for t in (with_strings, without))
-    np.testing.assert_array_equal(first.decay, second.decay)
-    np.testing.assert_array_equal(first.decay_offsets, second.decay_offsets)
+    np.testing.assert_array_equal(first["decay_input"], second["decay_input"])
+    np.testing.assert_array_equal(first.offsets["tokens"], second.offsets["tokens"])
 
 
 def test_decay_strings_alone() -> None:
@@ -230,7 +232,7 @@ def test_decay_strings_alone() -> None:
 def test_mother_tokens_are_zero_without_a_mother() -> None:
     event = [particle(300553), particle(511, 0), particle(211, None, motherPDG=15)]
     encoded = encode(table_of([event]), EncodingSettings(), VOCABULARY)
-    assert encoded.mother_pdg.tolist() == [0, *VOCABULARY.tokens([300553, 15]).tolist()]
+    assert encoded["mother_pdg_input"].tolist() == [0, *VOCABULARY.tokens([300553, 15]).tolist()]
 
 
 def test_take_gives_the_chosen_events() -> None:
@@ -266,26 +268,30 @@ def test_padding_loses_nothing_that_fits(
 
 
 def assert_plain_padding(
-    encoded: EncodedEvents,
+    encoded: Events,
     rows: list[int],
     batch: dict[str, np.ndarray],
     max_particles: int,
     max_tokens: int,
 ) -> None:
     for b, row in enumerate(rows):
-        start, stop = encoded.offsets[row : row + 2]
+        start, stop = encoded.offsets["particles"][row : row + 2]
         n = min(stop - start, max_particles)
         particles = slice(start, start + n)
-        np.testing.assert_array_equal(batch["particle_input"][b, :n], encoded.features[particles])
-        np.testing.assert_array_equal(batch["pdg_input"][b, :n], encoded.pdg[particles])
+        np.testing.assert_array_equal(
+            batch["particle_input"][b, :n], features_of(encoded)[particles]
+        )
+        np.testing.assert_array_equal(batch["pdg_input"][b, :n], encoded["pdg_input"][particles])
         assert not batch["pdg_input"][b, n:].any()
-        mothers = encoded.mother_index[particles].astype(int)
+        mothers = encoded["mother_index_input"][particles].astype(int)
         expected = np.where(mothers < max_particles, mothers, -1)
         np.testing.assert_array_equal(batch["mother_index_input"][b, :n], expected)
         assert (batch["mother_index_input"][b, n:] == -1).all()
-        start, stop = encoded.decay_offsets[row : row + 2]
+        start, stop = encoded.offsets["tokens"][row : row + 2]
         n = min(stop - start, max_tokens)
-        np.testing.assert_array_equal(batch["decay_input"][b, :n], encoded.decay[start : start + n])
+        np.testing.assert_array_equal(
+            batch["decay_input"][b, :n], encoded["decay_input"][start : start + n]
+        )
         assert not batch["decay_input"][b, n:].any()
     assert batch["decay_input"].shape == (len(rows), max_tokens)
     assert batch["particle_input"].dtype == np.float32

@@ -25,7 +25,7 @@ from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.runtime.files import write_json
 from smartbkg_tf.settings.encoding import EncodingSettings
 from tests.datasets import write_dataset
-from tests.encoding.tables import particle, table_of
+from tests.encoding.tables import features_of, particle, table_of
 from tests.samples import make_events
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples/features"
@@ -58,18 +58,17 @@ def test_the_example_by_hand() -> None:
         ]
     )
     encoded = encode(table, encoding(), default_vocabulary())
-    assert encoded.offsets.tolist() == [0, 3, 4, 4]
+    assert encoded.offsets["particles"].tolist() == [0, 3, 4, 4]
     np.testing.assert_allclose(
-        encoded.features[:3],
+        features_of(encoded)[:3],
         [[5, -1, 5.28, 3, 0], [0, 0, 0.5, 5, 1], [0, 0, 0.6, 0, -1]],
         rtol=1e-6,
     )
-    assert encoded.charge is not None
-    assert encoded.charge.tolist() == [0, 3, -3, 0]
-    assert encoded.mother_index.tolist() == [-1, -1, 0, -1]
+    assert encoded["charge"].tolist() == [0, 3, -3, 0]
+    assert encoded["mother_index_input"].tolist() == [-1, -1, 0, -1]
     tokens = default_vocabulary().tokens
-    assert encoded.pdg.tolist() == tokens([511, 211, -211, 22]).tolist()
-    assert encoded.mother_pdg.tolist() == [0, *tokens([-16, 511, 12]).tolist()]
+    assert encoded["pdg_input"].tolist() == tokens([511, 211, -211, 22]).tolist()
+    assert encoded["mother_pdg_input"].tolist() == [0, *tokens([-16, 511, 12]).tolist()]
 
 
 def test_mothers_against_plain_python() -> None:
@@ -84,15 +83,15 @@ def test_mothers_against_plain_python() -> None:
         new = {old: i for i, old in enumerate(kept)}
         mothers = table.particles["motherIndex"][begin:end].tolist()
         expected.extend(new.get(mothers[i], -1) for i in kept)
-    assert encoded.mother_index.tolist() == expected
+    assert encoded["mother_index_input"].tolist() == expected
 
 
 def test_from_the_command_line_to_a_model(tmp_path: Path) -> None:
     """Preprocess in the folder of the module; the data set opens anywhere and trains."""
     from smartbkg_tf.events.hdf5 import write_hdf5
     from smartbkg_tf.models.registry import build
-    from smartbkg_tf.settings.base import validate
-    from smartbkg_tf.settings.models import ResNetSettings
+    from smartbkg_tf.runtime.command import compose_settings
+    from smartbkg_tf.settings.training import TrainSettings
 
     write_hdf5(tmp_path / "a.h5", make_events(80, seed=1))
     subprocess.run(
@@ -112,13 +111,12 @@ def test_from_the_command_line_to_a_model(tmp_path: Path) -> None:
     assert constants["pt"]["centre"] == statistics["pt"]["mean"]
     assert constants["pt"]["spread"] == statistics["pt"]["spread"]
     assert constants["energy"]["transform"] == "asinh"  # as configured
-    network = build(validate(ResNetSettings, {"_target_": "smartbkg_tf.models.resnet.ResNet"}),
-                    dataset.information)  # fmt: skip
+    network = build(compose_settings("train", TrainSettings).model, dataset.information)
     batch = dataset.batch(np.arange(5), network.input_names)
     assert batch["particle_input"].shape == (5, 100, 5)
     assert np.isfinite(np.asarray(network.model(batch))).all()
     again = encode(make_events(80, seed=1), dataset.encoding, default_vocabulary())
-    assert sorted(np.diff(again.offsets)) == sorted(dataset.n_particles)
+    assert sorted(again.lengths("particles")) == sorted(dataset.n_particles)
 
 
 def test_a_dataset_opens_without_the_module(
@@ -253,7 +251,7 @@ def test_an_edited_class_encodes_nothing_for_an_old_data_set(
     ("values", "message"),
     [
         ({"features": "orignal"}, "did you mean 'original'"),
-        ({"features": "a.b c"}, "is no feature set"),
+        ({"features": "a.b c"}, "is not a feature set"),
         ({"features": "my.Set"}, "columns of the feature set 'my.Set' are missing"),
         ({"features": "my.Set", "columns": ["a"], "column_units": []}, "one unit for each"),
         ({"features": "original", "columns": ["a"]}, "in this smartbkg_tf"),

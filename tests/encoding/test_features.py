@@ -12,29 +12,29 @@ import uproot
 from hypothesis import given, settings
 
 from smartbkg_tf.encoding.encode import encode
-from smartbkg_tf.encoding.encoded import EncodedEvents
+from smartbkg_tf.encoding.events import Events
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.settings.encoding import EncodingSettings
 from tests.encoding.reference import smartbackground_event
-from tests.encoding.tables import particle, table_of
+from tests.encoding.tables import features_of, particle, table_of
 
 MDST = Path(__file__).resolve().parents[2] / "../shared/data/mdst-v06-00-00.root"
 SMARTBACKGROUND = EncodingSettings(features="smartbackground")
 VOCABULARY = default_vocabulary()
 
 
-def assert_as_reference(encoded: EncodedEvents, events: list[list[dict[str, Any]]]) -> None:
+def assert_as_reference(encoded: Events, events: list[list[dict[str, Any]]]) -> None:
     assert len(encoded) == len(events)
     for i, event in enumerate(events):
         expected = smartbackground_event(event)
-        rows = slice(encoded.offsets[i], encoded.offsets[i + 1])
+        rows = slice(encoded.offsets["particles"][i], encoded.offsets["particles"][i + 1])
         x = np.array(expected["x"], dtype=np.float64).reshape(-1, 8).astype(np.float32)
-        np.testing.assert_array_equal(encoded.features[rows], x)
-        np.testing.assert_array_equal(encoded.mother_index[rows], expected["mother"])
+        np.testing.assert_array_equal(features_of(encoded)[rows], x)
+        np.testing.assert_array_equal(encoded["mother_index_input"][rows], expected["mother"])
         pdg = np.array(expected["pdg"], dtype=np.int64)
-        np.testing.assert_array_equal(encoded.pdg[rows], VOCABULARY.tokens(pdg))
+        np.testing.assert_array_equal(encoded["pdg_input"][rows], VOCABULARY.tokens(pdg))
         mother_pdg = [0 if m < 0 else VOCABULARY.tokens(pdg)[m] for m in expected["mother"]]
-        np.testing.assert_array_equal(encoded.mother_pdg[rows], mother_pdg)
+        np.testing.assert_array_equal(encoded["mother_pdg_input"][rows], mother_pdg)
 
 
 numbers = st.floats(-30, 30, width=32)
@@ -99,28 +99,28 @@ def test_smartbackground_rule_by_rule() -> None:
         particle(-211, 0),  # 10 -> 6, mother initial
     ]
     encoded = encode(table_of([event]), SMARTBACKGROUND, VOCABULARY)
-    assert encoded.mother_index.tolist() == [-1, 0, 0, 1, -1, 1, -1]
-    assert encoded.features[0].tolist() == [0, 0, 0, 0, 10.5, 0, 0, 0]
-    np.testing.assert_allclose(encoded.features[1, :4], [1.0, 9.49, 1.0, 1.0], rtol=1e-6)
+    assert encoded["mother_index_input"].tolist() == [-1, 0, 0, 1, -1, 1, -1]
+    assert features_of(encoded)[0].tolist() == [0, 0, 0, 0, 10.5, 0, 0, 0]
+    np.testing.assert_allclose(features_of(encoded)[1, :4], [1.0, 9.49, 1.0, 1.0], rtol=1e-6)
     assert_as_reference(encoded, [event])
 
 
 def test_smartbackground_first_particle_without_mother_is_its_own_mother() -> None:
     encoded = encode(table_of([[particle(300553), particle(511, 0)]]), SMARTBACKGROUND, VOCABULARY)
-    assert encoded.mother_index.tolist() == [0, 0]
+    assert encoded["mother_index_input"].tolist() == [0, 0]
 
 
 def test_smartbackground_mother_that_the_reader_dropped_is_none_not_the_first_particle() -> None:
     # motherIndex -1 with a motherPDG: an initial or virtual mother was there and is gone.
     event = [particle(511), particle(211, None, motherPDG=11)]
     encoded = encode(table_of([event]), SMARTBACKGROUND, VOCABULARY)
-    assert encoded.mother_index.tolist() == [0, -1]
+    assert encoded["mother_index_input"].tolist() == [0, -1]
 
 
 def test_smartbackground_event_of_which_nothing_is_kept() -> None:
     events = [[particle(21), particle(1, 0)], [particle(211)]]
     encoded = encode(table_of(events), SMARTBACKGROUND, VOCABULARY)
-    assert encoded.offsets.tolist() == [0, 0, 1]
+    assert encoded.offsets["particles"].tolist() == [0, 0, 1]
     assert encoded.report.longest_particles == 1
 
 
@@ -153,7 +153,7 @@ def test_smartbackground_follows_the_rules_on_the_real_file() -> None:
     encoded = encode(table_of(events), SMARTBACKGROUND, VOCABULARY)
     assert_as_reference(encoded, events)
     # Vertices up to 10 cm are kept, those beyond are not: both occur in real events.
-    assert encoded.offsets[-1] < sum(len(event) for event in events)
+    assert encoded.offsets["particles"][-1] < sum(len(event) for event in events)
 
 
 @pytest.mark.skipif(not MDST.is_file(), reason="the real mDST file is not at hand")
@@ -168,4 +168,4 @@ def test_original_holds_the_values_of_the_real_file() -> None:
     for column, name in ((0, "energy"), (1, "productionTime"), (4, "productionVertex_z")):
         expected = tree[f"MCParticles/MCParticles.m_{name}"].array()[kept]
         flat = np.concatenate([np.asarray(event) for event in expected])
-        np.testing.assert_array_equal(encoded.features[:, column], flat.astype(np.float32))
+        np.testing.assert_array_equal(features_of(encoded)[:, column], flat.astype(np.float32))

@@ -23,7 +23,7 @@ def test_only_what_was_asked_for_is_made() -> None:
 
 def test_event_types() -> None:
     batch = pad(ENCODED, [3, 1], ["event_type_input"], 10, 10)
-    np.testing.assert_array_equal(batch["event_type_input"], ENCODED.event_type[[3, 1]])
+    np.testing.assert_array_equal(batch["event_type_input"], ENCODED["event_type_input"][[3, 1]])
     assert batch["event_type_input"].dtype == np.int32
 
 

@@ -352,7 +352,7 @@ def test_wrong_inputs_leave_nothing_behind(fitted: Trained, tmp_path: Path) -> N
     refused("empty", b"")
     refused("truncated|damaged|cannot be", fitted.tables.read_bytes()[:20000])
     refused("is given alone", input=[str(fitted.dataset.path), str(fitted.tables)])
-    refused("is no dataset directory", input=str(inputs))
+    refused("is not a dataset directory", input=str(inputs))
     refused("does not exist", input=str(fitted.tables), run=str(tmp_path / "no_run"))
     write_hdf5(inputs / "none.h5", fitted.events.take(np.arange(0)))
     refused("no events", input=str(inputs / "none.h5"))

@@ -14,7 +14,7 @@ from smartbkg_tf.generation.beams import boost, nominal_collision, rotation_to
 from smartbkg_tf.generation.hepmc import iterate_hepmc, scan_hepmc
 from smartbkg_tf.generation.production import produce
 from smartbkg_tf.runtime.files import sha256
-from smartbkg_tf.settings.generation import BeamSettings
+from smartbkg_tf.settings.sources import BeamSettings
 from tests.generation.test_production import chosen, hashes
 
 SPEED = 299.792458  # mm / ns

@@ -9,11 +9,9 @@ from pathlib import Path
 import pytest
 
 from smartbkg_tf.errors import InputError, OutputError
-from smartbkg_tf.runtime import files
 from smartbkg_tf.runtime.files import (
     atomic_directory,
     atomic_file,
-    begin_writing_back,
     exclusive_lock,
     expand_inputs,
     hash_of_values,
@@ -409,18 +407,3 @@ def test_hashes(tmp_path: Path) -> None:
     assert sha256(path).startswith("ba7816bf8f01cfea414140de5dae2223")
     assert hash_of_values({"a": 1, "b": 2}) == hash_of_values({"b": 2, "a": 1})
     assert hash_of_values({"a": 1}) != hash_of_values({"a": 2})
-
-
-def test_the_disk_may_begin_early_and_nothing_changes(tmp_path: Path) -> None:
-    with open(tmp_path / "file", "wb") as stream:
-        stream.write(b"a" * 100_000)
-        begin_writing_back(stream.fileno(), 0, 65_536)
-        stream.write(b"b")
-    assert (tmp_path / "file").read_bytes() == b"a" * 100_000 + b"b"
-
-
-def test_a_system_without_that_call_does_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(files, "_SYNC_FILE_RANGE", None)
-    begin_writing_back(-1, 0, 1)
