@@ -95,7 +95,9 @@ def _taken_over(path: Path, demo: DemoSettings) -> Path:
         if _usable(dataset):
             say(f"data: {path} was taken over earlier: {dataset}")
             return dataset
-        say(f"data: {path} is not a dataset directory yet; it is preprocessed into {dataset} (once)")
+        say(
+            f"data: {path} is not a dataset directory yet; it is preprocessed into {dataset} (once)"
+        )
         overrides = [
             f"input={_quoted(path.absolute())}",
             f"output={_quoted(dataset)}",
