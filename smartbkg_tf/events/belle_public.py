@@ -23,7 +23,9 @@ charge from the code. Arrays are read row by row out of the archive, nothing is 
 from __future__ import annotations
 
 import hashlib
+import math
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import lru_cache
@@ -39,7 +41,7 @@ from smartbkg_tf.events.charges import charges
 from smartbkg_tf.events.columns import integers, labels_from
 from smartbkg_tf.events.legacy_tables import content_number
 from smartbkg_tf.events.readers import Key, Reader
-from smartbkg_tf.events.table import EVENT_TYPES, PARTICLE_COLUMNS, EventTable
+from smartbkg_tf.events.table import EVENT_TYPES, PARTICLE_COLUMNS, EventTable, offsets_of
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.base import settings
 
@@ -53,6 +55,9 @@ PUBLISHED_MD5 = "85b10c9df3903455ab247a0ab4b51e5f"
 
 #: The label; the published selection has no other name.
 LABEL = "label"
+
+#: What a damaged archive raises.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError)
 
 _STEP = (
     "expected are x_feature_0, x_pdg_0, x_adjacency_0, y_0, ..., or X_train_0, X_train_1, "
@@ -106,38 +111,44 @@ def _blocks(archive: zipfile.ZipFile, path: str | Path) -> list[dict[str, str]]:
     return blocks
 
 
-class _Block:
-    """The arrays of one block, read side by side out of the archive."""
+class _PublicBlock:
+    """The arrays of one block, opened side by side in the archive."""
 
     def __init__(self, archive: zipfile.ZipFile, path: Path, names: dict[str, str]) -> None:
         self._archive, self._path, self._names = archive, path, names
-        self._stack = ExitStack()
         self._streams: dict[str, IO[bytes]] = {}
-        self._layout = {part: self._header(name) for part, name in names.items()}
+        self._layout: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+        with ExitStack() as stack:
+            for part, name in names.items():
+                try:
+                    stream = stack.enter_context(archive.open(f"{name}.npy"))
+                    self._layout[part] = _read_header(stream, name, path)
+                except _DAMAGE as error:
+                    raise self._damaged(name, error) from error
+                self._streams[part] = stream
+            self._check_shapes()
+            self._order = self._feature_order()
+            self._stack = stack.pop_all()
+
+    def _check_shapes(self) -> None:
         features = self._layout["features"][1]
-        width = len(FEATURE_NAMES) + ("pdg" not in names)
-        self.n_events = features[0]
+        width = len(FEATURE_NAMES) + ("pdg" not in self._names)
         if len(features) != 3 or features[2] != width:
             raise InputError(
-                f"{names['features']} has the shape {features}, not [events, particles, {width}]",
-                where=path,
+                f"{self._names['features']} has the shape {features}, not "
+                f"[events, particles, {width}]",
+                where=self._path,
                 next_step=_STEP,
             )
         for part, (_, shape) in self._layout.items():
             wanted = features[:1] if part == "label" else features[:2]
-            if part != "features" and tuple(shape) != wanted:
+            if part != "features" and shape != wanted:
                 raise InputError(
-                    f"{names[part]} has the shape {shape}, but {names['features']} {features}",
-                    where=path,
+                    f"{self._names[part]} has the shape {shape}, but {self._names['features']} "
+                    f"{features}",
+                    where=self._path,
                 )
-        self._order = self._feature_order()
-
-    def _header(self, name: str) -> tuple[np.dtype[Any], tuple[int, ...]]:
-        try:
-            with self._archive.open(f"{name}.npy") as stream:
-                return _read_header(stream, name, self._path)
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError) as error:
-            raise self._damaged(name, error) from error
+        self.n_events = features[0]
 
     def _feature_order(self) -> list[int]:
         if "feature_names.npy" not in self._archive.namelist():
@@ -145,7 +156,7 @@ class _Block:
         try:
             with self._archive.open("feature_names.npy") as stream:
                 found = [str(n) for n in np.lib.format.read_array(stream, allow_pickle=False)]
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
+        except (*_DAMAGE, ValueError) as error:
             raise self._damaged("feature_names", error) from error
         if sorted(found) != sorted(FEATURE_NAMES):
             raise InputError(
@@ -153,11 +164,7 @@ class _Block:
             )
         return [found.index(name) for name in FEATURE_NAMES]
 
-    def __enter__(self) -> _Block:
-        for part, name in self._names.items():
-            stream = self._stack.enter_context(self._archive.open(f"{name}.npy"))
-            _read_header(stream, name, self._path)
-            self._streams[part] = stream
+    def __enter__(self) -> _PublicBlock:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -174,10 +181,10 @@ class _Block:
 
     def _rows(self, part: str, n_events: int) -> Array:
         dtype, shape = self._layout[part]
-        n_bytes = n_events * int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
+        n_bytes = n_events * math.prod(shape[1:]) * dtype.itemsize
         try:
             data = self._streams[part].read(n_bytes)
-        except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
+        except (*_DAMAGE, ValueError) as error:
             raise self._damaged(self._names[part], error) from error
         if len(data) != n_bytes:
             raise self._damaged(self._names[part], "it ends too early")
@@ -220,8 +227,7 @@ def _table(
     there = identity != 0
     n_events, length = there.shape
     counts = there.sum(axis=1)
-    offsets = np.zeros(n_events + 1, dtype=np.int64)
-    np.cumsum(counts, out=offsets[1:])
+    offsets = offsets_of(counts)
     codes = public_codes()
     chosen = identity[there]
     if not as_codes and len(chosen) and (chosen.min() < 0 or chosen.max() >= len(codes)):
@@ -293,8 +299,12 @@ class BellePublicReader(Reader):
 
     def count(self, path: Path) -> int:
         """Count the events of all blocks."""
+        n_events = 0
         with _open(path) as archive:
-            return sum(_Block(archive, path, names).n_events for names in _blocks(archive, path))
+            for names in _blocks(archive, path):
+                with _PublicBlock(archive, path, names) as block:
+                    n_events += block.n_events
+        return n_events
 
     def iterate(self, path: Path, *, chunk_events: int, key: Key) -> Iterator[EventTable]:
         """Read the events piece by piece."""
@@ -311,8 +321,7 @@ class BellePublicReader(Reader):
         as_codes: bool | None = None
         with _open(path) as archive:
             for number, names in enumerate(_blocks(archive, path)):
-                block = _Block(archive, path, names)
-                with block:
+                with _PublicBlock(archive, path, names) as block:
                     for begin in range(0, block.n_events, chunk_events):
                         rows = block.read(min(chunk_events, block.n_events - begin))
                         if as_codes is None:

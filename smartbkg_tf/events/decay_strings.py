@@ -1,12 +1,12 @@
 """Decay trees as text and as tokens.
 
-A decay string lists a tree depth first; the daughters of a particle stand between
+A decay string lists a tree depth first; the daughters of a particle are enclosed in
 ``(-->`` and ``<--)``::
 
      300553 (--> 511 (--> -411 211 <--) -511 (--> 411 -211 <--) <--)
 
-Several trees of one event (both taus of a tau pair, the quarks of a continuum event) stand
-one after the other; daughters keep the order of the generator. Tokens come from the mother
+Several trees of one event (both taus of a tau pair, the quarks of a continuum event) follow
+one another; daughters keep the order of the generator. Tokens come from the mother
 links (`decay_tokens`) or, where a file has none, from the text (`tokenise`); both give the
 same tokens.
 """
@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.events.table import EventTable, offsets_of
 from smartbkg_tf.events.vocabulary import CLOSER, OPENER, UNKNOWN, Vocabulary
 from smartbkg_tf.runtime.kernels import kernel
 
@@ -294,8 +294,7 @@ def _as_bytes(strings: Sequence[str] | Array) -> tuple[Array, Array, Array]:
     except AttributeError:
         row = next(i for i, value in enumerate(values) if not isinstance(value, str))
         raise InputError(f"decay string {row} is not a text but {values[row]!r}") from None
-    borders = np.zeros(len(encoded) + 1, dtype=np.int64)
-    np.cumsum([len(value) for value in encoded], out=borders[1:])
+    borders = offsets_of([len(value) for value in encoded])
     return np.frombuffer(b"".join(encoded), dtype=np.uint8), borders[:-1], borders[1:]
 
 

@@ -46,16 +46,14 @@ from smartbkg_tf.events.legacy_tables import (
 )
 from smartbkg_tf.events.pandas_frames import MADE_BY, Frame, explained, open_frame
 from smartbkg_tf.events.readers import Key, Reader, as_asked, begins_with, check_request
-from smartbkg_tf.events.table import KEY_COLUMNS, PARTICLE_COLUMNS, EventTable
+from smartbkg_tf.events.table import KEY_COLUMNS, PARTICLE_COLUMNS, EventTable, offsets_of
 from smartbkg_tf.settings.base import settings
 from smartbkg_tf.settings.sources import ParticleSet
 
 __all__ = [
     "HDF5Reader",
     "TrainingFile",
-    "count_events_hdf5",
     "iterate_hdf5",
-    "particle_set_hdf5",
     "write_hdf5",
 ]
 
@@ -188,7 +186,7 @@ class TrainingFile:
             if (counts < 0).any():
                 row = int(np.argmin(counts))
                 raise InputError(f"row {row} has fewer than 0 particles", where=where)
-            np.cumsum(counts, out=offsets[1:])
+            offsets = offsets_of(counts)
         elif self._particles is not None:
             offsets = events_of_particles(self._particles, self.path).offsets
         if self._particles is not None and (
@@ -254,7 +252,7 @@ class TrainingFile:
             # HDF5 gives zeros, or anything, for what has been cut off in the meantime.
             if self._size() < self._n_bytes:
                 raise InputError(
-                    "cannot be read as HDF5 (it became shorter while it was read)",
+                    "became shorter while it was read",
                     where=self.path,
                     next_step=f"make or copy it again; {MADE_BY}",
                 )
@@ -349,56 +347,11 @@ def _key_of(events: EventTable, event: int) -> str:
 def iterate_hdf5(
     path: str | Path, *, key: Key = "all", chunk_events: int = 20000, decay_text: bool = True
 ) -> Iterator[EventTable]:
-    """Read a training table piece by piece, in the order of the file.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The file; written by us or by the original project (pandas, 'fixed' or 'table').
-    key : {"all", "train_events", "decay_strings"}, default "all"
-        ``"train_events"``: no decay strings. ``"decay_strings"``: no particles.
-        ``"all"``: both; decay strings that are missing are built from the particles.
-    chunk_events : int, default 20000
-        At most so many events are in memory at a time.
-    decay_text : bool, default True
-        As for `TrainingFile`.
-
-    Yields
-    ------
-    EventTable
-        The next events.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, not an HDF5 file, damaged, empty, or lacks a key or column;
-        when its tables disagree; when a column holds what it cannot hold.
-    ValueError
-        When `key` or `chunk_events` is out of range.
-    """
+    """Read one training table piece by piece; arguments are those of `readers.iterate_events`."""
     check_request(key, chunk_events)
     with TrainingFile(path, key, decay_text=decay_text) as file:
         for start in range(0, len(file), chunk_events):
             yield file.read(start, start + chunk_events)
-
-
-def count_events_hdf5(path: str | Path, *, key: Key | None = None) -> int:
-    """Count the events of a training table; by default of whichever key it has."""
-    if key is None:
-        key = "all"
-        with explained(Path(path)), h5py.File(path, "r") as file:
-            if "train_events" not in file and "decay_strings" in file:
-                key = "decay_strings"
-    with TrainingFile(path, key) as file:
-        return len(file)
-
-
-def particle_set_hdf5(path: str | Path) -> ParticleSet:
-    """Tell which generated particles a training table keeps."""
-    with explained(Path(path)), h5py.File(path, "r", locking="best-effort") as file:
-        value = file.attrs.get("particles", "tables")
-        text = value.decode() if isinstance(value, bytes) else str(value)
-    return "generator" if text == "generator" else "tables"
 
 
 @settings
@@ -420,8 +373,13 @@ class HDF5Reader(Reader):
         return begins_with(path, b"\x89HDF\r\n\x1a\n")
 
     def count(self, path: Path) -> int:
-        """Count the events."""
-        return count_events_hdf5(path)
+        """Count the events of whichever key the file has."""
+        key: Key = "all"
+        with explained(path), h5py.File(path, "r", locking="best-effort") as file:
+            if "train_events" not in file and "decay_strings" in file:
+                key = "decay_strings"
+        with TrainingFile(path, key) as table:
+            return len(table)
 
     def iterate(self, path: Path, *, chunk_events: int, key: Key) -> Iterator[EventTable]:
         """Read the events piece by piece."""
@@ -429,4 +387,7 @@ class HDF5Reader(Reader):
 
     def particle_set(self, path: Path) -> ParticleSet:
         """Read it from the file's attributes."""
-        return particle_set_hdf5(path)
+        with explained(path), h5py.File(path, "r", locking="best-effort") as file:
+            value = file.attrs.get("particles", "tables")
+            text = value.decode() if isinstance(value, bytes) else str(value)
+        return "generator" if text == "generator" else "tables"

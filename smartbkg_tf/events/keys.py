@@ -77,7 +77,7 @@ def key_rows(keys: KeyColumns) -> npt.NDArray[np.int64]:
 
 
 def key_columns(rows: npt.ArrayLike) -> dict[str, npt.NDArray[np.int64]]:
-    """Give the four columns of keys that stand in rows [n, 4]."""
+    """Give the four columns of keys that are rows [n, 4]."""
     columns = np.asarray(rows, dtype=np.int64).reshape(-1, len(KEY_COLUMNS)).T
     return dict(zip(KEY_COLUMNS, columns, strict=True))
 
@@ -88,7 +88,7 @@ class KeyIndex:
     Attributes
     ----------
     rows : numpy.ndarray [n_distinct]
-        int64; where each distinct key stands first in the list.
+        int64; where each distinct key first occurs in the list.
     n_repeated : int
         How many entries of the list repeat an earlier one.
     """
@@ -113,7 +113,7 @@ class KeyIndex:
         self.n_repeated = len(order) - len(self.rows)
 
     def find(self, keys: KeyColumns) -> npt.NDArray[np.int64]:
-        """Give the row of the list in which each key stands first [n]; -1 if in none."""
+        """Give the first row of the list with each key [n]; -1 if there is none."""
         wanted = key_rows(keys)
         if len(self.rows) == 0:
             return np.full(len(wanted), -1, dtype=np.int64)

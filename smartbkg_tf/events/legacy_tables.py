@@ -112,7 +112,7 @@ def earlier_appearances(numbers: Integers) -> Integers:
 
 
 def content_number(path: str | Path) -> int:
-    """Make a number from a file's content that stands in for a production number.
+    """Make a number from a file's content that replaces a production number.
 
     48 bits of SHA-256 over the size and up to 64 blocks of 64 kB, spread evenly over the
     file: a copy has the same number, another file has another.

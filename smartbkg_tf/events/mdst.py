@@ -11,7 +11,7 @@ Mother links
     ``motherPDG``: where the virtual photon of a continuum event is dropped, each quark or
     tau begins a tree of its own in the decay string, and no branch is grafted elsewhere.
     With ``particles="generator"`` links go through quarks and gluons by the rules of the
-    module (`smartbkg_tf.encoding.features`): not through those that stand after the particle
+    module (`smartbkg_tf.encoding.features`): not through those that come after the particle
     or were made at x, y or z of 10 cm and more. The module takes the first particle for the
     mother of particles without one: where that was dropped, its code is their ``motherPDG``.
 Numbers
@@ -39,6 +39,7 @@ from smartbkg_tf.events.table import (
     PARTICLE_COLUMNS,
     UNKNOWN_EVENT_TYPE,
     EventTable,
+    offsets_of,
 )
 from smartbkg_tf.runtime.kernels import kernel
 from smartbkg_tf.runtime.progress import say
@@ -183,8 +184,7 @@ def _read(
         far = np.any([raw[axis] >= VERTEX_LIMIT for axis in "xyz"], axis=0)
         followed = seen & parton & ~far
     event = np.repeat(np.arange(len(counts)), counts)
-    offsets = np.zeros(len(counts) + 1, dtype=np.int64)
-    np.cumsum(np.bincount(event[kept], minlength=len(counts)), out=offsets[1:])
+    offsets = offsets_of(np.bincount(event[kept], minlength=len(counts)))
     above = _mothers(raw["mother"].astype(np.int64), event, counts, tree, start)
     if which == "generator":
         above = _as_the_module_sees(above, counts, primary, kept, followed)
@@ -211,7 +211,7 @@ def _particles(
 ) -> dict[str, Array]:
     """Choose the kept particles and translate their mother links."""
     has_mother = above >= 0
-    # Row 0 stands in where there is no mother.
+    # Row 0 is a placeholder where there is no mother.
     above = np.maximum(above, 0)
     new_row = np.cumsum(kept) - 1
     position = np.where(
@@ -278,12 +278,6 @@ def _as_the_module_sees(
     return out
 
 
-def count_events_mdst(path: str | Path) -> int:
-    """Count the events of a basf2 file; InputError when it has no tree of events."""
-    with BasfTree(path, {}) as tree:
-        return tree.n_events
-
-
 @settings
 class MdstReader(Reader):
     """Basf2 files (ROOT) with MCParticles.
@@ -310,7 +304,8 @@ class MdstReader(Reader):
 
     def count(self, path: Path) -> int:
         """Count the events."""
-        return count_events_mdst(path)
+        with BasfTree(path, {}) as tree:
+            return tree.n_events
 
     def iterate(self, path: Path, *, chunk_events: int, key: Key) -> Iterator[EventTable]:
         """Read the events piece by piece."""

@@ -3,7 +3,7 @@
 Both layouts of ``DataFrame.to_hdf`` are understood: 'fixed' (one array per block of
 columns of equal type) and 'table' (one compound table). Neither pandas nor PyTables takes
 part, since both unpickle whatever a file holds; and slices of rows are read at the speed
-of the disk, without an index being put together.
+of the disk, without building an index.
 """
 
 from __future__ import annotations
@@ -95,6 +95,7 @@ class Frame:
         self.index_names: tuple[str, ...] = ()
         self.columns: tuple[str, ...] = ()
         self._group = group
+        self._opened: dict[str, h5py.Dataset] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -117,12 +118,14 @@ class Frame:
         raise NotImplementedError
 
     def _node(self, name: str) -> h5py.Dataset:
-        node = self._group.get(name)
-        if not isinstance(node, h5py.Dataset):
-            raise InputError(
-                f"is damaged: the part '{name}' of the table is missing", where=self.where
-            )
-        return node
+        if name not in self._opened:
+            node = self._group.get(name)
+            if not isinstance(node, h5py.Dataset):
+                raise InputError(
+                    f"is damaged: the part '{name}' of the table is missing", where=self.where
+                )
+            self._opened[name] = node
+        return self._opened[name]
 
 
 class _FixedFrame(Frame):
@@ -271,7 +274,7 @@ class _TableFrame(Frame):
             ):
                 raise InputError(f"is damaged: it has no values of '{name}'", where=self.where)
             values = rows[field]
-            # A copy: in the rows numbers stand at odd addresses.
+            # A copy: within the rows numbers are not aligned.
             values = np.array(values[:, place] if values.ndim == 2 else values, order="C")
             result[name] = _with_type(values, self._types.get(field))
         return result
@@ -348,7 +351,7 @@ def number(node: Any, name: str, where: str) -> int:
 
 
 def column_names(values: Any, where: str) -> tuple[str, ...]:
-    """Give column names, as they stand in the file, as texts."""
+    """Give the column names of the file as texts."""
     if isinstance(values, np.ndarray | list | tuple):
         return tuple(_text(value) for value in values)
     raise InputError("has no list of column names", where=where)

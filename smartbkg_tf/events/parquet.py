@@ -135,7 +135,7 @@ def _wanted(file: Any, key: Key, decay_text: bool, path: Path) -> list[str]:
         missing.append("decay_str")
     if missing:
         raise InputError(
-            f"is no training table: it lacks the columns {', '.join(missing)}; "
+            f"is not a training table: it lacks the columns {', '.join(missing)}; "
             f"{did_you_mean(missing[0], there, 30)}",
             where=path,
             next_step=_MADE_BY,
@@ -239,10 +239,12 @@ class ParquetReader(Reader):
             while True:
                 with _explained(path):
                     batch = next(batches, None)
-                if batch is None:
-                    return
-                yield _table(batch, path, first_event)
-                first_event += batch.num_rows
+                    if batch is None:
+                        return
+                    # Also here: texts are decoded when they become arrays.
+                    table = _table(batch, path, first_event)
+                yield table
+                first_event += len(table)
 
     def particle_set(self, path: Path) -> ParticleSet:
         """Read it from the file's metadata."""

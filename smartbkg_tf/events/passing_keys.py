@@ -44,7 +44,7 @@ def read_passing_keys(path: str | Path, *, fill: Mapping[str, int] | None = None
     path : str or pathlib.Path
         NumPy array (fields experiment, run, event, production, or [n, 4] in this order),
         CSV with a header, Parquet, or a basf2 ROOT file with EventMetaData. The format is
-        told by the content.
+        recognised by the content.
     fill : mapping of str to int, optional
         Parts of the key that the file lacks and that are the same for all events, as
         ``{"experiment": 0, "run": 0, "production": 0}`` for a bare list of event numbers

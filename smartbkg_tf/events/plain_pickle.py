@@ -2,7 +2,7 @@
 
 pandas and PyTables pickle lists of names and, in the 'fixed' format, whole columns of text; the
 original project pickled the shapes of its memory maps. Unpickling a file from elsewhere can run
-any code; here only plain values and arrays of plain values are put together, by classes of our
+any code; here only plain values and arrays of plain values are built, by classes of our
 own, and everything else is refused.
 """
 

@@ -1,6 +1,6 @@
-"""Read events from any file that we know, told by its content; or by a reader of your own.
+"""Read events from files of any known format, recognised by their content, or by a custom reader.
 
-A reader is a class that inherits `Reader`. Those of the package are listed in `READERS`; another
+A reader is a class that inherits `Reader`. Those of the package are listed in `READERS`; a custom
 one is named in the configuration of `preprocess` and `apply`::
 
     reader: {_target_: my_module.MyReader}
@@ -36,7 +36,7 @@ READERS = (
 _KNOWN = (
     "events are read from: HDF5 training tables and Parquet training tables "
     "(python -m smartbkg_tf.produce), basf2 ROOT files with MCParticles, the public Belle "
-    "data set (npz), and what a reader of your own reads (reader._target_=my_module.MyReader)"
+    "data set (npz), and what a custom reader reads (reader._target_=my_module.MyReader)"
 )
 
 #: First bytes of files that people give by mistake.
@@ -54,7 +54,7 @@ _OTHERS = {
 class Reader(Plugin):
     """Base of all readers of event files; arguments of a reader are annotated fields.
 
-    A reader in a file of your own::
+    A custom reader, in any file::
 
         from smartbkg_tf.events.readers import Reader
         from smartbkg_tf.settings.base import settings
@@ -67,8 +67,8 @@ class Reader(Plugin):
             def count(self, path): ...
             def iterate(self, path, *, chunk_events, key): yield EventTable(...)
 
-    Files that it does not recognise are read as without it. Modules that are slow to import are
-    imported inside the methods.
+    Files that it does not recognise are read by the readers of the package. Modules that are slow
+    to import are imported inside the methods.
     """
 
     #: What `file_format` calls the files; the class's own name if this is empty.
@@ -200,7 +200,7 @@ def file_format(path: str | Path, *, reader: Reader | None = None) -> str:
     path : str or pathlib.Path
         The file.
     reader : Reader, optional
-        A reader of one's own, which is asked first.
+        A custom reader, which is asked first.
 
     Returns
     -------
@@ -248,7 +248,7 @@ def iterate_events(
         decay strings, for those who make tokens from the links
         (`smartbkg_tf.events.decay_strings.decay_tokens`).
     reader : Reader, optional
-        A reader of one's own, which is asked first.
+        A custom reader, which is asked first.
 
     Yields
     ------
@@ -261,7 +261,7 @@ def iterate_events(
     ------
     InputError
         When a file is missing, empty, of no known format or damaged, or lacks what is
-        asked for. All formats are told before the first file is read.
+        asked for. All files are recognised before the first one is read.
     ValueError
         When `key` or `chunk_events` is out of range.
     """
@@ -291,7 +291,7 @@ def count_events(path: str | Path, *, reader: Reader | None = None) -> int:
     path : str or pathlib.Path
         A training table or basf2 ROOT file.
     reader : Reader, optional
-        A reader of one's own, which is asked first.
+        A custom reader, which is asked first.
 
     Returns
     -------
@@ -315,7 +315,7 @@ def particle_set(path: str | Path, *, reader: Reader | None = None) -> ParticleS
     path : str or pathlib.Path
         A training table or basf2 ROOT file.
     reader : Reader, optional
-        A reader of one's own, which is asked first.
+        A custom reader, which is asked first.
 
     Returns
     -------

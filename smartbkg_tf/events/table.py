@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -159,16 +160,7 @@ class EventTable:
         """
         events = slice(max(start, 0), min(max(start, stop, 0), len(self)))
         offsets = self.offsets[events.start : events.stop + 1]
-        rows = slice(int(offsets[0]), int(offsets[-1]))
-        return EventTable(
-            particles={name: column[rows] for name, column in self.particles.items()},
-            offsets=offsets - offsets[0],
-            keys={name: column[events] for name, column in self.keys.items()},
-            event_type=self.event_type[events],
-            labels={name: column[events] for name, column in self.labels.items()},
-            observables={name: column[events] for name, column in self.observables.items()},
-            decay_strings=None if self.decay_strings is None else self.decay_strings[events],
-        )
+        return self._part(events, slice(int(offsets[0]), int(offsets[-1])), offsets - offsets[0])
 
     def take(self, events: npt.ArrayLike) -> EventTable:
         """Choose events by position, in the given order.
@@ -189,18 +181,26 @@ class EventTable:
         # An empty list would become an array of floats.
         chosen = chosen.astype(np.int64)
         counts = np.diff(self.offsets)[chosen]
-        offsets = np.zeros(len(chosen) + 1, dtype=np.int64)
-        np.cumsum(counts, out=offsets[1:])
+        offsets = offsets_of(counts)
         rows = np.repeat(self.offsets[:-1][chosen] - offsets[:-1], counts) + np.arange(offsets[-1])
+        return self._part(chosen, rows, offsets)
+
+    def _part(self, events: Any, rows: Any, offsets: npt.NDArray[np.int64]) -> EventTable:
+        """Index columns of events and of particles, by arrays or slices."""
         return EventTable(
             particles={name: column[rows] for name, column in self.particles.items()},
             offsets=offsets,
-            keys={name: column[chosen] for name, column in self.keys.items()},
-            event_type=self.event_type[chosen],
-            labels={name: column[chosen] for name, column in self.labels.items()},
-            observables={name: column[chosen] for name, column in self.observables.items()},
-            decay_strings=None if self.decay_strings is None else self.decay_strings[chosen],
+            keys={name: column[events] for name, column in self.keys.items()},
+            event_type=self.event_type[events],
+            labels={name: column[events] for name, column in self.labels.items()},
+            observables={name: column[events] for name, column in self.observables.items()},
+            decay_strings=None if self.decay_strings is None else self.decay_strings[events],
         )
+
+
+def offsets_of(counts: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Give the borders [n + 1] of events that own so many rows each [n]."""
+    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
 
 
 def concatenate(tables: Sequence[EventTable]) -> EventTable:
@@ -224,9 +224,6 @@ def concatenate(tables: Sequence[EventTable]) -> EventTable:
     """
     if not tables:
         raise ValueError("nothing to concatenate")
-    counts = np.concatenate([np.diff(table.offsets) for table in tables])
-    offsets = np.zeros(len(counts) + 1, dtype=np.int64)
-    np.cumsum(counts, out=offsets[1:])
     label_names = list(dict.fromkeys(name for table in tables for name in table.labels))
     observable_names = list(dict.fromkeys(name for table in tables for name in table.observables))
     strings = [table.decay_strings for table in tables]
@@ -235,7 +232,7 @@ def concatenate(tables: Sequence[EventTable]) -> EventTable:
             name: np.concatenate([table.particles[name] for table in tables])
             for name in (PARTICLE_COLUMNS if all(table.particles for table in tables) else ())
         },
-        offsets=offsets,
+        offsets=offsets_of(np.concatenate([np.diff(table.offsets) for table in tables])),
         keys={name: np.concatenate([table.keys[name] for table in tables]) for name in KEY_COLUMNS},
         event_type=np.concatenate([table.event_type for table in tables]),
         labels={

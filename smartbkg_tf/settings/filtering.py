@@ -99,16 +99,15 @@ class ApplySettings(CommandSettings):
         the threshold of `efficiency`, is fitted on them instead of those of the training, with
         ``sampling.maximum_weight``, ``sampling.retention`` and ``cost``.
     rule : Rule, optional
-        ``{_target_: my_module.MyRule, ...}``: a sampling rule of your own for every skim, a
-        class that inherits `smartbkg_tf.filtering.rules.Rule`. By default the fitted one.
+        A sampling rule of your own, ``{_target_: my_module.MyRule}``. It inherits
+        `smartbkg_tf.filtering.rules.Rule` and replaces the fitted one for every skim.
     seed : int, default 0
         Of the sampling; with the event key it fixes every decision.
     key : {"all", "train_events", "decay_strings"}, default "all"
         Which tables of an HDF5 file are read.
     reader : Reader, optional
-        A reader of event files of your own, ``{_target_: my_module.MyReader}``, which inherits
-        `smartbkg_tf.events.readers.Reader`. Files that it does not recognise are read as
-        without it.
+        A custom reader of event files, ``{_target_: my_module.MyReader}``, which inherits
+        `smartbkg_tf.events.readers.Reader`.
     split : {"all", "train", "validation", "test"}, default "all"
         Which events of a dataset directory are taken (by the run's own fractions).
     events_output : str, optional

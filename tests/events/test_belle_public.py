@@ -176,13 +176,19 @@ def truncated(path: Path) -> None:
     path.write_bytes(data[: len(data) // 2])
 
 
-def flipped(path: Path) -> None:
+def flipped(path: Path, place: int = 900, n_bytes: int = 1) -> None:
     write_single(path, make_events(30, seed=1), make_events(5, seed=2))
     with zipfile.ZipFile(path) as archive:
-        place = archive.getinfo("X_train_0.npy").header_offset + 900
+        place += archive.getinfo("X_train_0.npy").header_offset
     data = bytearray(path.read_bytes())
-    data[place] ^= 0xFF
+    for i in range(place, place + n_bytes):
+        data[i] ^= 0xFF
     path.write_bytes(data)
+
+
+def overwritten(path: Path) -> None:
+    """Leave what cannot be unpacked at all (zlib.error)."""
+    flipped(path, 60, 800)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +199,7 @@ def flipped(path: Path) -> None:
         (without("x_feature_0"), "is not an event file but a zip or npz archive"),
         (truncated, "is not an event file but a zip or npz archive"),
         (flipped, "is damaged"),
+        (overwritten, "is damaged"),
         (broken({"y_0": np.zeros(5)}), r"y_0 has the shape \(5,\)"),
         (broken({"y_0": np.full(6, 2)}), "holds 2: a label is"),
         (broken({"x_pdg_0": np.full((6, 100), 0.5)}), "not a whole number"),

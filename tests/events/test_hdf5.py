@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from smartbkg_tf.errors import InputError, OutputError
 from smartbkg_tf.events.decay_strings import build_decay_strings
-from smartbkg_tf.events.hdf5 import TrainingFile, count_events_hdf5, iterate_hdf5, write_hdf5
+from smartbkg_tf.events.hdf5 import TrainingFile, iterate_hdf5, write_hdf5
+from smartbkg_tf.events.readers import count_events
 from smartbkg_tf.events.table import EVENT_TYPES, PARTICLE_COLUMNS, EventTable, concatenate
 from tests.events.comparison import assert_same_events
 from tests.samples import make_events
@@ -46,7 +47,7 @@ def test_round_trip_to_the_last_bit(tmp_path: Path, chunk: int) -> None:
     pieces = list(iterate_hdf5(tmp_path / "a.h5", chunk_events=chunk))
     assert [len(piece) for piece in pieces[:-1]] == [chunk] * (len(pieces) - 1)
     assert_same_events(concatenate(pieces), table)
-    assert count_events_hdf5(tmp_path / "a.h5") == 60
+    assert count_events(tmp_path / "a.h5") == 60
 
 
 def test_all_events_empty(tmp_path: Path) -> None:
@@ -190,7 +191,7 @@ def test_decay_strings_alone(tmp_path: Path) -> None:
     strings = dataclasses.replace(table, particles={}, offsets=np.zeros(21, dtype=np.int64))
     write_hdf5(tmp_path / "a.h5", strings)
     assert_same_events(next(iterate_hdf5(tmp_path / "a.h5", key="decay_strings")), strings)
-    assert count_events_hdf5(tmp_path / "a.h5") == 20
+    assert count_events(tmp_path / "a.h5") == 20
     with pytest.raises(InputError, match="no key 'train_events'") as error:
         next(iterate_hdf5(tmp_path / "a.h5"))
     assert "key=decay_strings" in str(error.value)

@@ -15,8 +15,9 @@ import pytest
 import tables
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.events.hdf5 import count_events_hdf5, iterate_hdf5
+from smartbkg_tf.events.hdf5 import iterate_hdf5
 from smartbkg_tf.events.legacy_tables import content_number, earlier_appearances
+from smartbkg_tf.events.readers import count_events
 from smartbkg_tf.events.table import EventTable, concatenate
 from tests.samples import make_events
 
@@ -63,7 +64,7 @@ def test_both_layouts(tmp_path: Path, particles: str, strings: str, chunk: int) 
     assert found.decay_strings.tolist() == table.decay_strings.tolist()  # type: ignore[union-attr]
     assert found.labels["label"].tolist() == table.labels["fei_hadronic_b0"].tolist()
     assert (found.event_type == -1).all()
-    assert count_events_hdf5(tmp_path / "a.h5") == 40
+    assert count_events(tmp_path / "a.h5") == 40
 
 
 @pytest.mark.parametrize("complib", ["zlib", "bzip2", "blosc", "blosc:zstd", "blosc:lz4"])

@@ -9,7 +9,8 @@ import pytest
 import uproot
 
 from smartbkg_tf.errors import InputError, UserError
-from smartbkg_tf.events.mdst import count_events_mdst, event_type_code, iterate_mdst
+from smartbkg_tf.events.mdst import event_type_code, iterate_mdst
+from smartbkg_tf.events.readers import count_events
 from smartbkg_tf.events.table import PARTICLE_COLUMNS, concatenate
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from tests.events.comparison import assert_same_events
@@ -27,7 +28,7 @@ def test_twin_round_trip(tmp_path: Path, chunk: int, continuum: bool) -> None:
     expected = write_mdst_twin(tmp_path / "a.root", 20, 3, continuum=continuum, empty=(0, 7, 19))
     found = concatenate(list(iterate_mdst(tmp_path / "a.root", chunk_events=chunk)))
     assert_same_events(found, expected)
-    assert count_events_mdst(tmp_path / "a.root") == 20
+    assert count_events(tmp_path / "a.root") == 20
     assert found.decay_strings is not None
     assert found.decay_strings[0] == ""
     assert found.decay_strings[1].startswith(" 300553 (--> 5")

@@ -105,6 +105,12 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         good.column_names.index("px"), "px", pa.array([None] * 20, pa.list_(pa.float64()))
     )
     _rewrite(tmp_path / "holes.parquet", holes)
+    letters = good.set_column(
+        good.column_names.index("decay_str"),
+        "decay_str",
+        pa.array([b" 511\xff"] * 20, pa.binary()).cast(pa.string(), safe=False),
+    )
+    _rewrite(tmp_path / "letters.parquet", letters)
     ones = pa.array([[1] * len(event) for event in good["px"].to_pylist()], pa.list_(pa.int64()))
     for kind, name in ((pa.bool_(), "bool"), (pa.timestamp("ns"), "date")):
         values = ones.cast(pa.list_(kind))
@@ -116,6 +122,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         "missing.parquet": "does not exist",
         ".": "is a folder",
         "none.parquet": "holds no events",
+        "letters.parquet": "cannot be read as Parquet",
         "column.parquet": "lacks the columns run; did you mean 'Run'",
         "flat.parquet": "px: holds no lists",
         "short.parquet": "px: the lists are not as long",
