@@ -16,12 +16,11 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from common import sample
+from common import preprocess_settings, sample
 
 from smartbkg_tf.dataset import build, shuffle
 from smartbkg_tf.events.hdf5 import write_hdf5
 from smartbkg_tf.events.table import EventTable
-from tests.datasets import preprocess_settings
 
 CHUNK = 4
 
