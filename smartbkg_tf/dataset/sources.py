@@ -50,20 +50,8 @@ _SOURCE = Column(name="source", dtype="int32")
 class ReadingSettings:
     """What a process needs to know to read a file.
 
-    Parameters
-    ----------
-    key : {"all", "train_events", "decay_strings"}
-        Part of the tables.
-    encoding : EncodingSettings
-        Feature set and lengths.
-    schema : Schema
-        Columns that are kept.
-    seed : int
-        Of the shuffle.
-    chunk_events : int
-        Events in memory at a time.
-    reader : Reader, optional
-        A reader of one's own, which is asked first.
+    `schema` names the columns that are kept, `seed` is that of the shuffle, `chunk_events` are in
+    memory at a time, and a `reader` of one's own is asked first.
     """
 
     key: Literal["all", "train_events", "decay_strings"]
@@ -294,33 +282,11 @@ def read_sources(
     folder: Path,
     take: Callable[[Events], None],
 ) -> list[SourceReport]:
-    """Read all files, and hand over their events in the order of the files.
+    """Read all files in `workers` processes, and hand over their events in the order of the files.
 
-    Parameters
-    ----------
-    paths : sequence of pathlib.Path
-        Files.
-    settings : ReadingSettings
-        How.
-    workers : int
-        Processes.
-    folder : pathlib.Path
-        Where processes put the events; need not exist.
-    take : callable
-        Gets the events of a chunk.
-
-    Returns
-    -------
-    list of SourceReport
-        In the order of `paths`.
-
-    Raises
-    ------
-    InputError
-        When files cannot be read; all those that cannot even be opened are named before
-        the first one is read.
-    UserError
-        When processes keep dying.
+    `take` gets the events of a chunk; `folder`, which need not exist, is where processes put the
+    events. InputError when files cannot be read: all those that cannot even be opened are named
+    before the first one is read. UserError when processes keep dying.
     """
     counts = count_sources(paths, settings.reader)
     with Progress("preprocess: read and encode", total=sum(counts)) as progress:
