@@ -13,11 +13,12 @@ import time
 import numpy as np
 
 from smartbkg_tf.events.table import EventTable
-from smartbkg_tf.generation.chunks import generate_events, label_events
+from smartbkg_tf.generation.chunks import label_events
 from smartbkg_tf.generation.decay_table import read_decay_table
 from smartbkg_tf.generation.pythia import LISTED, Failures
+from smartbkg_tf.generation.pythia_source import PythiaSource, generate_events
 from smartbkg_tf.runtime.command import compose_settings
-from smartbkg_tf.settings.generation import ProduceSettings, PythiaSource
+from smartbkg_tf.settings.generation import ProduceSettings
 
 SETTINGS = ("as_pythia", "avoid_listed")
 

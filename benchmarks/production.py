@@ -24,12 +24,13 @@ import numpy as np
 
 from smartbkg_tf.generation.b_pairs import b_momenta
 from smartbkg_tf.generation.beams import random_collisions, random_vertices
-from smartbkg_tf.generation.chunks import Task, engine_for, run_task
 from smartbkg_tf.generation.extract import extract
 from smartbkg_tf.generation.pythia import _B_MESON, PAIRS_PER_RECORD
+from smartbkg_tf.generation.pythia_source import PythiaSource, engine_for
 from smartbkg_tf.generation.record import UPSILON_4S, read_batch
+from smartbkg_tf.generation.source import Task
 from smartbkg_tf.runtime.command import compose_settings
-from smartbkg_tf.settings.generation import ProduceSettings, PythiaSource
+from smartbkg_tf.settings.generation import ProduceSettings
 
 
 def seconds(function: Callable[[], Any]) -> float:
@@ -98,7 +99,7 @@ def whole_chain(n: int, repeats: int, folder: Path) -> None:
             assert isinstance(source, PythiaSource)
 
             def ours(chunk: int, kind: str = kind, settings: ProduceSettings = settings) -> None:
-                run_task(Task("table.h5", settings, kind, chunk, n), folder)
+                settings.source.make(Task("table.h5", settings, kind, n, chunk), folder)
 
             ours(0)
             naive(20, kind, source)

@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from smartbkg_tf.generation.chunks import Report, Task
 from smartbkg_tf.generation.manifest import Manifest
-from smartbkg_tf.generation.production import plan_chunks, run_pool
+from smartbkg_tf.generation.source import Report, Task
 from smartbkg_tf.generation.table_records import write_record
 from smartbkg_tf.runtime.command import compose_settings
+from smartbkg_tf.runtime.pool import run_in_processes
 from smartbkg_tf.settings.generation import ProduceSettings
 
 WORKERS = 2
@@ -35,17 +35,17 @@ def make(task: Task, directory: Path, settings_hash: str) -> Report:
 
 
 def fresh(settings: ProduceSettings, directory: Path) -> None:
-    tasks = plan_chunks(settings)
+    tasks, _ = settings.source.plan(settings)
     manifest = Manifest(directory, settings)
     manifest.refuse_foreign(tasks, overwrite=False)
     manifest.begin()
     job = functools.partial(make, directory=directory, settings_hash=manifest.hash)
-    assert sum(1 for _ in run_pool(tasks, job, WORKERS)) == len(tasks)
+    assert sum(1 for _ in run_in_processes(tasks, job, WORKERS)) == len(tasks)
     manifest.save()
 
 
 def again(settings: ProduceSettings, directory: Path) -> None:
-    tasks = plan_chunks(settings)
+    tasks, _ = settings.source.plan(settings)
     manifest = Manifest(directory, settings)
     manifest.refuse_foreign(tasks, overwrite=False)
     assert all(manifest.finished(task) for task in tasks)

@@ -295,14 +295,12 @@ def network(dataset: Dataset, inputs: str = "combined") -> Any:
     import keras
 
     from smartbkg_tf.models.registry import build
-    from smartbkg_tf.settings.base import validate
-    from smartbkg_tf.settings.models import ResNetSettings
+    from smartbkg_tf.runtime.command import compose_settings
+    from smartbkg_tf.settings.training import TrainSettings
 
     keras.utils.set_random_seed(1)
-    settings = validate(
-        ResNetSettings, {"_target_": "smartbkg_tf.models.resnet.ResNet", "inputs": inputs}
-    )
-    found = build(settings, dataset.information)
+    settings = compose_settings("train", TrainSettings, [f"model.inputs={inputs}"])
+    found = build(settings.model, dataset.information)
     found.model.compile(
         optimizer=keras.optimizers.AdamW(1e-3),
         loss=keras.losses.BinaryCrossentropy(from_logits=True),

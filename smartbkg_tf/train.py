@@ -10,6 +10,7 @@ import math
 import shutil
 
 from smartbkg_tf.runtime.command import Command
+from smartbkg_tf.settings.evaluation import MetricsSettings
 from smartbkg_tf.settings.training import TrainSettings
 
 
@@ -45,7 +46,7 @@ def run(settings: TrainSettings) -> float:
     run = fit(settings, dataset)
     say("predicting the test events")
     predict_split(run, dataset, split="test", filter_fit=settings.filter)
-    metrics = evaluate_run(run)
+    metrics = evaluate_run(run, MetricsSettings(cost=settings.filter.cost))
     auc, error = float(metrics["auc"]), float(metrics["auc_error"])
     write_json(run.done, {"auc": auc, "auc_error": error})
     shutil.rmtree(run.checkpoints, ignore_errors=True)

@@ -91,7 +91,6 @@ def test_training_writes_a_whole_run_directory(chain: Path) -> None:
         "history.csv",
         "tensorboard",
         "model.txt",
-        "model.svg",
         "metrics.json",
         "predictions.parquet",
         "done.json",
@@ -107,7 +106,7 @@ def test_training_writes_a_whole_run_directory(chain: Path) -> None:
 def test_apply_gives_the_scores_of_the_run(chain: Path) -> None:
     run_here(
         "apply",
-        "model=run",
+        "run=run",
         "input=tables/*.h5",
         "output=scores.parquet",
         "method=sampling",

@@ -85,10 +85,25 @@ def test_maps_keep_every_byte(source: Any, features: str, workers: int, tmp_path
     assert found == GOLDEN["maps"][f"{source.__name__}-{features}"]
 
 
-def fill(model: Any) -> None:
+def in_order(weights: list[Any], blocks: list[str]) -> list[Any]:
+    """Put weights into the order of the blocks that their names begin with.
+
+    Blocks were layers when the scores were taken, and their weights came one block after the other.
+    """
+    if not blocks:
+        return weights
+
+    def block(weight: Any) -> int:
+        path = weight.path.replace("/", "_")
+        return blocks.index(max((b for b in blocks if path.startswith(f"{b}_")), key=len))
+
+    return sorted(weights, key=block)
+
+
+def fill(model: Any, blocks: list[str]) -> None:
     """Give every weight a value that depends on its shape, and on which of that shape it is."""
     seen: Counter[tuple[int, ...]] = Counter()
-    for weight in model.weights:
+    for weight in in_order(model.weights, blocks):
         shape = tuple(weight.shape)
         if weight.dtype not in ("float32", "float64"):
             continue
@@ -138,7 +153,7 @@ def compose(name: str) -> TrainSettings:
 def scores(name: str, path: Path) -> list[list[float]]:
     dataset = open_dataset(path)
     network = build(compose(name).model, dataset.information)
-    fill(network.model)
+    fill(network.model, GOLDEN["blocks"].get(name, "").split())
     arrays = dataset.batch(np.arange(6), network.input_names)
     values: list[list[float]] = np.asarray(network.model(arrays, training=False)).tolist()
     return values

@@ -29,7 +29,6 @@ from smartbkg_tf.generation.skims.combiner import (
     Candidates,
     find_candidates,
 )
-from smartbkg_tf.generation.skims.tag import base_particles
 
 #: Most candidates of an event.
 MOST = 32
@@ -68,14 +67,14 @@ def hypotheses(run: Replay) -> Base:
     tracks = run.reconstruction.tracks
     number = {name: i for i, name in enumerate(SPECIES)}
     other = np.array([number[OTHER_NAME[name]] for name in SPECIES])
-    far = 2.0 * run.settings.displacement
+    far = 2.0 * run.skim.displacement
     parts = [run.base]
     for mark, changed in (
         (RENAMED, replace(tracks, species=other[tracks.species])),
         (DISPLACED, replace(tracks, d0=np.full(len(tracks.d0), far))),
     ):
         view = run.view(replace(run.reconstruction, tracks=changed))
-        base = base_particles(view, run.settings)
+        base = run.skim.base_particles(view)
         parts.append(base._replace(marks=np.full(len(base.bits), mark)))
     event = np.concatenate(
         [np.repeat(np.arange(len(p.offsets) - 1), np.diff(p.offsets)) for p in parts]
@@ -231,7 +230,7 @@ def choose(reading: Reading, most: int = MOST) -> Chosen:
     bits = np.concatenate([found.members[:, None], found.marked], axis=1)
     spread = members(found.members)
     otherwise = members(found.marked[:, 0] | found.marked[:, 1]).sum(axis=1)
-    threshold = float(np.log(run.settings.minimum_probability))
+    threshold = float(np.log(run.skim.minimum_probability))
     score = (
         np.minimum(found.weight - threshold, 1.0)
         + FOUND_TRACK * spread[:, :MOST_TRACKS].sum(axis=1)
@@ -252,7 +251,7 @@ def choose(reading: Reading, most: int = MOST) -> Chosen:
         selected=run.selected,
         number=np.diff(starts),
         threshold=threshold,
-        minimum_mbc=run.settings.minimum_mbc,
+        minimum_mbc=run.skim.minimum_mbc,
     )
 
 

@@ -8,7 +8,7 @@ pass. With infinitely many reruns p_i itself would be the best score. Two ways t
   by expectation maximisation) gives the AUC and the speedup of the score p in closed form, with
   the labels' own chance averaged out:
   AUC = sum_pq g(p) g(q) p (1 - q) [p > q, half for p = q] / (mean p (1 - mean p)),
-  speedup as in `smartbkg_tf.models.costs` with sampling probability min(1, max(1/20, c sqrt p)).
+  speedup as in `smartbkg_tf.settings.costs` with sampling probability min(1, max(1/20, c sqrt p)).
 - **Estimated scores.** The AUC of k_i against the benchmark's own labels for growing n, averaged
   over all choices of the n reruns. It rises towards the ceiling from below, as the mixture
   predicts for the same n: the check.

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.generation.beams import nominal_collision
-from smartbkg_tf.settings.generation import BeamSettings
+from smartbkg_tf.settings.sources import BeamSettings
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -18,7 +18,6 @@ from benchmarks.fei_b0.sample import SKIM
 from smartbkg_tf.generation.beams import nominal_collision
 from smartbkg_tf.generation.observables import EventView
 from smartbkg_tf.generation.reconstruction import SPECIES, Clusters, Reconstruction, Tracks
-from smartbkg_tf.generation.skims.base import make_skims
 from smartbkg_tf.generation.skims.combiner import (
     MOST_DAUGHTERS,
     MOST_TRACKS,
@@ -35,9 +34,10 @@ from smartbkg_tf.generation.skims.modes import (
     LIGHT_MODES,
     compile_modes,
 )
-from smartbkg_tf.generation.skims.tag import base_particles, cleaned, ranks
+from smartbkg_tf.generation.skims.tag import ranks
 from smartbkg_tf.runtime.command import compose_settings
-from smartbkg_tf.settings.generation import BeamSettings, ProduceSettings
+from smartbkg_tf.settings.generation import ProduceSettings
+from smartbkg_tf.settings.sources import BeamSettings
 
 _CODES = {"electron": 11, "muon": 13, "pion": 211, "kaon": 321, "proton": 2212}
 
@@ -122,10 +122,10 @@ class Replay:
     def __init__(self, reading: Reading, variation: Variation) -> None:
         r = reading
         settings = compose_settings("produce", ProduceSettings, [f"skim={SKIM}"])
-        (skim,) = make_skims(settings.skim)
+        (skim,) = settings.skim.values()
         assert isinstance(skim, FeiHadronic)
-        #: Cuts of the skim.
-        self.settings = skim.settings
+        #: The skim, with its cuts.
+        self.skim = skim
         inside = (r.theta > 17.0 + variation.margin) & (r.theta < 150.0 - variation.margin)
         tracks = r.seen_track & inside & (r.pt > variation.track_pt)
         photons = r.seen_photon & inside & (r.laboratory[:, 3] > variation.photon_energy)
@@ -134,20 +134,20 @@ class Replay:
         view = self.view(self.reconstruction)
         #: What the skim combines.
         self.reactions = compile_modes(
-            LIGHT_MODES + D_MODES + D_STAR_MODES + B_MODES[self.settings.tag], MOST_DAUGHTERS
+            LIGHT_MODES + D_MODES + D_STAR_MODES + B_MODES[skim.tag], MOST_DAUGHTERS
         )
         #: What candidates must fulfil.
         self.cuts = Cuts(
             float(np.log(variation.probability)),
-            self.settings.capacity,
+            skim.capacity,
             r.beam_energy,
-            self.settings.minimum_mbc,
-            self.settings.maximum_delta_e,
+            skim.minimum_mbc,
+            skim.maximum_delta_e,
         )
         #: What the combiner begins with.
-        self.base = base_particles(view, self.settings)
+        self.base = skim.base_particles(view)
         #: Do the cuts on the whole event let it pass? bool [n_events].
-        self.selected = skim.preselection(cleaned(view, self.settings))
+        self.selected = skim.preselection(skim.cleaned(view))
         #: Row of the particle that is called by a bit of an event [n_events, 64]; -1: none.
         self.named = np.full((r.n_events, 64), -1)
         found = self.reconstruction

@@ -24,11 +24,11 @@ from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
 from smartbkg_tf.generation.beams import nominal_collision
 from smartbkg_tf.generation.detector import reconstruct
 from smartbkg_tf.generation.observables import EventView
-from smartbkg_tf.generation.skims.base import make_skims
+from smartbkg_tf.generation.pythia_source import PythiaSource
 from smartbkg_tf.runtime.command import compose_settings, guarded
 from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.runtime.progress import Progress
-from smartbkg_tf.settings.generation import ProduceSettings, PythiaSource
+from smartbkg_tf.settings.generation import ProduceSettings
 
 #: Events of a process at a time.
 CHUNK = 2000
@@ -61,8 +61,8 @@ def passes(
     """
     source = settings.source
     if not isinstance(source, PythiaSource):
-        raise ValueError(f"source={source.name}: the beams of source=pythia are needed")
-    (skim,) = make_skims(settings.skim)
+        raise ValueError(f"{type(source).__name__}: the beams of source=pythia are needed")
+    (skim,) = settings.skim.values()
     view = EventView(reconstruct(table, settings.detector, random), nominal_collision(source.beams))
     return np.asarray(skim.select(view).passes, dtype=bool)
 

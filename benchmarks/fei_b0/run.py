@@ -177,11 +177,12 @@ def describe(
     history = pd.read_csv(folder / "history.csv")
     validation = read_scores(folder / VALIDATION)
     inputs = {"combined": "particles, decay string", "decay": "decay string"}
-    composed = compose_settings(
-        "train", TrainSettings, [f"experiment=fei_b0_benchmark/{name}", *overrides]
-    )
+    experiment = [f"experiment=fei_b0_benchmark/{name}", *overrides]
+    composed = compose_settings("train", TrainSettings, experiment)
     model: Any = composed.model
-    summaries = model.summaries or getattr(model.particles, "side_summaries", False)
+    summaries = "summaries" in model.head.inputs or getattr(
+        model.particles, "side_summaries", False
+    )
     read = inputs.get(model.inputs, "particles")
     features = read_json(folder / "dataset.json")["encoding"]["features"]
     knows_skim = features in SKIM_FEATURES

@@ -1,4 +1,4 @@
-r"""A skim of one's own, outside the package: many tracks and a fast one.
+r"""A custom skim, outside the package: many tracks and a fast one.
 
 ::
 
@@ -15,15 +15,20 @@ from smartbkg_tf.generation.skims.base import Skim, SkimResult
 from smartbkg_tf.settings.base import Field, settings
 
 
+@settings
 class ManyTracks(Skim):
-    """At least so many cleaned tracks, one of them fast."""
+    """At least so many cleaned tracks, one of them fast.
 
-    @settings
-    class Settings:
-        """The cuts: number of tracks, and momentum in the CMS in GeV."""
+    Parameters
+    ----------
+    minimum_tracks : int
+        Default 8.
+    minimum_momentum : float
+        Of one of them in the CMS, GeV, default 1.5.
+    """
 
-        minimum_tracks: int = Field(default=8, ge=0)
-        minimum_momentum: float = Field(default=1.5, ge=0)
+    minimum_tracks: int = Field(default=8, ge=0)
+    minimum_momentum: float = Field(default=1.5, ge=0)
 
     def select(self, events: EventView) -> SkimResult:
         """Choose events; arrays hold the tracks of all events, one after the other."""
@@ -33,7 +38,5 @@ class ManyTracks(Skim):
         momentum = np.where(summary.good_tracks, np.linalg.norm(inside[:, :3], axis=1), 0.0)
         fastest = np.zeros(len(events))
         np.maximum.at(fastest, tracks.event, momentum)
-        passes = (summary.n_tracks >= self.settings.minimum_tracks) & (
-            fastest > self.settings.minimum_momentum
-        )
-        return SkimResult(passes, observables={f"fastest_{self.name}": fastest})
+        passes = (summary.n_tracks >= self.minimum_tracks) & (fastest > self.minimum_momentum)
+        return SkimResult(passes, observables={"fastest": fastest})

@@ -77,7 +77,7 @@ class Plot(Plugin):
         return words.removesuffix("_plot")
 
     def data(self, model: EvaluatedModel, skim: str) -> dict[str, Any] | None:
-        """Give what is drawn.
+        """Give what is drawn; by default the curve of the same name.
 
         Parameters
         ----------
@@ -92,7 +92,11 @@ class Plot(Plugin):
         dict or None
             Plain values, as JSON can hold them; None draws nothing.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no method data(model, skim)")
+        curves = model.results[skim].curves
+        if self.name not in curves:
+            raise NotImplementedError(f"{type(self).__name__} has no method data(model, skim)")
+        curve: dict[str, Any] = curves[self.name]
+        return curve
 
     def legend(self, model: EvaluatedModel, skim: str, label: str) -> str:
         """Give the text of the legend for a curve; `label` names its skim or its model."""
@@ -134,11 +138,6 @@ class RocPlot(Plot):
 
     overlaid: ClassVar[bool] = True
 
-    def data(self, model: EvaluatedModel, skim: str) -> dict[str, Any] | None:
-        """Give the curve."""
-        curve: dict[str, Any] = model.results[skim].curves["roc"]
-        return curve
-
     def legend(self, model: EvaluatedModel, skim: str, label: str) -> str:
         """Add the AUC."""
         return _with_area(model, skim, label, "AUC", "auc")
@@ -165,11 +164,6 @@ class PrecisionRecallPlot(Plot):
 
     overlaid: ClassVar[bool] = True
 
-    def data(self, model: EvaluatedModel, skim: str) -> dict[str, Any] | None:
-        """Give the curve."""
-        curve: dict[str, Any] = model.results[skim].curves["precision_recall"]
-        return curve
-
     def legend(self, model: EvaluatedModel, skim: str, label: str) -> str:
         """Add the average precision."""
         return _with_area(model, skim, label, "AP", "average_precision")
@@ -194,11 +188,6 @@ class PrecisionRecallPlot(Plot):
 @settings
 class ScoresPlot(Plot):
     """Distributions of the score, and the sampling probability."""
-
-    def data(self, model: EvaluatedModel, skim: str) -> dict[str, Any] | None:
-        """Give the histograms."""
-        curve: dict[str, Any] = model.results[skim].curves["scores"]
-        return curve
 
     def draw(self, curves: Curves, title: str) -> Figure:
         """Draw."""
@@ -237,11 +226,6 @@ class ScoresPlot(Plot):
 @settings
 class CalibrationPlot(Plot):
     """Observed against predicted passing fractions."""
-
-    def data(self, model: EvaluatedModel, skim: str) -> dict[str, Any] | None:
-        """Give the fractions."""
-        curve: dict[str, Any] = model.results[skim].curves["reliability"]
-        return curve
 
     def draw(self, curves: Curves, title: str) -> Figure:
         """Draw."""

@@ -50,7 +50,7 @@ class EvaluatedSkim:
     metrics : dict
         Plain numbers, for ``metrics.json``.
     curves : dict of str to dict
-        roc, precision_recall, scores, reliability, and ``observable_<name>``.
+        roc, precision_recall, scores, calibration, and ``observable_<name>``.
     """
 
     metrics: dict[str, Any]
@@ -105,7 +105,7 @@ def evaluate_skim(
         "roc": curves.roc_curve(counts, **repeat),
         "precision_recall": curves.precision_recall_curve(counts, **repeat),
         "scores": curves.score_histogram(counts, rule),
-        "reliability": curves.reliability(counts, slope, intercept),
+        "calibration": curves.reliability(counts, slope, intercept),
     }
     for name, values in (observables or {}).items():
         compared = compare_observable(values, y == 1, skim.probability, skim.weight)

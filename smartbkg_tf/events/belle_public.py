@@ -111,7 +111,7 @@ def _blocks(archive: zipfile.ZipFile, path: str | Path) -> list[dict[str, str]]:
     return blocks
 
 
-class _Block:
+class _PublicBlock:
     """The arrays of one block, opened side by side in the archive."""
 
     def __init__(self, archive: zipfile.ZipFile, path: Path, names: dict[str, str]) -> None:
@@ -164,7 +164,7 @@ class _Block:
             )
         return [found.index(name) for name in FEATURE_NAMES]
 
-    def __enter__(self) -> _Block:
+    def __enter__(self) -> _PublicBlock:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -302,7 +302,7 @@ class BellePublicReader(Reader):
         n_events = 0
         with _open(path) as archive:
             for names in _blocks(archive, path):
-                with _Block(archive, path, names) as block:
+                with _PublicBlock(archive, path, names) as block:
                     n_events += block.n_events
         return n_events
 
@@ -321,7 +321,7 @@ class BellePublicReader(Reader):
         as_codes: bool | None = None
         with _open(path) as archive:
             for number, names in enumerate(_blocks(archive, path)):
-                with _Block(archive, path, names) as block:
+                with _PublicBlock(archive, path, names) as block:
                     for begin in range(0, block.n_events, chunk_events):
                         rows = block.read(min(chunk_events, block.n_events - begin))
                         if as_codes is None:

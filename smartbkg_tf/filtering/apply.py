@@ -16,7 +16,7 @@ from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.events.table import KEY_COLUMNS
 from smartbkg_tf.filtering.apply_summary import ApplySummary
 from smartbkg_tf.filtering.event_lists import EVENT_LIST, write_event_list
-from smartbkg_tf.filtering.event_source import EventSource, ScoredChunk, score_rows, split_of_run
+from smartbkg_tf.filtering.event_source import EventsToScore, ScoredChunk, score_rows, split_of_run
 from smartbkg_tf.filtering.filter_fit import fit_filter, fit_on_predictions
 from smartbkg_tf.filtering.predictions import PredictionsWriter
 from smartbkg_tf.filtering.rules import (
@@ -46,7 +46,7 @@ def apply(settings: ApplySettings) -> Path:
         if path is not None:
             check_output(path, overwrite=settings.overwrite)
     # Inputs first: a wrong name is reported before a model is loaded for seconds.
-    source = EventSource(settings)
+    source = EventsToScore(settings)
     # Other predictions may be in a run directory, but not in the place of its own files.
     model = Path(settings.run)
     own = RunDirectory(model if model.is_dir() else model.parent)

@@ -45,7 +45,7 @@ class ScoredChunk:
     labels: Mapping[str, npt.NDArray[np.int8]]
 
 
-class EventSource:
+class EventsToScore:
     """The events that a scorer is applied to; nothing is read before `scored`."""
 
     def __init__(self, settings: ApplySettings) -> None:

@@ -14,7 +14,6 @@ from smartbkg_tf.errors import InputError
 from smartbkg_tf.filtering.fitting import FittedRule
 from smartbkg_tf.filtering.rules import SamplingRule, ThresholdRule
 from smartbkg_tf.runtime.files import read_json
-from smartbkg_tf.settings.base import checked
 from smartbkg_tf.settings.stored import FILTER, check_stored
 
 #: Steps between the fractions 0 and 1 of passing events at which scores are stored.
@@ -47,17 +46,11 @@ class FittedFilter:
 
     def rules(self, skims: Sequence[str]) -> dict[str, SamplingRule]:
         """Make the sampling rule of every skim."""
-        rules = {}
-        for skim in skims:
-            entry = self._entry(skim)
-            try:
-                numbers = {name: entry[name] for name in ("a", "b", "maximum_weight")}
-                rules[skim] = checked(SamplingRule, numbers)
-            except (KeyError, ValueError) as error:
-                raise InputError(
-                    f"the rule of {skim} cannot be used ({error})", where=self.where
-                ) from error
-        return rules
+        entries = {skim: self._entry(skim) for skim in skims}
+        return {
+            skim: SamplingRule(**{name: entry[name] for name in ("a", "b", "maximum_weight")})
+            for skim, entry in entries.items()
+        }
 
     def thresholds(self, skims: Sequence[str], efficiency: float) -> dict[str, ThresholdRule]:
         """Make the threshold of every skim that keeps a fraction of the passing events."""
@@ -70,11 +63,8 @@ class FittedFilter:
                     where=self.where,
                     next_step="give fit_on=PREDICTIONS.parquet with labels, or threshold=X",
                 )
-            value = found[int(_STEPS * (1.0 - efficiency) + 1e-9)]
-            try:
-                rules[skim] = checked(ThresholdRule, {"threshold": value})
-            except ValueError as error:
-                raise InputError(f"passing_scores of {skim}: {error}", where=self.where) from error
+            place = int(_STEPS * (1.0 - efficiency) + 1e-9)
+            rules[skim] = ThresholdRule(threshold=found[place])
         return rules
 
     def calibrations(self) -> dict[str, tuple[float, float]]:

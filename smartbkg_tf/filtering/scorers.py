@@ -16,14 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.dataset.dataset import Dataset
-from smartbkg_tf.dataset.information import encoding_of, particles_of
 from smartbkg_tf.encoding.checks import Finding, find_unusable_encoded, find_unusable_events
 from smartbkg_tf.encoding.encode import EncodingReport, encode, pad
 from smartbkg_tf.errors import ConfigurationError, InputError, Problems
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.filtering.filter_file import FittedFilter, read_filter
-from smartbkg_tf.filtering.model_description import ModelDescription, describe_run
+from smartbkg_tf.filtering.model_description import (
+    ModelDescription,
+    describe_run,
+    description_of,
+)
 from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.runtime.files import read_json, sha256
 from smartbkg_tf.runtime.quiet import load_tensorflow
@@ -367,17 +370,9 @@ class OnnxScorer(Scorer):
         values = read_json(self._sidecar, made_by="python -m smartbkg_tf.export")
         again = "copy it again, or export again: python -m smartbkg_tf.export run=RUN output=DIR"
         check_stored(EXPORTED, values, self._sidecar, next_step=again)
-        description = ModelDescription(
-            label_names=tuple(values["label_names"]),
-            encoding=encoding_of(values, self._sidecar),
-            max_particles=values["max_particles"],
-            max_tokens=values["max_tokens"],
-            vocabulary=dict(values["vocabulary"]),
-            particles=particles_of(values),
-        )
-        digest = values["sha256"]
+        description = description_of(values, self._sidecar)
         self._filter = values.get("filter")
-        if digest != sha256(path):
+        if values["sha256"] != sha256(path):
             raise InputError(
                 f"is not the file that {self._sidecar.name} describes (its SHA-256 differs): "
                 "truncated, or from another export",

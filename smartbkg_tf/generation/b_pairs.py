@@ -12,24 +12,10 @@ Integers = npt.NDArray[np.int64]
 
 
 def b_momenta(collisions: Collision, mass: float, random: np.random.Generator) -> Floats:
-    """Momenta of the B pair: dN / d cos theta ~ sin^2 theta about the beam axis.
+    """Laboratory momenta (px, py, pz, E) of B pairs [n, 2, 4], GeV.
 
-    The Y(4S) is made with spin +-1 along the beams and decays into two spinless
-    particles.
-
-    Parameters
-    ----------
-    collisions : Collision
-        n collisions.
-    mass : float
-        Of the B, GeV.
-    random : numpy.random.Generator
-        Source of random numbers.
-
-    Returns
-    -------
-    numpy.ndarray [n, 2, 4]
-        Laboratory (px, py, pz, E), GeV.
+    The Y(4S) is made with spin +-1 along the beams and decays into two spinless particles:
+    dN / d cos theta ~ sin^2 theta about the beam axis.
     """
     n = len(collisions.total)
     energy = 0.5 * collisions.mass
@@ -47,26 +33,12 @@ def b_momenta(collisions: Collision, mass: float, random: np.random.Generator) -
 
 
 def oscillate(codes: Integers, phase: Floats, random: np.random.Generator) -> Integers:
-    """Let an entangled pair of neutral B mesons oscillate.
+    """Let entangled pairs of neutral B mesons oscillate: their PDG codes at decay [n, 2].
 
-    The pair is antisymmetric, so that it is of opposite flavour whenever the first one
-    decays; the other one then has changed its flavour at its own decay with probability
-    (1 - cos(dm dt)) / 2 (The Belle II Physics Book, arXiv:1808.10567, chapter 10).
+    ``phase`` [n] is dm (t1 - t2), rad. The pair is antisymmetric, so that it is of opposite flavour
+    whenever the first one decays; the other one then has changed its flavour at its own decay with
+    probability (1 - cos(dm dt)) / 2 (The Belle II Physics Book, arXiv:1808.10567, chapter 10).
     Integrated over time the same-flavour fraction is chi_d = x^2 / (2 (1 + x^2)), x = dm tau.
-
-    Parameters
-    ----------
-    codes : numpy.ndarray [n, 2]
-        511 and -511.
-    phase : numpy.ndarray [n]
-        dm (t1 - t2), rad.
-    random : numpy.random.Generator
-        Source of random numbers.
-
-    Returns
-    -------
-    numpy.ndarray [n, 2]
-        Flavours at decay.
     """
     mixed = random.random(len(codes)) < 0.5 * (1.0 - np.cos(phase))
     which = random.integers(0, 2, len(codes))

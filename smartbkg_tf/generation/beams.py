@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.settings.generation import BeamSettings
+from smartbkg_tf.settings.sources import BeamSettings
 
 Floats = npt.NDArray[np.float64]
 
@@ -19,36 +19,16 @@ ELECTRON_MASS = 0.00051099895
 
 
 def mass_squared(vectors: Floats) -> Floats:
-    """Invariant mass squared.
-
-    Parameters
-    ----------
-    vectors : numpy.ndarray [..., 4]
-        (px, py, pz, E), GeV.
-
-    Returns
-    -------
-    numpy.ndarray [...]
-        GeV^2; negative for space-like vectors.
-    """
+    """Invariant mass squared [...], GeV^2; negative for space-like vectors [..., 4]."""
     result: Floats = vectors[..., 3] ** 2 - np.sum(vectors[..., :3] ** 2, axis=-1)
     return result
 
 
 def boost(vectors: Floats, velocity: Floats) -> Floats:
-    """Boost four-vectors from a system that moves with a velocity into the resting one.
+    """Boost vectors [..., 4] from a system that moves with a velocity into the resting one.
 
-    Parameters
-    ----------
-    vectors : numpy.ndarray [..., 4]
-        In the moving system; (px, py, pz, E) or (x, y, z, ct).
-    velocity : numpy.ndarray [..., 3]
-        Of the moving system, in units of c; broadcast against `vectors`.
-
-    Returns
-    -------
-    numpy.ndarray [..., 4]
-        In the resting system. The opposite velocity undoes it.
+    Vectors are (px, py, pz, E) or (x, y, z, ct), the velocity [..., 3] is in units of c; the
+    opposite velocity undoes it.
     """
     square = np.sum(velocity**2, axis=-1)
     gamma = 1.0 / np.sqrt(1.0 - square)
@@ -61,18 +41,7 @@ def boost(vectors: Floats, velocity: Floats) -> Floats:
 
 
 def rotation_to(axis: Floats) -> Floats:
-    """Rotation that turns the z axis into a given direction.
-
-    Parameters
-    ----------
-    axis : numpy.ndarray [..., 3]
-        Unit vector.
-
-    Returns
-    -------
-    numpy.ndarray [..., 3, 3]
-        Matrix R with ``R @ (0, 0, 1) == axis``; turns about z x axis.
-    """
+    """Matrix [..., 3, 3] that turns the z axis into a unit vector [..., 3], about z x axis."""
     x, y, z = axis[..., 0], axis[..., 1], axis[..., 2]
     # Rodrigues' formula; 1 / (1 + z) is safe because the beams never point backwards.
     k = 1.0 / (1.0 + z)
@@ -86,18 +55,10 @@ def rotation_to(axis: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Collision:
-    """Total four-momentum and beam direction of one or many collisions.
+    """One or many collisions."""
 
-    Parameters
-    ----------
-    total : numpy.ndarray [..., 4]
-        Sum of the two beams in the laboratory, GeV.
-    axis : numpy.ndarray [..., 3]
-        Direction of the electrons in the centre-of-mass system.
-    """
-
-    total: Floats
-    axis: Floats
+    total: Floats  # [..., 4] sum of the two beams in the laboratory, GeV
+    axis: Floats  # [..., 3] direction of the electrons in the centre-of-mass system
 
     @property
     def mass(self) -> Floats:
@@ -111,51 +72,16 @@ class Collision:
         return result
 
     def to_laboratory(self, vectors: Floats) -> Floats:
-        """Boost from the centre-of-mass system.
-
-        Parameters
-        ----------
-        vectors : numpy.ndarray [..., 4]
-            Four-vectors there.
-
-        Returns
-        -------
-        numpy.ndarray [..., 4]
-            The same in the laboratory.
-        """
+        """Boost four-vectors [..., 4] from the centre-of-mass system."""
         return boost(vectors, self.velocity)
 
     def to_centre_of_mass(self, vectors: Floats) -> Floats:
-        """Boost into the centre-of-mass system.
-
-        Parameters
-        ----------
-        vectors : numpy.ndarray [..., 4]
-            Four-vectors in the laboratory.
-
-        Returns
-        -------
-        numpy.ndarray [..., 4]
-            The same in the centre-of-mass system.
-        """
+        """Boost four-vectors [..., 4] into the centre-of-mass system."""
         return boost(vectors, -self.velocity)
 
 
 def collide(energy_her: Floats, energy_ler: Floats, half_crossing_angle: float) -> Collision:
-    """Let electrons and positrons of given energies meet.
-
-    Parameters
-    ----------
-    energy_her, energy_ler : numpy.ndarray [...]
-        Beam energies, GeV.
-    half_crossing_angle : float
-        rad.
-
-    Returns
-    -------
-    Collision
-        Of shape [...].
-    """
+    """Let electrons and positrons of given energies [...] meet; GeV, rad."""
     her = np.asarray(energy_her, dtype=np.float64)
     ler = np.asarray(energy_ler, dtype=np.float64)
     p_her = np.sqrt(her**2 - ELECTRON_MASS**2)
@@ -171,18 +97,7 @@ def collide(energy_her: Floats, energy_ler: Floats, half_crossing_angle: float) 
 
 
 def nominal_collision(beams: BeamSettings) -> Collision:
-    """Collide beams of nominal energies.
-
-    Parameters
-    ----------
-    beams : BeamSettings
-        The beams.
-
-    Returns
-    -------
-    Collision
-        total [4], axis [3].
-    """
+    """Collide beams of nominal energies: total [4], axis [3]."""
     return collide(
         np.asarray(beams.energy_her), np.asarray(beams.energy_ler), beams.half_crossing_angle
     )
@@ -191,29 +106,10 @@ def nominal_collision(beams: BeamSettings) -> Collision:
 def random_collisions(
     beams: BeamSettings, n: int, threshold: float, random: np.random.Generator
 ) -> Collision:
-    """Draw collisions with the beams' energy spread, above a threshold.
+    """Draw n collisions with the beams' energy spread.
 
-    Parameters
-    ----------
-    beams : BeamSettings
-        The beams.
-    n : int
-        How many.
-    threshold : float
-        Smallest centre-of-mass energy, GeV (two B masses); collisions below are drawn
-        anew, as they make no B pair.
-    random : numpy.random.Generator
-        Source of random numbers.
-
-    Returns
-    -------
-    Collision
-        total [n, 4], axis [n, 3].
-
-    Raises
-    ------
-    ValueError
-        When the nominal energy is below the threshold.
+    Those with a centre-of-mass energy below `threshold` (two B masses, GeV) make no B pair and are
+    drawn again.
     """
     nominal = float(nominal_collision(beams).mass)
     if nominal <= threshold:
@@ -230,22 +126,7 @@ def random_collisions(
 
 
 def random_vertices(beams: BeamSettings, n: int, random: np.random.Generator) -> Floats:
-    """Draw interaction points.
-
-    Parameters
-    ----------
-    beams : BeamSettings
-        The beams.
-    n : int
-        How many.
-    random : numpy.random.Generator
-        Source of random numbers.
-
-    Returns
-    -------
-    numpy.ndarray [n, 3]
-        cm.
-    """
+    """Draw interaction points [n, 3], cm."""
     return np.asarray(beams.vertex) + np.asarray(beams.vertex_spread) * random.standard_normal(
         (n, 3)
     )

@@ -23,20 +23,9 @@ _NEUTRON = 2112
 
 
 def calorimeter_direction(place: Floats, momentum: Floats) -> Floats:
-    """Where a neutral particle hits the calorimeter, seen from the interaction point.
+    """Where neutral particles hit the calorimeter: unit vectors [n, 3] from the interaction point.
 
-    Parameters
-    ----------
-    place : numpy.ndarray [n, 3]
-        Production vertex, cm. What is born behind the inner faces, on its way out, showers where
-        it is.
-    momentum : numpy.ndarray [n, 3]
-        GeV.
-
-    Returns
-    -------
-    numpy.ndarray [n, 3]
-        Unit vectors.
+    What is born (`place` [n, 3], cm) behind the inner faces, on its way out, showers where it is.
     """
     unit = momentum / np.linalg.norm(momentum, axis=1, keepdims=True)
     a = np.sum(unit[:, :2] ** 2, axis=1)
@@ -58,22 +47,7 @@ def calorimeter_direction(place: Floats, momentum: Floats) -> Floats:
 def smeared_energy(
     energy: Floats, settings: ClusterSettings, random: np.random.Generator
 ) -> Floats:
-    """Draw the measured energies of electromagnetic showers.
-
-    Parameters
-    ----------
-    energy : numpy.ndarray [n]
-        Generated, GeV.
-    settings : ClusterSettings
-        The numbers.
-    random : numpy.random.Generator
-        Source of random numbers.
-
-    Returns
-    -------
-    numpy.ndarray [n]
-        GeV.
-    """
+    """Draw the measured energies [n] of electromagnetic showers, GeV."""
     n = len(energy)
     positive = np.maximum(energy, 1e-6)
     error = np.sqrt(
@@ -90,24 +64,7 @@ def smeared_energy(
 def smeared_direction(
     direction: Floats, energy: Floats, settings: ClusterSettings, random: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """Draw measured directions.
-
-    Parameters
-    ----------
-    direction : numpy.ndarray [n, 3]
-        Generated unit vectors.
-    energy : numpy.ndarray [n]
-        GeV.
-    settings : ClusterSettings
-        The numbers.
-    random : numpy.random.Generator
-        Source of random numbers.
-
-    Returns
-    -------
-    tuple of numpy.ndarray [n, 3] and numpy.ndarray [n]
-        Unit vectors and their polar angles, rad.
-    """
+    """Draw measured directions: unit vectors [n, 3] and polar angles [n], rad."""
     theta = np.arccos(np.clip(direction[:, 2], -1.0, 1.0))
     phi = np.arctan2(direction[:, 1], direction[:, 0])
     error = settings.angle / np.sqrt(np.maximum(energy, 1e-3))
@@ -118,19 +75,9 @@ def smeared_direction(
 
 
 def photon_efficiency(energy: Floats, settings: ClusterSettings) -> Floats:
-    """Probability that a photon inside the acceptance becomes a cluster.
+    """Probability [n] that a photon inside the acceptance becomes a cluster; energies in GeV.
 
-    Parameters
-    ----------
-    energy : numpy.ndarray [n]
-        Generated energy, GeV.
-    settings : ClusterSettings
-        The numbers.
-
-    Returns
-    -------
-    numpy.ndarray [n]
-        ``plateau (1 - exp(-(E - threshold) / turn_on))`` above the threshold, else 0.
+    ``plateau (1 - exp(-(E - threshold) / turn_on))`` above the threshold, else 0.
     """
     above = np.maximum(energy - settings.threshold, 0.0)
     return settings.plateau * (1.0 - np.exp(-above / settings.turn_on))
@@ -139,22 +86,7 @@ def photon_efficiency(energy: Floats, settings: ClusterSettings) -> Floats:
 def photon_clusters(
     photons: Generated, settings: ClusterSettings, random: np.random.Generator
 ) -> Clusters:
-    """Draw the clusters of photons.
-
-    Parameters
-    ----------
-    photons : Generated
-        Generated photons.
-    settings : ClusterSettings
-        The numbers.
-    random : numpy.random.Generator
-        Source of random numbers.
-
-    Returns
-    -------
-    Clusters
-        Those that are seen.
-    """
+    """Draw the clusters of photons."""
     n = len(photons)
     rho = np.hypot(photons.place[:, 0], photons.place[:, 1])
     seen = random.random(n) < photon_efficiency(photons.energy, settings)
@@ -170,22 +102,7 @@ def photon_clusters(
 def hadron_clusters(
     hadrons: Generated, settings: ClusterSettings, random: np.random.Generator
 ) -> Clusters:
-    """Draw the clusters of K_L and neutrons.
-
-    Parameters
-    ----------
-    hadrons : Generated
-        Generated neutral hadrons.
-    settings : ClusterSettings
-        The numbers.
-    random : numpy.random.Generator
-        Source of random numbers.
-
-    Returns
-    -------
-    Clusters
-        Those that are seen.
-    """
+    """Draw the clusters of K_L and neutrons."""
     n = len(hadrons)
     long = np.abs(hadrons.code) == K_LONG
     probability = np.where(long, settings.k_long, settings.neutron)
@@ -211,25 +128,10 @@ def matched_clusters(
     settings: ClusterSettings,
     random: np.random.Generator,
 ) -> tuple[Floats, Clusters]:
-    """Draw the energies of the clusters of charged particles, and split-off clusters.
+    """Draw the cluster energies of charged particles, with a track or not, and split-off clusters.
 
-    Parameters
-    ----------
-    particles : Generated
-        Charged particles, with a track or not.
-    true : numpy.ndarray [n]
-        Position in `SPECIES`.
-    pt, theta : numpy.ndarray [n]
-        Generated transverse momentum, GeV, and polar angle, rad.
-    settings : ClusterSettings
-        The numbers.
-    random : numpy.random.Generator
-        Source of random numbers.
-
-    Returns
-    -------
-    tuple of numpy.ndarray [n] and Clusters
-        Energies, GeV (0: no cluster), and the clusters that showers split off.
+    ``true`` [n] is the position in `SPECIES`, ``pt`` [n] GeV, ``theta`` [n] rad. Energies [n] in
+    GeV, 0 without a cluster.
     """
     n = len(particles)
     reaches = (pt > settings.minimum_track_pt) & inside(
@@ -265,23 +167,9 @@ def matched_clusters(
 def bent_direction(
     particles: Generated, charge: Integers, pt: Floats, settings: ClusterSettings
 ) -> Floats:
-    """Where charged particles hit the barrel: turned by the field of the solenoid.
+    """Where charged particles hit the barrel, turned by the field: unit vectors [n, 3].
 
-    Parameters
-    ----------
-    particles : Generated
-        Charged particles that reach it.
-    charge : numpy.ndarray [n]
-        +1 or -1.
-    pt : numpy.ndarray [n]
-        Transverse momentum, GeV.
-    settings : ClusterSettings
-        ``minimum_track_pt`` is the momentum that just reaches the barrel.
-
-    Returns
-    -------
-    numpy.ndarray [n, 3]
-        Unit vectors.
+    ``charge`` [n] is +1 or -1, ``pt`` [n] GeV; ``minimum_track_pt`` just reaches the barrel.
     """
     straight = calorimeter_direction(particles.place, particles.momentum)
     turn = -charge * np.arcsin(np.clip(settings.minimum_track_pt / pt, 0.0, 1.0))

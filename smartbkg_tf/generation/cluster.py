@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from smartbkg_tf.errors import UserError
-from smartbkg_tf.generation.chunks import Report, Task
+from smartbkg_tf.generation.source import Report, Task
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.cluster import FarmSettings
 
 
 def require_packages(settings: FarmSettings) -> None:
-    """Refuse a cluster whose packages are not installed.
-
-    Parameters
-    ----------
-    settings : FarmSettings
-        The cluster.
-
-    Raises
-    ------
-    UserError
-        Naming the missing packages.
-    """
+    """Refuse a cluster whose packages are not installed."""
     wanted = ["distributed"] + (["dask_jobqueue"] if settings.name != "local" else [])
     missing = [name for name in wanted if find_spec(name) is None]
     if missing:
@@ -37,20 +26,7 @@ def require_packages(settings: FarmSettings) -> None:
 
 
 def make_cluster(settings: FarmSettings, workers: int) -> Any:
-    """Start a scheduler, without workers for a batch farm.
-
-    Parameters
-    ----------
-    settings : FarmSettings
-        Which farm, and what a job needs.
-    workers : int
-        Processes (``local``).
-
-    Returns
-    -------
-    distributed.deploy.Cluster
-        For a batch farm ``job_script()`` shows what would be submitted.
-    """
+    """Start a scheduler, with `workers` processes for ``local`` and none for a batch farm."""
     if settings.name == "local":
         from distributed import LocalCluster
 
@@ -97,33 +73,11 @@ def run_on_cluster(
     directory: Path,
     workers: int,
     settings: FarmSettings,
-) -> Iterator[Report]:
+) -> Generator[Report, None, None]:
     """Run tasks on workers; give reports as they come.
 
-    A task whose worker dies goes to another worker, and a local worker is replaced.
-
-    Parameters
-    ----------
-    tasks : list of Task
-        What to make.
-    make : callable
-        Makes one of them, on a worker.
-    directory : pathlib.Path
-        Where it writes; the workers must see it under the same path.
-    workers : int
-        Processes or jobs.
-    settings : FarmSettings
-        Where they run.
-
-    Yields
-    ------
-    Report
-        One for each task.
-
-    Raises
-    ------
-    UserError
-        When several workers die at the same task.
+    The workers must see `directory` under the same path. A task whose worker dies goes to another
+    worker, and a local worker is replaced.
     """
     from distributed import Client, KilledWorker, as_completed
 

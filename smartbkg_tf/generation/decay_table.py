@@ -40,71 +40,36 @@ _NEUTRINOS = frozenset({12, 14, 16})
 
 
 class Channel(NamedTuple):
-    """One decay channel of the file.
+    """One decay channel of the file."""
 
-    Parameters
-    ----------
-    fraction : float
-        Branching fraction; zero for what inclusive channels shall not make.
-    model : str
-        EvtGen's decay model.
-    parameters : tuple
-        Its parameters.
-    names : tuple of str
-        EvtGen's names of the products.
-    codes : tuple of int
-        Their PDG codes; 0 for a name without one.
-    """
-
-    fraction: float
-    model: str
-    parameters: tuple[Any, ...]
-    names: tuple[str, ...]
-    codes: tuple[int, ...]
+    fraction: float  # branching fraction; zero for what inclusive channels shall not make
+    model: str  # EvtGen's decay model
+    parameters: tuple[Any, ...]  # of the model
+    names: tuple[str, ...]  # EvtGen's names of the products
+    codes: tuple[int, ...]  # their PDG codes; 0 for a name without one
 
 
 @dataclass
 class LostFractions:
-    """What could not be handed to Pythia.
+    """What could not be handed to Pythia."""
 
-    Parameters
-    ----------
-    by_mother : dict of int to float
-        Lost fraction of the mother's branching, by PDG code.
-    reasons : dict of str to float
-        The same summed over mothers, by reason.
-    kept_from_pythia : list of int
-        Mothers whose channels stay Pythia's own, because too much would be lost.
-    """
-
+    #: Lost fraction of the mother's branching, by PDG code.
     by_mother: dict[int, float] = field(default_factory=dict)
+    #: The same summed over mothers, by reason.
     reasons: dict[str, float] = field(default_factory=dict)
+    #: Mothers whose channels stay Pythia's own, because too much would be lost.
     kept_from_pythia: list[int] = field(default_factory=list)
 
     def add(self, mother: int, fraction: float, reason: str) -> None:
-        """Count one channel.
-
-        Parameters
-        ----------
-        mother : int
-            PDG code.
-        fraction : float
-            Its branching fraction.
-        reason : str
-            Why it is lost.
-        """
+        """Count a channel of `mother` (PDG code) with its branching fraction."""
         self.by_mother[mother] = self.by_mother.get(mother, 0.0) + fraction
         self.reasons[reason] = self.reasons.get(reason, 0.0) + fraction
 
 
 def cache_directory() -> Path:
-    """Find the folder for what can be made again.
+    """Find the folder for what can be made again; it may not exist yet.
 
-    Returns
-    -------
-    pathlib.Path
-        ``$SMARTBKG_TF_CACHE``, else ``$XDG_CACHE_HOME/smartbkg_tf``, else
-        ``~/.cache/smartbkg_tf``. It may not exist yet.
+    ``$SMARTBKG_TF_CACHE``, else ``$XDG_CACHE_HOME/smartbkg_tf``, else ``~/.cache/smartbkg_tf``.
     """
     own = os.environ.get("SMARTBKG_TF_CACHE")
     if own:
@@ -116,16 +81,7 @@ def cache_directory() -> Path:
 def read_decay_table() -> dict[int, list[Channel]]:
     """Read DECAY_BELLE2.DEC, from the cache if it is there.
 
-    Returns
-    -------
-    dict of int to list of Channel
-        Channels, those of fraction zero too, by the mother's PDG code (particles, not
-        antiparticles).
-
-    Raises
-    ------
-    UserError
-        When decaylanguage is not installed.
+    Channels, those of fraction zero too, by the mother's PDG code (particles, not antiparticles).
     """
     text = _installed_table()
     # The file, the code that parses it and the packages that it parses with.
@@ -168,18 +124,7 @@ def _from_plain(values: Mapping[str, Any]) -> dict[int, list[Channel]]:
 
 
 def parse_decay_table(text: str) -> dict[int, list[Channel]]:
-    """Parse a decay file in EvtGen's format.
-
-    Parameters
-    ----------
-    text : str
-        The file.
-
-    Returns
-    -------
-    dict of int to list of Channel
-        As `read_decay_table`.
-    """
+    """Parse a decay file in EvtGen's format; channels as `read_decay_table` gives them."""
     from decaylanguage import DecFileParser
     from particle.converters import EvtGenName2PDGIDBiMap
     from particle.exceptions import MatchingIDNotFound
@@ -215,18 +160,7 @@ def parse_decay_table(text: str) -> dict[int, list[Channel]]:
 
 
 def matrix_element(channel: Channel) -> tuple[int, tuple[int, ...]]:
-    """Choose Pythia's matrix-element code and the order of products that it expects.
-
-    Parameters
-    ----------
-    channel : Channel
-        A channel whose products all have codes.
-
-    Returns
-    -------
-    tuple of int and tuple of int
-        meMode; products.
-    """
+    """Choose Pythia's matrix-element code (meMode) and the order of products that it expects."""
     codes = channel.codes
     if channel.model == "PYTHIA":
         return (int(channel.parameters[0]) if channel.parameters else 0), codes
@@ -247,22 +181,11 @@ def matrix_element(channel: Channel) -> tuple[int, tuple[int, ...]]:
 def apply_decay_table(
     pythia: Any, table: Mapping[int, list[Channel]], exclusive_only: int | None = None
 ) -> LostFractions:
-    """Replace Pythia's decay channels.
+    """Replace Pythia's decay channels, before ``init``.
 
-    Parameters
-    ----------
-    pythia : pythia8mc.Pythia
-        Before ``init``.
-    table : mapping of int to list of Channel
-        As `read_decay_table`.
-    exclusive_only : int, optional
-        A mother whose inclusive channels are left to `inclusive.InclusiveDecays`.
-
-    Returns
-    -------
-    LostFractions
-        Channels that Pythia cannot hold: a product unknown to it, no products or more
-        than eight, or charges that do not add up. The rest is scaled to one by Pythia.
+    Lost are channels that Pythia cannot hold: a product that it does not know, no products or more
+    than eight, or charges that do not add up; it scales the rest to one. Inclusive channels of the
+    mother `exclusive_only` are left to `inclusive.InclusiveDecays`.
     """
     data = pythia.particleData
     _add_missing_particles(pythia, table)
@@ -298,22 +221,7 @@ def apply_decay_table(
 
 
 def obstacle(data: Any, mother: int, channel: Channel) -> str:
-    """Say why Pythia cannot hold a channel.
-
-    Parameters
-    ----------
-    data : pythia8mc.ParticleData
-        Its particles.
-    mother : int
-        PDG code.
-    channel : Channel
-        The channel.
-
-    Returns
-    -------
-    str
-        '' if it can.
-    """
+    """Say why Pythia cannot hold a channel; '' if it can."""
     if not channel.codes:
         return "no products in the file"
     if len(channel.codes) > _MOST_PRODUCTS:

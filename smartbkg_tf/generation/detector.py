@@ -1,6 +1,6 @@
 """A parametrised Belle II detector: what is seen of generated particles.
 
-Every event of a chunk is treated at once. All numbers are settings (``conf/detector``); the
+Every event of a chunk is treated at once. All numbers are settings; they and the
 formulas stand at `TrackSettings` and `ClusterSettings`. Nothing that a skim sees is a function of
 the generated event alone: efficiencies, resolutions, identification and beam background
 are random draws.
@@ -28,22 +28,7 @@ _PHOTON, _NEUTRON = 22, 2112
 def reconstruct(
     table: EventTable, settings: DetectorSettings, random: np.random.Generator
 ) -> Reconstruction:
-    """Send events through the detector.
-
-    Parameters
-    ----------
-    table : EventTable
-        Generated events, with their radiated photons.
-    settings : DetectorSettings
-        The detector.
-    random : numpy.random.Generator
-        Source of random numbers: the same state gives the same result.
-
-    Returns
-    -------
-    Reconstruction
-        Tracks and clusters.
-    """
+    """Send events, with their radiated photons, through the detector."""
     stable = stable_particles(table)
     charged, radiated = bremsstrahlung(
         stable[np.isin(np.abs(stable.code), TRACK_CODES)], settings.tracks, random

@@ -35,18 +35,7 @@ _ELECTRON = 11
 
 
 def is_parton_or_string(codes: Integers) -> npt.NDArray[np.bool_]:
-    """Tell quarks, gluons, diquarks and strings from particles.
-
-    Parameters
-    ----------
-    codes : numpy.ndarray [n]
-        PDG codes.
-
-    Returns
-    -------
-    numpy.ndarray [n]
-        bool.
-    """
+    """Tell quarks, gluons, diquarks and strings from particles, by PDG codes [n]."""
     size = np.abs(codes)
     diquark = (size > 1000) & (size < 10_000) & (size // 10 % 10 == 0)
     result: npt.NDArray[np.bool_] = (
@@ -71,28 +60,12 @@ def extract(
     keys: dict[str, Integers],
     event_type: int,
 ) -> EventTable:
-    """Make the particle table of a record.
+    """Make the particle table of a record that holds whole events, numbered from 0.
 
-    Parameters
-    ----------
-    record : Record
-        Whole events, numbered 0 to n_events - 1.
-    vertices : numpy.ndarray [n_events, 3]
-        Interaction points, cm.
-    radius : float
-        Particles born outside this radius, cm, are dropped with all that follows...
-    z_range : tuple of two float
-        ... and so are those outside this range of z, cm: their mother left the detector first.
-    keys : dict of str to numpy.ndarray [n_events]
-        Event keys.
-    event_type : int
-        Position in `smartbkg_tf.events.table.EVENT_TYPES`.
-
-    Returns
-    -------
-    EventTable
-        All particles, with ISR and FSR photons, which bits 6 and 7 of the status mark
-        (see `without_radiation`); no labels.
+    Interaction points `vertices` [n_events, 3] in cm. Particles born outside `radius` or `z_range`,
+    cm, are dropped with all that follows: their mother left the detector first. ISR and FSR photons
+    are kept and marked by bits 6 and 7 of the status (see `without_radiation`); there are no
+    labels.
     """
     n_events = len(vertices)
     code, mother, kind = record.code, record.mother, np.abs(record.status)
@@ -101,7 +74,7 @@ def extract(
 
     drop = is_parton_or_string(code) | (record.event < 0)
     drop |= (np.abs(code) == 11) & (record.status < 0)
-    # A row of the same species that is no decay product repeats its mother after a recoil.
+    # A row of the same species that is not a decay product repeats its mother after a recoil.
     repeats = has_mother & (code[parent] == code) & (kind < 91)
     drop[parent[repeats]] = True
 
@@ -199,21 +172,11 @@ def _with_dtypes(table: EventTable) -> EventTable:
 
 
 def stored_particles(table: EventTable, particles: ParticleSet) -> EventTable:
-    """Give the table that is written.
+    """Give the table that is written, by ``source.particles``.
 
-    Parameters
-    ----------
-    table : EventTable
-        As `extract` makes it.
-    particles : {"tables", "generator"}
-        ``source.particles``.
-
-    Returns
-    -------
-    EventTable
-        ``tables``: `without_radiation`. ``generator``: all particles, as KKMC's continuum events
-        stand in basf2: the virtual photon is called Z0 and has the status bit 4, and what the
-        beams made has an electron for its mother, which is initial and so not there.
+    ``tables``: `without_radiation`. ``generator``: all particles, as KKMC's continuum events stand
+    in basf2: the virtual photon is called Z0 and has the status bit 4, and what the beams made has
+    an electron for its mother, which is initial and so not there.
     """
     if particles == "tables":
         return without_radiation(table)
@@ -235,18 +198,7 @@ def stored_particles(table: EventTable, particles: ParticleSet) -> EventTable:
 
 
 def without_radiation(table: EventTable) -> EventTable:
-    """Drop ISR and FSR photons, which the training tables do not hold.
-
-    Parameters
-    ----------
-    table : EventTable
-        As `extract` makes it.
-
-    Returns
-    -------
-    EventTable
-        The other particles, with their family columns made anew.
-    """
+    """Drop ISR and FSR photons, which the training tables do not hold; links are made again."""
     status = np.asarray(table.particles["status"], dtype=np.int64)
     keep = (status & (ISR_PHOTON | FSR_PHOTON)) == 0
     if keep.all():

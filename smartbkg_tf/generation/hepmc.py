@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from smartbkg_tf.errors import InputError, UserError
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.generation.extract import GAMMA_Z, VIRTUAL_PHOTON, is_parton_or_string
 from smartbkg_tf.generation.record import Record
 from smartbkg_tf.runtime.progress import say
@@ -47,25 +47,10 @@ def _open(path: Path) -> Any:
 
 
 def scan_hepmc(path: Path) -> tuple[int, int]:
-    """Count the events of a file, and check that it is whole.
+    """Check that a HepMC3 ASCII file, plain or gzip, is whole; give its events and run number.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        HepMC3 ASCII, plain or packed with gzip.
-
-    Returns
-    -------
-    n_events : int
-        Number of events.
-    number : int
-        48 bits of XXH3 over the unpacked content, never 0: the run of the events. Two of n files
-        with other content share one with a probability of n^2 / 2^49.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, of another format, truncated or without events.
+    The run is 48 bits of XXH3 over the unpacked content, never 0: two of n files with other content
+    share one with a probability of n^2 / 2^49.
     """
     n_events, begun, end = 0, False, b"\n"
     content = xxhash.xxh3_64()
@@ -88,7 +73,7 @@ def scan_hepmc(path: Path) -> tuple[int, int]:
         raise InputError(
             "is empty"
             if not head
-            else "is no HepMC3 ASCII file" + (f" but {kind}" if kind else ""),
+            else "is not a HepMC3 ASCII file" + (f" but {kind}" if kind else ""),
             where=path,
             next_step="write it with HepMC3's WriterAscii, or convert it with pyhepmc: "
             "read with pyhepmc.open(old), write with pyhepmc.open(new, 'w')",
@@ -105,36 +90,12 @@ def scan_hepmc(path: Path) -> tuple[int, int]:
 
 
 def iterate_hepmc(path: Path, *, chunk_events: int) -> Iterator[tuple[Record, int]]:
-    """Read a file piece by piece.
+    """Read a HepMC3 ASCII file piece by piece: records and their numbers of events.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        HepMC3 ASCII, plain or packed with gzip.
-    chunk_events : int
-        At most so many events are in memory at a time.
-
-    Yields
-    ------
-    record : Record
-        The next events, numbered from 0; momenta in GeV, places in mm, as in the file's frame.
-    n_events : int
-        How many.
-
-    Raises
-    ------
-    InputError
-        When the file cannot be used, or an event cannot be parsed.
-    UserError
-        When pyhepmc is not installed.
+    Events of each record are numbered from 0; momenta in GeV, places in mm, in the file's frame.
     """
-    try:
-        import pyhepmc
-    except ModuleNotFoundError as error:
-        raise UserError(
-            "source=hepmc needs the package pyhepmc, which is not installed",
-            next_step="pip install 'smartbkg_tf[generate]'",
-        ) from error
+    import pyhepmc
+
     expected, _ = scan_hepmc(path)
     done = 0
     weighted = False

@@ -4,168 +4,171 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.events.decay_strings import build_decay_strings
 from smartbkg_tf.events.table import EVENT_TYPES, UNKNOWN_EVENT_TYPE, EventTable
 from smartbkg_tf.generation.beams import boost, nominal_collision, rotation_to
-from smartbkg_tf.generation.chunks import (
-    HEPMC_EXPERIMENT,
-    Report,
-    Task,
-    detector_generator,
-    label_events,
-    write_part,
-)
+from smartbkg_tf.generation.chunks import detector_generator, label_events, write_part
 from smartbkg_tf.generation.extract import extract, stored_particles
 from smartbkg_tf.generation.hepmc import iterate_hepmc, scan_hepmc
-from smartbkg_tf.generation.input_files import part_name, usable_files
+from smartbkg_tf.generation.input_files import FileSource, part_name
 from smartbkg_tf.generation.record import Record
+from smartbkg_tf.generation.source import Report, Task
 from smartbkg_tf.runtime.progress import say
-from smartbkg_tf.settings.generation import HepmcSource, ProduceSettings
+from smartbkg_tf.settings.base import Field, settings
+from smartbkg_tf.settings.sources import BeamSettings
+
+if TYPE_CHECKING:
+    from smartbkg_tf.settings.generation import ProduceSettings
+
+#: Experiment number of events from HepMC files: ours; Belle II's data and simulation use smaller
+#: ones.
+EXPERIMENT = 2000
 
 
-def plan_hepmc(settings: ProduceSettings) -> tuple[list[Task], dict[str, Any]]:
-    """Check all input before any work; make one task for each good file.
-
-    Parameters
-    ----------
-    settings : ProduceSettings
-        With ``source=hepmc``.
-
-    Returns
-    -------
-    tuple of list of Task and dict
-        Tasks in the order of the input, and a report: files, left_out, events.
-
-    Raises
-    ------
-    InputError
-        Naming every file that is truncated or of another format (``on_bad_file=fail``), or files of
-        equal name or content.
-    """
-    source = settings.source
-    assert isinstance(source, HepmcSource)
-    names: dict[int, Path] = {}
-
-    def check(path: Path) -> tuple[int, int]:
-        n_events, run = scan_hepmc(path)
-        if names.setdefault(run, path) != path:
-            raise InputError(
-                f"holds the same events as {names[run]}",
-                where=path,
-                next_step="leave one of them out; was a seed of the generator used twice?",
-            )
-        return n_events, run
-
-    good, left_out = usable_files(settings.input, source.on_bad_file, check)
-    tasks = [
-        Task(
-            name=part_name(path, 0, settings.format),
-            settings=settings,
-            event_type=settings.event_types[0],
-            chunk=run,
-            n_events=n_events,
-            input=str(path.absolute()),
-        )
-        for path, (n_events, run) in good
-    ]
-    report = {
-        "files": len(good),
-        "left_out": [path.name for path in left_out],
-        "events": sum(task.n_events for task in tasks),
-    }
-    say(f"{len(good)} files, {len(left_out)} left out, {report['events']} events")
-    return tasks, report
-
-
-def convert_hepmc(task: Task, directory: Path) -> Report:
-    """Turn one HepMC file into training tables.
+@settings
+class HepmcSource(FileSource):
+    """HepMC3 ASCII files of any generator, sent through the parametrised detector.
 
     Parameters
     ----------
-    task : Task
-        With an input file.
-    directory : pathlib.Path
-        Where to write. A file with more than ``source.chunk_events`` events becomes several tables,
-        ``NAME.h5``, ``NAME_00001.h5``, ...
-
-    Returns
-    -------
-    Report
-        The sums over all tables.
-
-    Raises
-    ------
-    InputError
-        When the file is damaged; then none of its tables stay.
+    particles : {"tables", "generator"}
+        As for `PythiaSource`; HepMC tells no radiated photon apart, so that ``tables`` keeps
+        all that `extract` does not recognise as such.
+    on_bad_file : {"fail", "skip"}
+        What to do with files of another format or without their end: name them all and stop
+        before any work, or leave them out and say so.
+    frame : {"laboratory", "centre_of_mass"}
+        System of the files' momenta and vertices; the latter are boosted with the beams.
+    labels : bool
+        Send the events through detector and skims. Default True; False: no labels.
+    detector_radius : float
+        Radius outside which nothing decays, cm. Default 140 (see `PythiaSource`).
+    detector_z : tuple of two float
+        Its ends along z, cm. Default (-117, 211).
+    beams : BeamSettings
+        The beams: the centre-of-mass system of skims and observables.
     """
-    settings = task.settings
-    source = settings.source
-    assert isinstance(source, HepmcSource)
-    assert task.input is not None
-    path = Path(task.input)
-    kind = EVENT_TYPES.index(task.event_type) if task.event_type in EVENT_TYPES else -1
-    random = detector_generator(settings, kind, task.chunk)
-    total: Report | None = None
-    done = 0
-    try:
-        for part, (record, n) in enumerate(iterate_hepmc(path, chunk_events=source.chunk_events)):
-            table = _table(task, record, n, done, kind)
-            if source.labels:
-                table = label_events(
-                    table,
-                    source.beams,
-                    settings.detector,
-                    settings.skim,
-                    random,
-                    source.particles,
+
+    frame: Literal["laboratory", "centre_of_mass"] = "laboratory"
+    labels: bool = True
+    detector_radius: float = Field(default=140.0, gt=1)
+    detector_z: tuple[float, float] = (-117.0, 211.0)
+    beams: BeamSettings = Field(default_factory=BeamSettings)
+
+    def required_packages(self) -> list[str]:
+        """Name the reader of HepMC3."""
+        return ["pyhepmc"]
+
+    def needs_skims(self, settings: ProduceSettings) -> bool:
+        """Labels may be left out."""
+        return self.labels
+
+    def plan(self, settings: ProduceSettings) -> tuple[list[Task], dict[str, Any]]:
+        """Check all input before any work; make one task for each good file.
+
+        The report holds files, left_out, events. Refused are files that are truncated or of another
+        format, and files of equal name or content.
+        """
+        names: dict[int, Path] = {}
+
+        def check(path: Path) -> tuple[int, int]:
+            n_events, run = scan_hepmc(path)
+            if names.setdefault(run, path) != path:
+                raise InputError(
+                    f"holds the same events as {names[run]}",
+                    where=path,
+                    next_step="leave one of them out; was a seed of the generator used twice?",
                 )
-            else:
-                plain = stored_particles(table, source.particles)
-                table = replace(plain, decay_strings=build_decay_strings(plain))
-            report = write_part(task, directory, part_name(path, part, settings.format), table)
-            total = report if total is None else _add(total, report)
-            done += n
-    except BaseException:
-        # A damaged event is found only when its turn comes.
-        for file in [] if total is None else [*total.files, *total.side_files]:
-            (directory / file).unlink(missing_ok=True)
-        raise
-    assert total is not None
-    return total
+            return n_events, run
 
+        good, left_out = self.usable_files(settings.input, check)
+        tasks = [
+            Task(
+                name=part_name(path, 0, settings.format),
+                settings=settings,
+                event_type=settings.event_types[0],
+                chunk=run,
+                n_events=n_events,
+                input=str(path.absolute()),
+            )
+            for path, (n_events, run) in good
+        ]
+        report = {
+            "files": len(good),
+            "left_out": [path.name for path in left_out],
+            "events": sum(task.n_events for task in tasks),
+        }
+        say(f"{len(good)} files, {len(left_out)} left out, {report['events']} events")
+        return tasks, report
 
-def _table(task: Task, record: Record, n: int, done: int, kind: int) -> EventTable:
-    """Make the particle table of some events."""
-    source = task.settings.source
-    assert isinstance(source, HepmcSource)
-    if source.frame == "centre_of_mass":
-        collision = nominal_collision(source.beams)
-        turn = rotation_to(collision.axis)
-        for vectors in (record.momentum, record.vertex):
-            vectors[:, :3] = vectors[:, :3] @ turn.T
-            vectors[:] = boost(vectors, collision.velocity)
-    keys = {
-        "experiment": np.full(n, HEPMC_EXPERIMENT, dtype=np.int64),
-        "run": np.full(n, task.chunk, dtype=np.int64),
-        "event": np.arange(done + 1, done + n + 1, dtype=np.int64),
-        "production": np.full(n, 10 * task.settings.seed + (kind if kind >= 0 else 9), np.int64),
-    }
-    try:
-        return extract(
-            record,
-            np.zeros((n, 3)),
-            source.detector_radius,
-            source.detector_z,
-            keys,
-            kind if kind >= 0 else UNKNOWN_EVENT_TYPE,
-        )
-    except ValueError as error:
-        raise InputError(f"events {done + 1} to {done + n}: {error}", where=task.input) from error
+    def make(self, task: Task, directory: Path) -> Report:
+        """Turn one file into training tables, ``NAME.h5``, ``NAME_00001.h5``, ...
+
+        Of a damaged file none of its tables stay.
+        """
+        from smartbkg_tf.events.decay_strings import build_decay_strings
+
+        settings = task.settings
+        assert task.input is not None
+        path = Path(task.input)
+        kind = EVENT_TYPES.index(task.event_type) if task.event_type in EVENT_TYPES else -1
+        random = detector_generator(settings, kind, task.chunk)
+        total: Report | None = None
+        done = 0
+        try:
+            for part, (record, n) in enumerate(iterate_hepmc(path, chunk_events=self.chunk_events)):
+                table = self._table(task, record, n, done, kind)
+                if self.labels:
+                    table = label_events(
+                        table, self.beams, settings.detector, settings.skim, random, self.particles
+                    )
+                else:
+                    plain = stored_particles(table, self.particles)
+                    table = replace(plain, decay_strings=build_decay_strings(plain))
+                report = write_part(task, directory, part_name(path, part, settings.format), table)
+                total = report if total is None else _add(total, report)
+                done += n
+        except BaseException:
+            # A damaged event is found only when its turn comes.
+            for file in [] if total is None else [*total.files, *total.side_files]:
+                (directory / file).unlink(missing_ok=True)
+            raise
+        assert total is not None
+        return total
+
+    def _table(self, task: Task, record: Record, n: int, done: int, kind: int) -> EventTable:
+        """Make the particle table of some events."""
+        if self.frame == "centre_of_mass":
+            collision = nominal_collision(self.beams)
+            turn = rotation_to(collision.axis)
+            for vectors in (record.momentum, record.vertex):
+                vectors[:, :3] = vectors[:, :3] @ turn.T
+                vectors[:] = boost(vectors, collision.velocity)
+        keys = {
+            "experiment": np.full(n, EXPERIMENT, dtype=np.int64),
+            "run": np.full(n, task.chunk, dtype=np.int64),
+            "event": np.arange(done + 1, done + n + 1, dtype=np.int64),
+            "production": np.full(
+                n, 10 * task.settings.seed + (kind if kind >= 0 else 9), np.int64
+            ),
+        }
+        try:
+            return extract(
+                record,
+                np.zeros((n, 3)),
+                self.detector_radius,
+                self.detector_z,
+                keys,
+                kind if kind >= 0 else UNKNOWN_EVENT_TYPE,
+            )
+        except ValueError as error:
+            raise InputError(
+                f"events {done + 1} to {done + n}: {error}", where=task.input
+            ) from error
 
 
 def _add(a: Report, b: Report) -> Report:

@@ -2,11 +2,11 @@
 
 The table's inclusive channels stand for what it does not list; what it lists has a branching
 fraction of its own, often zero "to avoid PYTHIA". So with ``source.inclusive=avoid_listed`` such a
-decay is made anew.
+decay is generated again.
 
 Pythia's record does not tell which channel was chosen. Each inclusive channel therefore becomes
 the only one of a particle of its own, which is called a B again once it has decayed. Which kind of
-decay each B of a pair has is drawn first and kept when the pair is made anew: the fractions
+decay each B of a pair has is drawn first and kept when the pair is generated again: the fractions
 of all channels stay those of the table.
 """
 
@@ -33,17 +33,7 @@ def is_inclusive(channel: Channel) -> bool:
 
 
 class InclusiveDecays:
-    """The inclusive channels of one B meson, as particles of their own.
-
-    Parameters
-    ----------
-    pythia : pythia8mc.Pythia
-        Before ``init``, with the exclusive channels of the meson.
-    species : int
-        PDG code of the meson.
-    channels : sequence of Channel
-        All that the table lists for it, those of fraction zero too.
-    """
+    """The inclusive channels of one B meson, as particles of their own; made before ``init``."""
 
     def __init__(self, pythia: Any, species: int, channels: list[Channel]) -> None:
         data = pythia.particleData
@@ -77,35 +67,14 @@ class InclusiveDecays:
         return np.unique(np.array(keys, dtype=np.uint64))
 
     def draw(self, n: int, random: np.random.Generator) -> Integers:
-        """Draw the kinds of decays.
-
-        Parameters
-        ----------
-        n : int
-            Number of pairs.
-        random : numpy.random.Generator
-            Source of random numbers.
-
-        Returns
-        -------
-        numpy.ndarray [n, 2]
-            Positions in `codes`.
-        """
+        """Draw the kinds of decays of n pairs: positions [n, 2] in `codes`."""
         kinds = np.searchsorted(self._ends[:-1], random.random((n, 2)), side="right")
         return kinds.astype(np.int64)
 
     def listed(self, record: Record) -> Integers:
-        """Find inclusive decays that the table lists, and call the mesons by their names again.
+        """Find events with inclusive decays that the table lists.
 
-        Parameters
-        ----------
-        record : Record
-            Decayed pairs; its codes are changed.
-
-        Returns
-        -------
-        numpy.ndarray
-            Events with such a decay.
+        The mesons are called by their names again: the record's codes change.
         """
         code, mother = record.code, record.mother
         inclusive = np.abs(code) >= _FIRST_CODE

@@ -15,20 +15,9 @@ Integers = npt.NDArray[np.int64]
 def thrust(momenta: Floats, offsets: Integers) -> Floats:
     """Thrust T = max over unit vectors n of sum |p . n| / sum |p| (Farhi, PRL 39 (1977) 1587).
 
-    Exact: the plane normal to the best axis that parts the momenta into two groups passes
-    through two of them, so all pairs and the four ways to place those two are tried.
-
-    Parameters
-    ----------
-    momenta : numpy.ndarray [n, 3]
-        Momenta in the centre-of-mass system, sorted by event.
-    offsets : numpy.ndarray [n_events + 1]
-        Event i owns the rows ``offsets[i]:offsets[i + 1]``.
-
-    Returns
-    -------
-    numpy.ndarray [n_events]
-        1/2 to 1; NaN for events without momentum.
+    Momenta [n, 3] in the CMS, sorted by event; 1/2 to 1 [n_events], NaN for events without
+    momentum. Exact: the plane normal to the best axis that divides the momenta into two groups
+    passes through two of them, so all pairs and the four ways to place those two are tried.
     """
     n_events = len(offsets) - 1
     result = np.full(n_events, np.nan)

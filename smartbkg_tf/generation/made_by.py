@@ -18,22 +18,13 @@ _PACKAGES = ("smartbkg_tf.generation", "smartbkg_tf.events")
 def made_by(
     settings: ProduceSettings, *, modules: Sequence[str] = (), packages: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Tell versions and code by which the tables of these settings are made.
+    """Tell versions and code by which tables are made: package -> version, module -> digest.
 
-    Parameters
-    ----------
-    settings : ProduceSettings
-        With the skims, whose classes may be a user's own.
-    modules, packages : sequence of str
-        Code that matters besides that of the tables, as in `code_digests`.
-
-    Returns
-    -------
-    dict
-        ``{"versions": {package: version}, "code": {module: digest}}``.
+    The source and the skims may be a user's own. `modules` and `packages` are code that matters
+    besides, as in `code_digests`.
     """
-    skims = [str(values["_target_"]).rpartition(".")[0] for values in settings.skim.values()]
+    chosen = [type(part).__module__ for part in (settings.source, *settings.skim.values())]
     code = code_digests(
-        ["smartbkg_tf.generation.chunks", *skims, *modules], [*_PACKAGES, *packages]
+        ["smartbkg_tf.generation.chunks", *chosen, *modules], [*_PACKAGES, *packages]
     )
     return {"versions": versions(_MAKERS), "code": code}

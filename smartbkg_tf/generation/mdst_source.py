@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,15 +12,18 @@ import numpy.typing as npt
 from smartbkg_tf.errors import ConfigurationError, InputError, Problems, UserError
 from smartbkg_tf.events.flags import Labeller, label_events
 from smartbkg_tf.events.keys import hash_keys, key_columns, key_rows
-from smartbkg_tf.events.mdst import iterate_mdst
 from smartbkg_tf.events.passing_keys import read_passing_keys
 from smartbkg_tf.events.root_files import EVENT_META_DATA, BasfTree, read_event_keys
 from smartbkg_tf.events.table import EventTable
-from smartbkg_tf.generation.chunks import Report, Task, write_part
-from smartbkg_tf.generation.input_files import part_name, usable_files
+from smartbkg_tf.generation.chunks import write_part
+from smartbkg_tf.generation.input_files import FileSource, part_name
+from smartbkg_tf.generation.source import Report, Task
 from smartbkg_tf.runtime.files import expand_inputs
 from smartbkg_tf.runtime.progress import say
-from smartbkg_tf.settings.generation import MdstSource, ProduceSettings
+from smartbkg_tf.settings.base import Field, settings
+
+if TYPE_CHECKING:
+    from smartbkg_tf.settings.generation import ProduceSettings
 
 Keys = npt.NDArray[np.int64]
 
@@ -28,131 +31,171 @@ Keys = npt.NDArray[np.int64]
 _KEYS_AT_A_TIME = 500_000
 
 
-def skim_name(settings: ProduceSettings) -> str:
-    """Name the skim that the lists of passing events stand for.
+@settings
+class MdstSource(FileSource):
+    """basf2 mDST files and, where given, the events that passed their skims.
 
     Parameters
     ----------
-    settings : ProduceSettings
-        ``source.skim_name``, or the one skim of the configuration.
-
-    Returns
-    -------
-    str
-        Name of the label.
-
-    Raises
-    ------
-    ConfigurationError
-        When it is not clear which skim is meant.
+    particles : {"tables", "generator"}
+        What the tables keep. ``tables``: primary particles that are
+        neither virtual nor initial nor ISR or FSR photons.
+        ``generator``: what basf2's SmartBackground module sees: primary
+        particles that are neither initial nor quarks or gluons.
+    on_bad_file : {"fail", "skip"}
+        What to do with input files that do not open or lack a branch: name them all and
+        stop before any work, or leave them out and say so. Skim files are never left out.
+    skim_name : str or None
+        Name of the label; None: the one skim that the configuration names.
+    allow_unmatched : bool
+        Accept passing events that stand in none of the input files. Default False.
+    fill : dict of str to int or None
+        Parts of the event key (experiment, run, production) that the skim files lack because they
+        are the same for all events: bare event numbers of a single run.
     """
-    source = settings.source
-    assert isinstance(source, MdstSource)
-    if source.skim_name is not None:
-        return source.skim_name
-    if len(settings.skim) != 1:
-        raise ConfigurationError(
-            f"skim_files stands for one skim, but the configuration has {len(settings.skim)} "
-            f"({', '.join(settings.skim)})",
-            next_step="choose one (skim=fei_hadronic_b0) or name it: source.skim_name=my_skim",
-        )
-    return next(iter(settings.skim))
 
+    uses: ClassVar[tuple[str, ...]] = ("input", "skim_files")
 
-def plan_mdst(settings: ProduceSettings) -> tuple[list[Task], dict[str, Any]]:
-    """Check all input before any work; make one task for each part of each good file.
+    skim_name: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    allow_unmatched: bool = False
+    fill: dict[Literal["experiment", "run", "event", "production"], int] | None = None
 
-    Parameters
-    ----------
-    settings : ProduceSettings
-        With ``source=mdst``.
+    def needs_skims(self, settings: ProduceSettings) -> bool:
+        """Labels come from ``skim_files``."""
+        return bool(settings.skim_files)
 
-    Returns
-    -------
-    tuple of list of Task and dict
-        Tasks in the order of the input, and a report: files, left_out, events, duplicates, and with
-        skim files skim, listed, listed_again, passing, without_parent.
-
-    Raises
-    ------
-    InputError
-        Naming every file that does not open or lacks a branch (skim files always; parents with
-        ``on_bad_file=fail``), files of equal name, or passing events that stand in no file.
-    """
-    source = settings.source
-    assert isinstance(source, MdstSource)
-    labeller, listed = None, 0
-    if settings.skim_files:
-        passing = _read_lists(settings)
-        labeller, listed = Labeller({skim_name(settings): passing}), len(passing)
-    hashes: list[npt.NDArray[np.uint64]] = []
-
-    def check(path: Path) -> tuple[int, npt.NDArray[np.int64], Keys]:
-        next(iterate_mdst(path, chunk_events=1))
-        places, passing = [np.zeros(0, dtype=np.int64)], [np.zeros((0, 4), dtype=np.int64)]
-        here = []
-        n_events = 0
-        for keys in _keys_of(path):
-            here.append(hash_keys(key_columns(keys), 0))
-            if labeller is not None:
-                rows = np.flatnonzero(_label(labeller, keys))
-                places.append(rows + n_events)
-                passing.append(keys[rows])
-            n_events += len(keys)
-        hashes.extend(here)
-        return n_events, np.concatenate(places), np.concatenate(passing)
-
-    good, left_out = usable_files(settings.input, source.on_bad_file, check)
-    tasks = []
-    for number, (path, (n_events, places, keys)) in enumerate(good):
-        for part, start in enumerate(range(0, n_events, source.chunk_events)):
-            n = min(source.chunk_events, n_events - start)
-            mine = keys[(places >= start) & (places < start + n)]
-            tasks.append(
-                Task(
-                    name=part_name(path, part, settings.format),
-                    settings=settings,
-                    event_type=settings.event_types[0],
-                    chunk=number,
-                    n_events=n,
-                    input=str(path.absolute()),
-                    first_event=start,
-                    passing=None if labeller is None else mine,
-                )
+    def label_name(self, settings: ProduceSettings) -> str:
+        """Name the skim that the lists of passing events stand for."""
+        if self.skim_name is not None:
+            return self.skim_name
+        if len(settings.skim) != 1:
+            raise ConfigurationError(
+                f"skim_files stands for one skim, but the configuration has {len(settings.skim)} "
+                f"({', '.join(settings.skim)})",
+                next_step="choose one (skim=fei_hadronic_b0) or name it: source.skim_name=my_skim",
             )
-    _refuse_equal_names(tasks)
-    n_all = sum(len(part) for part in hashes)
-    report: dict[str, Any] = {
-        "files": len(good),
-        "left_out": [path.name for path in left_out],
-        "events": n_all,
-        "duplicates": _count_repeated(hashes),
-    }
-    say(
-        f"{len(good)} files, {len(left_out)} left out, {n_all} events, "
-        f"{report['duplicates']} of them with the key of an earlier one"
-    )
-    if labeller is None:
-        say("no skim_files: the label of every event is unknown")
-        return tasks, report
-    (met,) = labeller.reports()
-    report |= {
-        "skim": met.skim,
-        "listed": listed,
-        "listed_again": met.n_repeated,
-        "passing": met.n_passing,
-        "without_parent": met.n_without_event,
-    }
-    say(f"{listed} passing events listed; {met.text()}")
-    if met.n_without_event and not source.allow_unmatched:
-        why = " (files were left out)" if left_out else ""
-        raise InputError(
-            f"{met.n_without_event} of {met.n_keys} passing events stand in none of the input "
-            f"files{why}, as experiment, run, event, production = {met.examples_without_event[0]}",
-            where=str(settings.skim_files),
-            next_step="add their parent files to input=, or allow it: source.allow_unmatched=true",
+        return next(iter(settings.skim))
+
+    def plan(self, settings: ProduceSettings) -> tuple[list[Task], dict[str, Any]]:
+        """Check all input before any work; make one task for each part of each good file.
+
+        The report holds files, left_out, events, duplicates, and with skim files skim, listed,
+        listed_again, passing, without_parent. Refused are files that do not open or lack a branch,
+        files of equal name, and passing events that stand in no file.
+        """
+        from smartbkg_tf.events.mdst import iterate_mdst
+
+        labeller, listed = None, 0
+        if settings.skim_files:
+            passing = self._read_lists(settings.skim_files)
+            labeller, listed = Labeller({self.label_name(settings): passing}), len(passing)
+        hashes: list[npt.NDArray[np.uint64]] = []
+
+        def check(path: Path) -> tuple[int, npt.NDArray[np.int64], Keys]:
+            next(iterate_mdst(path, chunk_events=1))
+            places, passing = [np.zeros(0, dtype=np.int64)], [np.zeros((0, 4), dtype=np.int64)]
+            here = []
+            n_events = 0
+            for keys in _keys_of(path):
+                here.append(hash_keys(key_columns(keys), 0))
+                if labeller is not None:
+                    rows = np.flatnonzero(_label(labeller, keys))
+                    places.append(rows + n_events)
+                    passing.append(keys[rows])
+                n_events += len(keys)
+            hashes.extend(here)
+            return n_events, np.concatenate(places), np.concatenate(passing)
+
+        good, left_out = self.usable_files(settings.input, check)
+        tasks = []
+        for path, (n_events, places, keys) in good:
+            for part, start in enumerate(range(0, n_events, self.chunk_events)):
+                n = min(self.chunk_events, n_events - start)
+                mine = keys[(places >= start) & (places < start + n)]
+                tasks.append(
+                    Task(
+                        name=part_name(path, part, settings.format),
+                        settings=settings,
+                        event_type=settings.event_types[0],
+                        n_events=n,
+                        input=str(path.absolute()),
+                        first_event=start,
+                        passing=None if labeller is None else mine,
+                    )
+                )
+        _refuse_equal_names(tasks)
+        report: dict[str, Any] = {
+            "files": len(good),
+            "left_out": [path.name for path in left_out],
+            "events": sum(len(part) for part in hashes),
+            "duplicates": _count_repeated(hashes),
+        }
+        say(
+            f"{len(good)} files, {len(left_out)} left out, {report['events']} events, "
+            f"{report['duplicates']} of them with the key of an earlier one"
         )
-    return tasks, report
+        if labeller is None:
+            say("no skim_files: the label of every event is unknown")
+            return tasks, report
+        (met,) = labeller.reports()
+        report |= {
+            "skim": met.skim,
+            "listed": listed,
+            "listed_again": met.n_repeated,
+            "passing": met.n_passing,
+            "without_parent": met.n_without_event,
+        }
+        say(f"{listed} passing events listed; {met.text()}")
+        if met.n_without_event and not self.allow_unmatched:
+            why = " (files were left out)" if left_out else ""
+            raise InputError(
+                f"{met.n_without_event} of {met.n_keys} passing events stand in none of the input "
+                f"files{why}, as experiment, run, event, production = "
+                f"{met.examples_without_event[0]}",
+                where=str(settings.skim_files),
+                next_step="add their parent files to input=, or allow it: "
+                "source.allow_unmatched=true",
+            )
+        return tasks, report
+
+    def _read_lists(self, skim_files: str | list[str]) -> Keys:
+        """Read all lists of passing events; name every bad one at once.
+
+        A list that is left out would turn passing events into failing ones, so that
+        ``on_bad_file=skip`` is for parents only.
+        """
+        fill = {str(part): value for part, value in (self.fill or {}).items()}
+        problems = Problems()
+        found = []
+        for path in expand_inputs(skim_files, option="skim_files"):
+            try:
+                found.append(read_passing_keys(path, fill=fill))
+            except UserError as error:
+                problems.add(error)
+        problems.raise_if_any(
+            "skim files cannot be used",
+            kind=InputError,
+            next_step="a key part that is the same for all events can be given: "
+            "'source.fill={experiment: 0, run: 1, production: 0}'",
+        )
+        return np.concatenate(found)
+
+    def make(self, task: Task, directory: Path) -> Report:
+        """Turn one part of an mDST file into a training table."""
+        from smartbkg_tf.events.mdst import iterate_mdst
+
+        assert task.input is not None
+        (table,) = iterate_mdst(
+            task.input,
+            chunk_events=task.n_events,
+            event_type=None if task.event_type == "unknown" else task.event_type,
+            first_event=task.first_event,
+            n_events=task.n_events,
+            particles=self.particles,
+        )
+        if task.passing is not None:
+            table = label_events(table, {self.label_name(task.settings): task.passing})
+        return write_part(task, directory, task.name, table)
 
 
 def _keys_of(path: Path) -> Iterator[Keys]:
@@ -169,31 +212,6 @@ def _count_repeated(parts: list[npt.NDArray[np.uint64]]) -> int:
     parts.clear()
     together.sort()
     return int(np.count_nonzero(together[1:] == together[:-1]))
-
-
-def _read_lists(settings: ProduceSettings) -> Keys:
-    """Read all lists of passing events; name every bad one at once.
-
-    A list that is left out would turn passing events into failing ones, so that
-    ``on_bad_file=skip`` is for parents only.
-    """
-    source = settings.source
-    assert isinstance(source, MdstSource)
-    fill = {str(part): value for part, value in (source.fill or {}).items()}
-    problems = Problems()
-    found = []
-    for path in expand_inputs(settings.skim_files, option="skim_files"):
-        try:
-            found.append(read_passing_keys(path, fill=fill))
-        except UserError as error:
-            problems.add(error)
-    problems.raise_if_any(
-        "skim files cannot be used",
-        kind=InputError,
-        next_step="a key part that is the same for all events can be given: "
-        "'source.fill={experiment: 0, run: 1, production: 0}'",
-    )
-    return np.concatenate(found)
 
 
 def _label(labeller: Labeller, keys: Keys) -> npt.NDArray[np.bool_]:
@@ -219,32 +237,3 @@ def _refuse_equal_names(tasks: list[Task]) -> None:
                 next_step="produce them into two folders, or raise source.chunk_events",
             )
         names[task.name] = task.input
-
-
-def convert_mdst(task: Task, directory: Path) -> Report:
-    """Turn one part of an mDST file into a training table.
-
-    Parameters
-    ----------
-    task : Task
-        With an input file.
-    directory : pathlib.Path
-        Where to write.
-
-    Returns
-    -------
-    Report
-        What was made.
-    """
-    assert task.input is not None
-    (table,) = iterate_mdst(
-        task.input,
-        chunk_events=task.n_events,
-        event_type=None if task.event_type == "unknown" else task.event_type,
-        first_event=task.first_event,
-        n_events=task.n_events,
-        particles=task.settings.source.particles,
-    )
-    if task.passing is not None:
-        table = label_events(table, {skim_name(task.settings): task.passing})
-    return write_part(task, directory, task.name, table)

@@ -41,24 +41,11 @@ class Cleaning:
 
 
 def fox_wolfram_r2(momenta: Floats, event: npt.NDArray[np.int64], n_events: int) -> Floats:
-    """Ratio R2 = H2 / H0 of Fox-Wolfram moments (PRL 41 (1978) 1581).
+    """Ratio R2 = H2 / H0 of Fox-Wolfram moments (PRL 41 (1978) 1581), [n_events].
 
+    Of momenta [n, 3] in the CMS; 0 (isotropic) to 1 (two lines), NaN for events without momentum.
     H_l = sum_ij |p_i| |p_j| P_l(cos theta_ij). With T = sum_i p_i p_i^T / |p_i| the double sum
     becomes H2 = (3 |T|^2 - H0) / 2, H0 = (sum |p|)^2: linear in the number of particles.
-
-    Parameters
-    ----------
-    momenta : numpy.ndarray [n, 3]
-        Momenta in the CMS.
-    event : numpy.ndarray [n]
-        Their event.
-    n_events : int
-        Number of events.
-
-    Returns
-    -------
-    numpy.ndarray [n_events]
-        0 (isotropic) to 1 (two lines); NaN for events without momentum.
     """
     size = np.linalg.norm(momenta, axis=1)
     total = np.bincount(event, size, minlength=n_events)
@@ -79,21 +66,8 @@ def sphericity_aplanarity(
 ) -> tuple[Floats, Floats]:
     """Sphericity 3/2 (l2 + l3) and aplanarity 3/2 l3 (Bjorken and Brodsky, PR D1 (1970) 1416).
 
-    l1 >= l2 >= l3 are the eigenvalues of sum p p^T / sum |p|^2.
-
-    Parameters
-    ----------
-    momenta : numpy.ndarray [n, 3]
-        Momenta in the CMS.
-    event : numpy.ndarray [n]
-        Their event.
-    n_events : int
-        Number of events.
-
-    Returns
-    -------
-    tuple of numpy.ndarray [n_events]
-        Both NaN for events without momentum.
+    l1 >= l2 >= l3 are the eigenvalues of sum p p^T / sum |p|^2, of momenta [n, 3] in the CMS. Both
+    [n_events], NaN for events without momentum.
     """
     tensor = np.zeros((n_events, 3, 3))
     for a in range(3):
@@ -125,18 +99,7 @@ class EventView:
         return self.reconstruction.n_events
 
     def summary(self, cleaning: Cleaning) -> Summary:
-        """Sum up events, once for each choice of tracks and clusters.
-
-        Parameters
-        ----------
-        cleaning : Cleaning
-            Which tracks and clusters count.
-
-        Returns
-        -------
-        Summary
-            Event-level quantities.
-        """
+        """Sum up events, once for each choice of tracks and clusters."""
         if cleaning not in self._summaries:
             self._summaries[cleaning] = Summary(self, cleaning)
         return self._summaries[cleaning]

@@ -15,32 +15,12 @@ FOLDER, JOINED = "observables", "all.parquet"
 
 
 def observables_name(table: str) -> str:
-    """Name the observables of a training table.
-
-    Parameters
-    ----------
-    table : str
-        Name of the table's file.
-
-    Returns
-    -------
-    str
-        Relative to the output folder.
-    """
+    """Name the observables of a training table, relative to the output folder."""
     return f"{FOLDER}/{Path(table).stem}.parquet"
 
 
 def write_observables(path: Path, table: EventTable) -> None:
-    """Write the observables of some events.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file: experiment, run, event, production, event_type (text), and a float64 column for
-        each observable, NaN where it is not defined.
-    table : EventTable
-        The events.
-    """
+    """Write keys, event type (text) and a float64 column for each observable of some events."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -52,29 +32,14 @@ def write_observables(path: Path, table: EventTable) -> None:
         pq.write_table(pa.table(columns), partial)
 
 
-def join_observables(directory: Path, tables: Sequence[str]) -> Path:
-    """Join the observables of several tables in one file, one after the other.
-
-    Parameters
-    ----------
-    directory : pathlib.Path
-        The output folder.
-    tables : sequence of str
-        Names of the tables' files, at least one.
-
-    Returns
-    -------
-    pathlib.Path
-        The joined file.
-    """
+def join_observables(directory: Path, tables: Sequence[str]) -> None:
+    """Join the observables of several tables in one file, one after the other."""
     import pyarrow.parquet as pq
 
-    path = directory / FOLDER / JOINED
     parts = [directory / observables_name(name) for name in tables]
     with (
-        atomic_file(path) as partial,
+        atomic_file(directory / FOLDER / JOINED) as partial,
         pq.ParquetWriter(partial, pq.read_schema(parts[0])) as writer,
     ):
         for part in parts:
             writer.write_table(pq.read_table(part))
-    return path

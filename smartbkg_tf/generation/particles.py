@@ -21,30 +21,14 @@ K_LONG = 130
 
 @dataclass(frozen=True)
 class Generated:
-    """Stable generated particles, as flat columns.
+    """Stable generated particles, as flat columns."""
 
-    Parameters
-    ----------
-    row : numpy.ndarray [n]
-        Their rows in the particle table.
-    event : numpy.ndarray [n]
-        Their events.
-    code : numpy.ndarray [n]
-        PDG codes.
-    momentum : numpy.ndarray [n, 3]
-        GeV.
-    energy : numpy.ndarray [n]
-        GeV.
-    place : numpy.ndarray [n, 3]
-        Production vertex, cm.
-    """
-
-    row: Integers
-    event: Integers
-    code: Integers
-    momentum: Floats
-    energy: Floats
-    place: Floats
+    row: Integers  # [n] their rows in the particle table
+    event: Integers  # [n]
+    code: Integers  # [n] PDG codes
+    momentum: Floats  # [n, 3] GeV
+    energy: Floats  # [n] GeV
+    place: Floats  # [n, 3] production vertex, cm
 
     def __getitem__(self, chosen: Mask) -> Generated:
         return Generated(
@@ -61,20 +45,10 @@ class Generated:
 
 
 def behind_front(place: Floats) -> Mask:
-    """Tell which places lie behind the inner faces of the calorimeter.
+    """Tell which places [n, 3], cm, lie behind the inner faces of the calorimeter.
 
     Barrel radius 125 cm, end caps at z = 196 and -102 cm (The Belle detector, NIM A 479 (2002)
     117, table 1; Belle II keeps its crystals).
-
-    Parameters
-    ----------
-    place : numpy.ndarray [n, 3]
-        cm.
-
-    Returns
-    -------
-    numpy.ndarray [n]
-        bool.
     """
     x, y, z = place.T
     result: Mask = (x**2 + y**2 > BARREL**2) | (z > FORWARD) | (z < BACKWARD)
@@ -82,20 +56,10 @@ def behind_front(place: Floats) -> Mask:
 
 
 def stable_particles(table: EventTable) -> Generated:
-    """Choose the particles that reach the detector or decay in it undetected.
+    """Choose the particles that reach the detector or decay in it undetected, sorted by event.
 
     These are the particles without daughters, and the K_L that decay behind the front of the
     calorimeter: like those that do not decay they leave a cluster there, or none.
-
-    Parameters
-    ----------
-    table : EventTable
-        Generated events.
-
-    Returns
-    -------
-    Generated
-        Sorted by event.
     """
     columns = table.particles
     code = np.asarray(columns["PDG"]).astype(np.int64)
@@ -123,53 +87,18 @@ def stable_particles(table: EventTable) -> Generated:
 
 
 def direction_of(theta: Floats, phi: Floats) -> Floats:
-    """Give unit vectors.
-
-    Parameters
-    ----------
-    theta, phi : numpy.ndarray [n]
-        Polar and azimuthal angle, rad.
-
-    Returns
-    -------
-    numpy.ndarray [n, 3]
-        (x, y, z).
-    """
+    """Give unit vectors [n, 3] of polar and azimuthal angles [n], rad."""
     sine = np.sin(theta)
     return np.stack([sine * np.cos(phi), sine * np.sin(phi), np.cos(theta)], axis=-1)
 
 
 def reflected(theta: Floats) -> Floats:
-    """Bring smeared polar angles back into [0, pi].
-
-    Parameters
-    ----------
-    theta : numpy.ndarray [n]
-        rad, at most a turn outside.
-
-    Returns
-    -------
-    numpy.ndarray [n]
-        rad.
-    """
+    """Bring smeared polar angles [n], rad, at most a turn outside, back into [0, pi]."""
     theta = np.abs(theta)
     return np.where(theta > np.pi, 2.0 * np.pi - theta, theta)
 
 
 def inside(theta: Floats, minimum: float, maximum: float) -> Mask:
-    """Tell which angles lie inside an acceptance.
-
-    Parameters
-    ----------
-    theta : numpy.ndarray [n]
-        Polar angle, rad.
-    minimum, maximum : float
-        Ends of the acceptance, degrees.
-
-    Returns
-    -------
-    numpy.ndarray [n]
-        bool.
-    """
+    """Tell which polar angles [n], rad, lie inside an acceptance given in degrees."""
     result: Mask = (theta >= np.radians(minimum)) & (theta <= np.radians(maximum))
     return result

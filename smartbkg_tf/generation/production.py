@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import multiprocessing
-import os
-import threading
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections import Counter
+from collections.abc import Callable, Generator
 from importlib.util import find_spec
-from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
 from smartbkg_tf.errors import UserError
-from smartbkg_tf.events.cross_sections import natural_numbers
-from smartbkg_tf.generation.chunks import Report, Task
-from smartbkg_tf.generation.input_files import SUFFIXES
-from smartbkg_tf.generation.manifest import NAME, Manifest, retention, retention_table
+from smartbkg_tf.generation.manifest import NAME, Manifest
 from smartbkg_tf.generation.observables_file import FOLDER, JOINED, join_observables
+from smartbkg_tf.generation.retention import retention, retention_table
+from smartbkg_tf.generation.source import EventSource, Report, Task
 from smartbkg_tf.generation.table_records import make_table
 from smartbkg_tf.runtime.files import exclusive_lock
 from smartbkg_tf.runtime.outputs import resolve_output
+from smartbkg_tf.runtime.pool import run_in_processes
 from smartbkg_tf.runtime.progress import Progress, say
-from smartbkg_tf.settings.generation import ProduceSettings, PythiaSource
-
-#: So often a dead process is replaced before the run gives up.
-_MOST_REVIVALS = 3
+from smartbkg_tf.settings.generation import ProduceSettings
 
 
 def produce(settings: ProduceSettings) -> list[Path]:
@@ -42,25 +34,25 @@ def produce(settings: ProduceSettings) -> list[Path]:
     Returns
     -------
     list of pathlib.Path
-        All tables asked for, those found finished included, by event type and chunk.
+        All tables asked for, those found finished included, in the order of the source's plan.
 
     Raises
     ------
     UserError
         When a package is missing, input or output cannot be used, or processes keep dying.
     """
-    _require_packages(settings)
-    found = None
-    if settings.source.name == "pythia":
-        tasks = plan_chunks(settings)
-    elif settings.source.name == "mdst":
-        from smartbkg_tf.generation.mdst_source import plan_mdst
+    source: EventSource = settings.source
+    missing = [name for name in source.required_packages() if find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"{type(source).__name__} needs {' and '.join(missing)}, not installed here",
+            next_step="pip install 'smartbkg_tf[generate]', or these packages by name",
+        )
+    if settings.cluster.name != "none":
+        from smartbkg_tf.generation.cluster import require_packages
 
-        tasks, found = plan_mdst(settings)
-    else:
-        from smartbkg_tf.generation.hepmc_source import plan_hepmc
-
-        tasks, found = plan_hepmc(settings)
+        require_packages(settings.cluster)
+    tasks, found = source.plan(settings)
     directory = resolve_output(settings.output)
     with exclusive_lock(
         directory,
@@ -71,10 +63,9 @@ def produce(settings: ProduceSettings) -> list[Path]:
 
 
 def _produce_into(
-    directory: Path, settings: ProduceSettings, tasks: list[Task], found: dict[str, Any] | None
+    directory: Path, settings: ProduceSettings, tasks: list[Task], found: dict[str, Any]
 ) -> list[Path]:
-    manifest = Manifest(directory, settings)
-    manifest.input = found
+    manifest = Manifest(directory, settings, found)
     manifest.refuse_foreign(tasks, overwrite=settings.overwrite)
     todo = [task for task in tasks if not manifest.finished(task)]
     if len(todo) < len(tasks):
@@ -96,74 +87,17 @@ def _produce_into(
     seen = [file for chunk in mine if chunk["side_files"] for file in chunk["files"]]
     if seen and (todo or not (directory / FOLDER / JOINED).exists()):
         join_observables(directory, seen)
-    _tell(mine, manifest, tasks)
-    return manifest.files(tasks)
-
-
-def _tell(mine: list[dict[str, object]], manifest: Manifest, tasks: list[Task]) -> None:
-    """Say what was produced."""
     say(retention_table(retention(mine)))
-    unknown: dict[str, int] = {}
+    unknown: Counter[str] = Counter()
     for chunk in mine:
-        counts = chunk["unknown_codes"]
-        assert isinstance(counts, dict)
-        for code, n in counts.items():
-            unknown[code] = unknown.get(code, 0) + n
+        unknown.update(chunk["unknown_codes"])
     if unknown:
-        say(f"PDG codes that the vocabulary does not hold (code: particles): {unknown}")
+        say(f"PDG codes that the vocabulary does not hold (code: particles): {dict(unknown)}")
     further = len(manifest.chunks) - len(tasks)
     if further > 0:
         say(f"{further} further tables of earlier runs with the same settings stay in the folder")
-    say(f"{len(tasks)} tables in {manifest.directory} (see {NAME})")
-
-
-def _require_packages(settings: ProduceSettings) -> None:
-    source = settings.source
-    wanted = []
-    if isinstance(source, PythiaSource):
-        wanted = ["pythia8mc"] + (["decaylanguage"] if source.decay_table == "belle2" else [])
-    elif source.name == "hepmc":
-        wanted = ["pyhepmc"]
-    missing = [name for name in wanted if find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"source={source.name} needs {' and '.join(missing)}, not installed here",
-            next_step="pip install 'smartbkg_tf[generate]'",
-        )
-    if settings.cluster.name != "none":
-        from smartbkg_tf.generation.cluster import require_packages
-
-        require_packages(settings.cluster)
-
-
-def plan_chunks(settings: ProduceSettings) -> list[Task]:
-    """Divide the events asked for into chunks.
-
-    Parameters
-    ----------
-    settings : ProduceSettings
-        With ``source=pythia``.
-
-    Returns
-    -------
-    list of Task
-        By event type and chunk; the last chunk of a type may be smaller.
-    """
-    suffix = SUFFIXES[settings.format]
-    numbers = dict.fromkeys(settings.event_types, settings.n_events)
-    if settings.mixture == "natural":
-        numbers = natural_numbers(settings.event_types, settings.n_events)
-    return [
-        Task(
-            name=f"{event_type}_{chunk:05d}{suffix}",
-            settings=settings,
-            event_type=event_type,
-            chunk=chunk,
-            n_events=min(settings.chunk_size, n_events - chunk * settings.chunk_size),
-        )
-        for event_type, n_events in numbers.items()
-        for chunk in range(-(-n_events // settings.chunk_size))
-    ]
+    say(f"{len(tasks)} tables in {directory} (see {NAME})")
+    return [directory / file for chunk in mine for file in chunk["files"]]
 
 
 def _run(
@@ -173,66 +107,13 @@ def _run(
     if settings.cluster.name != "none":
         from smartbkg_tf.generation.cluster import run_on_cluster
 
-        yield from run_on_cluster(tasks, make, directory, settings.workers, settings.cluster)
-        return
-    workers = min(settings.workers, len(tasks))
-    if workers == 1:
-        for task in tasks:
-            yield make(task)
-        return
-    waiting = {task.name: task for task in tasks}
-    revivals = 0
-    while waiting:
-        try:
-            for report in run_pool(list(waiting.values()), make, workers):
-                del waiting[report.name]
-                yield report
-        except BrokenProcessPool as error:
-            revivals += 1
-            if revivals > _MOST_REVIVALS:
-                raise UserError(
-                    f"processes died {revivals} times; {len(waiting)} tables are missing",
-                    where=directory,
-                    next_step="is memory short? use fewer workers or a smaller chunk_size; the "
-                    "same command goes on where it stopped",
-                ) from error
-            say(f"a process died; {len(waiting)} tables are begun again")
-
-
-def _end_with_parent() -> None:
-    """End this process as soon as the one that started it is gone.
-
-    The queue of tasks stays open as long as any worker lives, so that workers of a killed run
-    would wait for ever.
-    """
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def run_pool(tasks: list[Task], make: Callable[[Task], Report], workers: int) -> Iterator[Report]:
-    """Run tasks in processes; give reports as they come."""
-    # "spawn": a fork would copy threads' locks, and Pythia's and numba's state.
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_end_with_parent,
+        return run_on_cluster(tasks, make, directory, settings.workers, settings.cluster)
+    return run_in_processes(
+        tasks,
+        make,
+        settings.workers,
+        unit="tables",
+        where=directory,
+        next_step="is memory short? use fewer workers or a smaller chunk_size; the same command "
+        "goes on where it stopped",
     )
-    try:
-        broken: BrokenProcessPool | None = None
-        for future in as_completed([pool.submit(make, task) for task in tasks]):
-            try:
-                report = future.result()
-            except BrokenProcessPool as error:
-                broken = error  # Others may have ended well before.
-                continue
-            yield report
-        if broken is not None:
-            raise broken
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,9 @@ from smartbkg_tf.generation.decay_table import LostFractions, apply_decay_table,
 from smartbkg_tf.generation.extract import LIGHT_SPEED, charges_of
 from smartbkg_tf.generation.inclusive import InclusiveDecays
 from smartbkg_tf.generation.record import UPSILON_4S, Record, join_records, read_batch
-from smartbkg_tf.settings.generation import PythiaSource
+
+if TYPE_CHECKING:
+    from smartbkg_tf.generation.pythia_source import PythiaSource
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -56,36 +58,15 @@ _B_MESON = {"mixed": 511, "charged": 521}
 
 @dataclass
 class Failures:
-    """Events that were thrown away and made anew.
+    """Events that were thrown away and generated again."""
 
-    Parameters
-    ----------
-    counts : collections.Counter
-        By reason.
-    """
-
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)  # by reason
 
 
 class PythiaEngine:
-    """Make event records of one event type.
+    """Make event records of one of `smartbkg_tf.events.table.EVENT_TYPES`.
 
-    Parameters
-    ----------
-    event_type : str
-        One of `smartbkg_tf.events.table.EVENT_TYPES`.
-    source : PythiaSource
-        Its settings.
-
-    Attributes
-    ----------
-    lost : LostFractions
-        Branching that Belle II's table has and Pythia cannot hold.
-
-    Raises
-    ------
-    UserError
-        When pythia8mc or decaylanguage is not installed, or Pythia refuses the settings.
+    ``lost`` is the branching that Belle II's decay table has and Pythia cannot hold.
     """
 
     def __init__(self, event_type: str, source: PythiaSource) -> None:
@@ -180,28 +161,9 @@ class PythiaEngine:
     def generate(
         self, n_events: int, seed: int, random: np.random.Generator, failures: Failures
     ) -> Record:
-        """Make events.
+        """Make events 0 to n_events - 1, with Pythia's `seed` (1 to 900 000 000).
 
-        Parameters
-        ----------
-        n_events : int
-            How many.
-        seed : int
-            Pythia's seed, 1 to 900 000 000.
-        random : numpy.random.Generator
-            Random numbers of the steps made here.
-        failures : Failures
-            Counts what is thrown away.
-
-        Returns
-        -------
-        Record
-            Events 0 to n_events - 1.
-
-        Raises
-        ------
-        UserError
-            When more events fail than the settings allow.
+        `random` serves the steps that are made here; `failures` counts what is thrown away.
         """
         # The phase-space search for radiating beams remembers earlier events.
         if self._used and self._radiates:

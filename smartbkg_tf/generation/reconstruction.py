@@ -57,18 +57,7 @@ class Tracks:
         return len(self.event)
 
     def vectors(self, species: int) -> Floats:
-        """Four-momenta under one mass hypothesis.
-
-        Parameters
-        ----------
-        species : int
-            Position in `SPECIES`.
-
-        Returns
-        -------
-        numpy.ndarray [n, 4]
-            (px, py, pz, E), GeV.
-        """
+        """Four-momenta (px, py, pz, E) [n, 4], GeV, with the mass of ``SPECIES[species]``."""
         energy = np.sqrt(np.sum(self.momentum**2, axis=1) + SPECIES_MASS[species] ** 2)
         return np.column_stack([self.momentum, energy])
 
@@ -99,13 +88,7 @@ class Clusters:
         return len(self.event)
 
     def vectors(self) -> Floats:
-        """Four-momenta as photons.
-
-        Returns
-        -------
-        numpy.ndarray [n, 4]
-            (px, py, pz, E), GeV.
-        """
+        """Four-momenta (px, py, pz, E) [n, 4] as photons, GeV."""
         return np.column_stack([self.energy[:, None] * self.direction, self.energy])
 
 
@@ -129,20 +112,7 @@ class Reconstruction:
 
 
 def offsets_of(event: Integers, n_events: int) -> Integers:
-    """Turn ascending event numbers into offsets.
-
-    Parameters
-    ----------
-    event : numpy.ndarray [n]
-        Ascending event numbers.
-    n_events : int
-        Number of events.
-
-    Returns
-    -------
-    numpy.ndarray [n_events + 1]
-        int64.
-    """
+    """Turn ascending event numbers [n] into offsets [n_events + 1]."""
     offsets = np.zeros(n_events + 1, dtype=np.int64)
     np.cumsum(np.bincount(event, minlength=n_events), out=offsets[1:])
     return offsets

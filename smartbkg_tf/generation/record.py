@@ -18,29 +18,15 @@ UPSILON_4S = 300553
 
 @dataclass
 class Record:
-    """Rows of Pythia's event record, of many events, as flat columns.
+    """Rows of Pythia's event record, of many events, as flat columns."""
 
-    Parameters
-    ----------
-    code, status, mother : numpy.ndarray [n]
-        int64; `mother` is the row of the first mother in these columns, -1 for none.
-    event : numpy.ndarray [n]
-        int64 number of the event; -1 for rows of no event.
-    momentum : numpy.ndarray [n, 4]
-        (px, py, pz, E), GeV, laboratory.
-    mass : numpy.ndarray [n]
-        GeV.
-    vertex : numpy.ndarray [n, 4]
-        Production (x, y, z, ct), mm, laboratory, relative to the interaction.
-    """
-
-    code: Integers
-    status: Integers
-    mother: Integers
-    event: Integers
-    momentum: Floats
-    mass: Floats
-    vertex: Floats
+    code: Integers  # [n] PDG codes
+    status: Integers  # [n] Pythia's
+    mother: Integers  # [n] row of the first mother in these columns, -1 for none
+    event: Integers  # [n] number of the event; -1 for rows of no event
+    momentum: Floats  # [n, 4] (px, py, pz, E), GeV, laboratory
+    mass: Floats  # [n] GeV
+    vertex: Floats  # [n, 4] production (x, y, z, ct), mm, relative to the interaction
 
     def __len__(self) -> int:
         """Count rows."""
@@ -53,18 +39,7 @@ class Record:
 
 
 def join_records(records: Sequence[Record]) -> Record:
-    """Put records one after the other; events keep their numbers.
-
-    Parameters
-    ----------
-    records : sequence of Record
-        At least one.
-
-    Returns
-    -------
-    Record
-        All rows.
-    """
+    """Put records one after the other; events keep their numbers."""
     starts = np.cumsum([0] + [len(record) for record in records])
     joined = {
         f.name: np.concatenate([getattr(record, f.name) for record in records])
@@ -80,19 +55,9 @@ def join_records(records: Sequence[Record]) -> Record:
 
 
 def read_batch(batch: Any, *, pairs: bool) -> Record:
-    """Read the arrays that ``Pythia.nextBatch`` returns.
+    """Read the arrays that ``Pythia.nextBatch`` returns, in Pythia's frame.
 
-    Parameters
-    ----------
-    batch : awkward.Array
-        Events with the field ``prt``.
-    pairs : bool
-        True: one entry that holds many events, one for each Y(4S). False: one event per entry.
-
-    Returns
-    -------
-    Record
-        In Pythia's frame.
+    With `pairs` one entry holds many events, one for each Y(4S); else there is one event per entry.
     """
     listing = batch.layout.content("prt")
     offsets = np.asarray(listing.offsets.data, dtype=np.int64)

@@ -20,66 +20,19 @@ _EVENT_TYPES_AT_MOST = 10
 
 
 def sequence(seed: int, event_type: int, chunk: int, purpose: str) -> np.random.SeedSequence:
-    """Give the seed of one chunk and one purpose.
-
-    Parameters
-    ----------
-    seed : int
-        The user's seed.
-    event_type : int
-        Position in `smartbkg_tf.events.table.EVENT_TYPES`.
-    chunk : int
-        Number of the chunk.
-    purpose : str
-        One of `PURPOSES`.
-
-    Returns
-    -------
-    numpy.random.SeedSequence
-        Independent for every combination.
-
-    Raises
-    ------
-    ValueError
-        For an unknown purpose.
-    """
+    """Give the seed of one chunk and one of `PURPOSES`, independent for every combination."""
     return np.random.SeedSequence([seed, event_type, chunk, PURPOSES.index(purpose)])
 
 
 def generator(seed: int, event_type: int, chunk: int, purpose: str) -> np.random.Generator:
-    """Give the random generator of one chunk and one purpose.
-
-    Parameters
-    ----------
-    seed, event_type, chunk, purpose
-        As in `sequence`.
-
-    Returns
-    -------
-    numpy.random.Generator
-        PCG64.
-    """
+    """Give the random generator (PCG64) of one chunk and one of `PURPOSES`."""
     return np.random.Generator(np.random.PCG64(sequence(seed, event_type, chunk, purpose)))
 
 
 def pythia_seed(seed: int, event_type: int, chunk: int) -> int:
-    """Give Pythia's seed of one chunk.
+    """Give Pythia's seed of one chunk, 1 to 900 000 000.
 
-    Parameters
-    ----------
-    seed, event_type, chunk
-        As in `sequence`.
-
-    Returns
-    -------
-    int
-        1 to 900 000 000, what Pythia's Marsaglia-Zaman generator accepts. Within one `seed` no two
-        chunks of any event types share one.
-
-    Raises
-    ------
-    ConfigurationError
-        When there are more chunks than seeds.
+    Within one `seed` no two chunks of any event types share one.
     """
     number = chunk * _EVENT_TYPES_AT_MOST + event_type
     if number >= _PYTHIA_SEEDS:

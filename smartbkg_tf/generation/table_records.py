@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.generation.chunks import Report, Task, run_task
+from smartbkg_tf.generation.source import Report, Task
 from smartbkg_tf.runtime.files import PARTIAL, hash_of_values, read_json, sha256, write_json
 
 #: Folder of the records of a run that has not ended; ``production.json`` takes them over.
@@ -19,21 +19,11 @@ RECORDS = "records"
 
 @dataclass(frozen=True)
 class FileState:
-    """A finished file.
+    """A finished file."""
 
-    Parameters
-    ----------
-    size : int
-        Bytes.
-    modified : int
-        Time of the last change, ns.
-    sha256 : str
-        Hash of its content.
-    """
-
-    size: int
-    modified: int
-    sha256: str
+    size: int  # bytes
+    modified: int  # time of the last change, ns
+    sha256: str  # of its content
 
 
 _FILES = TypeAdapter(dict[str, FileState])
@@ -41,23 +31,8 @@ _REPORT = TypeAdapter(Report)
 
 
 def make_table(task: Task, directory: Path, settings_hash: str) -> Report:
-    """Make the tables of a task and write its record: the work of one process.
-
-    Parameters
-    ----------
-    task : Task
-        What to make.
-    directory : pathlib.Path
-        The output folder.
-    settings_hash : str
-        Of settings, versions and code.
-
-    Returns
-    -------
-    Report
-        What was made.
-    """
-    report = run_task(task, directory)
+    """Make the tables of a task and write its record: the work of one process."""
+    report: Report = task.settings.source.make(task, directory)
     write_record(report, task, directory, settings_hash)
     return report
 
@@ -73,7 +48,7 @@ def write_record(report: Report, task: Task, directory: Path, settings_hash: str
 
 def _state(path: Path) -> dict[str, Any]:
     place = path.stat()
-    return {"size": place.st_size, "modified": place.st_mtime_ns, "sha256": sha256(path)}
+    return asdict(FileState(place.st_size, place.st_mtime_ns, sha256(path)))
 
 
 def read_records(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -90,7 +65,7 @@ def read_records(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def usable_record(values: Any) -> dict[str, Any] | None:
-    """Give a record as it is, or None for values that are none."""
+    """Give a record as it is, or None for values that are not one."""
     try:
         files = {kind: values[kind] for kind in ("files", "side_files")}
         _REPORT.validate_python({**values, **{k: list(v) for k, v in files.items()}})
@@ -102,21 +77,9 @@ def usable_record(values: Any) -> dict[str, Any] | None:
 
 
 def unchanged(path: Path, state: dict[str, Any], *, verify: bool) -> bool:
-    """Tell whether a finished file is as it was.
+    """Tell whether a finished file is as it was; with `verify` its content decides in any case.
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    state : dict
-        Of `FileState`; a new time is noted when the content is the same (a copied folder).
-    verify : bool
-        Look at the content even if size and time are the same.
-
-    Returns
-    -------
-    bool
-        False when it is missing, too.
+    A new time is noted in `state` when the content is the same (a copied folder).
     """
     try:
         place = path.stat()
@@ -134,18 +97,18 @@ def unchanged(path: Path, state: dict[str, Any], *, verify: bool) -> bool:
 
 def made_from(task: Task) -> dict[str, Any]:
     """Tell what a task's output depends on beside the settings."""
-    result: dict[str, Any] = {"event_type": task.event_type, "n_events": task.n_events}
-    if task.settings.source.name != "mdst":
-        result["chunk"] = task.chunk
+    result: dict[str, Any] = {
+        "event_type": task.event_type,
+        "n_events": task.n_events,
+        "chunk": task.chunk,
+    }
     if task.input is not None:
-        result["input"] = _identity(Path(task.input))
+        # Tell the file from a later one of the same name, without reading it.
+        path = Path(task.input)
+        place = path.stat()
+        modified = place.st_mtime_ns
+        result["input"] = {"name": path.name, "size": place.st_size, "modified": modified}
         result["first_event"] = task.first_event
     if task.passing is not None:
         result["passing"] = hash_of_values(task.passing.tolist())
     return result
-
-
-def _identity(path: Path) -> dict[str, Any]:
-    """Tell a file from a later one of the same name, without reading it."""
-    place = path.stat()
-    return {"name": path.name, "size": place.st_size, "modified": place.st_mtime_ns}

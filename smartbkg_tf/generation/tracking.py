@@ -18,23 +18,9 @@ _MUON, _PION, _KAON = 1, 2, 3
 
 
 def track_efficiency(pt: Floats, theta: Floats, rho: Floats, settings: TrackSettings) -> Floats:
-    """Probability that a charged particle becomes a track.
+    """Probability [n] that a charged particle becomes a track; 0 outside the acceptance.
 
-    Parameters
-    ----------
-    pt : numpy.ndarray [n]
-        Transverse momentum, GeV.
-    theta : numpy.ndarray [n]
-        Polar angle, rad.
-    rho : numpy.ndarray [n]
-        Radius of the production vertex, cm.
-    settings : TrackSettings
-        The formula's numbers.
-
-    Returns
-    -------
-    numpy.ndarray [n]
-        0 outside the acceptance.
+    Transverse momentum, GeV; polar angle, rad; radius of the production vertex, cm.
     """
     rise = 1.0 - np.exp(-np.maximum(pt - settings.pt_start, 0.0) / settings.pt_scale)
     degrees = np.degrees(theta)
@@ -50,20 +36,8 @@ def bremsstrahlung(
 ) -> tuple[Generated, Generated]:
     """Let electrons radiate in the material in front of the tracker.
 
-    Parameters
-    ----------
-    particles : Generated
-        Charged particles.
-    settings : TrackSettings
-        ``radiation_lengths`` of material.
-    random : numpy.random.Generator
-        Source of random numbers.
-
-    Returns
-    -------
-    tuple of Generated and Generated
-        The particles, electrons with what is left to them; one photon for each electron, which
-        flies as the electron did before.
+    Gives the particles, electrons with what is left to them, and one photon for each electron,
+    which flies as the electron did before.
     """
     electron = np.abs(particles.code) == TRACK_CODES[0]
     sine = np.hypot(particles.momentum[:, 0], particles.momentum[:, 1]) / np.maximum(
@@ -92,20 +66,7 @@ def charged_particles(
 ) -> tuple[Tracks, Clusters]:
     """Draw the tracks of charged particles, and their clusters without a track.
 
-    Parameters
-    ----------
-    all_particles : Generated
-        Charged particles.
-    settings : DetectorSettings
-        The detector.
-    random : numpy.random.Generator
-        Source of random numbers.
-
-    Returns
-    -------
-    tuple of Tracks and Clusters
-        Those that are seen; clusters of particles whose track is missed, and what hadron showers
-        split off.
+    The clusters are those of particles whose track is missed, and what hadron showers split off.
     """
     tracking = settings.tracks
     pt = np.hypot(all_particles.momentum[:, 0], all_particles.momentum[:, 1])

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from smartbkg_tf.models.activations import activation_layer
-from smartbkg_tf.models.plain import PlainLayer
+from smartbkg_tf.models.configurable import ConfigurableLayer
 from smartbkg_tf.models.pooling import masked_softmax
 
 
@@ -17,7 +17,7 @@ def _everything(x: Any) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class AdditiveSelfAttention(PlainLayer):
+class AdditiveSelfAttention(ConfigurableLayer):
     """Means over particles, weighted by ``v . tanh(A x_i + B x_j + b)``.
 
     The self-attention of the original (package keras-self-attention): Bahdanau et al.,
@@ -41,57 +41,23 @@ class AdditiveSelfAttention(PlainLayer):
         self.score = keras.layers.Dense(1, use_bias=False, dtype=policy, name="score")
 
     def build(self, x_shape: Any) -> None:
-        """Make the weights.
-
-        Parameters
-        ----------
-        x_shape : tuple
-            Of `x`.
-        """
+        """Make the weights."""
         self.receiver.build(x_shape)
         self.sender.build(x_shape)
         self.score.build((*x_shape[:-1], self.units))
         self.built = True
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        """Attend.
-
-        Parameters
-        ----------
-        x : tensor [batch, length, channels]
-            Values.
-        mask : tensor [batch, length], optional
-            True where there is something.
-
-        Returns
-        -------
-        tensor [batch, length, channels]
-            Weighted means.
-        """
+        """Attend, [batch, length, channels]."""
         mask = _everything(x) if mask is None else mask
         hidden = ops.tanh(ops.expand_dims(self.receiver(x), 2) + ops.expand_dims(self.sender(x), 1))
         logits = self.score(hidden)[..., 0]
         weights = masked_softmax(logits, ops.expand_dims(mask, 1), axis=-1)
         return ops.matmul(ops.cast(weights, x.dtype), x)
 
-    def compute_output_shape(self, x_shape: Any) -> Any:
-        """Give the shape of the output.
-
-        Parameters
-        ----------
-        x_shape : tuple
-            Of `x`.
-
-        Returns
-        -------
-        tuple
-            The same.
-        """
-        return x_shape
-
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class TreeAttentionBlock(PlainLayer):
+class TreeAttentionBlock(ConfigurableLayer):
     """A pre-norm encoder block whose attention knows the decay tree.
 
     ``x + attention(norm(x))``, then ``x + dense(activation(dense(norm(x))))`` (Vaswani et al.,
@@ -130,13 +96,7 @@ class TreeAttentionBlock(PlainLayer):
         self.drop = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
     def build(self, x_shape: Any, relations_shape: Any) -> None:
-        """Make the weights.
-
-        Parameters
-        ----------
-        x_shape, relations_shape : tuple
-            Of the inputs.
-        """
+        """Make the weights."""
         channels = x_shape[-1]
         if channels % self.heads:
             raise ValueError(f"{self.heads} heads do not divide {channels} channels")
@@ -162,24 +122,7 @@ class TreeAttentionBlock(PlainLayer):
         self.built = True
 
     def call(self, x: Any, relations: Any, mask: Any = None, training: bool | None = None) -> Any:
-        """Apply both parts.
-
-        Parameters
-        ----------
-        x : tensor [batch, n, channels]
-            Particles.
-        relations : tensor [batch, n, n, relation]
-            From `smartbkg_tf.models.tree.TreeRelations`.
-        mask : tensor [batch, n], optional
-            True where there is a particle.
-        training : bool, optional
-            Drop values.
-
-        Returns
-        -------
-        tensor [batch, n, channels]
-            Particles.
-        """
+        """Apply both parts, [batch, n, channels]."""
         mask = _everything(x) if mask is None else mask
         n, channels = ops.shape(x)[1], x.shape[-1]
         share = channels // self.heads
@@ -200,24 +143,9 @@ class TreeAttentionBlock(PlainLayer):
         inside = self.outer(self.activate(self.inner(self.norm_2(x))))
         return x + self.drop(inside, training=training)
 
-    def compute_output_shape(self, x_shape: Any, relations_shape: Any = None) -> Any:
-        """Give the shape of the output.
-
-        Parameters
-        ----------
-        x_shape, relations_shape : tuple
-            Of the inputs.
-
-        Returns
-        -------
-        tuple
-            Of `x`.
-        """
-        return x_shape
-
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class ClassAttention(PlainLayer):
+class ClassAttention(ConfigurableLayer):
     """One token attends to all particles (Touvron et al., arXiv:2103.17239, section 3).
 
     Input: ``x`` [batch, n, channels], ``token`` [batch, channels], ``mask`` [batch, n].
@@ -237,13 +165,7 @@ class ClassAttention(PlainLayer):
         self.heads = heads
 
     def build(self, x_shape: Any, token_shape: Any) -> None:
-        """Make the weights.
-
-        Parameters
-        ----------
-        x_shape, token_shape : tuple
-            Of the inputs.
-        """
+        """Make the weights."""
         channels = x_shape[-1]
         if channels % self.heads:
             raise ValueError(f"{self.heads} heads do not divide {channels} channels")
@@ -256,22 +178,7 @@ class ClassAttention(PlainLayer):
         self.built = True
 
     def call(self, x: Any, token: Any, mask: Any = None) -> Any:
-        """Attend.
-
-        Parameters
-        ----------
-        x : tensor [batch, n, channels]
-            Particles.
-        token : tensor [batch, channels]
-            Asks.
-        mask : tensor [batch, n], optional
-            True where there is a particle.
-
-        Returns
-        -------
-        tensor [batch, channels]
-            The token with what it found.
-        """
+        """Attend, [batch, channels]."""
         mask = _everything(x) if mask is None else mask
         n, channels = ops.shape(x)[1], x.shape[-1]
         share = channels // self.heads
@@ -282,18 +189,3 @@ class ClassAttention(PlainLayer):
         weights = masked_softmax(logits, ops.expand_dims(mask, -1), axis=1)
         found = ops.sum(ops.cast(ops.expand_dims(weights, -1), value.dtype) * value, axis=1)
         return token + self.joined(ops.reshape(found, (-1, channels)))
-
-    def compute_output_shape(self, x_shape: Any, token_shape: Any = None) -> Any:
-        """Give the shape of the output.
-
-        Parameters
-        ----------
-        x_shape, token_shape : tuple
-            Of the inputs.
-
-        Returns
-        -------
-        tuple
-            Of one vector.
-        """
-        return (x_shape[0], x_shape[-1])

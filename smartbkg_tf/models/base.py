@@ -6,30 +6,33 @@ import abc
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import keras
 
+from smartbkg_tf.encoding.candidate_columns import candidate_names
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.models.checks import checked_model, constructor_arguments
-from smartbkg_tf.models.drawing import draw_model
+from smartbkg_tf.models.inputs import DEFAULT_INPUTS, ModelInputs
 from smartbkg_tf.models.losses import SkimAUC, make_loss
 from smartbkg_tf.models.optimisation import make_optimizer, watching_callbacks
 from smartbkg_tf.models.packing import set_packing
-from smartbkg_tf.models.parts import DEFAULT_INPUTS, ModelParts
+from smartbkg_tf.models.physics import ACCEPTANCE, BEAMS
 from smartbkg_tf.models.saving import save_model
+from smartbkg_tf.runtime.files import atomic_file
+from smartbkg_tf.settings.plugins import plain
 from smartbkg_tf.settings.training import TrainingSettings
 
 
-class NNBaseClass(ModelParts, abc.ABC):
+class NNBaseClass(abc.ABC):
     r"""A network that predicts from generated particles whether an event passes the skims.
 
     Inherit, keep your constructor's arguments as attributes of the same names, and build a
     functional Keras model in `build_model`. Everything else is here: inputs, normalisation
-    and output in the right form, compile, fit, atomic saving, summary, drawing, callbacks.
+    and output in the right form, compile, fit, atomic saving, summary, callbacks.
 
-    The arguments below are common to all networks and are given by ``train``. A class of
-    one's own takes further ones with plain values as defaults and hands ``**common`` on.
+    The arguments below are common to all networks and are given by ``train``. A custom class
+    takes further ones with plain values as defaults and hands ``**common`` on.
 
     Parameters
     ----------
@@ -49,12 +52,12 @@ class NNBaseClass(ModelParts, abc.ABC):
     max_tokens : int, optional
         Longest decay string of the data: a hint.
     event_type : bool, default False
-        Read the type of the event as well: `make_inputs` then has ``event_type_input``.
+        Read the type of the event as well: ``event_type_input`` is then among the inputs.
 
     Raises
     ------
     ConfigurationError
-        When `inputs` is no such choice, there is no label, or particles are read without
+        When `inputs` is not such a choice, there is no label, or particles are read without
         features.
 
     Examples
@@ -74,21 +77,24 @@ class NNBaseClass(ModelParts, abc.ABC):
                 self.units = units
 
             def build_model(self):
-                inputs = self.make_inputs()
-                particles, mask = self.particle_features(inputs, embedding=8)
+                event = self.event()
+                particles, mask = event.particles(embedding=8)
                 x = keras.layers.Dense(self.units, activation="relu")(particles)
                 x = MaskedAveragePooling()(x, mask=mask)
                 x = keras.layers.Dense(self.units, activation="relu")(x)
-                return keras.Model(inputs, self.output(x))
+                return keras.Model(event.inputs, event.output(x))
 
     trains with::
 
         python -m smartbkg_tf.train model=custom model._target_=my_module.MyNet \
-            model.inputs=particles +model.parameters.units=128
+            model.inputs=particles model.parameters.units=128
     """
 
-    #: One line about the network, for ``--help`` and messages.
-    description: ClassVar[str] = ""
+    #: PDG code of each token; None: those of the package's vocabulary.
+    codes: Sequence[int] | None = None
+    #: Total px, py, pz, E of the beams (GeV), and polar angles that the detector covers (degrees).
+    beams: Sequence[float] = BEAMS
+    acceptance: Sequence[float] = ACCEPTANCE
 
     def __init__(
         self,
@@ -104,7 +110,7 @@ class NNBaseClass(ModelParts, abc.ABC):
     ) -> None:
         if inputs not in DEFAULT_INPUTS:
             raise ConfigurationError(
-                f"model.inputs: '{inputs}' is no choice; {did_you_mean(inputs, DEFAULT_INPUTS)}"
+                f"model.inputs: '{inputs}' is not a choice; {did_you_mean(inputs, DEFAULT_INPUTS)}"
             )
         if not label_names:
             raise ConfigurationError("a network needs at least one label to predict")
@@ -123,7 +129,7 @@ class NNBaseClass(ModelParts, abc.ABC):
         self.max_particles = max_particles
         self.max_tokens = max_tokens
         self.event_type = bool(event_type)
-        self._shared: dict[str, tuple[Any, Any]] = {}
+        self._event: ModelInputs | None = None
         self._model: keras.Model | None = None
 
     # -- what a subclass writes -----------------------------------------------------------
@@ -135,7 +141,7 @@ class NNBaseClass(ModelParts, abc.ABC):
         Returns
         -------
         keras.Model
-            Functional, from inputs made by `make_inputs` to a tensor made by `output`.
+            Functional, from the inputs of `event` to a tensor made by its `output`.
         """
 
     def callbacks(self, training: TrainingSettings) -> list[Any]:
@@ -153,6 +159,69 @@ class NNBaseClass(ModelParts, abc.ABC):
             and progress are added by ``training.fit``.
         """
         return watching_callbacks(training)
+
+    # -- what build_model starts from -------------------------------------------------------
+
+    def event(self, *names: str) -> ModelInputs:
+        """Make the inputs of the network, and what is made of them.
+
+        Parameters
+        ----------
+        *names : str
+            Which of `smartbkg_tf.models.inputs.INPUTS`; by default those of ``self.inputs``, and
+            ``event_type_input`` if ``self.event_type``.
+
+        Returns
+        -------
+        ModelInputs
+            ``inputs``, `particles`, `tokens`, `mothers`, `output`, ...
+
+        Raises
+        ------
+        ConfigurationError
+            For an unknown name.
+        """
+        if not names:
+            names = DEFAULT_INPUTS[self.inputs]
+            names = (*names, "event_type_input") if self.event_type else names
+        self._event = ModelInputs(self, names)
+        return self._event
+
+    def make_inputs(self, *names: str) -> dict[str, Any]:
+        """Give ``event(*names).inputs``, for networks that were written before `event` was."""
+        return self.event(*names).inputs
+
+    def particle_features(self, inputs: Mapping[str, Any], **options: Any) -> tuple[Any, Any]:
+        """Give `ModelInputs.particles` of the inputs made last; as `make_inputs`."""
+        return self._made_from(inputs).particles(**options)
+
+    def token_features(self, inputs: Mapping[str, Any], **options: Any) -> tuple[Any, Any]:
+        """Give `ModelInputs.tokens` of the inputs made last; as `make_inputs`."""
+        return self._made_from(inputs).tokens(**options)
+
+    def output(self, x: Any) -> Any:
+        """Give `ModelInputs.output` of the inputs made last; as `make_inputs`."""
+        return self._made_from({}).output(x)
+
+    def _made_from(self, inputs: Mapping[str, Any]) -> ModelInputs:
+        if self._event is None or any(
+            self._event.inputs.get(k) is not x for k, x in inputs.items()
+        ):
+            raise ConfigurationError(
+                f"{self.name}.build_model uses inputs that it did not make last",
+                next_step="begin with event = self.event(), and use event.particles()",
+            )
+        return self._event
+
+    @property
+    def n_outputs(self) -> int:
+        """Number of skims."""
+        return len(self.label_names)
+
+    @property
+    def not_for_particles(self) -> list[str]:
+        """Columns that particle branches do not read: those of candidates."""
+        return candidate_names(self.feature_names)
 
     # -- what every network gives ---------------------------------------------------------
 
@@ -174,12 +243,7 @@ class NNBaseClass(ModelParts, abc.ABC):
         return tuple(tensor.name for tensor in self.model.inputs)
 
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns
-        -------
-        dict
-            Plain values; ``type(self)(**config)`` makes the same network.
+        """Give the constructor's arguments as plain values; ``from_config`` makes the same network.
 
         Raises
         ------
@@ -194,30 +258,19 @@ class NNBaseClass(ModelParts, abc.ABC):
                     f"{self.name} does not keep its argument '{name}'",
                     next_step=f"write self.{name} = {name} in its __init__",
                 )
-            config[name] = getattr(self, name)
+            config[name] = plain(getattr(self, name))
         try:
-            plain: dict[str, Any] = json.loads(json.dumps(config))
+            values: dict[str, Any] = json.loads(json.dumps(config))
         except (TypeError, ValueError) as error:
             raise ConfigurationError(
-                f"{self.name}: an argument is no plain value ({error})",
+                f"{self.name}: an argument is not a plain value ({error})",
                 next_step="take numbers, texts, lists and dicts as arguments",
             ) from error
-        return plain
+        return values
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Make a network from the values of `get_config`.
-
-        Parameters
-        ----------
-        config : mapping
-            Constructor arguments.
-
-        Returns
-        -------
-        NNBaseClass
-            The network, with new weights.
-        """
+        """Make a network, with new weights, from the values of `get_config`."""
         return cls(**config)
 
     def compile(
@@ -320,13 +373,7 @@ class NNBaseClass(ModelParts, abc.ABC):
         return self.model
 
     def summary(self) -> str:
-        """Describe the layers.
-
-        Returns
-        -------
-        str
-            A table with shapes and numbers of weights.
-        """
+        """Describe the layers: a table with shapes and numbers of weights."""
         lines: list[str] = []
         self.model.summary(
             line_length=110,
@@ -335,12 +382,13 @@ class NNBaseClass(ModelParts, abc.ABC):
         )
         return "\n".join(lines).rstrip() + "\n"
 
-    def draw(self, path: str | Path) -> None:
-        """Draw the architecture.
-
-        Parameters
-        ----------
-        path : str or pathlib.Path
-            An SVG file; replaced when it exists.
-        """
-        draw_model(self.model, path, title=f"{self.name} ({self.inputs})")
+    def draw(self, path: str | Path) -> bool:
+        """Draw the architecture as SVG if Graphviz and pydot are installed; tell whether it was."""
+        try:
+            dot = keras.utils.model_to_dot(self.model, show_shapes=True, show_layer_names=True)
+            drawing = dot.create(format="svg")
+        except (ImportError, OSError):
+            return False
+        with atomic_file(path) as partial:
+            partial.write_bytes(drawing)
+        return True

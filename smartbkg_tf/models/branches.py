@@ -1,161 +1,145 @@
-"""Branches by name: from a part of the event to one vector.
+"""Branches: from a part of the event to one vector. One class each, fields are its settings.
 
-A branch is a function ``(network, inputs, sizes) -> KerasTensor [batch, channels]``. A new
-one is registered with `register_branch` and is then a choice of ``model.particles.branch``
-or ``model.decay.branch``.
+Nothing here imports Keras before `build` is called: the classes serve configuration and ``--help``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from smartbkg_tf.errors import ConfigurationError, did_you_mean
-from smartbkg_tf.models.base import NNBaseClass
+from smartbkg_tf.errors import ConfigurationError
+from smartbkg_tf.settings.base import Field, settings
+from smartbkg_tf.settings.plugins import Plugin
 
-Kind = Literal["particles", "decay"]
-Builder = Callable[[NNBaseClass, Mapping[str, Any], Mapping[str, Any]], Any]
+if TYPE_CHECKING:
+    from smartbkg_tf.models.inputs import ModelInputs
+
+#: What stands between the layers.
+Activation = Literal["leaky_relu", "relu", "silu", "gelu"]
+
+PositiveInt = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
-@dataclass(frozen=True)
-class Branch:
-    """A registered branch.
+def sizes(*values: int) -> Any:
+    """Declare a list of sizes with its default."""
+    return Field(default_factory=lambda: list(values), min_length=1)
 
-    Parameters
+
+@settings
+class Branch(Plugin):
+    """A part of a network that turns a part of the event into one vector.
+
+    Inherit `ParticleBranch` or `DecayBranch`, declare sizes as annotated fields, and write `build`.
+
+    Attributes
     ----------
-    kind : {"particles", "decay"}
-        What it reads.
     name : str
-        Its name in the configuration.
-    description : str
-        One line.
-    build : callable
-        Makes it.
+        Short name, for tables and names of models; that of the class by default.
     reads : tuple of str
-        The arrays that it needs.
+        The arrays that it needs, of `smartbkg_tf.models.inputs.INPUTS`.
+    purpose, source : str
+        Columns of the table in docs/models.md.
     """
 
-    kind: Kind
-    name: str
-    description: str
-    build: Builder
-    reads: tuple[str, ...]
+    name: ClassVar[str] = ""
+    reads: ClassVar[tuple[str, ...]] = ()
+    purpose: ClassVar[str] = ""
+    source: ClassVar[str] = ""
 
+    @property
+    def label(self) -> str:
+        """The short name."""
+        return self.name or type(self).__name__
 
-_BRANCHES: dict[tuple[str, str], Branch] = {}
+    def build(self, event: ModelInputs) -> Any:
+        """Build the branch; import Keras here.
 
-#: What a branch needs if it does not say otherwise.
-READS: dict[str, tuple[str, ...]] = {
-    "particles": ("particle_input", "pdg_input", "mother_pdg_input"),
-    "decay": ("decay_input",),
-}
+        Parameters
+        ----------
+        event : smartbkg_tf.models.inputs.ModelInputs
+            Inputs of the network, and what is made of them: `particles`, `mothers`, `codes`, ...
 
-
-def register_branch(
-    kind: Kind, name: str, description: str, reads: tuple[str, ...] | None = None
-) -> Callable[[Builder], Builder]:
-    """Register a branch under a name.
-
-    Parameters
-    ----------
-    kind : {"particles", "decay"}
-        What it reads.
-    name : str
-        Its name in the configuration.
-    description : str
-        One line.
-    reads : tuple of str, optional
-        The arrays that it needs; `READS` by default.
-
-    Returns
-    -------
-    callable
-        A decorator that leaves the function as it is.
-
-    Raises
-    ------
-    ValueError
-        When the name is taken.
-    """
-
-    def decorate(build: Builder) -> Builder:
-        if (kind, name) in _BRANCHES:
-            raise ValueError(f"there is a {kind} branch '{name}' already")
-        _BRANCHES[kind, name] = Branch(kind, name, description, build, reads or READS[kind])
-        return build
-
-    return decorate
-
-
-def branches(kind: Kind) -> dict[str, Branch]:
-    """List the branches of a kind.
-
-    Parameters
-    ----------
-    kind : {"particles", "decay"}
-        What they read.
-
-    Returns
-    -------
-    dict of str to Branch
-        By name.
-    """
-    return {name: branch for (of, name), branch in _BRANCHES.items() if of == kind}
-
-
-def find_branch(kind: Kind, name: str) -> Branch:
-    """Find a branch by name.
-
-    Parameters
-    ----------
-    kind : {"particles", "decay"}
-        What it reads.
-    name : str
-        Its name in the configuration.
-
-    Returns
-    -------
-    Branch
-        The branch.
-
-    Raises
-    ------
-    ConfigurationError
-        When no branch has this name.
-    """
-    known = branches(kind)
-    if name not in known:
+        Returns
+        -------
+        KerasTensor [batch, channels]
+            What the head reads.
+        """
         raise ConfigurationError(
-            f"model.{kind}.branch: there is no branch '{name}'; {did_you_mean(name, known)}"
+            f"{type(self).__name__} does not write build(self, event)",
+            next_step=f"see the examples in {type(self).__mro__[1].__module__} and docs/models.md",
         )
-    return known[name]
+
+    def must_divide(self, what: str, divisor: int, number: int) -> None:
+        """Refuse a size that does not divide another."""
+        if number % divisor:
+            raise ConfigurationError(f"{self.label}: {what}={divisor} does not divide {number}")
 
 
-def build_branch(
-    kind: Kind, network: NNBaseClass, inputs: Mapping[str, Any], sizes: Mapping[str, Any]
-) -> Any:
-    """Build the branch that ``sizes["branch"]`` names.
+@settings
+class ParticleBranch(Branch):
+    """Base of branches that read the particles.
 
     Parameters
     ----------
-    kind : {"particles", "decay"}
-        What it reads.
-    network : NNBaseClass
-        The network that it becomes a part of.
-    inputs : mapping of str to KerasTensor
-        The inputs of the network.
-    sizes : mapping
-        Settings of the branch.
+    embedding : int, default 8
+        Dimensions of the embedding of a PDG code.
+    share_embedding : bool, default True
+        One embedding for a particle and its mother, or two.
+    activation : {"leaky_relu", "relu", "silu", "gelu"}
+        Behind the layers.
 
-    Returns
-    -------
-    KerasTensor [batch, channels]
-        What the head reads.
+    Examples
+    --------
+    A file ``my_module.py`` in the current folder::
 
-    Raises
-    ------
-    ConfigurationError
-        When no branch has this name.
+        from smartbkg_tf.models.branches import ParticleBranch
+        from smartbkg_tf.settings.base import Field, settings
+
+        @settings
+        class MyBranch(ParticleBranch):
+            "One dense layer for every particle, and their mean."
+
+            width: int = Field(default=64, gt=0)
+
+            def build(self, event):
+                import keras
+
+                x, mask = event.particles(embedding=self.embedding)
+                x = keras.layers.Dense(self.width, activation="relu", name="mine")(x)
+                return event.average(x, mask)
+
+    trains with::
+
+        python -m smartbkg_tf.train model=resnet model.inputs=particles \
+            model.particles._target_=my_module.MyBranch model.particles.width=3
     """
-    return find_branch(kind, str(sizes["branch"])).build(network, inputs, sizes)
+
+    reads: ClassVar[tuple[str, ...]] = ("particle_input", "pdg_input", "mother_pdg_input")
+
+    embedding: PositiveInt = 8
+    share_embedding: bool = True
+    activation: Activation = "leaky_relu"
+
+    @property
+    def embeddings(self) -> dict[str, Any]:
+        """The arguments of `ModelInputs.particles` and `ModelInputs.packed_particles`."""
+        return {"embedding": self.embedding, "share_embedding": self.share_embedding}
+
+
+@settings
+class DecayBranch(Branch):
+    """Base of branches that read the decay string.
+
+    Parameters
+    ----------
+    embedding : int, default 8
+        Dimensions of the embedding of a token.
+    activation : {"leaky_relu", "relu", "silu", "gelu"}
+        Behind the layers.
+    """
+
+    reads: ClassVar[tuple[str, ...]] = ("decay_input",)
+
+    embedding: PositiveInt = 8
+    activation: Activation = "leaky_relu"

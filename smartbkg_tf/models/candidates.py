@@ -30,9 +30,9 @@ from keras import ops
 
 from smartbkg_tf.encoding.candidate_columns import BITS, IS, PREFIX, REACTION, WAYS
 from smartbkg_tf.errors import ConfigurationError
-from smartbkg_tf.models.plain import PlainLayer
+from smartbkg_tf.models.configurable import Float32Layer
 from smartbkg_tf.models.pooling import masked_softmax
-from smartbkg_tf.models.steps import soft_steps
+from smartbkg_tf.models.thresholds import soft_thresholds
 
 #: Different particles have draws of their own; those of a longer event begin again.
 _POSITIONS = 256
@@ -56,7 +56,7 @@ def _logits_of_draws(rows: int, draws: int, seed: int) -> np.ndarray:
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class CandidateSurvival(PlainLayer):
+class CandidateSurvival(Float32Layer):
     """Chances of an event's candidates behind a learned detector.
 
     Input: ``particles`` [batch, particle, column] (what is known of each particle), ``x``
@@ -96,7 +96,6 @@ class CandidateSurvival(PlainLayer):
         softness: float = 0.5,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.feature_names = [str(name) for name in feature_names]
         self.units = units
@@ -114,12 +113,12 @@ class CandidateSurvival(PlainLayer):
         ]
         if missing:
             raise ConfigurationError(
-                f"model.candidates: the data have no column {', '.join(missing)}",
+                f"model.head.inputs.candidates: the data have no column {', '.join(missing)}",
                 next_step="preprocess with a feature set that writes candidates "
-                "(smartbkg_tf.encoding.candidate_columns), or leave model.candidates out",
+                "(smartbkg_tf.encoding.candidate_columns), or leave the candidates out",
             )
         if len({len(found) for found in self._bits}) != 1:
-            raise ConfigurationError("model.candidates: not as many columns of bits for each way")
+            raise ConfigurationError("the candidates have not as many columns of bits for each way")
         #: Most candidates of an event.
         self.most = BITS * len(self._bits[0])
         self._is, self._reaction = place[IS], place[REACTION]
@@ -136,13 +135,7 @@ class CandidateSurvival(PlainLayer):
         self._stays_draws = _logits_of_draws(self.most, draws, _SEED + 2)
 
     def build(self, particles_shape: Any, x_shape: Any = None) -> None:
-        """Make the weights.
-
-        Parameters
-        ----------
-        particles_shape, x_shape : tuple
-            Of the inputs.
-        """
+        """Make the weights."""
         width = 2 * self.units
 
         def dense(name: str, units: int, read: int, **options: Any) -> keras.layers.Dense:
@@ -188,22 +181,7 @@ class CandidateSurvival(PlainLayer):
         return ops.transpose(ops.concatenate(parts, axis=-1), (0, 2, 1))
 
     def call(self, particles: Any, x: Any, mask: Any = None) -> Any:
-        """Draw.
-
-        Parameters
-        ----------
-        particles : tensor [batch, particle, column]
-            Columns of the particles.
-        x : tensor [batch, particle, feature]
-            Physical values, with the candidates' columns.
-        mask : tensor [batch, particle]
-            True where there is a particle.
-
-        Returns
-        -------
-        tensor [batch, 3 + 2 units]
-            As above.
-        """
+        """Draw, [batch, 3 + 2 units]."""
         here = ops.expand_dims(mask, -1)
         x = ops.where(here, ops.cast(x, "float32"), 0.0)
         particles = ops.where(here, ops.cast(particles, "float32"), 0.0)
@@ -218,7 +196,7 @@ class CandidateSurvival(PlainLayer):
         traits = of_particle[..., len(WAYS) :]
         ways = (plain, renamed, displaced)
         values = ops.take(rows, self._values, axis=-1)
-        columns = [values, soft_steps(values, _STEPS, _STEEPNESS), self.embedding(reaction)]
+        columns = [values, soft_thresholds(values, _STEPS, _STEEPNESS), self.embedding(reaction)]
         for way in ways:
             columns += [ops.matmul(way, traits), ops.sum(way, axis=-1, keepdims=True)]
         inner = self.candidate_2(self.candidate_1(ops.concatenate(columns, axis=-1)))
@@ -262,23 +240,6 @@ class CandidateSurvival(PlainLayer):
         total = 0.3 * ops.sum(vectors * ops.expand_dims(chance, -1), axis=1)
         return ops.concatenate([logit, expected, best, mean, total], axis=-1)
 
-    def compute_output_spec(self, particles: Any, *_: Any, **__: Any) -> keras.KerasTensor:
-        """Describe the output.
-
-        Parameters
-        ----------
-        particles : KerasTensor
-            The particles.
-        *_, **__ : KerasTensor
-            The other inputs.
-
-        Returns
-        -------
-        KerasTensor
-            float32.
-        """
-        return keras.KerasTensor((particles.shape[0], 3 + 2 * self.units), dtype="float32")
-
 
 #: The shift counts so many times: with Adam, whose steps do not depend on the size of a gradient,
 #: it is learned so much faster than weights.
@@ -286,7 +247,7 @@ SHIFT_RATE = 10.0
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class CorrectedEstimate(PlainLayer):
+class CorrectedEstimate(Float32Layer):
     """The output of a network that estimates: the estimate's logit, and a learned correction.
 
     ``logit = scale estimate + 10 shift + kernel . x`` for each skim. A new network gives the
@@ -303,18 +264,11 @@ class CorrectedEstimate(PlainLayer):
     """
 
     def __init__(self, units: int, **kwargs: Any) -> None:
-        kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.units = units
 
     def build(self, x_shape: Any, estimate_shape: Any = None) -> None:
-        """Make the weights.
-
-        Parameters
-        ----------
-        x_shape, estimate_shape : tuple
-            Of the inputs.
-        """
+        """Make the weights."""
         self.kernel = self.add_weight(
             name="kernel", shape=(x_shape[-1], self.units), initializer="glorot_uniform"
         )
@@ -324,35 +278,7 @@ class CorrectedEstimate(PlainLayer):
         self.built = True
 
     def call(self, x: Any, estimate: Any) -> Any:
-        """Correct.
-
-        Parameters
-        ----------
-        x : tensor [batch, channels]
-            The last hidden layer.
-        estimate : tensor [batch, 1]
-            A logit.
-
-        Returns
-        -------
-        tensor [batch, units]
-            Logits.
-        """
+        """Correct, [batch, units]."""
         correction = ops.matmul(ops.cast(x, self.compute_dtype), self.kernel)
         estimate = ops.cast(estimate, self.compute_dtype)
         return self.scale * estimate + SHIFT_RATE * self.shift + correction
-
-    def compute_output_shape(self, x_shape: Any, *_: Any) -> Any:
-        """Give the shape of the output.
-
-        Parameters
-        ----------
-        x_shape, *_ : tuple
-            Of the inputs.
-
-        Returns
-        -------
-        tuple
-            One logit for each skim.
-        """
-        return (x_shape[0], self.units)

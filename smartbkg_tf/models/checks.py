@@ -8,30 +8,13 @@ from typing import Any
 import keras
 
 from smartbkg_tf.errors import ConfigurationError
-from smartbkg_tf.models.parts import INPUTS, OUTPUT
+from smartbkg_tf.models.inputs import INPUTS, OUTPUT
 
 
 def checked_model(name: str, model: Any, n_outputs: int) -> Any:
     """Refuse a network that the rest of the chain could not use; make inputs go by name.
 
-    Parameters
-    ----------
-    name : str
-        Name of its class, for messages.
-    model : object
-        What ``build_model`` returned.
-    n_outputs : int
-        Number of skims.
-
-    Returns
-    -------
-    keras.Model
-        The same layers; arrays are picked by name out of a dict that may hold more.
-
-    Raises
-    ------
-    ConfigurationError
-        When it is no functional Keras model, or inputs or output are not as they must be.
+    The result has the same layers and picks its arrays by name out of a dict that may hold more.
     """
     step = "see the example in the docstring of smartbkg_tf.models.base.NNBaseClass"
     if not isinstance(model, keras.Model):
@@ -42,7 +25,7 @@ def checked_model(name: str, model: Any, n_outputs: int) -> Any:
     if not getattr(model, "inputs", None):
         raise ConfigurationError(
             f"{name}.build_model must return a functional model: "
-            "keras.Model(inputs, self.output(x))",
+            "keras.Model(event.inputs, event.output(x))",
             next_step=step,
         )
     outputs = list(model.outputs)
@@ -56,7 +39,7 @@ def checked_model(name: str, model: Any, n_outputs: int) -> Any:
         raise ConfigurationError(
             f"{name} must have one output '{OUTPUT}', float32 [batch, {n_outputs}], "
             f"not {model.output_names} {[(tuple(o.shape), o.dtype) for o in outputs]}",
-            next_step="make it with self.output(x)",
+            next_step="make it with event.output(x)",
         )
     # A list of inputs: Keras then picks them by name out of a dict that holds more.
     # With a dict it would take extra arrays by position.
@@ -70,19 +53,7 @@ def checked_model(name: str, model: Any, n_outputs: int) -> Any:
 
 
 def constructor_arguments(cls: type) -> list[str]:
-    """Names of all arguments that a class takes, its bases' included.
-
-    Parameters
-    ----------
-    cls : type
-        The class.
-
-    Returns
-    -------
-    list of str
-        Named arguments of every ``__init__`` up to the first one that hands nothing on
-        (has no ``**``).
-    """
+    """Name all arguments that a class takes, up to the first base that hands nothing on."""
     names: dict[str, None] = {}
     for base in cls.__mro__:
         if "__init__" not in vars(base):

@@ -12,7 +12,7 @@ from keras import ops
 
 from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.events.vocabulary import FIRST_CODE, default_vocabulary
-from smartbkg_tf.models.plain import PlainLayer
+from smartbkg_tf.models.configurable import Float32Layer
 
 #: Columns of the table of `code_table`.
 CODE_COLUMNS = (
@@ -47,25 +47,7 @@ _GROUPS: dict[str, tuple[int, ...]] = {
 
 
 def codes_of(vocabulary_size: int, codes: Sequence[int] | None = None) -> list[int]:
-    """Give the PDG code of every token from the first on.
-
-    Parameters
-    ----------
-    vocabulary_size : int
-        Tokens, padding, unknown and the two brackets included.
-    codes : sequence of int, optional
-        The codes; those of the package's vocabulary by default.
-
-    Returns
-    -------
-    list of int
-        ``vocabulary_size - 4`` codes.
-
-    Raises
-    ------
-    ConfigurationError
-        When there are more or fewer codes than tokens.
-    """
+    """Give the PDG code of every token from the first on."""
     chosen = [int(code) for code in (default_vocabulary().codes if codes is None else codes)]
     if len(chosen) + 4 != vocabulary_size:
         raise ConfigurationError(
@@ -85,18 +67,10 @@ def _heaviest_quark(code: int) -> int:
 
 
 def code_table(codes: Sequence[int]) -> npt.NDArray[np.float32]:
-    """Tell the kinds of particles.
+    """Tell the kinds of particles: float32 0 or 1 [token, column of `CODE_COLUMNS`].
 
-    Parameters
-    ----------
-    codes : sequence of int
-        PDG code of each token from token 2 on.
-
-    Returns
-    -------
-    numpy.ndarray [len(codes) + 4, len(CODE_COLUMNS)]
-        float32, 0 or 1; zeros for padding, unknown and brackets. ``charm`` and ``bottom``
-        are hadrons with such a quark, hidden charm and bottom left out.
+    Zeros for padding, unknown and brackets. ``charm`` and ``bottom`` are hadrons with such a quark,
+    hidden charm and bottom left out.
     """
     table = np.zeros((len(codes) + 4, len(CODE_COLUMNS)), dtype=np.float32)
     for row, code in enumerate(codes, FIRST_CODE):
@@ -112,7 +86,7 @@ def code_table(codes: Sequence[int]) -> npt.NDArray[np.float32]:
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class CodeProperties(PlainLayer):
+class CodeProperties(Float32Layer):
     """Look up what a PDG code tells: track, photon, neutrino, charm, ... (`CODE_COLUMNS`).
 
     Input: int [batch, n]. Output: float32 [batch, n, property], under every precision.
@@ -126,38 +100,11 @@ class CodeProperties(PlainLayer):
     """
 
     def __init__(self, codes: Sequence[int], **kwargs: Any) -> None:
-        kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.codes = [int(code) for code in codes]
         self._table = code_table(self.codes)
 
     def call(self, tokens: Any) -> Any:
-        """Look up.
-
-        Parameters
-        ----------
-        tokens : tensor [batch, n]
-            PDG tokens.
-
-        Returns
-        -------
-        tensor [batch, n, property]
-            0 or 1.
-        """
+        """Look up, [batch, n, property]."""
         tokens = ops.clip(ops.cast(tokens, "int32"), 0, len(self._table) - 1)
         return ops.take(ops.convert_to_tensor(self._table), tokens, axis=0)
-
-    def compute_output_spec(self, tokens: Any) -> keras.KerasTensor:
-        """Describe the output.
-
-        Parameters
-        ----------
-        tokens : KerasTensor
-            The input.
-
-        Returns
-        -------
-        KerasTensor
-            float32.
-        """
-        return keras.KerasTensor((*tokens.shape, len(CODE_COLUMNS)), dtype="float32")

@@ -2,130 +2,148 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import keras
+from smartbkg_tf.models.branches import DecayBranch, PositiveInt, Share, sizes
+from smartbkg_tf.settings.base import settings
 
-from smartbkg_tf.models.activations import activation_layer
-from smartbkg_tf.models.base import NNBaseClass
-from smartbkg_tf.models.branches import register_branch
-from smartbkg_tf.models.convolutions import ConvolutionBlock
-from smartbkg_tf.models.packing import PackedAveragePooling, gap_of
-from smartbkg_tf.models.particle_branches import fixed_length
-from smartbkg_tf.models.pooling import FixedLength, MaskedPairPooling, PairMask
-from smartbkg_tf.models.recurrent import MaskedLSTM
-
-Sizes = Mapping[str, Any]
-Inputs = Mapping[str, Any]
+if TYPE_CHECKING:
+    from smartbkg_tf.models.inputs import ModelInputs
 
 
-@register_branch("decay", "wide_cnn", "parallel 1D convolutions over the decay string")
-def wide_cnn_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
-    """Build the branch of `smartbkg_tf.settings.branches.DecayBranchSettings`.
+@settings
+class WideCnn(DecayBranch):
+    """six parallel convolutions (widths 4 to 9), averages, dense.
 
     Parameters
     ----------
-    network : NNBaseClass
-        The network.
-    inputs : mapping of str to KerasTensor
-        Its inputs.
-    sizes : mapping
-        The settings.
-
-    Returns
-    -------
-    KerasTensor [batch, out]
-        The second dense layer.
+    filters : int, default 64
+        Filters of each of the parallel convolutions.
+    kernel_sizes : list of int, default [4, 5, 6, 7, 8, 9]
+        One parallel convolution for each.
+    units : int, default 128
+        Width of the first dense layer.
+    dropout : float, default 0.4
+        Share of its outputs dropped in training.
+    out : int, default 32
+        Width of the branch's output.
+    batch_norm_momentum : float, default 0.9
+        As for the particle branches.
     """
-    x, mask, segments = network.packed_token_features(
-        inputs, gap=gap_of(sizes["kernel_sizes"]), embedding=sizes["embedding"]
-    )
-    columns = []
-    for number, kernel_size in enumerate(sizes["kernel_sizes"], 1):
-        column = ConvolutionBlock(
-            sizes["filters"],
-            kernel_size,
-            sizes["activation"],
-            sizes["batch_norm_momentum"],
-            name=f"tokens_{number}",
-        )(x, mask=mask)
-        average = PackedAveragePooling(name=f"tokens_{number}_average")
-        columns.append(average(column, mask, segments, inputs["decay_input"]))
-    joined = columns[0]
-    if len(columns) > 1:
-        joined = keras.layers.Concatenate(name="decay_features")(columns)
-    x = keras.layers.Dense(sizes["units"], name="decay_dense")(joined)
-    x = activation_layer(sizes["activation"], name="decay_dense_activation")(x)
-    x = keras.layers.Dropout(sizes["dropout"], name="decay_dropout")(x)
-    x = keras.layers.Dense(sizes["out"], name="decay_out")(x)
-    return activation_layer(sizes["activation"], name="decay_out_activation")(x)
+
+    name: ClassVar[str] = "wide_cnn"
+    purpose: ClassVar[str] = "the decay string alone"
+    source: ClassVar[str] = "original"
+
+    filters: PositiveInt = 64
+    kernel_sizes: list[PositiveInt] = sizes(4, 5, 6, 7, 8, 9)
+    units: PositiveInt = 128
+    dropout: Share = 0.4
+    out: PositiveInt = 32
+    batch_norm_momentum: Share = 0.9
+
+    def build(self, event: ModelInputs) -> Any:
+        """Give the second dense layer, [batch, out]."""
+        import keras
+
+        from smartbkg_tf.models.blocks import convolution_block, dense
+        from smartbkg_tf.models.packing import PackedAveragePooling, gap_of
+
+        x, mask, segments = event.packed_tokens(gap_of(self.kernel_sizes), embedding=self.embedding)
+        columns = []
+        for number, width in enumerate(self.kernel_sizes, 1):
+            name = f"tokens_{number}"
+            column = convolution_block(
+                x, mask, self.filters, width, name, self.activation, self.batch_norm_momentum
+            )
+            average = PackedAveragePooling(name=f"{name}_average")
+            columns.append(average(column, mask, segments, event.inputs["decay_input"]))
+        x = columns[0]
+        if len(columns) > 1:
+            x = keras.layers.Concatenate(name="decay_features")(columns)
+        x = dense(x, self.units, self.activation, "decay_dense")
+        x = keras.layers.Dropout(self.dropout, name="decay_dropout")(x)
+        return dense(x, self.out, self.activation, "decay_out")
 
 
-@register_branch("decay", "cnn_lstm", "a convolution and an LSTM over the decay string")
-def cnn_lstm_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
-    """Build the branch of `smartbkg_tf.settings.branches.CnnLstmSettings`.
+@settings
+class CnnLstm(DecayBranch):
+    """convolution, max pooling, LSTM 64, dense 256, 64.
 
     Parameters
     ----------
-    network : NNBaseClass
-        The network.
-    inputs : mapping of str to KerasTensor
-        Its inputs.
-    sizes : mapping
-        The settings.
-
-    Returns
-    -------
-    KerasTensor [batch, dense]
-        The last dense layer.
+    filters : int, default 64
+        Filters of the convolution.
+    kernel_size : int, default 3
+        Its width.
+    units : int, default 64
+        Units of the LSTM.
+    dense : list of int, default [256, 64]
+        Widths of the dense layers behind it.
+    dropout : float, default 0.5
+        Share of the first one's outputs dropped in training.
+    batch_norm_momentum : float, default 0.9
+        As for the particle branches.
     """
-    x, mask = network.token_features(inputs, embedding=sizes["embedding"])
-    x = ConvolutionBlock(
-        sizes["filters"],
-        sizes["kernel_size"],
-        sizes["activation"],
-        sizes["batch_norm_momentum"],
-        name="tokens_convolution",
-    )(x, mask=mask)
-    x = MaskedPairPooling("max", name="tokens_pool")(x, mask=mask)
-    mask = PairMask(name="tokens_pool_mask")(mask)
-    x = MaskedLSTM(sizes["units"], name="tokens_lstm")(x, mask=mask)
-    for number, units in enumerate(sizes["dense"], 1):
-        x = keras.layers.Dense(units, name=f"decay_dense_{number}")(x)
-        x = activation_layer(sizes["activation"], name=f"decay_dense_{number}_activation")(x)
-        if number == 1:
-            x = keras.layers.Dropout(sizes["dropout"], name="decay_dropout")(x)
-    return x
+
+    name: ClassVar[str] = "cnn_lstm"
+    purpose: ClassVar[str] = "the decay string alone, read in order"
+    source: ClassVar[str] = "original; Hochreiter and Schmidhuber 1997"
+
+    filters: PositiveInt = 64
+    kernel_size: PositiveInt = 3
+    units: PositiveInt = 64
+    dense: list[PositiveInt] = sizes(256, 64)
+    dropout: Share = 0.5
+    batch_norm_momentum: Share = 0.9
+
+    def build(self, event: ModelInputs) -> Any:
+        """Give the last dense layer, [batch, dense]."""
+        import keras
+
+        from smartbkg_tf.models import blocks
+        from smartbkg_tf.models.layers import MaskedLSTM
+
+        x, mask = event.tokens(embedding=self.embedding)
+        convolution = (self.filters, self.kernel_size, "tokens_convolution")
+        x = blocks.convolution_block(
+            x, mask, *convolution, self.activation, self.batch_norm_momentum
+        )
+        x, mask = blocks.pool_pairs(x, mask, "max", "tokens_pool")
+        x = MaskedLSTM(self.units, name="tokens_lstm")(x, mask=mask)
+        for number, units in enumerate(self.dense, 1):
+            x = blocks.dense(x, units, self.activation, f"decay_dense_{number}")
+            if number == 1:
+                x = keras.layers.Dropout(self.dropout, name="decay_dropout")(x)
+        return x
 
 
-@register_branch("decay", "feed_forward", "dense layers over all tokens side by side")
-def decay_feed_forward_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
-    """Build the branch of `smartbkg_tf.settings.branches.DecayFeedForwardSettings`.
+@settings
+class DecayFeedForward(DecayBranch):
+    """dense 1024, 1024, 512 over all tokens side by side.
 
     Parameters
     ----------
-    network : NNBaseClass
-        The network.
-    inputs : mapping of str to KerasTensor
-        Its inputs.
-    sizes : mapping
-        The settings.
-
-    Returns
-    -------
-    KerasTensor [batch, units]
-        The last dense layer.
-
-    Raises
-    ------
-    ConfigurationError
-        When the network does not know how many tokens an event may have.
+    units : list of int, default [1024, 1024, 512]
+        Widths of the dense layers.
     """
-    x, mask = network.token_features(inputs, embedding=sizes["embedding"])
-    x = FixedLength(fixed_length(network, "max_tokens"), name="fixed_tokens")(x, mask=mask)
-    x = keras.layers.Flatten(name="tokens_flat")(x)
-    for number, units in enumerate(sizes["units"], 1):
-        x = keras.layers.Dense(units, name=f"decay_dense_{number}")(x)
-        x = activation_layer(sizes["activation"], name=f"decay_dense_{number}_activation")(x)
-    return x
+
+    name: ClassVar[str] = "feed_forward"
+    purpose: ClassVar[str] = "the baseline without any structure"
+    source: ClassVar[str] = "original"
+
+    units: list[PositiveInt] = sizes(1024, 1024, 512)
+
+    def build(self, event: ModelInputs) -> Any:
+        """Give the last dense layer, [batch, units]."""
+        import keras
+
+        from smartbkg_tf.models.blocks import dense
+        from smartbkg_tf.models.layers import FixedLength
+
+        x, mask = event.tokens(embedding=self.embedding)
+        x = FixedLength(event.fixed_length("max_tokens"), name="fixed_tokens")(x, mask=mask)
+        x = keras.layers.Flatten(name="tokens_flat")(x)
+        for number, units in enumerate(self.units, 1):
+            x = dense(x, units, self.activation, f"decay_dense_{number}")
+        return x

@@ -14,9 +14,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from smartbkg_tf.models.configurable import Float32Layer
 from smartbkg_tf.models.physics import ACCEPTANCE, checked_acceptance, needed_columns
-from smartbkg_tf.models.plain import PlainLayer
-from smartbkg_tf.models.steps import logarithms, soft_steps
+from smartbkg_tf.models.thresholds import logarithms, soft_thresholds
 
 #: Steps of transverse momentum, energy and momentum, GeV: a generic tracker and calorimeter reach
 #: their full efficiency between 0.05 and 0.5 GeV.
@@ -30,7 +30,7 @@ _TINY = 1e-4
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class DetectorVariables(PlainLayer):
+class DetectorVariables(Float32Layer):
     """Columns of particles on which the response of a detector depends.
 
     Input: ``x`` [batch, n, feature], ``mask``. Output: float32 [batch, n, column]:
@@ -60,32 +60,13 @@ class DetectorVariables(PlainLayer):
         acceptance: Sequence[float] = ACCEPTANCE,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.feature_names = [str(name) for name in feature_names]
         self.acceptance = checked_acceptance(acceptance)
         self._places = needed_columns(self.feature_names)
 
-    @property
-    def n_columns(self) -> int:
-        """Number of output columns."""
-        return 2 + 3 * len(STEPS) + len(DISPLACEMENTS)
-
     def call(self, x: Any, mask: Any = None) -> Any:
-        """Compute the columns.
-
-        Parameters
-        ----------
-        x : tensor [batch, n, feature]
-            Physical values.
-        mask : tensor [batch, n]
-            True where there is a particle.
-
-        Returns
-        -------
-        tensor [batch, n, column]
-            Numbers of order one.
-        """
+        """Compute the columns, [batch, n, column]."""
         filled = ops.expand_dims(mask, -1)
         x = ops.where(filled, ops.cast(x, "float32"), 0.0)
         column = {name: x[..., i : i + 1] for name, i in self._places.items()}
@@ -101,28 +82,11 @@ class DetectorVariables(PlainLayer):
             [
                 ops.exp(-ops.clip(distances, 0.0, 60.0) / NEAR_EDGE),
                 *(
-                    soft_steps(ops.log(size), logarithms(*STEPS), 3.0)
+                    soft_thresholds(ops.log(size), logarithms(*STEPS), 3.0)
                     for size in (transverse, energy, momentum)
                 ),
-                soft_steps(ops.log(radius), logarithms(*DISPLACEMENTS), 1.5),
+                soft_thresholds(ops.log(radius), logarithms(*DISPLACEMENTS), 1.5),
             ],
             axis=-1,
         )
         return ops.where(filled, result, 0.0)
-
-    def compute_output_spec(self, x: Any, *_: Any, **__: Any) -> keras.KerasTensor:
-        """Describe the output.
-
-        Parameters
-        ----------
-        x : KerasTensor
-            The particles.
-        *_, **__ : KerasTensor
-            The mask.
-
-        Returns
-        -------
-        KerasTensor
-            float32.
-        """
-        return keras.KerasTensor((*x.shape[:2], self.n_columns), dtype="float32")

@@ -8,12 +8,12 @@ import keras
 from keras import ops
 
 from smartbkg_tf.models.activations import activation_layer
-from smartbkg_tf.models.plain import PlainLayer
+from smartbkg_tf.models.configurable import ConfigurableLayer
 from smartbkg_tf.models.pooling import masked_softmax
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class GraphConvolution(PlainLayer):
+class GraphConvolution(ConfigurableLayer):
     """``activation(A X W + b)`` with a normalised adjacency A (arXiv:1609.02907).
 
     Parameters
@@ -36,53 +36,19 @@ class GraphConvolution(PlainLayer):
         self.activate = activation_layer(activation, self.dtype_policy)
 
     def build(self, x_shape: Any, adjacency_shape: Any = None) -> None:
-        """Make the weights.
-
-        Parameters
-        ----------
-        x_shape, adjacency_shape : tuple
-            Of the inputs.
-        """
+        """Make the weights."""
         self.dense.build(x_shape)
         self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
         self.built = True
 
     def call(self, x: Any, adjacency: Any) -> Any:
-        """Average over neighbours, then one dense layer.
-
-        Parameters
-        ----------
-        x : tensor [batch, n, channels]
-            Particles.
-        adjacency : tensor [batch, n, n]
-            Normalised; zero in padding.
-
-        Returns
-        -------
-        tensor [batch, n, units]
-            Particles.
-        """
+        """Average over neighbours, then one dense layer, [batch, n, units]."""
         x = ops.matmul(ops.cast(adjacency, self.compute_dtype), self.dense(x))
         return self.activate(x + ops.cast(self.bias, self.compute_dtype))
 
-    def compute_output_shape(self, x_shape: Any, adjacency_shape: Any = None) -> Any:
-        """Give the shape of the output.
-
-        Parameters
-        ----------
-        x_shape, adjacency_shape : tuple
-            Of the inputs.
-
-        Returns
-        -------
-        tuple
-            With `units` channels.
-        """
-        return (*x_shape[:-1], self.units)
-
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class GraphAttention(PlainLayer):
+class GraphAttention(ConfigurableLayer):
     """Attention over neighbours in the tree (Velickovic et al., arXiv:1710.10903).
 
     Each head weighs the neighbours j of i by a softmax of ``leaky(a.Wx_i + b.Wx_j)`` with
@@ -112,13 +78,7 @@ class GraphAttention(PlainLayer):
         self.activate = activation_layer(activation, policy)
 
     def build(self, x_shape: Any, adjacency_shape: Any = None) -> None:
-        """Make the weights.
-
-        Parameters
-        ----------
-        x_shape, adjacency_shape : tuple
-            Of the inputs.
-        """
+        """Make the weights."""
         self.values.build(x_shape)
         shape = (self.heads, self.units)
         self.receiver = self.add_weight(name="receiver", shape=shape, initializer="glorot_uniform")
@@ -129,20 +89,7 @@ class GraphAttention(PlainLayer):
         self.built = True
 
     def call(self, x: Any, adjacency: Any) -> Any:
-        """Attend to neighbours.
-
-        Parameters
-        ----------
-        x : tensor [batch, n, channels]
-            Particles.
-        adjacency : tensor [batch, n, n]
-            Not 0 where j is a neighbour of i.
-
-        Returns
-        -------
-        tensor [batch, n, heads * units]
-            Particles.
-        """
+        """Attend to neighbours, [batch, n, heads * units]."""
         n = ops.shape(x)[1]
         values = ops.transpose(
             ops.reshape(self.values(x), (-1, n, self.heads, self.units)), (0, 2, 1, 3)
@@ -156,18 +103,3 @@ class GraphAttention(PlainLayer):
         mixed = ops.matmul(ops.cast(weights, values.dtype), values)
         mixed = ops.reshape(ops.transpose(mixed, (0, 2, 1, 3)), (-1, n, self.heads * self.units))
         return self.activate(mixed + ops.cast(self.bias, mixed.dtype))
-
-    def compute_output_shape(self, x_shape: Any, adjacency_shape: Any = None) -> Any:
-        """Give the shape of the output.
-
-        Parameters
-        ----------
-        x_shape, adjacency_shape : tuple
-            Of the inputs.
-
-        Returns
-        -------
-        tuple
-            The heads side by side.
-        """
-        return (*x_shape[:-1], self.heads * self.units)

@@ -10,35 +10,33 @@ from __future__ import annotations
 from smartbkg_tf.models.activations import Gelu, activation_layer
 from smartbkg_tf.models.attention import AdditiveSelfAttention, ClassAttention, TreeAttentionBlock
 from smartbkg_tf.models.batch_normalisation import MaskedBatchNormalization
+from smartbkg_tf.models.candidates import CandidateSurvival, CorrectedEstimate
 from smartbkg_tf.models.codes import CodeProperties
-from smartbkg_tf.models.convolutions import ConvolutionBlock, MaskedConv1D, ResidualBlock
+from smartbkg_tf.models.convolutions import MaskedConv1D, MaskedGroupedConv1D
+from smartbkg_tf.models.detector_variables import DetectorVariables
 from smartbkg_tf.models.graphs import GraphAttention, GraphConvolution
 from smartbkg_tf.models.masks import MaskedAveragePooling, PaddingMask, apply_mask
-from smartbkg_tf.models.normalisation import ParticleNormalisation
+from smartbkg_tf.models.normalisation import EventColumns, ParticleNormalisation
 from smartbkg_tf.models.packing import PackedAveragePooling, PackedRows
 from smartbkg_tf.models.physics import PhysicalVariables, Summaries
 from smartbkg_tf.models.pooling import AttentionPooling, FixedLength, MaskedPairPooling, PairMask
 from smartbkg_tf.models.recurrent import MaskedLSTM
 from smartbkg_tf.models.relative import RelativeToFirst
-from smartbkg_tf.models.residual import (
-    BottleneckBlock,
-    MaskedGroupedConv1D,
-    PreactivationBlock,
-    ResNeXtBlock,
-)
+from smartbkg_tf.models.thresholds import SoftThresholds
 from smartbkg_tf.models.tokens import EventToken, EventTypeOneHot, WithToken
 from smartbkg_tf.models.tree import MotherMatrix, NormalisedAdjacency, TreeRelations
-from smartbkg_tf.models.treenet import BothSides, Columns, GroupPooling, Sides, TreeLayer
+from smartbkg_tf.models.treenet import BothSides, GroupPooling, Sides, SliceFeatures, TreeLayer
 
 __all__ = [
     "AdditiveSelfAttention",
     "AttentionPooling",
     "BothSides",
-    "BottleneckBlock",
+    "CandidateSurvival",
     "ClassAttention",
     "CodeProperties",
-    "Columns",
-    "ConvolutionBlock",
+    "CorrectedEstimate",
+    "DetectorVariables",
+    "EventColumns",
     "EventToken",
     "EventTypeOneHot",
     "FixedLength",
@@ -60,11 +58,10 @@ __all__ = [
     "PairMask",
     "ParticleNormalisation",
     "PhysicalVariables",
-    "PreactivationBlock",
     "RelativeToFirst",
-    "ResNeXtBlock",
-    "ResidualBlock",
     "Sides",
+    "SliceFeatures",
+    "SoftThresholds",
     "Summaries",
     "TreeAttentionBlock",
     "TreeLayer",

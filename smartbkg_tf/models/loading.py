@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ import h5py
 import keras
 
 from smartbkg_tf.errors import ConfigurationError, InputError
-from smartbkg_tf.models.registry import import_class
 from smartbkg_tf.runtime.progress import say
+from smartbkg_tf.settings.plugins import TARGET, import_class
 
 _MADE_BY = "models are made by: python -m smartbkg_tf.train model=resnet"
 _WEIGHTS = "model.weights.h5"
@@ -27,7 +27,7 @@ _LARGEST_TEXT = 16 * 2**20
 _EXPANSION, _SMALL = 4, 64 * 2**20
 
 
-def load_model(path: str | Path, target: str | None = None) -> Any:
+def load_model(path: str | Path, target: str | Sequence[str] | None = None) -> Any:
     """Load a ``.keras`` file for application.
 
     Code inside the file is never run (Keras' safe mode); layers come from installed
@@ -37,10 +37,10 @@ def load_model(path: str | Path, target: str | None = None) -> Any:
     ----------
     path : str or pathlib.Path
         The file.
-    target : str, optional
-        Import path of the network's class (``model._target_`` of the run's
-        ``config.yaml``). Its module may define layers; it is imported only if Keras does
-        not know a class of the file, which is said on the terminal.
+    target : str or sequence of str, optional
+        Import paths of the classes that the network is made of (`target_of`). Their modules
+        may define layers; they are imported only if Keras does not know a class of the file,
+        which is said on the terminal.
 
     Returns
     -------
@@ -50,11 +50,11 @@ def load_model(path: str | Path, target: str | None = None) -> Any:
     Raises
     ------
     InputError
-        When the file is missing, truncated, no Keras model, or needs a class that cannot
+        When the file is missing, truncated, not a Keras model, or needs a class that cannot
         be imported.
     """
     # The layers of the package must be known to Keras.
-    from smartbkg_tf.models import layers, losses, network  # noqa: F401
+    from smartbkg_tf.models import layers, legacy, losses  # noqa: F401
 
     path = Path(path)
     _check_file(path)
@@ -62,29 +62,39 @@ def load_model(path: str | Path, target: str | None = None) -> Any:
         return _load(path)
     except Exception as error:
         missing = _UNKNOWN.search(str(error))
-        if missing is None or target is None:
+        targets = [target] if isinstance(target, str) else list(target or ())
+        custom = [one for one in targets if not one.startswith("smartbkg_tf.")]
+        if missing is None or not custom:
             raise _cannot_be_rebuilt(path, error) from error
-    say(f"{path} needs '{missing[1]}': importing {target.rpartition('.')[0]}")
-    try:
-        import_class(target)
-    except ConfigurationError as error:
-        raise InputError(
-            f"the model cannot be rebuilt: it needs '{missing[1]}', and its class cannot be "
-            f"imported: {error.message}",
-            where=path,
-            next_step=error.next_step,
-        ) from error
+    for one in custom:
+        say(f"{path} needs '{missing[1]}': importing {one.rpartition('.')[0]}")
+        try:
+            import_class(one)
+        except ConfigurationError as error:
+            raise InputError(
+                f"the model cannot be rebuilt: it needs '{missing[1]}', and its class cannot be "
+                f"imported: {error.message}",
+                where=path,
+                next_step=error.next_step,
+            ) from error
     try:
         return _load(path)
     except Exception as error:
         raise _cannot_be_rebuilt(path, error) from error
 
 
-def target_of(config: Mapping[str, Any]) -> str | None:
-    """Read the network's class from a run's configuration, for `load_model`."""
-    model = config.get("model")
-    target = model.get("_target_") if isinstance(model, Mapping) else None
-    return target if isinstance(target, str) and "." in target else None
+def target_of(config: Mapping[str, Any]) -> list[str]:
+    """Read the classes of a network and its parts from a run's configuration, for `load_model`."""
+
+    def targets(node: Any) -> Iterator[str]:
+        if isinstance(node, Mapping):
+            target = node.get(TARGET)
+            if isinstance(target, str) and "." in target:
+                yield target
+            for value in node.values():
+                yield from targets(value)
+
+    return list(dict.fromkeys(targets(config.get("model"))))
 
 
 #: How Keras says that a class or function of a file is not known.
@@ -152,7 +162,9 @@ def _check_file(path: Path) -> None:
     with path.open("rb") as stream:
         if stream.read(2) != b"PK":
             raise InputError(
-                "is no Keras model (a .keras file is a zip archive)", where=path, next_step=_MADE_BY
+                "is not a Keras model (a .keras file is a zip archive)",
+                where=path,
+                next_step=_MADE_BY,
             )
     truncated = InputError(
         "the model file is truncated or damaged",
@@ -170,7 +182,7 @@ def _check_file(path: Path) -> None:
         raise truncated
     missing = [name for name in (*_TEXTS, _WEIGHTS) if name not in names]
     if missing:
-        raise InputError(f"is no Keras model: {missing[0]} is missing in it", where=path)
+        raise InputError(f"is not a Keras model: {missing[0]} is missing in it", where=path)
     _check_weights(path)
 
 

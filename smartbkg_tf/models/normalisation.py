@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
-from smartbkg_tf.models.plain import PlainLayer
+from smartbkg_tf.models.configurable import Float32Layer
 
 #: Charges that have a column of their own.
 CHARGES = (-2, -1, 0, 1, 2)
@@ -30,7 +30,7 @@ _DEFAULTS: dict[str, Any] = {
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class ParticleNormalisation(keras.layers.Layer):
+class ParticleNormalisation(Float32Layer):
     """Normalise physical values; the charge becomes a one-hot vector.
 
     A value v becomes ``clip((t(v / scale) - centre) / spread, -limit, limit)`` with t the
@@ -66,7 +66,6 @@ class ParticleNormalisation(keras.layers.Layer):
         leave_out: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.feature_names = [str(name) for name in feature_names]
         self.leave_out = [str(name) for name in leave_out]
@@ -74,7 +73,6 @@ class ParticleNormalisation(keras.layers.Layer):
         self.features = {
             name: {**_DEFAULTS, **dict(features[name])} for name in read if name in features
         }
-        self.supports_masking = True
         _check(read, features)
         self._columns = [
             i for i, name in enumerate(self.feature_names) if name in read and name != CHARGE
@@ -90,27 +88,8 @@ class ParticleNormalisation(keras.layers.Layer):
         self._relative = constants("relative")
         self._asinh = np.array([one["transform"] == "asinh" for one in chosen])
 
-    @property
-    def n_columns(self) -> int:
-        """Number of output columns."""
-        return len(self._columns) + len(CHARGES) * len(self._charge)
-
     def call(self, x: Any, mask: Any = None) -> Any:
-        """Normalise.
-
-        Parameters
-        ----------
-        x : tensor [batch, particle, feature]
-            Physical values.
-        mask : tensor [batch, particle], optional
-            True where there is a particle.
-
-        Returns
-        -------
-        tensor [batch, particle, column]
-            The features in their order without the charge, then five columns for the
-            charges -2..2.
-        """
+        """Normalise, [batch, particle, column]."""
         x = ops.cast(x, "float32")
         columns = []
         if self._columns:
@@ -133,39 +112,9 @@ class ParticleNormalisation(keras.layers.Layer):
             result = ops.where(ops.expand_dims(mask, -1), result, 0.0)
         return result
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """Give the shape of the output.
-
-        Parameters
-        ----------
-        input_shape : tuple
-            Of `x`.
-
-        Returns
-        -------
-        tuple
-            With `n_columns` columns.
-        """
-        return (*input_shape[:-1], self.n_columns)
-
-    def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments.
-
-        Returns
-        -------
-        dict
-            Plain values.
-        """
-        return {
-            **super().get_config(),
-            "feature_names": self.feature_names,
-            "features": self.features,
-            "leave_out": self.leave_out,
-        }
-
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class EventColumns(PlainLayer):
+class EventColumns(Float32Layer):
     """Columns that say something of the whole event, taken from its first particle.
 
     Input: ``x`` [batch, particle, feature], ``mask`` [batch, particle]. Output: float32
@@ -195,7 +144,6 @@ class EventColumns(PlainLayer):
         features: Mapping[str, Mapping[str, Any]],
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.names = [str(name) for name in names]
         self.feature_names = [str(name) for name in feature_names]
@@ -218,48 +166,14 @@ class EventColumns(PlainLayer):
         )
 
     def build(self, x_shape: Any) -> None:
-        """Make nothing: there are no weights.
-
-        Parameters
-        ----------
-        x_shape : tuple
-            Of `x`.
-        """
+        """Make the weights."""
         self._normalise.build((*x_shape[:2], len(self.names)))
         self.built = True
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        """Take them.
-
-        Parameters
-        ----------
-        x : tensor [batch, particle, feature]
-            Physical values.
-        mask : tensor [batch, particle]
-            True where there is a particle.
-
-        Returns
-        -------
-        tensor [batch, column]
-            Normalised.
-        """
+        """Take them, [batch, column]."""
         first = ops.take(x[:, :1, :], self._places, axis=-1)
         return self._normalise(first, mask=mask[:, :1])[:, 0, :]
-
-    def compute_output_shape(self, x_shape: Any) -> Any:
-        """Give the shape of the output.
-
-        Parameters
-        ----------
-        x_shape : tuple
-            Of `x`.
-
-        Returns
-        -------
-        tuple
-            One number for each column.
-        """
-        return (x_shape[0], len(self.names))
 
 
 def _check(feature_names: Sequence[str], features: Mapping[str, Mapping[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Events end to end in one row while a network is trained: no time is spent on padding.
+"""Packed batches: all events in one row while a network is trained, no time is spent on padding.
 
 A batch of events is as wide as its longest one, and convolutions cost as much for padding as
 for particles. While training, all events of the batch are put into one row instead, with as
@@ -16,7 +16,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from smartbkg_tf.models.plain import PlainLayer
+from smartbkg_tf.models.configurable import ConfigurableLayer
+from smartbkg_tf.models.keras_internals import every_layer
 
 #: The row's length is a multiple of this: libraries prepare themselves for each length anew.
 ROUND = 512
@@ -25,22 +26,13 @@ ROUND = 512
 def gap_of(kernel_sizes: Sequence[int], halvings: int = 0) -> int:
     """Tell how many zeros keep neighbours apart.
 
-    Parameters
-    ----------
-    kernel_sizes : sequence of int
-        Widths of all convolutions of a branch; stride 1, ``padding="same"``.
-    halvings : int, default 0
-        How often pairs of neighbours are joined; widths then count such pairs.
-
-    Returns
-    -------
-    int
-        A convolution of width k sees k // 2 positions to its right.
+    A convolution of width k sees k // 2 positions to its right; behind `halvings` pools of pairs
+    it sees as many pairs.
     """
     return int(max(kernel_sizes) // 2 * 2**halvings)
 
 
-class _Packing(PlainLayer):
+class _Packing(ConfigurableLayer):
     """A layer that treats a batch in training differently from inference.
 
     Attributes
@@ -62,39 +54,20 @@ class _Packing(PlainLayer):
 
 
 def set_packing(model: keras.Model, active: bool) -> None:
-    """Let a network pack events in training, or not.
-
-    Parameters
-    ----------
-    model : keras.Model
-        With or without layers of this module.
-    active : bool
-        Not together with XLA, which compiles fixed shapes only.
-    """
-    for layer in model._flatten_layers():
+    """Let a network pack events in training, or not: XLA compiles fixed shapes only."""
+    for layer in every_layer(model):
         if isinstance(layer, _Packing):
             layer.active = active
 
 
 def packs(model: keras.Model) -> bool:
-    """Tell whether a network packs events in training.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Any.
-
-    Returns
-    -------
-    bool
-        True when a layer of this module is in it, and active.
-    """
-    return any(isinstance(layer, _Packing) and layer.active for layer in model._flatten_layers())
+    """Tell whether a network packs events in training."""
+    return any(isinstance(layer, _Packing) and layer.active for layer in every_layer(model))
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
 class PackedRows(_Packing):
-    """Put the events of a batch end to end; without ``training`` leave them as they are.
+    """Pack the events of a batch into one row; without ``training`` leave them as they are.
 
     Input: a dictionary of arrays [batch, length, ...]. Output: the same arrays [1, n, ...],
     and ``segments`` int32 [1, n]: 2 i for the particles of event i, 2 i + 1 for the gap behind
@@ -113,27 +86,13 @@ class PackedRows(_Packing):
     """
 
     def __init__(self, leader: str, gap: int, align: int = 1, **kwargs: Any) -> None:
-        kwargs.setdefault("dtype", "float32")
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32", **kwargs})
         self.leader = leader
         self.gap = gap
         self.align = align
 
     def call(self, arrays: Mapping[str, Any], training: bool | None = None) -> dict[str, Any]:
-        """Pack.
-
-        Parameters
-        ----------
-        arrays : mapping of str to tensor [batch, length, ...]
-            With `leader`.
-        training : bool, optional
-            Do it.
-
-        Returns
-        -------
-        dict of str to tensor [1, n, ...]
-            The arrays and ``segments``.
-        """
+        """Pack, [1, n, ...]."""
         tokens = arrays[self.leader]
         if not training or not self.active:
             return {**arrays, "segments": ops.zeros_like(tokens)}
@@ -160,29 +119,6 @@ class PackedRows(_Packing):
         segments = 2 * events + ops.cast(ops.logical_not(filled), "int32")
         return {**packed, "segments": ops.expand_dims(segments, 0)}
 
-    def compute_output_spec(
-        self, arrays: Mapping[str, Any], training: bool | None = None
-    ) -> dict[str, Any]:
-        """Describe the output.
-
-        Parameters
-        ----------
-        arrays : mapping of str to KerasTensor
-            The input.
-        training : bool, optional
-            Without meaning here.
-
-        Returns
-        -------
-        dict of str to KerasTensor
-            Batch and length are not known.
-        """
-        specs = {
-            name: keras.KerasTensor((None, None, *array.shape[2:]), dtype=array.dtype)
-            for name, array in arrays.items()
-        }
-        return {**specs, "segments": keras.KerasTensor((None, None), dtype="int32")}
-
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
 class PackedAveragePooling(_Packing):
@@ -207,26 +143,7 @@ class PackedAveragePooling(_Packing):
     def call(
         self, x: Any, mask: Any, segments: Any, tokens: Any, training: bool | None = None
     ) -> Any:
-        """Average.
-
-        Parameters
-        ----------
-        x : tensor [1, n, channels]
-            Values.
-        mask : tensor [1, n]
-            True where there is something.
-        segments : tensor [1, n]
-            Of `PackedRows`.
-        tokens : tensor [batch, length]
-            Anything that has the batch as its first axis.
-        training : bool, optional
-            Whether events are packed.
-
-        Returns
-        -------
-        tensor [batch, channels]
-            Means.
-        """
+        """Average, [batch, channels]."""
         # The sum is taken in float32: float16 overflows over a long event.
         x, weights = ops.cast(x, "float32"), ops.cast(mask, "float32")
         if training and self.active:
@@ -240,22 +157,3 @@ class PackedAveragePooling(_Packing):
             weights = ops.expand_dims(weights, -1)
             total, count = ops.sum(x * weights, axis=1), ops.sum(weights, axis=1)
         return ops.cast(total / ops.maximum(count, 1.0), self.compute_dtype)
-
-    def compute_output_spec(
-        self, x: Any, mask: Any, segments: Any, tokens: Any, training: bool | None = None
-    ) -> keras.KerasTensor:
-        """Describe the output.
-
-        Parameters
-        ----------
-        x, mask, segments, tokens : KerasTensor
-            The inputs.
-        training : bool, optional
-            Without meaning here.
-
-        Returns
-        -------
-        KerasTensor
-            One row for each event.
-        """
-        return keras.KerasTensor((tokens.shape[0], x.shape[-1]), dtype=self.compute_dtype)

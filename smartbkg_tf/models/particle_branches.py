@@ -7,421 +7,441 @@ and its mother.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import keras
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from smartbkg_tf.errors import ConfigurationError
-from smartbkg_tf.models.activations import activation_layer
-from smartbkg_tf.models.attention import AdditiveSelfAttention
-from smartbkg_tf.models.base import NNBaseClass
-from smartbkg_tf.models.batch_normalisation import MaskedBatchNormalization
-from smartbkg_tf.models.branches import register_branch
-from smartbkg_tf.models.convolutions import ConvolutionBlock, MaskedConv1D, ResidualBlock
-from smartbkg_tf.models.masks import MaskedAveragePooling
-from smartbkg_tf.models.packing import PackedAveragePooling, gap_of
-from smartbkg_tf.models.pooling import FixedLength, MaskedPairPooling, PairMask
-from smartbkg_tf.models.residual import BottleneckBlock, PreactivationBlock, ResNeXtBlock
+from smartbkg_tf.models.branches import ParticleBranch, PositiveInt, Share, sizes
+from smartbkg_tf.settings.base import Field, settings
 
-Sizes = Mapping[str, Any]
-Inputs = Mapping[str, Any]
+if TYPE_CHECKING:
+    from smartbkg_tf.models.inputs import ModelInputs
 
 
-def _particles(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> tuple[Any, Any]:
-    return network.particle_features(
-        inputs, embedding=sizes["embedding"], share_embedding=sizes["share_embedding"]
-    )
-
-
-def _average(x: Any, mask: Any) -> Any:
-    return MaskedAveragePooling(name="particle_average")(x, mask=mask)
-
-
-def _packed(
-    network: NNBaseClass, inputs: Inputs, sizes: Sizes, gap: int, align: int = 1
-) -> tuple[Any, Any, Any]:
-    return network.packed_particle_features(
-        inputs,
-        gap=gap,
-        align=align,
-        embedding=sizes["embedding"],
-        share_embedding=sizes["share_embedding"],
-    )
-
-
-def _packed_average(x: Any, mask: Any, segments: Any, inputs: Inputs, stride: int = 1) -> Any:
-    average = PackedAveragePooling(stride, name="particle_average")
-    return average(x, mask, segments, inputs["pdg_input"])
-
-
-def _block_options(sizes: Sizes) -> dict[str, Any]:
-    return {"activation": sizes["activation"], "momentum": sizes["batch_norm_momentum"]}
-
-
-def _pooled(x: Any, mask: Any, mode: str, number: int) -> tuple[Any, Any]:
-    x = MaskedPairPooling(mode, name=f"pool_{number}")(x, mask=mask)
-    return x, PairMask(name=f"pool_{number}_mask")(mask)
-
-
-@register_branch("particles", "resnet", "residual 1D convolutions over the particle list")
-def resnet_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
-    """Build the branch of `smartbkg_tf.settings.branches.ParticleBranchSettings`.
+@settings
+class NormalisedBranch(ParticleBranch):
+    """A particle branch with batch normalisation.
 
     Parameters
     ----------
-    network : NNBaseClass
-        The network.
-    inputs : mapping of str to KerasTensor
-        Its inputs.
-    sizes : mapping
-        The settings.
-
-    Returns
-    -------
-    KerasTensor [batch, filters]
-        The mean of the last block over the particles.
+    batch_norm_momentum : float, default 0.9
+        Share of the old moving average kept at each step. Keras' 0.99 lags behind at the
+        few hundred steps of an epoch, and the validation loss jumps.
     """
-    x, mask, segments = _packed(network, inputs, sizes, gap_of(sizes["kernel_sizes"]))
-    for number, kernel_size in enumerate(sizes["kernel_sizes"], 1):
-        x = ResidualBlock(
-            sizes["filters"],
-            kernel_size,
-            sizes["activation"],
-            sizes["batch_norm_momentum"],
-            name=f"residual_{number}",
-        )(x, mask=mask)
-    return _packed_average(x, mask, segments, inputs)
+
+    batch_norm_momentum: Share = 0.9
+
+    @property
+    def block(self) -> dict[str, Any]:
+        """Arguments of the blocks of `smartbkg_tf.models.blocks`."""
+        return {"activation": self.activation, "momentum": self.batch_norm_momentum}
 
 
-@register_branch("particles", "resnet_preact", "100 residual blocks, normalisation in front")
-def preactivation_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
-    """Build the branch of `smartbkg_tf.settings.branches.PreactivationSettings`.
+@settings
+class ResNet(NormalisedBranch):
+    """four residual blocks (64 filters, kernels 4, 3, 3, 3) over particles.
 
     Parameters
     ----------
-    network : NNBaseClass
-        The network.
-    inputs : mapping of str to KerasTensor
-        Its inputs.
-    sizes : mapping
-        The settings.
-
-    Returns
-    -------
-    KerasTensor [batch, filters]
-        The mean over the particles.
+    filters : int, default 64
+        Filters of every convolution.
+    kernel_sizes : list of int, default [4, 3, 3, 3]
+        One residual block for each.
     """
-    x, mask, segments = _packed(network, inputs, sizes, gap_of([sizes["kernel_size"]]))
-    x = MaskedConv1D(sizes["filters"], sizes["kernel_size"], use_bias=False, name="first")(
-        x, mask=mask
-    )
-    for number in range(1, sizes["blocks"] + 1):
-        x = PreactivationBlock(
-            sizes["kernel_size"], name=f"residual_{number}", **_block_options(sizes)
-        )(x, mask=mask)
-    x = MaskedBatchNormalization(momentum=sizes["batch_norm_momentum"], name="last_normalisation")(
-        x, mask=mask
-    )
-    x = activation_layer(sizes["activation"], name="last_activation")(x)
-    return _packed_average(x, mask, segments, inputs)
+
+    name: ClassVar[str] = "resnet"
+    purpose: ClassVar[str] = "the default and the reference of the original"
+    source: ClassVar[str] = "[original](#the-originals-networks); He et al., arXiv:1512.03385"
+
+    filters: PositiveInt = 64
+    kernel_sizes: list[PositiveInt] = sizes(4, 3, 3, 3)
+
+    def build(self, event: ModelInputs) -> Any:
+        """Give the mean of the last block over the particles, [batch, filters]."""
+        from smartbkg_tf.models.blocks import residual_block
+        from smartbkg_tf.models.packing import gap_of
+
+        x, mask, segments = event.packed_particles(gap_of(self.kernel_sizes), **self.embeddings)
+        for number, width in enumerate(self.kernel_sizes, 1):
+            x = residual_block(x, mask, self.filters, width, f"residual_{number}", **self.block)
+        return event.average(x, mask, segments)
 
 
-def _staged(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
-    kernels = [k for stage in sizes["stages"] for k in stage["kernel_sizes"]]
-    if sizes["first_filters"] is not None:
-        kernels.append(sizes["first_kernel_size"])
-    halvings = sum(bool(stage["pool"]) for stage in sizes["stages"])
-    x, mask, segments = _packed(network, inputs, sizes, gap_of(kernels, halvings), 2**halvings)
-    if sizes["first_filters"] is not None:
-        x = ConvolutionBlock(
-            sizes["first_filters"],
-            sizes["first_kernel_size"],
-            name="first",
-            **_block_options(sizes),
-        )(x, mask=mask)
-    for number, stage in enumerate(sizes["stages"], 1):
-        for block in range(1, stage["blocks"] + 1):
-            x = BottleneckBlock(
-                stage["filters"],
-                stage["kernel_sizes"],
-                name=f"residual_{number}_{block}",
-                **_block_options(sizes),
-            )(x, mask=mask)
-        if stage["pool"]:
-            x, mask = _pooled(x, mask, "average", number)
-    return _packed_average(x, mask, segments, inputs, 2**halvings)
-
-
-@register_branch("particles", "resnet34", "16 residual blocks in four stages, two of 3 wide each")
-def resnet34_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
-    """Build the branch of `smartbkg_tf.settings.branches.ResNet34Settings`.
+@settings
+class ResNetPreactivation(NormalisedBranch):
+    """100 blocks, normalisation and activation in front of each convolution.
 
     Parameters
     ----------
-    network : NNBaseClass
-        The network.
-    inputs : mapping of str to KerasTensor
-        Its inputs.
-    sizes : mapping
-        The settings.
-
-    Returns
-    -------
-    KerasTensor [batch, first_filters]
-        The mean over the particles.
+    filters : int, default 64
+        Filters of every convolution.
+    kernel_size : int, default 3
+        Width of every convolution.
+    blocks : int, default 100
+        Residual blocks of two convolutions.
     """
-    return _staged(network, inputs, sizes)
+
+    name: ClassVar[str] = "resnet_preact"
+    purpose: ClassVar[str] = "very deep, slow; for comparisons"
+    source: ClassVar[str] = "original; arXiv:1603.05027"
+
+    filters: PositiveInt = 64
+    kernel_size: PositiveInt = 3
+    blocks: PositiveInt = 100
+
+    def build(self, event: ModelInputs) -> Any:
+        """Give the mean over the particles, [batch, filters]."""
+        from smartbkg_tf.models.activations import activation_layer
+        from smartbkg_tf.models.blocks import preactivation_block
+        from smartbkg_tf.models.layers import MaskedBatchNormalization, MaskedConv1D
+        from smartbkg_tf.models.packing import gap_of
+
+        x, mask, segments = event.packed_particles(gap_of([self.kernel_size]), **self.embeddings)
+        x = MaskedConv1D(self.filters, self.kernel_size, use_bias=False, name="first")(x, mask=mask)
+        for number in range(1, self.blocks + 1):
+            x = preactivation_block(x, mask, self.kernel_size, f"residual_{number}", **self.block)
+        last = MaskedBatchNormalization(self.batch_norm_momentum, name="last_normalisation")
+        x = activation_layer(self.activation, name="last_activation")(last(x, mask=mask))
+        return event.average(x, mask, segments)
 
 
-@register_branch("particles", "resnet50", "16 residual blocks of three convolutions (1, 3, 1)")
-def resnet50_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
-    """Build the branch of `smartbkg_tf.settings.branches.ResNet50Settings`.
+@settings
+class Stage:
+    """Equal residual blocks, one after the other.
 
     Parameters
     ----------
-    network : NNBaseClass
-        The network.
-    inputs : mapping of str to KerasTensor
-        Its inputs.
-    sizes : mapping
-        The settings.
-
-    Returns
-    -------
-    KerasTensor [batch, first_filters]
-        The mean over the particles.
+    blocks : int
+        How many.
+    filters : int
+        Filters inside a block; its output has as many channels as its input.
+    kernel_sizes : list of int, default [3, 3]
+        Widths of the convolutions of a block.
+    pool : bool, default False
+        Average neighbouring pairs of particles behind the stage, which halves the length.
     """
-    return _staged(network, inputs, sizes)
+
+    blocks: PositiveInt
+    filters: PositiveInt
+    kernel_sizes: list[PositiveInt] = sizes(3, 3)
+    pool: bool = False
 
 
-@register_branch("particles", "conv1x1_resnet", "residual blocks on single particles, then wider")
-def conv1x1_resnet_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
-    """Build the branch of `smartbkg_tf.settings.branches.PointwiseResNetSettings`.
+def _stages(*stages: tuple[int, int, list[int], bool]) -> Any:
+    def make() -> list[Stage]:
+        return [Stage(blocks=n, filters=f, kernel_sizes=k, pool=pool) for n, f, k, pool in stages]
+
+    return Field(default_factory=make, min_length=1)
+
+
+@settings
+class StagedResNet(NormalisedBranch):
+    """Residual blocks in stages; the base of `ResNet34`, `ResNet50` and `PointwiseResNet`.
 
     Parameters
     ----------
-    network : NNBaseClass
-        The network.
-    inputs : mapping of str to KerasTensor
-        Its inputs.
-    sizes : mapping
-        The settings.
-
-    Returns
-    -------
-    KerasTensor [batch, column]
-        The mean over the particles; without a first convolution as many channels as a
-        particle has columns.
+    first_filters : int or None, default 64
+        Filters of a convolution in front of the blocks; None leaves it out.
+    first_kernel_size : int, default 7
+        Its width.
+    stages : list of Stage
+        The blocks.
     """
-    return _staged(network, inputs, sizes)
 
+    first_filters: PositiveInt | None = 64
+    first_kernel_size: PositiveInt = 7
+    stages: list[Stage] = _stages((1, 64, [3, 3], False))
 
-@register_branch("particles", "resnext", "residual blocks of convolutions in 16 groups")
-def resnext_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
-    """Build the branch of `smartbkg_tf.settings.branches.ResNeXtSettings`.
+    def build(self, event: ModelInputs) -> Any:
+        """Give the mean over the particles, [batch, first_filters or columns of a particle]."""
+        from smartbkg_tf.models.blocks import bottleneck_block, convolution_block, pool_pairs
+        from smartbkg_tf.models.packing import gap_of
 
-    Parameters
-    ----------
-    network : NNBaseClass
-        The network.
-    inputs : mapping of str to KerasTensor
-        Its inputs.
-    sizes : mapping
-        The settings.
-
-    Returns
-    -------
-    KerasTensor [batch, filters]
-        The mean over the particles.
-
-    Raises
-    ------
-    ConfigurationError
-        When the groups do not divide the filters.
-    """
-    if sizes["filters"] % sizes["cardinality"]:
-        raise ConfigurationError(
-            f"model.particles.cardinality={sizes['cardinality']} does not divide "
-            f"filters={sizes['filters']}"
+        kernels = [width for stage in self.stages for width in stage.kernel_sizes]
+        if self.first_filters is not None:
+            kernels.append(self.first_kernel_size)
+        halvings = sum(stage.pool for stage in self.stages)
+        x, mask, segments = event.packed_particles(
+            gap_of(kernels, halvings), align=2**halvings, **self.embeddings
         )
-    halvings = int(sizes["first_pool"])
-    gap = gap_of([sizes["first_kernel_size"], *sizes["kernel_sizes"]], halvings)
-    x, mask, segments = _packed(network, inputs, sizes, gap, 2**halvings)
-    x = ConvolutionBlock(
-        sizes["filters"], sizes["first_kernel_size"], name="first", **_block_options(sizes)
-    )(x, mask=mask)
-    if sizes["first_pool"]:
-        x, mask = _pooled(x, mask, "max", 1)
-    for number in range(1, sizes["blocks"] + 1):
-        x = ResNeXtBlock(
-            sizes["cardinality"],
-            sizes["group_filters"],
-            sizes["kernel_sizes"],
-            name=f"residual_{number}",
-            **_block_options(sizes),
-        )(x, mask=mask)
-    return _packed_average(x, mask, segments, inputs, 2**halvings)
+        if self.first_filters is not None:
+            first = (self.first_filters, self.first_kernel_size)
+            x = convolution_block(x, mask, *first, "first", **self.block)
+        for number, stage in enumerate(self.stages, 1):
+            for block in range(1, stage.blocks + 1):
+                name = f"residual_{number}_{block}"
+                x = bottleneck_block(x, mask, stage.filters, stage.kernel_sizes, name, **self.block)
+            if stage.pool:
+                x, mask = pool_pairs(x, mask, "average", f"pool_{number}")
+        return event.average(x, mask, segments, stride=2**halvings)
 
 
-def _convolutions(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
-    if len(sizes["filters"]) != len(sizes["kernel_sizes"]):
-        raise ConfigurationError(
-            f"model.particles: {len(sizes['filters'])} filters, but "
-            f"{len(sizes['kernel_sizes'])} kernel_sizes; one of each makes a convolution"
+@settings
+class ResNet34(StagedResNet):
+    """3, 4, 6, 3 blocks of two convolutions, averages of pairs between the stages.
+
+    Parameters
+    ----------
+    stages : list of Stage
+        The blocks.
+    """
+
+    name: ClassVar[str] = "resnet34"
+    purpose: ClassVar[str] = "deep, with shorter and shorter rows"
+    source: ClassVar[str] = "original"
+
+    stages: list[Stage] = _stages(
+        (3, 64, [3, 3], True),
+        (4, 128, [3, 3], True),
+        (6, 256, [3, 3], True),
+        (3, 512, [3, 3], False),
+    )
+
+
+@settings
+class ResNet50(StagedResNet):
+    """3, 4, 6, 3 blocks of three convolutions (1, 3, 1).
+
+    Parameters
+    ----------
+    stages : list of Stage
+        The blocks.
+    """
+
+    name: ClassVar[str] = "resnet50"
+    purpose: ClassVar[str] = "the deepest of the original's stages"
+    source: ClassVar[str] = "original"
+
+    stages: list[Stage] = _stages(
+        (3, 64, [1, 3, 1], False),
+        (4, 128, [1, 3, 1], True),
+        (6, 256, [1, 3, 1], True),
+        (3, 512, [1, 3, 1], False),
+    )
+
+
+@settings
+class PointwiseResNet(StagedResNet):
+    """4 blocks of width 1, 8 of width 3; the channels stay those of a particle.
+
+    Parameters
+    ----------
+    first_filters : int or None, default None
+        As `StagedResNet`.
+    stages : list of Stage
+        The blocks.
+    """
+
+    name: ClassVar[str] = "conv1x1_resnet"
+    purpose: ClassVar[str] = "the same as conv1x1, residual"
+    source: ClassVar[str] = "original"
+
+    first_filters: PositiveInt | None = None
+    stages: list[Stage] = _stages(
+        (4, 64, [1, 1], False), (4, 128, [3, 3], False), (4, 64, [3, 3], False)
+    )
+
+
+@settings
+class ResNeXt(NormalisedBranch):
+    """max pooling, two residual blocks of convolutions in 16 groups of 4.
+
+    Parameters
+    ----------
+    filters : int, default 64
+        Channels of the blocks and of the convolution in front of them.
+    first_kernel_size : int, default 3
+        Width of that convolution.
+    first_pool : bool, default True
+        Max pooling of pairs of neighbours behind it.
+    blocks : int, default 2
+        Grouped blocks.
+    cardinality : int, default 16
+        Groups; divides `filters`.
+    group_filters : int, default 4
+        Filters inside each group.
+    kernel_sizes : list of int, default [1, 3, 1]
+        Widths of the convolutions of a block.
+    """
+
+    name: ClassVar[str] = "resnext"
+    purpose: ClassVar[str] = "few weights for its width"
+    source: ClassVar[str] = "original; Xie et al., arXiv:1611.05431"
+
+    filters: PositiveInt = 64
+    first_kernel_size: PositiveInt = 3
+    first_pool: bool = True
+    blocks: PositiveInt = 2
+    cardinality: PositiveInt = 16
+    group_filters: PositiveInt = 4
+    kernel_sizes: list[PositiveInt] = sizes(1, 3, 1)
+
+    def build(self, event: ModelInputs) -> Any:
+        """Give the mean over the particles, [batch, filters]."""
+        from smartbkg_tf.models.blocks import convolution_block, pool_pairs, resnext_block
+        from smartbkg_tf.models.packing import gap_of
+
+        self.must_divide("cardinality", self.cardinality, self.filters)
+        halvings = int(self.first_pool)
+        gap = gap_of([self.first_kernel_size, *self.kernel_sizes], halvings)
+        x, mask, segments = event.packed_particles(gap, align=2**halvings, **self.embeddings)
+        x = convolution_block(x, mask, self.filters, self.first_kernel_size, "first", **self.block)
+        if self.first_pool:
+            x, mask = pool_pairs(x, mask, "max", "pool_1")
+        groups = (self.cardinality, self.group_filters, self.kernel_sizes)
+        for number in range(1, self.blocks + 1):
+            x = resnext_block(x, mask, *groups, f"residual_{number}", **self.block)
+        return event.average(x, mask, segments, stride=2**halvings)
+
+
+@settings
+class Convolutions(NormalisedBranch):
+    """Convolutions one after the other; the base of `Conv1x1` and `VanillaCnn`.
+
+    Parameters
+    ----------
+    filters : list of int
+        Filters of each convolution.
+    kernel_sizes : list of int
+        Width of each convolution.
+    pool : {"max", "average"} or None, default None
+        Joins pairs of neighbours behind each convolution.
+    """
+
+    filters: list[PositiveInt] = sizes(64)
+    kernel_sizes: list[PositiveInt] = sizes(3)
+    pool: Literal["max", "average"] | None = None
+
+    def build(self, event: ModelInputs) -> Any:
+        """Give the mean over the particles, [batch, filters]."""
+        from smartbkg_tf.models.blocks import convolution_block, pool_pairs
+        from smartbkg_tf.models.packing import gap_of
+
+        if len(self.filters) != len(self.kernel_sizes):
+            raise ConfigurationError(
+                f"{self.label}: {len(self.filters)} filters, but {len(self.kernel_sizes)} "
+                "kernel_sizes; one of each makes a convolution"
+            )
+        halvings = 0 if self.pool is None else len(self.filters)
+        x, mask, segments = event.packed_particles(
+            gap_of(self.kernel_sizes, halvings), align=2**halvings, **self.embeddings
         )
-    halvings = 0 if sizes["pool"] is None else len(sizes["filters"])
-    gap = gap_of(sizes["kernel_sizes"], halvings)
-    x, mask, segments = _packed(network, inputs, sizes, gap, 2**halvings)
-    pairs = zip(sizes["filters"], sizes["kernel_sizes"], strict=True)
-    for number, (filters, kernel_size) in enumerate(pairs, 1):
-        x = ConvolutionBlock(
-            filters, kernel_size, name=f"convolution_{number}", **_block_options(sizes)
-        )(x, mask=mask)
-        if sizes["pool"] is not None:
-            x, mask = _pooled(x, mask, sizes["pool"], number)
-    return _packed_average(x, mask, segments, inputs, 2**halvings)
+        pairs = zip(self.filters, self.kernel_sizes, strict=True)
+        for number, (filters, width) in enumerate(pairs, 1):
+            x = convolution_block(x, mask, filters, width, f"convolution_{number}", **self.block)
+            if self.pool is not None:
+                x, mask = pool_pairs(x, mask, self.pool, f"pool_{number}")
+        return event.average(x, mask, segments, stride=2**halvings)
 
 
-@register_branch("particles", "conv1x1", "convolutions over single particles, then neighbours")
-def conv1x1_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
-    """Build the branch of `smartbkg_tf.settings.branches.Conv1x1Settings`.
+@settings
+class Conv1x1(Convolutions):
+    """convolutions 32, 32 (width 1), 64, 64 (width 3).
 
     Parameters
     ----------
-    network : NNBaseClass
-        The network.
-    inputs : mapping of str to KerasTensor
-        Its inputs.
-    sizes : mapping
-        The settings.
-
-    Returns
-    -------
-    KerasTensor [batch, filters]
-        The mean over the particles.
-
-    Raises
-    ------
-    ConfigurationError
-        When there are more or fewer filters than kernel sizes.
+    filters : list of int, default [32, 32, 64, 64]
+        Filters of each convolution.
+    kernel_sizes : list of int, default [1, 1, 3, 3]
+        Width of each convolution.
     """
-    return _convolutions(network, inputs, sizes)
+
+    name: ClassVar[str] = "conv1x1"
+    purpose: ClassVar[str] = "what single particles tell, then neighbours"
+    source: ClassVar[str] = "original"
+
+    filters: list[PositiveInt] = sizes(32, 32, 64, 64)
+    kernel_sizes: list[PositiveInt] = sizes(1, 1, 3, 3)
 
 
-@register_branch("particles", "vanilla_cnn", "three convolutions with maxima of pairs")
-def vanilla_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
-    """Build the branch of `smartbkg_tf.settings.branches.VanillaSettings`.
+@settings
+class VanillaCnn(Convolutions):
+    """three convolutions of 64, max pooling behind each.
 
     Parameters
     ----------
-    network : NNBaseClass
-        The network.
-    inputs : mapping of str to KerasTensor
-        Its inputs.
-    sizes : mapping
-        The settings.
-
-    Returns
-    -------
-    KerasTensor [batch, filters]
-        The mean over the particles.
-
-    Raises
-    ------
-    ConfigurationError
-        When there are more or fewer filters than kernel sizes.
+    filters : list of int, default [64, 64, 64]
+        Filters of each convolution.
+    kernel_sizes : list of int, default [3, 3, 3]
+        Width of each convolution.
+    pool : {"max", "average"} or None, default "max"
+        As `Convolutions`.
     """
-    return _convolutions(network, inputs, sizes)
+
+    name: ClassVar[str] = "vanilla_cnn"
+    purpose: ClassVar[str] = "a plain CNN as baseline"
+    source: ClassVar[str] = "original"
+
+    filters: list[PositiveInt] = sizes(64, 64, 64)
+    kernel_sizes: list[PositiveInt] = sizes(3, 3, 3)
+    pool: Literal["max", "average"] | None = "max"
 
 
-@register_branch("particles", "attention", "13 layers of additive self-attention")
-def attention_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
-    """Build the branch of `smartbkg_tf.settings.branches.AttentionSettings`.
+@settings
+class Attention(NormalisedBranch):
+    """13 layers of additive self-attention with batch normalisation.
 
     Parameters
     ----------
-    network : NNBaseClass
-        The network.
-    inputs : mapping of str to KerasTensor
-        Its inputs.
-    sizes : mapping
-        The settings.
-
-    Returns
-    -------
-    KerasTensor [batch, column]
-        The mean over the particles.
+    units : int, default 32
+        Hidden units of each layer.
+    layers : int, default 13
+        How many.
     """
-    x, mask = _particles(network, inputs, sizes)
-    for number in range(1, sizes["layers"] + 1):
-        x = AdditiveSelfAttention(sizes["units"], name=f"attention_{number}")(x, mask=mask)
-        x = MaskedBatchNormalization(
-            momentum=sizes["batch_norm_momentum"], name=f"normalisation_{number}"
-        )(x, mask=mask)
-    return _average(x, mask)
+
+    name: ClassVar[str] = "attention"
+    purpose: ClassVar[str] = (
+        "order-independent; keeps 32 numbers for each pair of particles and layer"
+    )
+    source: ClassVar[str] = "original; Bahdanau et al., arXiv:1409.0473"
+
+    units: PositiveInt = 32
+    layers: PositiveInt = 13
+
+    def build(self, event: ModelInputs) -> Any:
+        """Give the mean over the particles, [batch, columns of a particle]."""
+        from smartbkg_tf.models.layers import AdditiveSelfAttention, MaskedBatchNormalization
+
+        x, mask = event.particles(**self.embeddings)
+        for number in range(1, self.layers + 1):
+            x = AdditiveSelfAttention(self.units, name=f"attention_{number}")(x, mask=mask)
+            normalise = MaskedBatchNormalization(
+                self.batch_norm_momentum, name=f"normalisation_{number}"
+            )
+            x = normalise(x, mask=mask)
+        return event.average(x, mask)
 
 
-@register_branch("particles", "feed_forward", "dense layers over all particles side by side")
-def feed_forward_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
-    """Build the branch of `smartbkg_tf.settings.branches.FeedForwardSettings`.
+@settings
+class FeedForward(NormalisedBranch):
+    """dense 2056, 2056, 2056, 512 over all particles side by side.
 
     Parameters
     ----------
-    network : NNBaseClass
-        The network.
-    inputs : mapping of str to KerasTensor
-        Its inputs.
-    sizes : mapping
-        The settings.
-
-    Returns
-    -------
-    KerasTensor [batch, units]
-        The last dense layer.
-
-    Raises
-    ------
-    ConfigurationError
-        When the network does not know how many particles an event may have.
+    units : list of int, default [2056, 2056, 2056, 512]
+        Widths of the dense layers.
     """
-    x, mask = _particles(network, inputs, sizes)
-    x = FixedLength(fixed_length(network, "max_particles"), name="fixed_particles")(x, mask=mask)
-    x = keras.layers.Flatten(name="particles_flat")(x)
-    for number, units in enumerate(sizes["units"], 1):
-        name = f"particles_dense_{number}"
-        x = keras.layers.Dense(units, use_bias=False, name=name)(x)
-        x = MaskedBatchNormalization(
-            momentum=sizes["batch_norm_momentum"], name=f"{name}_normalisation"
-        )(x)
-        x = activation_layer(sizes["activation"], name=f"{name}_activation")(x)
-    return x
 
+    name: ClassVar[str] = "feed_forward"
+    purpose: ClassVar[str] = (
+        "the baseline without any structure; length fixed at data.max_particles, data.max_tokens"
+    )
+    source: ClassVar[str] = "original"
 
-def fixed_length(network: NNBaseClass, name: str) -> int:
-    """Give the length of an event for networks that need one.
+    units: list[PositiveInt] = sizes(2056, 2056, 2056, 512)
 
-    Parameters
-    ----------
-    network : NNBaseClass
-        The network.
-    name : {"max_particles", "max_tokens"}
-        Which length.
+    def build(self, event: ModelInputs) -> Any:
+        """Give the last dense layer, [batch, units]."""
+        import keras
 
-    Returns
-    -------
-    int
-        The length.
+        from smartbkg_tf.models.activations import activation_layer
+        from smartbkg_tf.models.layers import FixedLength, MaskedBatchNormalization
 
-    Raises
-    ------
-    ConfigurationError
-        When the network was not told.
-    """
-    length = getattr(network, name)
-    if length is None:
-        raise ConfigurationError(
-            f"a feed_forward branch needs {name}: its first layer has weights for each place",
-            next_step=f"give {name}= to the network",
-        )
-    return int(length)
+        x, mask = event.particles(**self.embeddings)
+        x = FixedLength(event.fixed_length("max_particles"), name="fixed_particles")(x, mask=mask)
+        x = keras.layers.Flatten(name="particles_flat")(x)
+        for number, units in enumerate(self.units, 1):
+            name = f"particles_dense_{number}"
+            x = keras.layers.Dense(units, use_bias=False, name=name)(x)
+            x = MaskedBatchNormalization(self.batch_norm_momentum, name=f"{name}_normalisation")(x)
+            x = activation_layer(self.activation, name=f"{name}_activation")(x)
+        return x

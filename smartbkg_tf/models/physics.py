@@ -15,7 +15,7 @@ from keras import ops
 
 from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.codes import CODE_COLUMNS
-from smartbkg_tf.models.plain import PlainLayer
+from smartbkg_tf.models.configurable import Float32Layer
 from smartbkg_tf.models.tree import tree_shape
 
 #: Total px, py, pz, E of the beams in GeV: electrons of 7.004 GeV and positrons of 4.002 GeV,
@@ -32,23 +32,7 @@ _TINY = 1e-4
 
 
 def needed_columns(feature_names: Sequence[str]) -> dict[str, int]:
-    """Find the columns that physical variables are made of.
-
-    Parameters
-    ----------
-    feature_names : sequence of str
-        All columns.
-
-    Returns
-    -------
-    dict of str to int
-        Place of every column.
-
-    Raises
-    ------
-    ConfigurationError
-        When one of `NEEDED` is missing.
-    """
+    """Give the place of every column; refuse data that lack one of `NEEDED`."""
     places = {name: place for place, name in enumerate(feature_names)}
     missing = [name for name in NEEDED if name not in places]
     if missing:
@@ -88,24 +72,7 @@ def beam_mass(beams: Sequence[float]) -> float:
 def to_centre_of_mass(
     energy: Any, momentum: Any, beams: Sequence[float] = BEAMS
 ) -> tuple[Any, Any]:
-    """Boost from the laboratory to the centre-of-mass system of the beams.
-
-    Parameters
-    ----------
-    energy : tensor [..., 1]
-        GeV.
-    momentum : tensor [..., 3]
-        GeV.
-    beams : sequence of float, default `BEAMS`
-        Total px, py, pz, E, GeV.
-
-    Returns
-    -------
-    energy : tensor [..., 1]
-        GeV, in the centre-of-mass system.
-    momentum : tensor [..., 3]
-        GeV, in the centre-of-mass system.
-    """
+    """Boost energy [..., 1] and momentum [..., 3] from the laboratory to the beams' system."""
     mass = beam_mass(beams)
     total = ops.convert_to_tensor(beams[:3], dtype="float32")
     along = ops.sum(momentum * total, axis=-1, keepdims=True)
@@ -122,7 +89,7 @@ def _log(value: Any) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class PhysicalVariables(PlainLayer):
+class PhysicalVariables(Float32Layer):
     """What a detector would measure of each particle, and its place in the decay tree.
 
     Input: ``particle_input`` [batch, n, feature], ``properties`` (`CodeProperties`), ``matrix``
@@ -155,37 +122,14 @@ class PhysicalVariables(PlainLayer):
         acceptance: Sequence[float] = ACCEPTANCE,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.feature_names = [str(name) for name in feature_names]
         self.beams = checked_beams(beams)
         self.acceptance = checked_acceptance(acceptance)
         self._places = needed_columns(self.feature_names)
 
-    @property
-    def n_columns(self) -> int:
-        """Number of output columns."""
-        return 12 + len(CODE_COLUMNS) + 4
-
     def call(self, x: Any, properties: Any, matrix: Any, mask: Any = None) -> Any:
-        """Compute the variables.
-
-        Parameters
-        ----------
-        x : tensor [batch, n, feature]
-            Physical values.
-        properties : tensor [batch, n, property]
-            From `CodeProperties`.
-        matrix : tensor [batch, n, n]
-            From `smartbkg_tf.models.tree.MotherMatrix`.
-        mask : tensor [batch, n]
-            True where there is a particle.
-
-        Returns
-        -------
-        tensor [batch, n, column]
-            Numbers of order one.
-        """
+        """Compute the variables, [batch, n, column]."""
         filled = ops.expand_dims(mask, -1)
         x = ops.where(filled, ops.cast(x, "float32"), 0.0)
         column = {name: x[..., i : i + 1] for name, i in self._places.items()}
@@ -220,46 +164,16 @@ class PhysicalVariables(PlainLayer):
         result = ops.clip(ops.concatenate(columns, axis=-1), -10.0, 10.0)
         return ops.where(filled, result, 0.0)
 
-    def compute_output_spec(self, x: Any, *_: Any, **__: Any) -> keras.KerasTensor:
-        """Describe the output.
-
-        Parameters
-        ----------
-        x : KerasTensor
-            The particles.
-        *_, **__ : KerasTensor
-            The other inputs.
-
-        Returns
-        -------
-        KerasTensor
-            float32.
-        """
-        return keras.KerasTensor((*x.shape[:2], self.n_columns), dtype="float32")
-
 
 def within_acceptance(momentum: Any, acceptance: Sequence[float] = ACCEPTANCE) -> Any:
-    """Say which directions the detector covers.
-
-    Parameters
-    ----------
-    momentum : tensor [..., 3]
-        In the laboratory.
-    acceptance : sequence of float, default `ACCEPTANCE`
-        Smallest and largest polar angle, degrees.
-
-    Returns
-    -------
-    tensor [..., 1]
-        float32, 0 or 1.
-    """
+    """Say which momenta [..., 3] the detector covers, as 0 or 1 [..., 1]."""
     cosine = momentum[..., 2:] / ops.maximum(_length(momentum), _TINY)
     lowest, highest = (math.cos(math.radians(angle)) for angle in reversed(acceptance))
     return ops.cast(ops.logical_and(cosine > lowest, cosine < highest), "float32")
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class Summaries(PlainLayer):
+class Summaries(Float32Layer):
     """Sums and counts over the detectable particles of groups of particles.
 
     For each group: numbers of tracks and photons; visible and photon energy; total visible
@@ -268,7 +182,7 @@ class Summaries(PlainLayer):
     neutrons; charmed hadrons, neutral pions and K_S; particles that no detector covers;
     Fox-Wolfram R2 (from the tensor ``sum p p^T / |p|``: R2 = (3 tr T^2 / (tr T)^2 - 1) / 2);
     largest momentum, smallest pT of a track. Input: as `PhysicalVariables`, and ``groups``
-    [batch, n, group]. Output: float32 [batch, group, `N_SUMMARIES`].
+    [batch, n, group]. Output: float32 [batch, group, 21].
 
     Parameters
     ----------
@@ -292,7 +206,6 @@ class Summaries(PlainLayer):
         acceptance: Sequence[float] = ACCEPTANCE,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.feature_names = [str(name) for name in feature_names]
         self.beams = checked_beams(beams)
@@ -302,26 +215,7 @@ class Summaries(PlainLayer):
     def call(
         self, x: Any, properties: Any, matrix: Any, groups: Any = None, mask: Any = None
     ) -> Any:
-        """Add up.
-
-        Parameters
-        ----------
-        x : tensor [batch, n, feature]
-            Physical values.
-        properties : tensor [batch, n, property]
-            From `CodeProperties`.
-        matrix : tensor [batch, n, n]
-            From `smartbkg_tf.models.tree.MotherMatrix`.
-        groups : tensor [batch, n, group], optional
-            1 where a particle belongs to a group, else 0; one group of all by default.
-        mask : tensor [batch, n]
-            True where there is a particle.
-
-        Returns
-        -------
-        tensor [batch, group, N_SUMMARIES]
-            Numbers of order one.
-        """
+        """Add up, [batch, group, 21]."""
         filled = ops.cast(ops.expand_dims(mask, -1), "float32")
         x = ops.where(ops.expand_dims(mask, -1), ops.cast(x, "float32"), 0.0)
         column = {name: x[..., i : i + 1] for name, i in self._places.items()}
@@ -400,25 +294,3 @@ class Summaries(PlainLayer):
             axis=-1,
         )
         return ops.clip(result, -10.0, 10.0)
-
-    def compute_output_spec(
-        self, x: Any, properties: Any, matrix: Any, groups: Any = None, mask: Any = None
-    ) -> keras.KerasTensor:
-        """Describe the output.
-
-        Parameters
-        ----------
-        x, properties, matrix, groups, mask : KerasTensor
-            The inputs.
-
-        Returns
-        -------
-        KerasTensor
-            float32.
-        """
-        n_groups = 1 if groups is None else groups.shape[-1]
-        return keras.KerasTensor((x.shape[0], n_groups, N_SUMMARIES), dtype="float32")
-
-
-#: Columns of `Summaries`.
-N_SUMMARIES = 21

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from smartbkg_tf.models.configurable import ConfigurableLayer, Float32Layer
 from smartbkg_tf.models.masks import apply_mask
-from smartbkg_tf.models.plain import PlainLayer
 
 #: Stands for minus infinity in masked maxima and softmaxes; always in float32.
 MINUS = -1e9
@@ -20,27 +20,8 @@ def _pairs(x: Any) -> tuple[Any, Any]:
     return x[:, 0::2], ops.pad(x, [[0, 0], [0, 1], *rest])[:, 1::2]
 
 
-def _half(length: int | None) -> int | None:
-    return None if length is None else (length + 1) // 2
-
-
 def masked_softmax(logits: Any, mask: Any, axis: int) -> Any:
-    """Softmax over what there is; zero where there is nothing at all.
-
-    Parameters
-    ----------
-    logits : tensor
-        Any precision.
-    mask : tensor
-        bool, broadcast to the logits.
-    axis : int
-        Where the weights add up to one.
-
-    Returns
-    -------
-    tensor
-        float32 weights.
-    """
+    """Softmax over what there is; zero where there is nothing at all."""
     logits = ops.where(mask, ops.cast(logits, "float32"), MINUS)
     largest = ops.stop_gradient(ops.max(logits, axis=axis, keepdims=True))
     # Written out: Keras' own warns about rows of one particle, and keeps empty rows.
@@ -49,50 +30,20 @@ def masked_softmax(logits: Any, mask: Any, axis: int) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class PairMask(PlainLayer):
+class PairMask(Float32Layer):
     """Say which pairs of neighbours hold anything.
 
     Input: bool [batch, length]. Output: bool [batch, (length + 1) // 2].
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("dtype", "float32")
-        super().__init__(**kwargs)
-
     def call(self, filled: Any) -> Any:
-        """Join neighbours.
-
-        Parameters
-        ----------
-        filled : tensor [batch, length]
-            True where there is something.
-
-        Returns
-        -------
-        tensor [batch, (length + 1) // 2]
-            bool.
-        """
+        """Join neighbours, [batch, (length + 1) // 2]."""
         first, second = _pairs(ops.cast(filled, "int32"))
         return ops.not_equal(first + second, 0)
 
-    def compute_output_spec(self, filled: Any) -> keras.KerasTensor:
-        """Describe the output.
-
-        Parameters
-        ----------
-        filled : KerasTensor
-            The input.
-
-        Returns
-        -------
-        KerasTensor
-            bool.
-        """
-        return keras.KerasTensor((filled.shape[0], _half(filled.shape[1])), dtype="bool")
-
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class MaskedPairPooling(PlainLayer):
+class MaskedPairPooling(ConfigurableLayer):
     """Mean or maximum of each pair of neighbours, over what there is.
 
     Input: [batch, length, channels] and ``mask``. Output: [batch, (length + 1) // 2,
@@ -118,20 +69,7 @@ class MaskedPairPooling(PlainLayer):
         self.mode = mode
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        """Join neighbours.
-
-        Parameters
-        ----------
-        x : tensor [batch, length, channels]
-            Values.
-        mask : tensor [batch, length], optional
-            True where there is something.
-
-        Returns
-        -------
-        tensor [batch, (length + 1) // 2, channels]
-            Values; zero where there is nothing.
-        """
+        """Join neighbours, [batch, (length + 1) // 2, channels]."""
         if mask is None:
             mask = ops.ones_like(x[..., 0], dtype="bool")
         first, second = _pairs(apply_mask(x, mask))
@@ -142,24 +80,9 @@ class MaskedPairPooling(PlainLayer):
         larger = ops.maximum(ops.where(one > 0, first, second), ops.where(two > 0, second, first))
         return larger
 
-    def compute_output_shape(self, x_shape: Any) -> Any:
-        """Give the shape of the output.
-
-        Parameters
-        ----------
-        x_shape : tuple
-            Of `x`.
-
-        Returns
-        -------
-        tuple
-            Half the length.
-        """
-        return (x_shape[0], _half(x_shape[1]), x_shape[2])
-
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class FixedLength(PlainLayer):
+class FixedLength(ConfigurableLayer):
     """Cut rows to a length, or fill them with zeros; padding becomes zero.
 
     Input: [batch, length, channels] and ``mask``. Output: [batch, `length`, channels].
@@ -177,41 +100,13 @@ class FixedLength(PlainLayer):
         self.length = length
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        """Cut or fill.
-
-        Parameters
-        ----------
-        x : tensor [batch, length, channels]
-            Values.
-        mask : tensor [batch, length], optional
-            True where there is something.
-
-        Returns
-        -------
-        tensor [batch, self.length, channels]
-            Values.
-        """
+        """Cut or fill, [batch, self.length, channels]."""
         filled = ops.pad(apply_mask(x, mask), [[0, 0], [0, self.length], [0, 0]])
         return ops.reshape(filled[:, : self.length], (-1, self.length, x.shape[-1]))
 
-    def compute_output_shape(self, x_shape: Any) -> Any:
-        """Give the shape of the output.
-
-        Parameters
-        ----------
-        x_shape : tuple
-            Of `x`.
-
-        Returns
-        -------
-        tuple
-            With the fixed length.
-        """
-        return (x_shape[0], self.length, x_shape[2])
-
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class AttentionPooling(PlainLayer):
+class AttentionPooling(ConfigurableLayer):
     """Mean over particles with learned weights (global attention pooling).
 
     Each head weighs the particles by a softmax of a linear function of them and averages
@@ -233,33 +128,14 @@ class AttentionPooling(PlainLayer):
         self.gate = keras.layers.Dense(heads, use_bias=False, dtype=self.dtype_policy, name="gate")
 
     def build(self, x_shape: Any) -> None:
-        """Make the weights.
-
-        Parameters
-        ----------
-        x_shape : tuple
-            Of `x`.
-        """
+        """Make the weights."""
         if x_shape[-1] % self.heads:
             raise ValueError(f"{self.heads} heads do not divide {x_shape[-1]} channels")
         self.gate.build(x_shape)
         self.built = True
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        """Average.
-
-        Parameters
-        ----------
-        x : tensor [batch, length, channels]
-            Values.
-        mask : tensor [batch, length], optional
-            True where there is something.
-
-        Returns
-        -------
-        tensor [batch, channels]
-            Weighted means.
-        """
+        """Average, [batch, channels]."""
         logits = self.gate(x)
         if mask is None:
             mask = ops.ones_like(x[..., 0], dtype="bool")
@@ -269,18 +145,3 @@ class AttentionPooling(PlainLayer):
         values = ops.reshape(values, (-1, ops.shape(x)[1], self.heads, share))
         pooled = ops.sum(values * ops.expand_dims(weights, -1), axis=1)
         return ops.cast(ops.reshape(pooled, (-1, x.shape[-1])), self.compute_dtype)
-
-    def compute_output_shape(self, x_shape: Any) -> Any:
-        """Give the shape of the output.
-
-        Parameters
-        ----------
-        x_shape : tuple
-            Of `x`.
-
-        Returns
-        -------
-        tuple
-            Without the length.
-        """
-        return (x_shape[0], x_shape[-1])

@@ -7,12 +7,12 @@ from typing import Any
 import keras
 from keras import ops
 
+from smartbkg_tf.models.configurable import ConfigurableLayer
 from smartbkg_tf.models.masks import apply_mask
-from smartbkg_tf.models.plain import PlainLayer
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class MaskedLSTM(PlainLayer):
+class MaskedLSTM(ConfigurableLayer):
     """The last state of an LSTM (Hochreiter and Schmidhuber, 1997), padding left out.
 
     Input: [batch, length, channels] and ``mask``; padding stands behind everything else.
@@ -36,31 +36,12 @@ class MaskedLSTM(PlainLayer):
         )
 
     def build(self, x_shape: Any) -> None:
-        """Make the weights.
-
-        Parameters
-        ----------
-        x_shape : tuple
-            Of `x`.
-        """
+        """Make the weights."""
         self.lstm.build(x_shape)
         self.built = True
 
     def call(self, x: Any, mask: Any = None) -> Any:
-        """Run over the rows.
-
-        Parameters
-        ----------
-        x : tensor [batch, length, channels]
-            Values.
-        mask : tensor [batch, length], optional
-            True where there is something.
-
-        Returns
-        -------
-        tensor [batch, units]
-            The last state.
-        """
+        """Run over the rows, [batch, units]."""
         states = self.lstm(apply_mask(x, mask))
         if mask is None:
             return states[:, -1]
@@ -68,18 +49,3 @@ class MaskedLSTM(PlainLayer):
         after = ops.pad(there, [[0, 0], [0, 1]])[:, 1:]
         last = ops.expand_dims(there * (1 - after), -1)
         return ops.sum(states * last, axis=1)
-
-    def compute_output_shape(self, x_shape: Any) -> Any:
-        """Give the shape of the output.
-
-        Parameters
-        ----------
-        x_shape : tuple
-            Of `x`.
-
-        Returns
-        -------
-        tuple
-            One state.
-        """
-        return (x_shape[0], self.units)

@@ -3,119 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
-import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
-
-# Every branch of the package must be registered.
-from smartbkg_tf.models import network as _branches  # noqa: F401
 from smartbkg_tf.models.base import NNBaseClass
-from smartbkg_tf.models.branches import Kind, find_branch
 from smartbkg_tf.models.checks import constructor_arguments
+from smartbkg_tf.models.network import BranchedNetwork
 from smartbkg_tf.runtime.progress import say
-from smartbkg_tf.settings.models import CustomModelSettings, ModelSettings
+from smartbkg_tf.settings.models import ModelSettings
 from smartbkg_tf.settings.normalisation import NormalisationSettings
+from smartbkg_tf.settings.plugins import import_class
 
 #: What ``train`` gives to every network.
 COMMON = tuple(constructor_arguments(NNBaseClass))
 
-#: Settings that tell classes apart and are no arguments.
-_NOT_ARGUMENTS = ("target", "name", "parameters")
+#: Settings of parts that a network may take as arguments of the same names.
+_PARTS = ("particles", "decay", "head")
 
 _STEP = (
     "a network inherits smartbkg_tf.models.base.NNBaseClass; its docstring has a complete example"
 )
 
 
-def import_class(target: str) -> type[NNBaseClass]:
-    """Import a network's class; modules in the current folder are found too.
-
-    Parameters
-    ----------
-    target : str
-        ``module.Class``.
-
-    Returns
-    -------
-    type
-        A class that inherits `NNBaseClass`.
-
-    Raises
-    ------
-    ConfigurationError
-        When the module or the class cannot be imported, it is no class, or it does not
-        inherit `NNBaseClass` or leaves `build_model` out.
-    """
-    module_name, _, class_name = target.rpartition(".")
-    where = f"model._target_={target}"
-    folder = os.getcwd()
-    if folder not in sys.path and "" not in sys.path:
-        # Last, so that nothing here hides an installed package. It stays: classes in the
-        # module may import their neighbours later.
-        sys.path.append(folder)
-        importlib.invalidate_caches()
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        missing = error.name or module_name
-        if missing == module_name or module_name.startswith(f"{missing}."):
-            raise ConfigurationError(
-                f"there is no module '{missing}' in {folder} or among the installed packages",
-                where=where,
-                next_step="run the command in the folder of the file, or set PYTHONPATH",
-            ) from error
-        raise ConfigurationError(
-            f"'{module_name}' needs the module '{missing}', which is not installed", where=where
-        ) from error
-    except Exception as error:
-        raise ConfigurationError(
-            f"'{module_name}' cannot be imported ({type(error).__name__}: {error})", where=where
-        ) from error
-    if not hasattr(module, class_name):
-        names = [name for name, value in vars(module).items() if isinstance(value, type)]
-        raise ConfigurationError(
-            f"'{module_name}' has no class '{class_name}'; {did_you_mean(class_name, names)}",
-            where=where,
-        )
-    found = getattr(module, class_name)
-    if not isinstance(found, type):
-        raise ConfigurationError(
-            f"'{class_name}' is a {type(found).__name__}, no class", where=where, next_step=_STEP
-        )
-    if not issubclass(found, NNBaseClass):
-        raise ConfigurationError(
-            f"'{class_name}' does not inherit NNBaseClass", where=where, next_step=_STEP
-        )
-    missing_methods = sorted(getattr(found, "__abstractmethods__", ()))
-    if missing_methods:
-        raise ConfigurationError(
-            f"'{class_name}' does not write {', '.join(missing_methods)}",
-            where=where,
-            next_step=_STEP,
-        )
-    return found
-
-
 def model_name(model: ModelSettings) -> str:
-    """Give a short name of a network, for folders and tables.
-
-    Parameters
-    ----------
-    model : ModelSettings
-        Its settings.
-
-    Returns
-    -------
-    str
-        ``resnet``, or the class's name for a class of one's own.
-    """
-    if isinstance(model, CustomModelSettings) or model.target != _default_target(model):
-        return model.target.rpartition(".")[2]
-    return str(getattr(model, "name", "model"))
+    """Give a short name of a network, for folders and tables: ``resnet``, or its class's name."""
+    module, _, name = model.target.rpartition(".")
+    known = (module, name) == (BranchedNetwork.__module__, BranchedNetwork.__name__)
+    return model.name if known and model.name else name
 
 
 def check_model(model: ModelSettings) -> type[NNBaseClass]:
@@ -134,12 +49,17 @@ def check_model(model: ModelSettings) -> type[NNBaseClass]:
     Raises
     ------
     ConfigurationError
-        When the class cannot be used, an argument in ``model.parameters`` is none of its
-        constructor's, or a branch is not known.
+        When the class cannot be used, or an argument in ``model.parameters`` is none of its
+        constructor's.
     """
-    found = import_class(model.target)
-    accepted = constructor_arguments(found)
     where = f"model._target_={model.target}"
+    found = import_class(model.target, NNBaseClass)
+    missing = sorted(getattr(found, "__abstractmethods__", ()))
+    if missing:
+        raise ConfigurationError(
+            f"'{found.__name__}' does not write {', '.join(missing)}", where=where, next_step=_STEP
+        )
+    accepted = constructor_arguments(found)
     lacking = [name for name in COMMON if name not in accepted]
     if lacking:
         raise ConfigurationError(
@@ -155,11 +75,6 @@ def check_model(model: ModelSettings) -> type[NNBaseClass]:
                 + did_you_mean(name, own),
                 where=where,
             )
-    kinds: tuple[tuple[Kind, str], ...] = (("particles", "decay"), ("decay", "particles"))
-    for kind, other in kinds:
-        sizes = getattr(model, kind, None)
-        if sizes is not None and kind in accepted and model.inputs != other:
-            find_branch(kind, sizes.branch)
     return found
 
 
@@ -171,7 +86,7 @@ def build(
     max_particles: int | None = None,
     max_tokens: int | None = None,
 ) -> NNBaseClass:
-    """Make a network for a dataset.
+    """Make a network for a dataset; its Keras model is built at the first use.
 
     Parameters
     ----------
@@ -187,7 +102,7 @@ def build(
     Returns
     -------
     NNBaseClass
-        The network; its Keras model is built at the first use.
+        The network.
 
     Raises
     ------
@@ -212,23 +127,18 @@ def build(
         "event_type": model.event_type,
     }
     accepted = constructor_arguments(found)
-    sizes = {
-        key: value
-        for key, value in dataclasses.asdict(model).items()
-        if key not in (*_NOT_ARGUMENTS, *COMMON)
-    }
-    ignored = sorted(key for key in sizes if key not in accepted)
+    arguments = {name: getattr(model, name) for name in _PARTS if name in accepted}
+    defaults = ModelSettings(_target_=model.target)
+    ignored = [
+        name
+        for name in _PARTS
+        if name not in accepted and getattr(model, name) != getattr(defaults, name)
+    ]
     if ignored:
         say(f"{found.__name__} takes no {', '.join(ignored)}: these settings are ignored")
-    arguments = {key: value for key, value in sizes.items() if key in accepted}
     try:
         return found(**{**arguments, **model.parameters, **common})
     except TypeError as error:
         raise ConfigurationError(
             f"{found.__name__}: {error}", where=f"model._target_={model.target}", next_step=_STEP
         ) from error
-
-
-def _default_target(model: ModelSettings) -> str:
-    field = type(model).__dataclass_fields__["target"].default
-    return str(getattr(field, "default", field))

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from smartbkg_tf.models.plain import PlainLayer
+from smartbkg_tf.models.configurable import Float32Layer
 
 #: Columns with an offset that all particles of an event share: in Belle II's files times are off by
 #: multiples of the bunch spacing (3.93 ns), and vertices by the place of the interaction.
@@ -17,7 +17,7 @@ RELATIVE = ("prodTime", "x", "y", "z")
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class RelativeToFirst(PlainLayer):
+class RelativeToFirst(Float32Layer):
     """Particles whose times and vertices count from the event's first particle.
 
     The first thing that a network does with particles, so that no layer behind it can learn from
@@ -37,7 +37,6 @@ class RelativeToFirst(PlainLayer):
     def __init__(
         self, feature_names: Sequence[str], names: Sequence[str] = RELATIVE, **kwargs: Any
     ) -> None:
-        kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.feature_names = [str(name) for name in feature_names]
         self.names = [str(name) for name in names]
@@ -48,7 +47,3 @@ class RelativeToFirst(PlainLayer):
         x = ops.cast(x, "float32")
         # `where`, not a product: another column may hold what is not finite.
         return x - ops.where(self._chosen, x[:, :1, :], 0.0)
-
-    def compute_output_spec(self, x: Any) -> keras.KerasTensor:
-        """Describe the output: the input in float32."""
-        return keras.KerasTensor(x.shape, dtype="float32")

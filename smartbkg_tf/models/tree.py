@@ -11,11 +11,11 @@ from typing import Any
 import keras
 from keras import ops
 
-from smartbkg_tf.models.plain import PlainLayer
+from smartbkg_tf.models.configurable import ConfigurableLayer
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class MotherMatrix(PlainLayer):
+class MotherMatrix(ConfigurableLayer):
     """Matrix with 1 at (particle, its mother), else 0.
 
     Padding, missing mothers (-1) and particles that are their own mother give zeros.
@@ -23,20 +23,7 @@ class MotherMatrix(PlainLayer):
     """
 
     def call(self, mothers: Any, mask: Any = None) -> Any:
-        """Compare every mother's position with every particle's.
-
-        Parameters
-        ----------
-        mothers : tensor [batch, n]
-            int; position of the mother or -1.
-        mask : tensor [batch, n]
-            True where there is a particle.
-
-        Returns
-        -------
-        tensor [batch, n, n]
-            0 or 1.
-        """
+        """Compare every mother's position with every particle's, [batch, n, n]."""
         places = ops.arange(ops.shape(mothers)[1], dtype="int32")
         mothers = ops.cast(mothers, "int32")
         matrix = ops.logical_and(
@@ -46,27 +33,9 @@ class MotherMatrix(PlainLayer):
         both = ops.logical_and(ops.expand_dims(mask, -1), ops.expand_dims(mask, 1))
         return ops.cast(ops.logical_and(matrix, both), self.compute_dtype)
 
-    def compute_output_spec(self, mothers: Any, mask: Any = None) -> keras.KerasTensor:
-        """Describe the output.
-
-        Parameters
-        ----------
-        mothers : KerasTensor
-            The input.
-        mask : KerasTensor
-            Where there are particles.
-
-        Returns
-        -------
-        KerasTensor
-            Square matrices.
-        """
-        batch, n = mothers.shape
-        return keras.KerasTensor((batch, n, n), dtype=self.compute_dtype)
-
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class NormalisedAdjacency(PlainLayer):
+class NormalisedAdjacency(ConfigurableLayer):
     """The symmetric adjacency with self-loops, normalised by the degrees.
 
     ``D^-1/2 (M + M^T + 1) D^-1/2`` with the mother matrix M and D the row sums of the bracket
@@ -75,20 +44,7 @@ class NormalisedAdjacency(PlainLayer):
     """
 
     def call(self, matrix: Any, mask: Any = None) -> Any:
-        """Normalise.
-
-        Parameters
-        ----------
-        matrix : tensor [batch, n, n]
-            From `MotherMatrix`.
-        mask : tensor [batch, n]
-            True where there is a particle.
-
-        Returns
-        -------
-        tensor [batch, n, n]
-            Weights; zero in padding.
-        """
+        """Normalise, [batch, n, n]."""
         adjacency = ops.cast(neighbours(matrix, mask), "float32")
         # Rows of padding have no neighbours, not even themselves.
         degree = ops.maximum(ops.sum(adjacency, axis=-1), 1.0)
@@ -96,37 +52,9 @@ class NormalisedAdjacency(PlainLayer):
         adjacency = adjacency * ops.expand_dims(scale, -1) * ops.expand_dims(scale, 1)
         return ops.cast(adjacency, self.compute_dtype)
 
-    def compute_output_shape(self, matrix_shape: Any) -> Any:
-        """Give the shape of the output.
-
-        Parameters
-        ----------
-        matrix_shape : tuple
-            Of `matrix`.
-
-        Returns
-        -------
-        tuple
-            The same.
-        """
-        return matrix_shape
-
 
 def neighbours(matrix: Any, mask: Any) -> Any:
-    """Join mother, daughters and the particle itself.
-
-    Parameters
-    ----------
-    matrix : tensor [batch, n, n]
-        From `MotherMatrix`.
-    mask : tensor [batch, n]
-        True where there is a particle.
-
-    Returns
-    -------
-    tensor [batch, n, n]
-        1 where two particles are neighbours, else 0.
-    """
+    """Join mother, daughters and the particle itself, [batch, n, n]."""
     eye = ops.eye(ops.shape(matrix)[1], dtype=matrix.dtype)
     eye = eye * ops.cast(ops.expand_dims(mask, -1), matrix.dtype)
     # At most 1, also where two particles claim to be each other's mother.
@@ -134,7 +62,7 @@ def neighbours(matrix: Any, mask: Any) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class TreeRelations(PlainLayer):
+class TreeRelations(ConfigurableLayer):
     """What each particle is to each other one, as channels of zeros and ones.
 
     For d = 1..`distance`: j is the ancestor of i at distance d (the last d: at d or
@@ -154,24 +82,8 @@ class TreeRelations(PlainLayer):
         super().__init__(**kwargs)
         self.distance = distance
 
-    @property
-    def n_relations(self) -> int:
-        """Number of output channels."""
-        return 2 * self.distance + 1
-
     def call(self, matrix: Any) -> Any:
-        """Multiply.
-
-        Parameters
-        ----------
-        matrix : tensor [batch, n, n]
-            From `MotherMatrix`.
-
-        Returns
-        -------
-        tensor [batch, n, n, 2 distance + 1]
-            0 or 1.
-        """
+        """Multiply, [batch, n, n, 2 distance + 1]."""
         powers = [matrix]
         for _ in range(2 * self.distance - 1):
             powers.append(ops.matmul(powers[-1], matrix))
@@ -184,39 +96,9 @@ class TreeRelations(PlainLayer):
         siblings = siblings * (1 - ops.eye(ops.shape(matrix)[1], dtype=matrix.dtype))
         return ops.stack([*up, *down, siblings], axis=-1)
 
-    def compute_output_shape(self, matrix_shape: Any) -> Any:
-        """Give the shape of the output.
-
-        Parameters
-        ----------
-        matrix_shape : tuple
-            Of `matrix`.
-
-        Returns
-        -------
-        tuple
-            With one channel for each relation.
-        """
-        return (*matrix_shape, self.n_relations)
-
 
 def tree_shape(matrix: Any, steps: int = 12) -> tuple[Any, Any]:
-    """Count ancestors and daughters.
-
-    Parameters
-    ----------
-    matrix : tensor [batch, n, n]
-        From `MotherMatrix`, float32.
-    steps : int, default 12
-        Ancestors that are counted at most.
-
-    Returns
-    -------
-    depth : tensor [batch, n]
-        Number of ancestors.
-    daughters : tensor [batch, n]
-        Number of daughters.
-    """
+    """Count ancestors (at most `steps`) and daughters, [batch, n] each."""
     depth = ops.zeros_like(matrix[..., :1])
     has_mother = ops.sum(matrix, axis=-1, keepdims=True)
     for _ in range(steps):
@@ -225,22 +107,7 @@ def tree_shape(matrix: Any, steps: int = 12) -> tuple[Any, Any]:
 
 
 def under_a_head(matrix: Any, heads: Any, steps: int = 12) -> Any:
-    """Find whose subtree each particle belongs to.
-
-    Parameters
-    ----------
-    matrix : tensor [batch, n, n]
-        From `MotherMatrix`, float32.
-    heads : tensor [batch, n, k]
-        1 at the head of each of the k subtrees.
-    steps : int, default 12
-        Generations that are followed.
-
-    Returns
-    -------
-    tensor [batch, n, k]
-        1 where the particle is the head or descends from it.
-    """
+    """Find who is one of k heads [batch, n, k] or descends from it, as zeros and ones."""
     members = heads
     for _ in range(steps):
         members = ops.maximum(heads, ops.matmul(matrix, members))

@@ -2,225 +2,263 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import keras
+from smartbkg_tf.models.branches import Activation, ParticleBranch, PositiveInt, Share
+from smartbkg_tf.settings.base import Field, settings
 
-from smartbkg_tf.errors import ConfigurationError
-from smartbkg_tf.models.activations import activation_layer
-from smartbkg_tf.models.attention import ClassAttention, TreeAttentionBlock
-from smartbkg_tf.models.base import NNBaseClass
-from smartbkg_tf.models.branches import READS, register_branch
-from smartbkg_tf.models.graphs import GraphAttention, GraphConvolution
-from smartbkg_tf.models.masks import MaskedAveragePooling
-from smartbkg_tf.models.physics import Summaries
-from smartbkg_tf.models.pooling import AttentionPooling
-from smartbkg_tf.models.tokens import EventToken, WithToken, event_type_features
-from smartbkg_tf.models.tree import NormalisedAdjacency, TreeRelations
-from smartbkg_tf.models.treenet import BothSides, Columns, GroupPooling, Sides, TreeLayer
-
-Sizes = Mapping[str, Any]
-Inputs = Mapping[str, Any]
-
-TREE_READS = (*READS["particles"], "mother_index_input")
+if TYPE_CHECKING:
+    from smartbkg_tf.models.inputs import ModelInputs
 
 
-def _physical(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> tuple[Any, Any, Any, Any]:
-    """Make the columns of transformer and treenet: normalised, physical, embedded."""
-    features, mask = network.particle_features(
-        inputs, embedding=sizes["embedding"], share_embedding=sizes["share_embedding"]
-    )
-    matrix = network.mother_matrix(inputs)
-    properties = network.code_properties(inputs)
-    physical = network.physical_variables(inputs)
-    joined = keras.layers.Concatenate(name="particle_columns")([features, physical])
-    return joined, mask, matrix, properties
+@settings
+class TreeBranch(ParticleBranch):
+    """A particle branch that reads the mother indices, too."""
+
+    reads: ClassVar[tuple[str, ...]] = (*ParticleBranch.reads, "mother_index_input")
+
+    def columns(self, event: ModelInputs) -> tuple[Any, Any]:
+        """Give features and physical variables side by side, and the mask of the particles."""
+        import keras
+
+        features, mask = event.particles(**self.embeddings)
+        joined = keras.layers.Concatenate(name="particle_columns")([features, event.physical()])
+        return joined, mask
 
 
-def _must_divide(what: str, heads: int, units: int) -> None:
-    if units % heads:
-        raise ConfigurationError(f"model.particles.{what}: {heads} heads do not divide {units}")
-
-
-@register_branch(
-    "particles", "gcn", "graph convolutions over the decay tree (Kipf and Welling)", TREE_READS
-)
-def gcn_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
-    """Build the branch of `smartbkg_tf.settings.branches.GcnSettings`.
+@settings
+class Gcn(TreeBranch):
+    """three dense layers, three graph convolutions of 128, mean.
 
     Parameters
     ----------
-    network : NNBaseClass
-        The network.
-    inputs : mapping of str to KerasTensor
-        Its inputs.
-    sizes : mapping
-        The settings.
-
-    Returns
-    -------
-    KerasTensor [batch, units]
-        The mean over the particles.
+    units : int, default 128
+        Width of every layer.
+    dense_layers : int, default 3
+        Dense layers on each particle, in front.
+    graph_layers : int, default 3
+        Graph convolutions.
+    activation : {"relu", "leaky_relu", "silu", "gelu"}
+        Behind the layers.
     """
-    x, mask = network.particle_features(
-        inputs, embedding=sizes["embedding"], share_embedding=sizes["share_embedding"]
-    )
-    adjacency = NormalisedAdjacency(name="adjacency")(network.mother_matrix(inputs), mask=mask)
-    for number in range(1, sizes["dense_layers"] + 1):
-        x = keras.layers.Dense(sizes["units"], name=f"dense_{number}")(x)
-        x = activation_layer(sizes["activation"], name=f"dense_{number}_activation")(x)
-    for number in range(1, sizes["graph_layers"] + 1):
-        x = GraphConvolution(sizes["units"], sizes["activation"], name=f"graph_{number}")(
-            x, adjacency
-        )
-    return MaskedAveragePooling(name="particle_average")(x, mask=mask)
+
+    name: ClassVar[str] = "gcn"
+    purpose: ClassVar[str] = "the decay tree, cheap"
+    source: ClassVar[str] = "Kipf and Welling, arXiv:1609.02907"
+
+    activation: Activation = "relu"
+    units: PositiveInt = 128
+    dense_layers: int = Field(default=3, ge=0)
+    graph_layers: PositiveInt = 3
+
+    def build(self, event: ModelInputs) -> Any:
+        """Give the mean over the particles, [batch, units]."""
+        from smartbkg_tf.models.blocks import dense
+        from smartbkg_tf.models.layers import GraphConvolution, NormalisedAdjacency
+
+        x, mask = event.particles(**self.embeddings)
+        adjacency = NormalisedAdjacency(name="adjacency")(event.mothers(), mask=mask)
+        for number in range(1, self.dense_layers + 1):
+            x = dense(x, self.units, self.activation, f"dense_{number}")
+        for number in range(1, self.graph_layers + 1):
+            graph = GraphConvolution(self.units, self.activation, name=f"graph_{number}")
+            x = graph(x, adjacency)
+        return event.average(x, mask)
 
 
-@register_branch(
-    "particles", "gatgap", "graph attention over the decay tree, attention pooling", TREE_READS
-)
-def gatgap_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
-    """Build the branch of `smartbkg_tf.settings.branches.GatGapSettings`.
-
-    After each graph attention layer the particles are pooled, and the event's vector is made
-    anew from what it was and from the pool (the network GATGAP of Belle II's generators
-    package).
+@settings
+class GatGap(TreeBranch):
+    """six graph attention layers, 4 heads of 32, attention pooling after each into one vector.
 
     Parameters
     ----------
-    network : NNBaseClass
-        The network.
-    inputs : mapping of str to KerasTensor
-        Its inputs.
-    sizes : mapping
-        The settings.
-
-    Returns
-    -------
-    KerasTensor [batch, units]
-        The event's vector.
+    units : int, default 32
+        Width of each head and of the event's vector.
+    heads : int, default 4
+        Heads of each layer.
+    layers : int, default 6
+        Graph attention layers.
     """
-    x, mask = network.particle_features(
-        inputs, embedding=sizes["embedding"], share_embedding=sizes["share_embedding"]
-    )
-    adjacency = NormalisedAdjacency(name="adjacency")(network.mother_matrix(inputs), mask=mask)
-    event: Any = None
-    for number in range(1, sizes["layers"] + 1):
-        x = GraphAttention(
-            sizes["units"], sizes["heads"], sizes["activation"], name=f"graph_{number}"
-        )(x, adjacency)
-        pooled = AttentionPooling(name=f"pool_{number}")(x, mask=mask)
-        if event is not None:
-            pooled = keras.layers.Concatenate(name=f"event_{number}_joined")([event, pooled])
-        event = keras.layers.Dense(sizes["units"], name=f"event_{number}")(pooled)
-        event = activation_layer(sizes["activation"], name=f"event_{number}_activation")(event)
-    return event
+
+    name: ClassVar[str] = "gatgap"
+    purpose: ClassVar[str] = "the network of Belle II's generators package"
+    source: ClassVar[str] = "arXiv:1710.10903, arXiv:1511.05493"
+
+    units: PositiveInt = 32
+    heads: PositiveInt = 4
+    layers: PositiveInt = 6
+
+    def build(self, event: ModelInputs) -> Any:
+        """Give the event's vector, made anew after each layer from itself and the pool."""
+        import keras
+
+        from smartbkg_tf.models.blocks import dense
+        from smartbkg_tf.models.layers import AttentionPooling, GraphAttention, NormalisedAdjacency
+
+        x, mask = event.particles(**self.embeddings)
+        adjacency = NormalisedAdjacency(name="adjacency")(event.mothers(), mask=mask)
+        vector: Any = None
+        for number in range(1, self.layers + 1):
+            attend = GraphAttention(self.units, self.heads, self.activation, name=f"graph_{number}")
+            x = attend(x, adjacency)
+            pooled = AttentionPooling(name=f"pool_{number}")(x, mask=mask)
+            if vector is not None:
+                join = keras.layers.Concatenate(name=f"event_{number}_joined")
+                pooled = join([vector, pooled])
+            vector = dense(pooled, self.units, self.activation, f"event_{number}")
+        return vector
 
 
-@register_branch(
-    "particles", "transformer", "attention over particles, biased by the decay tree", TREE_READS
-)
-def transformer_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
-    """Build the branch of `smartbkg_tf.settings.branches.TransformerSettings`.
+@settings
+class Transformer(TreeBranch):
+    """four pre-norm blocks, attention biased by the tree, an event token, class attention.
 
     Parameters
     ----------
-    network : NNBaseClass
-        The network.
-    inputs : mapping of str to KerasTensor
-        Its inputs.
-    sizes : mapping
-        The settings.
-
-    Returns
-    -------
-    KerasTensor [batch, units]
-        The class token, or the pooled particles.
-
-    Raises
-    ------
-    ConfigurationError
-        When the heads do not divide the units, or columns are missing.
+    embedding : int, default 16
+        Dimensions of the embedding of a PDG code.
+    share_embedding : bool, default False
+        One embedding for a particle and its mother, or two.
+    activation : {"gelu", "leaky_relu", "relu", "silu"}
+        Inside the blocks.
+    units : int, default 64
+        Width.
+    heads : int, default 4
+        Heads; divides `units`.
+    layers : int, default 4
+        Encoder blocks.
+    expansion : int, default 3
+        Width of the feed-forward part of a block, in `units`.
+    dropout : float, default 0.1
+        Share of the outputs of attention and feed-forward dropped in training.
+    distance : int, default 4
+        Ancestors up to this distance have a bias of their own; all others share one.
+    pooling : {"class", "attention"}
+        A class token that attends to all particles, or a learned weight for each.
     """
-    units, heads = sizes["units"], sizes["heads"]
-    _must_divide("heads", heads, units)
-    columns, mask, matrix, _ = _physical(network, inputs, sizes)
-    relations = TreeRelations(sizes["distance"], name="relations")(matrix)
-    x = keras.layers.Dense(units, name="particle_dense")(columns)
-    # A token for the event, in front of the particles; it knows the event type, if asked.
-    token = EventToken(units, name="event_token")(mask)
-    if "event_type_input" in inputs:
-        kind = event_type_features(inputs, units, name="event_type_token")
-        token = keras.layers.Add(name="event_token_with_type")([token, kind])
-    x, mask, relations = WithToken(name="with_token")(x, token, relations, mask)
-    for number in range(1, sizes["layers"] + 1):
-        x = TreeAttentionBlock(
-            heads,
-            sizes["expansion"] * units,
-            sizes["dropout"],
-            sizes["activation"],
-            name=f"block_{number}",
-        )(x, relations, mask=mask)
-    x = keras.layers.LayerNormalization(epsilon=1e-5, name="last_normalisation")(x)
-    if sizes["pooling"] == "attention":
-        return AttentionPooling(heads, name="particle_pooling")(x, mask=mask)
-    asking = EventToken(units, name="class_token")(mask)
-    return ClassAttention(heads, name="class_attention")(x, asking, mask=mask)
+
+    name: ClassVar[str] = "transformer"
+    purpose: ClassVar[str] = "every pair of particles; several skims"
+    source: ClassVar[str] = "arXiv:1706.03762, arXiv:2106.05234, arXiv:2103.17239"
+
+    embedding: PositiveInt = 16
+    share_embedding: bool = False
+    activation: Activation = "gelu"
+    units: PositiveInt = 64
+    heads: PositiveInt = 4
+    layers: PositiveInt = 4
+    expansion: PositiveInt = 3
+    dropout: Share = 0.1
+    distance: PositiveInt = 4
+    pooling: Literal["class", "attention"] = "class"
+
+    def build(self, event: ModelInputs) -> Any:
+        """Give the class token, or the pooled particles, [batch, units]."""
+        import keras
+
+        from smartbkg_tf.models import layers
+
+        self.must_divide("heads", self.heads, self.units)
+        columns, mask = self.columns(event)
+        relations = layers.TreeRelations(self.distance, name="relations")(event.mothers())
+        x = keras.layers.Dense(self.units, name="particle_dense")(columns)
+        # A token for the event, in front of the particles; it knows the event type, if asked.
+        token = layers.EventToken(self.units, name="event_token")(mask)
+        if "event_type_input" in event.inputs:
+            kind = event.event_type(self.units, name="event_type_token")
+            token = keras.layers.Add(name="event_token_with_type")([token, kind])
+        x, mask, relations = layers.WithToken(name="with_token")(x, token, relations, mask)
+        for number in range(1, self.layers + 1):
+            block = layers.TreeAttentionBlock(
+                self.heads,
+                self.expansion * self.units,
+                self.dropout,
+                self.activation,
+                name=f"block_{number}",
+            )
+            x = block(x, relations, mask=mask)
+        x = keras.layers.LayerNormalization(epsilon=1e-5, name="last_normalisation")(x)
+        if self.pooling == "attention":
+            return layers.AttentionPooling(self.heads, name="particle_pooling")(x, mask=mask)
+        asking = layers.EventToken(self.units, name="class_token")(mask)
+        return layers.ClassAttention(self.heads, name="class_attention")(x, asking, mask=mask)
 
 
-@register_branch(
-    "particles", "treenet", "messages along the decay tree, one vector for each B", TREE_READS
-)
-def treenet_branch(network: NNBaseClass, inputs: Inputs, sizes: Sizes) -> Any:
-    """Build the branch of `smartbkg_tf.settings.branches.TreeNetSettings`.
+@settings
+class TreeNet(TreeBranch):
+    """messages along the tree, a vector for each B, sums over detectable particles.
 
     The design is described in `smartbkg_tf.models.treenet`.
 
     Parameters
     ----------
-    network : NNBaseClass
-        The network.
-    inputs : mapping of str to KerasTensor
-        Its inputs.
-    sizes : mapping
-        The settings.
-
-    Returns
-    -------
-    KerasTensor [batch, 2 side_units + 3 units]
-        Sum and maximum of the sides, and the event as a whole.
-
-    Raises
-    ------
-    ConfigurationError
-        When the heads do not divide the units, or columns are missing.
+    embedding : int, default 12
+        Dimensions of the embedding of a PDG code.
+    share_embedding : bool, default False
+        One embedding for a particle and its mother, or two.
+    activation : {"silu", "leaky_relu", "relu", "gelu"}
+        Inside the layers.
+    units : int, default 64
+        Width of a particle's state.
+    hidden : int, default 96
+        Width inside a layer.
+    layers : int, default 4
+        Rounds of messages.
+    heads : int, default 4
+        Heads of the pooling over each B.
+    side_units : int, default 64
+        Width of the vector of a B.
+    dropout : float, default 0.1
+        Share of hidden values dropped in training.
+    side_summaries : bool, default True
+        Sums and counts over the detectable particles of each B go into its vector.
     """
-    units, activation = sizes["units"], sizes["activation"]
-    _must_divide("heads", sizes["heads"], units)
-    columns, mask, matrix, properties = _physical(network, inputs, sizes)
-    energy = network.feature_names.index("energy")
-    values = network.particle_values(inputs)
-    sides = Sides(name="sides")(
-        Columns(energy, 1, name="energy")(values), properties, matrix, mask=mask
-    )
-    x = keras.layers.Concatenate(name="particle_columns_and_sides")([columns, sides])
-    x = keras.layers.Dense(units, name="particle_dense")(x)
-    for number in range(1, sizes["layers"] + 1):
-        x = TreeLayer(sizes["hidden"], sizes["dropout"], activation, name=f"messages_{number}")(
-            x, matrix, sides, mask=mask
-        )
-    x = keras.layers.LayerNormalization(epsilon=1e-5, name="last_normalisation")(x)
-    leaders, members = Columns(0, 2, name="leaders")(sides), Columns(2, 2, name="members")(sides)
-    side = GroupPooling(sizes["heads"], name="side_pooling")(x, members, leaders)
-    if sizes["side_summaries"]:
-        summaries = Summaries(
-            network.feature_names, network.beams, network.acceptance, name="side_summaries"
-        )(values, properties, matrix, members, mask=mask)
-        side = keras.layers.Concatenate(name="side_columns")([side, summaries])
-    for number in (1, 2):
-        side = keras.layers.Dense(sizes["side_units"], name=f"side_dense_{number}")(side)
-        side = activation_layer(activation, name=f"side_dense_{number}_activation")(side)
-    both = BothSides(name="both_sides")(side)
-    event = AttentionPooling(sizes["heads"], name="particle_pooling")(x, mask=mask)
-    return keras.layers.Concatenate(name="sides_and_event")([both, event])
+
+    name: ClassVar[str] = "treenet"
+    purpose: ClassVar[str] = "tag skims: which B, and what can be seen of it"
+    source: ClassVar[str] = "[ours](#treenet)"
+
+    embedding: PositiveInt = 12
+    share_embedding: bool = False
+    activation: Activation = "silu"
+    units: PositiveInt = 64
+    hidden: PositiveInt = 96
+    layers: PositiveInt = 4
+    heads: PositiveInt = 4
+    side_units: PositiveInt = 64
+    dropout: Share = 0.1
+    side_summaries: bool = True
+
+    def build(self, event: ModelInputs) -> Any:
+        """Give sum and maximum of the sides and the event, [batch, 2 side_units + units]."""
+        import keras
+
+        from smartbkg_tf.models import layers
+        from smartbkg_tf.models.blocks import dense
+
+        self.must_divide("heads", self.heads, self.units)
+        columns, mask = self.columns(event)
+        values, properties, matrix = event.values(), event.codes(), event.mothers()
+        energy = layers.SliceFeatures(event.feature_names.index("energy"), 1, name="energy")
+        sides = layers.Sides(name="sides")(energy(values), properties, matrix, mask=mask)
+        x = keras.layers.Concatenate(name="particle_columns_and_sides")([columns, sides])
+        x = keras.layers.Dense(self.units, name="particle_dense")(x)
+        for number in range(1, self.layers + 1):
+            messages = layers.TreeLayer(
+                self.hidden, self.dropout, self.activation, name=f"messages_{number}"
+            )
+            x = messages(x, matrix, sides, mask=mask)
+        x = keras.layers.LayerNormalization(epsilon=1e-5, name="last_normalisation")(x)
+        leaders = layers.SliceFeatures(0, 2, name="leaders")(sides)
+        members = layers.SliceFeatures(2, 2, name="members")(sides)
+        side = layers.GroupPooling(self.heads, name="side_pooling")(x, members, leaders)
+        if self.side_summaries:
+            summaries = layers.Summaries(
+                event.feature_names, event.beams, event.acceptance, name="side_summaries"
+            )(values, properties, matrix, members, mask=mask)
+            side = keras.layers.Concatenate(name="side_columns")([side, summaries])
+        for number in (1, 2):
+            side = dense(side, self.side_units, self.activation, f"side_dense_{number}")
+        both = layers.BothSides(name="both_sides")(side)
+        pooled = layers.AttentionPooling(self.heads, name="particle_pooling")(x, mask=mask)
+        return keras.layers.Concatenate(name="sides_and_event")([both, pooled])

@@ -27,8 +27,8 @@ from keras import ops
 
 from smartbkg_tf.models.activations import activation_layer
 from smartbkg_tf.models.codes import CODE_COLUMNS
+from smartbkg_tf.models.configurable import ConfigurableLayer, Float32Layer
 from smartbkg_tf.models.masks import apply_mask
-from smartbkg_tf.models.plain import PlainLayer
 from smartbkg_tf.models.pooling import MINUS, masked_softmax
 from smartbkg_tf.models.tree import under_a_head
 
@@ -36,7 +36,7 @@ _BOTTOM, _CHARM, _TAU = (CODE_COLUMNS.index(name) for name in ("bottom", "charm"
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class Sides(PlainLayer):
+class Sides(Float32Layer):
     """Find the two sides of an event.
 
     Heads are hadrons with a bottom quark, taus and charmed hadrons that descend from no other
@@ -46,29 +46,8 @@ class Sides(PlainLayer):
     side 2, the head included.
     """
 
-    def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault("dtype", "float32")
-        super().__init__(**kwargs)
-
     def call(self, energy: Any, properties: Any, matrix: Any, mask: Any = None) -> Any:
-        """Find heads, then all that descends from them.
-
-        Parameters
-        ----------
-        energy : tensor [batch, n, 1]
-            GeV.
-        properties : tensor [batch, n, property]
-            From `smartbkg_tf.models.codes.CodeProperties`.
-        matrix : tensor [batch, n, n]
-            From `smartbkg_tf.models.tree.MotherMatrix`.
-        mask : tensor [batch, n]
-            True where there is a particle.
-
-        Returns
-        -------
-        tensor [batch, n, 4]
-            0 or 1.
-        """
+        """Find heads, then all that descends from them, [batch, n, 4]."""
         matrix = ops.cast(matrix, "float32")
         able = ops.maximum(
             properties[..., _BOTTOM], ops.maximum(properties[..., _TAU], properties[..., _CHARM])
@@ -88,27 +67,10 @@ class Sides(PlainLayer):
         both = ops.stack(heads, axis=-1)
         return ops.concatenate([both, under_a_head(matrix, both)], axis=-1)
 
-    def compute_output_spec(self, energy: Any, *_: Any, **__: Any) -> keras.KerasTensor:
-        """Describe the output.
-
-        Parameters
-        ----------
-        energy : KerasTensor
-            The energies.
-        *_, **__ : KerasTensor
-            The other inputs.
-
-        Returns
-        -------
-        KerasTensor
-            float32.
-        """
-        return keras.KerasTensor((*energy.shape[:2], 4), dtype="float32")
-
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class Columns(PlainLayer):
-    """Some neighbouring columns of its input.
+class SliceFeatures(Float32Layer):
+    """Some neighbouring features of its input.
 
     Parameters
     ----------
@@ -119,44 +81,17 @@ class Columns(PlainLayer):
     """
 
     def __init__(self, first: int, count: int, **kwargs: Any) -> None:
-        kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.first = first
         self.count = count
 
     def call(self, x: Any) -> Any:
-        """Choose.
-
-        Parameters
-        ----------
-        x : tensor [..., column]
-            Everything.
-
-        Returns
-        -------
-        tensor [..., count]
-            The chosen columns.
-        """
+        """Choose, [..., count]."""
         return x[..., self.first : self.first + self.count]
-
-    def compute_output_shape(self, x_shape: Any) -> Any:
-        """Give the shape of the output.
-
-        Parameters
-        ----------
-        x_shape : tuple
-            Of `x`.
-
-        Returns
-        -------
-        tuple
-            With `count` columns.
-        """
-        return (*x_shape[:-1], self.count)
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class TreeLayer(PlainLayer):
+class TreeLayer(ConfigurableLayer):
     """One round of messages along the decay tree.
 
     ``x + dense(drop(activation(dense([y, daughters, mother, siblings, side]))))`` with
@@ -189,13 +124,7 @@ class TreeLayer(PlainLayer):
         self.drop = keras.layers.Dropout(dropout, dtype=policy)
 
     def build(self, x_shape: Any, matrix_shape: Any = None, sides_shape: Any = None) -> None:
-        """Make the weights.
-
-        Parameters
-        ----------
-        x_shape, matrix_shape, sides_shape : tuple
-            Of the inputs.
-        """
+        """Make the weights."""
         channels = x_shape[-1]
         self.norm.build((None, None, channels))
         self.inner.build((None, None, 5 * channels))
@@ -206,26 +135,7 @@ class TreeLayer(PlainLayer):
     def call(
         self, x: Any, matrix: Any, sides: Any, mask: Any = None, training: bool | None = None
     ) -> Any:
-        """Send and take messages.
-
-        Parameters
-        ----------
-        x : tensor [batch, n, channels]
-            Particles.
-        matrix : tensor [batch, n, n]
-            From `smartbkg_tf.models.tree.MotherMatrix`.
-        sides : tensor [batch, n, 4]
-            From `Sides`.
-        mask : tensor [batch, n]
-            True where there is a particle.
-        training : bool, optional
-            Drop values.
-
-        Returns
-        -------
-        tensor [batch, n, channels]
-            Particles.
-        """
+        """Send and take messages, [batch, n, channels]."""
         y = apply_mask(self.norm(x), mask)
         matrix = ops.cast(matrix, y.dtype)
         daughters = ops.matmul(ops.transpose(matrix, (0, 2, 1)), y)
@@ -244,26 +154,9 @@ class TreeLayer(PlainLayer):
         inside = self.activate(self.inner(ops.concatenate(messages, axis=-1)))
         return x + self.outer(self.drop(inside, training=training))
 
-    def compute_output_shape(
-        self, x_shape: Any, matrix_shape: Any = None, sides_shape: Any = None
-    ) -> Any:
-        """Give the shape of the output.
-
-        Parameters
-        ----------
-        x_shape, matrix_shape, sides_shape : tuple
-            Of the inputs.
-
-        Returns
-        -------
-        tuple
-            Of `x`.
-        """
-        return x_shape
-
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class GroupPooling(PlainLayer):
+class GroupPooling(ConfigurableLayer):
     """One vector for each group of particles.
 
     Side by side: weighted means (each head weighs by a softmax within the group), a tenth
@@ -285,35 +178,14 @@ class GroupPooling(PlainLayer):
         self.gate = keras.layers.Dense(heads, use_bias=False, dtype=self.dtype_policy, name="gate")
 
     def build(self, x_shape: Any, groups_shape: Any = None, leaders_shape: Any = None) -> None:
-        """Make the weights.
-
-        Parameters
-        ----------
-        x_shape, groups_shape, leaders_shape : tuple
-            Of the inputs.
-        """
+        """Make the weights."""
         if x_shape[-1] % self.heads:
             raise ValueError(f"{self.heads} heads do not divide {x_shape[-1]} channels")
         self.gate.build((None, None, x_shape[-1]))
         self.built = True
 
     def call(self, x: Any, groups: Any, leaders: Any) -> Any:
-        """Pool.
-
-        Parameters
-        ----------
-        x : tensor [batch, n, channels]
-            Particles.
-        groups : tensor [batch, n, group]
-            1 for members, else 0.
-        leaders : tensor [batch, n, group]
-            1 for the head particle, else 0.
-
-        Returns
-        -------
-        tensor [batch, group, 3 channels]
-            A vector for each group.
-        """
+        """Pool, [batch, group, 3 channels]."""
         channels = x.shape[-1]
         share = channels // self.heads
         logits = self.gate(x)
@@ -339,57 +211,14 @@ class GroupPooling(PlainLayer):
             )
         return ops.cast(ops.stack(vectors, axis=1), self.compute_dtype)
 
-    def compute_output_shape(
-        self, x_shape: Any, groups_shape: Any, leaders_shape: Any = None
-    ) -> Any:
-        """Give the shape of the output.
-
-        Parameters
-        ----------
-        x_shape, groups_shape, leaders_shape : tuple
-            Of the inputs.
-
-        Returns
-        -------
-        tuple
-            One row for each group.
-        """
-        return (x_shape[0], groups_shape[-1], 3 * x_shape[-1])
-
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class BothSides(PlainLayer):
+class BothSides(ConfigurableLayer):
     """Sum and maximum of the two sides, so that their order does not matter.
 
     Input: [batch, 2, channels]. Output: [batch, 2 channels].
     """
 
     def call(self, x: Any) -> Any:
-        """Join.
-
-        Parameters
-        ----------
-        x : tensor [batch, 2, channels]
-            One vector for each side.
-
-        Returns
-        -------
-        tensor [batch, 2 channels]
-            Both.
-        """
+        """Join, [batch, 2 channels]."""
         return ops.concatenate([x[:, 0] + x[:, 1], ops.maximum(x[:, 0], x[:, 1])], axis=-1)
-
-    def compute_output_shape(self, x_shape: Any) -> Any:
-        """Give the shape of the output.
-
-        Parameters
-        ----------
-        x_shape : tuple
-            Of `x`.
-
-        Returns
-        -------
-        tuple
-            One vector.
-        """
-        return (x_shape[0], 2 * x_shape[-1])

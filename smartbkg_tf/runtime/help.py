@@ -54,8 +54,8 @@ def help_text(
     parts = [description.strip(), f"{usage} [--config-dir DIR]"]
     groups = [
         line
-        for group in sorted(choices)
-        for line in _choices(group, choices[group], directory, name)
+        for group in sorted({*choices, *_groups_inside(choices, directory)})
+        for line in _choices(group, choices.get(group), directory, name)
     ]
     if groups:
         parts.append("\n".join(["Groups of settings (* is chosen here):", *groups]))
@@ -69,6 +69,14 @@ def help_text(
         f"python -m smartbkg_tf.config show {name} [KEY=VALUE ...] prints the whole configuration."
     )
     return "\n\n".join(parts)
+
+
+def _groups_inside(groups: Collection[str], directory: Path) -> Iterator[str]:
+    """List the groups inside groups; Hydra names none of which nothing is chosen."""
+    for group in groups:
+        if group != "experiment":
+            for path in (directory / group).rglob("*.yaml"):
+                yield path.parent.relative_to(directory).as_posix()
 
 
 def _choices(group: str, chosen: Any, directory: Path, name: str) -> Iterator[str]:

@@ -75,7 +75,7 @@ class RunDirectory:
 
     @property
     def drawing(self) -> Path:
-        """The architecture as SVG."""
+        """The architecture as SVG; only where Graphviz and pydot are installed."""
         return self.path / "model.svg"
 
     @property

@@ -50,8 +50,8 @@ class EvaluateSettings(CommandSettings):
     metrics : MetricsSettings
         How results are calculated.
     plots : list of Plot
-        Figures of your own beside the built-in ones: ``[{_target_: my_module.MyPlot, ...}]``,
-        classes that inherit `smartbkg_tf.evaluation.plots.Plot`.
+        Figures of your own, ``[{_target_: my_module.MyPlot}]``, beside the built-in ones. They
+        inherit `smartbkg_tf.evaluation.plots.Plot`.
     """
 
     runs: str | list[str] = Field(min_length=1)

@@ -99,8 +99,8 @@ class ApplySettings(CommandSettings):
         the threshold of `efficiency`, is fitted on them instead of those of the training, with
         ``sampling.maximum_weight``, ``sampling.retention`` and ``cost``.
     rule : Rule, optional
-        ``{_target_: my_module.MyRule, ...}``: a sampling rule of your own for every skim, a
-        class that inherits `smartbkg_tf.filtering.rules.Rule`. By default the fitted one.
+        A sampling rule of your own, ``{_target_: my_module.MyRule}``. It inherits
+        `smartbkg_tf.filtering.rules.Rule` and replaces the fitted one for every skim.
     seed : int, default 0
         Of the sampling; with the event key it fixes every decision.
     key : {"all", "train_events", "decay_strings"}, default "all"

@@ -18,7 +18,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
 from pydantic_core import core_schema
 
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
-from smartbkg_tf.settings.base import checked, fields_of, validate
+from smartbkg_tf.settings.base import SettingsError, checked, fields_of, validate
 
 T = TypeVar("T")
 
@@ -184,7 +184,8 @@ def make_plugin(base: str, value: Any) -> Any:
     if isinstance(value, parent):
         return value
     if not isinstance(value, Mapping) or not isinstance(value.get(TARGET), str):
-        raise ValueError(f"a mapping with {TARGET}: module.Class is needed, not {value!r}")
+        given = "null" if value is None else repr(value)
+        raise ValueError(f"a mapping with {TARGET}: module.Class is needed, not {given}")
     arguments = {str(key): argument for key, argument in value.items() if key != TARGET}
     try:
         found = import_class(value[TARGET], parent)
@@ -195,7 +196,19 @@ def make_plugin(base: str, value: Any) -> Any:
             f"'{found.__name__}' is not declared with @settings, so its arguments are unknown; "
             "write: from smartbkg_tf.settings.base import settings; @settings above the class"
         )
-    return checked(found, arguments)
+    try:
+        return checked(found, arguments)
+    except SettingsError as error:
+        raise SettingsError([_with_owners(text, found, parent) for text in error.texts]) from error
+
+
+def _with_owners(text: str, found: type[Any], parent: type[Any]) -> str:
+    """Say of an unknown key which other classes of the same kind have it."""
+    key, _, problem = text.partition(": ")
+    owners = [cls.__name__ for cls in _subclasses(parent) if key in fields_of(cls)]
+    if not owners or not problem.startswith("there is no such key"):
+        return text
+    return f"{key}: there is no such key of {found.__name__}, only of {', '.join(owners)}"
 
 
 def plain(value: Any) -> Any:

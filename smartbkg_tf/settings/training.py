@@ -8,7 +8,7 @@ from pydantic import field_validator, model_validator
 
 from smartbkg_tf.settings.base import CommandSettings, Field, settings
 from smartbkg_tf.settings.filtering import FilterFitSettings
-from smartbkg_tf.settings.models import AnyModelSettings
+from smartbkg_tf.settings.models import ModelSettings
 from smartbkg_tf.settings.normalisation import NormalisationSettings
 from smartbkg_tf.settings.preprocessing import SplitFractions
 
@@ -420,7 +420,7 @@ class TrainSettings(CommandSettings):
 
     Parameters
     ----------
-    model : ResNetSettings or CustomModelSettings
+    model : ModelSettings
         The network.
     data : DataSettings
         The events.
@@ -435,7 +435,7 @@ class TrainSettings(CommandSettings):
         In a sweep, the folder of the whole sweep.
     """
 
-    model: AnyModelSettings
+    model: ModelSettings
     data: DataSettings = Field(default_factory=DataSettings)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
     normalisation: NormalisationSettings | None = None

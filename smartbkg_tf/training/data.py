@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 from contextlib import AbstractContextManager
@@ -19,6 +18,7 @@ from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.files import exclusive_lock, hash_of_values
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.generation import ProduceSettings
+from smartbkg_tf.settings.plugins import plain
 from smartbkg_tf.settings.preprocessing import PreprocessSettings
 from smartbkg_tf.settings.training import DemoSettings, TrainSettings
 
@@ -95,9 +95,7 @@ def _taken_over(path: Path, demo: DemoSettings) -> Path:
         if _usable(dataset):
             say(f"data: {path} was taken over earlier: {dataset}")
             return dataset
-        say(
-            f"data: {path} is not a dataset directory yet; it is preprocessed into {dataset} (once)"
-        )
+        say(f"data: {path} is not a dataset directory; it is preprocessed into {dataset} (once)")
         overrides = [
             f"input={_quoted(path.absolute())}",
             f"output={_quoted(dataset)}",
@@ -196,7 +194,7 @@ def demo_key(demo: DemoSettings) -> str:
     """
     produce, preprocess = demo_settings(demo, Path("sample"))
     steps = [
-        {k: v for k, v in dataclasses.asdict(step).items() if k not in _WITHOUT_EFFECT}
+        {k: v for k, v in plain(step).items() if k not in _WITHOUT_EFFECT}
         for step in (produce, preprocess)
     ]
     made = made_by(produce, modules=_PREPROCESS, packages=_PREPROCESS_PACKAGES)

@@ -8,8 +8,8 @@ from typing import Any
 
 from smartbkg_tf.dataset.information import check_information
 from smartbkg_tf.errors import InputError
+from smartbkg_tf.models.inputs import HEAD, OUTPUT
 from smartbkg_tf.models.loading import load_model, target_of
-from smartbkg_tf.models.parts import HEAD, OUTPUT
 from smartbkg_tf.runtime.files import read_yaml
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
 from smartbkg_tf.settings.training import FineTuningSettings
@@ -131,12 +131,11 @@ def take_backbone(source: Source, model: Any, tuning: FineTuningSettings) -> Non
 
 
 def _backbone(model: Any) -> dict[str, Any]:
-    return {
-        weight.path: weight
-        for layer in model.layers
-        if layer.name != OUTPUT
-        for weight in layer.weights
-    }
+    """Give the weights by path; what were layers inside a block's layer are layers now."""
+    weights = [w for layer in model.layers if layer.name != OUTPUT for w in layer.weights]
+    paths = [weight.path.rpartition("/") for weight in weights]
+    names = [f"{layer.replace('/', '_')}/{name}" for layer, _, name in paths]
+    return dict(zip(names, weights, strict=True))
 
 
 def _same_constants(layer: Any, other: Any, source: Source) -> None:
@@ -147,7 +146,7 @@ def _same_constants(layer: Any, other: Any, source: Source) -> None:
     from smartbkg_tf.models.relative import RelativeToFirst
 
     constants = (RelativeToFirst, PhysicalVariables, Summaries, DetectorVariables)
-    if other is None:
+    if other is None and isinstance(layer, (*constants, ParticleNormalisation)):
         raise InputError(
             f"training.init_from: its network has no layer '{layer.name}': another version of "
             "smartbkg_tf trained it",

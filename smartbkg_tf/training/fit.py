@@ -75,7 +75,7 @@ def _check_lengths(settings: TrainSettings, dataset: Any) -> None:
             )
     used = settings.data.max_particles or dataset.encoding.max_particles
     n = longest.get("particles", 0)
-    if getattr(settings.model, "candidates", None) is not None and n > used:
+    if n > used and any(one.whole_events for one in settings.model.head.inputs.values()):
         problems.add(
             f"data.max_particles={used}: the longest event has {n} particles, and a candidate that "
             f"loses a member would look likelier to survive; use data.max_particles={n}"

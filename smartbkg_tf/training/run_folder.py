@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import TypeAdapter
 
 from smartbkg_tf.errors import InputError, OutputError
 from smartbkg_tf.runtime.files import PARTIAL, atomic_file, exclusive_lock, read_yaml
@@ -20,6 +19,7 @@ from smartbkg_tf.runtime.outputs import refuse_existing, refuse_overlap, resolve
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.runtime.sweep import best_validation, job_folder
+from smartbkg_tf.settings.plugins import plain
 from smartbkg_tf.settings.training import TrainSettings
 
 #: Parent of runs that were given no folder.
@@ -339,9 +339,7 @@ def plain_settings(settings: TrainSettings) -> dict[str, Any]:
     dict
         With the configuration's own key names (``_target_``).
     """
-    values: dict[str, Any] = TypeAdapter(TrainSettings).dump_python(
-        settings, mode="json", by_alias=True
-    )
+    values: dict[str, Any] = plain(settings)
     return values
 
 

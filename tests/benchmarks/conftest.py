@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from smartbkg_tf.events.table import EventTable
-from smartbkg_tf.generation.chunks import generate_events
 from smartbkg_tf.generation.pythia import Failures
-from smartbkg_tf.settings.generation import PythiaSource
+from smartbkg_tf.generation.pythia_source import PythiaSource, generate_events
 
 
 @pytest.fixture(scope="session")

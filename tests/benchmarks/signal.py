@@ -6,7 +6,7 @@ import numpy as np
 
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.generation.beams import boost, nominal_collision
-from smartbkg_tf.settings.generation import BeamSettings
+from smartbkg_tf.settings.sources import BeamSettings
 from tests.samples import make_events
 
 _PION, _KAON, _D, _B = 0.13957039, 0.493677, 1.86966, 5.27972

@@ -144,7 +144,7 @@ def test_the_columns_do_not_change_under_the_symmetries(events: EventTable) -> N
 def test_the_experiment_gives_all_columns_of_the_event_to_the_head() -> None:
     overrides = ["experiment=fei_b0_benchmark/treenet_candidates"]
     composed = compose_settings("train", TrainSettings, overrides)
-    assert tuple(composed.model.event_columns) == EVENT_COLUMNS
+    assert tuple(composed.model.head.inputs["event_columns"].names) == EVENT_COLUMNS
 
 
 def test_an_event_without_candidates_alone(events: EventTable) -> None:

@@ -11,11 +11,12 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.fei_b0.ceiling import Mixture, auc_of_subsets, ceiling, fit_mixture
 from benchmarks.fei_b0.reruns import passes
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.generation.chunks import generate_events, label_events
+from smartbkg_tf.generation.chunks import label_events
 from smartbkg_tf.generation.pythia import Failures
+from smartbkg_tf.generation.pythia_source import PythiaSource, generate_events
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.costs import CostSettings
-from smartbkg_tf.settings.generation import ProduceSettings, PythiaSource
+from smartbkg_tf.settings.generation import ProduceSettings
 
 
 def draw(n: int, number: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

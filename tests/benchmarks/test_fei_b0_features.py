@@ -13,7 +13,7 @@ from benchmarks.fei_b0.reading import Reading, has_quark
 from benchmarks.fei_b0.replay import VARIATIONS, replay
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.generation.beams import nominal_collision
-from smartbkg_tf.settings.generation import BeamSettings
+from smartbkg_tf.settings.sources import BeamSettings
 from tests.samples import make_events
 
 #: One event, as (PDG, position of the mother, px, py, pz): B0 -> D*- pi+ with

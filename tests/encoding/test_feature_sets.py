@@ -90,8 +90,8 @@ def test_from_the_command_line_to_a_model(tmp_path: Path) -> None:
     """Preprocess in the folder of the module; the data set opens anywhere and trains."""
     from smartbkg_tf.events.hdf5 import write_hdf5
     from smartbkg_tf.models.registry import build
-    from smartbkg_tf.settings.base import validate
-    from smartbkg_tf.settings.models import ResNetSettings
+    from smartbkg_tf.runtime.command import compose_settings
+    from smartbkg_tf.settings.training import TrainSettings
 
     write_hdf5(tmp_path / "a.h5", make_events(80, seed=1))
     subprocess.run(
@@ -111,8 +111,7 @@ def test_from_the_command_line_to_a_model(tmp_path: Path) -> None:
     assert constants["pt"]["centre"] == statistics["pt"]["mean"]
     assert constants["pt"]["spread"] == statistics["pt"]["spread"]
     assert constants["energy"]["transform"] == "asinh"  # as configured
-    network = build(validate(ResNetSettings, {"_target_": "smartbkg_tf.models.resnet.ResNet"}),
-                    dataset.information)  # fmt: skip
+    network = build(compose_settings("train", TrainSettings).model, dataset.information)
     batch = dataset.batch(np.arange(5), network.input_names)
     assert batch["particle_input"].shape == (5, 100, 5)
     assert np.isfinite(np.asarray(network.model(batch))).all()

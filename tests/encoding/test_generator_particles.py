@@ -27,8 +27,9 @@ from smartbkg_tf.events.table import concatenate
 from smartbkg_tf.generation.chunks import label_events
 from smartbkg_tf.generation.extract import extract, stored_particles
 from smartbkg_tf.generation.pythia import Failures, PythiaEngine
+from smartbkg_tf.generation.pythia_source import PythiaSource
 from smartbkg_tf.runtime.command import compose_settings
-from smartbkg_tf.settings.generation import ProduceSettings, PythiaSource
+from smartbkg_tf.settings.generation import ProduceSettings
 from smartbkg_tf.settings.preprocessing import PreprocessSettings
 from tests.encoding.test_features import MDST, SMARTBACKGROUND, VOCABULARY, assert_as_reference
 from tests.mdst_twin import write_generator_list

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.filtering.filter_file import FittedFilter, describe_rule, read_filter
+from smartbkg_tf.filtering.filter_file import describe_rule, read_filter
 from smartbkg_tf.filtering.fitting import FittedRule, fit_calibration, fit_sampling_rule
 from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.filtering.score_counts import ScoreCounts
@@ -170,15 +170,16 @@ def test_a_stored_rule_is_read_back_or_refused_by_name(tmp_path: Path) -> None:
     assert stored.calibrations() == {"one": (1.0, -0.5)}
     assert stored.thresholds(("one",), 0.9)["one"].threshold == 200.0
 
-    def refused(words: str, values: Any, skim: str = "one") -> None:
+    with pytest.raises(InputError, match=r"no rule for the skim two \(there are: one\)"):
+        stored.rules(("two",))
+    rule = {"a": 0.5, "b": 0.0, "maximum_weight": 20}
+    for words, values in (
+        ("one.maximum_weight is missing", {"one": {"a": 0.5, "b": 0.0}}),
+        ("one.a: .*greater than or equal to 0, not -1", {"one": {**rule, "a": -1}}),
+        ("is damaged: .*dictionary", [1]),
+    ):
+        write_json(path, values)
         with pytest.raises(InputError, match=words):
-            FittedFilter(values, path).rules((skim,))
-
-    refused(r"no rule for the skim two \(there are: one\)", stored.values, "two")
-    refused("maximum_weight", {"one": {"a": 0.5, "b": 0.0}})
-    refused("the rule of one .*a: .*not -1", {"one": {"a": -1, "b": 0.0, "maximum_weight": 20}})
-    write_json(path, [1])
-    with pytest.raises(InputError, match="no table of skims"):
-        read_filter(path)
+            read_filter(path)
     with pytest.raises(InputError, match="does not exist"):
         read_filter(tmp_path / "missing.json")

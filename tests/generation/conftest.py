@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from smartbkg_tf.events.table import EventTable
-from smartbkg_tf.generation.chunks import generate_events
 from smartbkg_tf.generation.pythia import Failures
+from smartbkg_tf.generation.pythia_source import PythiaSource, generate_events
 from smartbkg_tf.runtime.command import compose_settings
-from smartbkg_tf.settings.generation import DetectorSettings, ProduceSettings, PythiaSource
+from smartbkg_tf.settings.detector import DetectorSettings
+from smartbkg_tf.settings.generation import ProduceSettings
 
 N_MIXED = 6000
 

@@ -14,7 +14,7 @@ from smartbkg_tf.generation.beams import (
     random_vertices,
     rotation_to,
 )
-from smartbkg_tf.settings.generation import BeamSettings
+from smartbkg_tf.settings.sources import BeamSettings
 
 component = st.floats(-5, 5)
 velocities = st.tuples(*[st.floats(-0.5, 0.5)] * 3)

@@ -7,7 +7,6 @@ import pytest
 
 from smartbkg_tf.errors import UserError
 from smartbkg_tf.generation import decay_table
-from smartbkg_tf.generation.chunks import engine_for
 from smartbkg_tf.generation.decay_table import (
     Channel,
     apply_decay_table,
@@ -16,6 +15,7 @@ from smartbkg_tf.generation.decay_table import (
     parse_decay_table,
     read_decay_table,
 )
+from smartbkg_tf.generation.pythia_source import engine_for
 from smartbkg_tf.runtime import code_digest
 
 TEXT = """

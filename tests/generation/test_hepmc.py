@@ -14,7 +14,7 @@ from smartbkg_tf.generation.beams import boost, nominal_collision, rotation_to
 from smartbkg_tf.generation.hepmc import iterate_hepmc, scan_hepmc
 from smartbkg_tf.generation.production import produce
 from smartbkg_tf.runtime.files import sha256
-from smartbkg_tf.settings.generation import BeamSettings
+from smartbkg_tf.settings.sources import BeamSettings
 from tests.generation.test_production import chosen, hashes
 
 SPEED = 299.792458  # mm / ns
@@ -286,7 +286,7 @@ def test_bad_files_are_all_named_before_any_work(many, tmp_path, capfd):
         produce(hepmc(tmp_path / "out", tmp_path / "*.hepmc"))
     for name, text in (
         ("cut", "truncated"), ("endless", "truncated"), ("two", "but HepMC 2"),
-        ("junk", "no HepMC3"), ("void", "is empty"), ("none", "holds no events"),
+        ("junk", "not a HepMC3"), ("void", "is empty"), ("none", "holds no events"),
         ("half", "cannot be read"),
     ):  # fmt: skip
         (line,) = [line for line in str(caught.value).splitlines() if f"/{name}.hepmc: " in line]

@@ -10,7 +10,7 @@ import pytest
 from smartbkg_tf.generation import pythia as module
 from smartbkg_tf.generation.decay_table import Channel
 from smartbkg_tf.generation.pythia import LISTED, Failures, PythiaEngine
-from smartbkg_tf.settings.generation import PythiaSource
+from smartbkg_tf.generation.pythia_source import PythiaSource
 
 #: What "u anti-d anti-c d" often becomes.
 AVOIDED = [

@@ -12,8 +12,7 @@ import pytest
 from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.events import root_files
 from smartbkg_tf.events.readers import iterate_events
-from smartbkg_tf.generation import table_records
-from smartbkg_tf.generation.mdst_source import plan_mdst
+from smartbkg_tf.generation.mdst_source import MdstSource
 from smartbkg_tf.generation.production import produce
 from tests.generation.test_production import chosen, hashes
 from tests.mdst_twin import write_mdst_twin
@@ -167,16 +166,16 @@ def test_bare_event_numbers_of_one_run_are_filled(campaign, tmp_path):
 
 def test_only_unfinished_parts_are_made_again(campaign, tmp_path, monkeypatch):
     """Killed in the middle of a file; and a list that changes for one file changes only that."""
-    real, calls = table_records.run_task, []
+    real, calls = MdstSource.make, []
 
-    def dying(task, directory):
+    def dying(self, task, directory):
         calls.append(task.name)
         if len(calls) == 5:
             raise KeyboardInterrupt
-        return real(task, directory)
+        return real(self, task, directory)
 
     settings = converted(campaign, tmp_path / "out", "source.chunk_events=10")
-    monkeypatch.setattr(table_records, "run_task", dying)
+    monkeypatch.setattr(MdstSource, "make", dying)
     with pytest.raises(KeyboardInterrupt):
         produce(settings)
     assert calls[-1] == "mdst_1_00001.h5"
@@ -226,9 +225,9 @@ def test_no_more_than_a_part_is_unpacked_at_a_time(tmp_path, monkeypatch):
     settings = chosen(
         tmp_path / "out", "source=mdst", f"input={tmp_path}/long.root", "source.chunk_events=40"
     )
-    tasks, _ = plan_mdst(settings)
+    tasks, _ = settings.source.plan(settings)
     monkeypatch.setattr(root_files, "_basket_borders", recorded)
     for task in tasks:
-        assert table_records.run_task(task, tmp_path / "out").n_events == 40
+        assert settings.source.make(task, tmp_path / "out").n_events == 40
     assert len(tasks) == 5
     assert set(unpacked) == {40}

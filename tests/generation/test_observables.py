@@ -14,7 +14,7 @@ from smartbkg_tf.generation.observables import (
     fox_wolfram_r2,
     sphericity_aplanarity,
 )
-from smartbkg_tf.settings.generation import BeamSettings
+from smartbkg_tf.settings.sources import BeamSettings
 
 BACK_TO_BACK = np.array([[0.6, 0.8, 0.0], [-0.6, -0.8, 0.0]])
 ANGLES = np.radians([0, 120, 240])

@@ -4,26 +4,30 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import asdict
 
 import pytest
 
 from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.events.readers import iterate_events
 from smartbkg_tf.events.table import EVENT_TYPES
+from smartbkg_tf.generation.hepmc_source import HepmcSource
+from smartbkg_tf.generation.mdst_source import MdstSource
+from smartbkg_tf.generation.pythia_source import PythiaSource
+from smartbkg_tf.generation.skims.fei_hadronic import FeiHadronic
 from smartbkg_tf.runtime.command import compose_settings
-from smartbkg_tf.settings.generation import MdstSource, ProduceSettings, PythiaSource
+from smartbkg_tf.settings.generation import ProduceSettings
+
+NAME = "fei_hadronic_b0"
 
 
 def composed(*overrides):
     return compose_settings("produce", ProduceSettings, overrides)
 
 
-def test_defaults_of_the_yaml_are_those_of_the_classes(defaults):
-    assert defaults.source == PythiaSource()
+def test_defaults_stand_in_the_classes(defaults):
+    assert defaults == ProduceSettings(source=PythiaSource(), skim={NAME: FeiHadronic()})
     assert composed("source=mdst").source == MdstSource()
-    plain = ProduceSettings(source=defaults.source, detector=defaults.detector, skim=defaults.skim)
-    assert asdict(defaults) == asdict(plain)
+    assert composed("source=hepmc").source == HepmcSource()
 
 
 @pytest.mark.parametrize(
@@ -43,7 +47,7 @@ def test_event_types(override, expected):
     ("overrides", "text"),
     [
         (["event_type=mixd"], "did you mean 'mixed'"),
-        (["event_type=unknown"], "is for source=mdst"),
+        (["event_type=unknown"], "is for sources that read files"),
         (["source=mdst", "event_type=all"], "give the one type"),
         (["event_type=[]"], "event_type: give at least one of mixed"),
         (["input=x.root"], "input is for source=mdst and source=hepmc"),

@@ -18,9 +18,11 @@ import pytest
 from smartbkg_tf.errors import InputError, OutputError, UserError
 from smartbkg_tf.events.cross_sections import cross_sections
 from smartbkg_tf.events.readers import iterate_events
-from smartbkg_tf.generation import production, table_records
-from smartbkg_tf.generation.manifest import retention, retention_table
+from smartbkg_tf.generation import production
 from smartbkg_tf.generation.production import produce
+from smartbkg_tf.generation.pythia_source import PythiaSource
+from smartbkg_tf.generation.retention import retention, retention_table
+from smartbkg_tf.runtime import pool
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.files import exclusive_lock, sha256
 from smartbkg_tf.settings.generation import EVENT_TYPE_NAMES, ProduceSettings
@@ -163,20 +165,20 @@ def test_missing_damaged_and_half_written_tables_are_redone(copy, one_worker):
 
 def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch, one_worker):
     """Killed while the second chunk is made: the first stays, nothing half written."""
-    real, calls = table_records.run_task, []
+    real, calls = PythiaSource.make, []
 
-    def dying(task, directory):
+    def dying(self, task, directory):
         calls.append(task.name)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return real(task, directory)
+        return real(self, task, directory)
 
     folder = tmp_path / "tables"
-    monkeypatch.setattr(table_records, "run_task", dying)
+    monkeypatch.setattr(PythiaSource, "make", dying)
     with pytest.raises(KeyboardInterrupt):
         produce(chosen(folder))
     assert sorted(hashes(folder)) == ["mixed_00000.h5", "observables/mixed_00000.parquet"]
-    monkeypatch.setattr(table_records, "run_task", lambda t, d: calls.append(t.name) or real(t, d))
+    monkeypatch.setattr(PythiaSource, "make", lambda s, t, d: calls.append(t.name) or real(s, t, d))
     files = produce(chosen(folder))
     assert calls == [f"mixed_0000{i}.h5" for i in (0, 1, 1, 2)]
     same(read(files[1]), read(one_worker[1][1]))
@@ -274,12 +276,9 @@ from smartbkg_tf.generation.skims.base import Skim, SkimResult
 from smartbkg_tf.settings.base import settings
 from own_cut import MINIMUM
 
+@settings
 class Own(Skim):
     \"\"\"Many tracks.\"\"\"
-
-    @settings
-    class Settings:
-        pass
 
     def select(self, events):
         return SkimResult(events.summary(Cleaning()).n_tracks > MINIMUM)
@@ -292,7 +291,7 @@ def test_edited_code_of_a_skim_is_noticed(tmp_path, monkeypatch):
     skim, cut = tmp_path / "own_skim.py", tmp_path / "own_cut.py"
     skim.write_text(OWN_SKIM)
     cut.write_text("MINIMUM = 6\n")
-    options = ["~skim.fei_hadronic_b0", "+skim.own._target_=own_skim.Own", "n_events=50"]
+    options = ["~skim.fei_hadronic_b0", "skim.own._target_=own_skim.Own", "n_events=50"]
 
     def labels(*overrides):
         for name in ("own_skim", "own_cut"):
@@ -393,15 +392,14 @@ from smartbkg_tf.generation.observables import Cleaning
 from smartbkg_tf.generation.skims.base import Skim, SkimResult
 from smartbkg_tf.settings.base import settings
 
+@settings
 class Killer(Skim):
-    @settings
-    class Settings:
-        flag: str
-        always: bool = False
+    flag: str
+    always: bool = False
 
     def select(self, events):
-        flag = Path(self.settings.flag)
-        if self.settings.always or not flag.exists():
+        flag = Path(self.flag)
+        if self.always or not flag.exists():
             flag.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return SkimResult(events.summary(Cleaning()).n_tracks > 8)
@@ -486,7 +484,7 @@ def _alive(session):
 
 
 def test_processes_that_keep_dying_end_the_run(tmp_path, killer, monkeypatch):
-    monkeypatch.setattr(production, "_MOST_REVIVALS", 0)
+    monkeypatch.setattr(pool, "_MOST_REVIVALS", 0)
     with pytest.raises(UserError, match=r"(?s)processes died.*same command goes on"):
         produce(chosen(tmp_path / "tables", *killer, "+skim.busy.always=true"))
 
@@ -564,7 +562,7 @@ def test_the_natural_mixture_shares_events_out_by_cross_section(tmp_path):
     assert set(cross_sections()) == set(EVENT_TYPE_NAMES)
     settings = chosen(tmp_path, "event_type=all", "mixture=natural", "n_events=10001")
     made: dict[str, int] = {}
-    for task in production.plan_chunks(settings):
+    for task in settings.source.plan(settings)[0]:
         assert 0 < task.n_events <= 100
         made[task.event_type] = made.get(task.event_type, 0) + task.n_events
     assert sum(made.values()) == 10_001

@@ -8,16 +8,17 @@ import pytest
 from benchmarks.closeness import PUBLISHED
 from smartbkg_tf.errors import UserError
 from smartbkg_tf.events.table import EVENT_TYPES
-from smartbkg_tf.generation import chunks
 from smartbkg_tf.generation import pythia as pythia_module
+from smartbkg_tf.generation import pythia_source
 from smartbkg_tf.generation.b_pairs import b_momenta, oscillate
 from smartbkg_tf.generation.beams import boost, nominal_collision, random_collisions
-from smartbkg_tf.generation.chunks import engine_for, generate_events
 from smartbkg_tf.generation.decay_table import Channel
 from smartbkg_tf.generation.extract import stored_particles
 from smartbkg_tf.generation.pythia import Failures, PythiaEngine
+from smartbkg_tf.generation.pythia_source import PythiaSource, engine_for, generate_events
 from smartbkg_tf.generation.record import read_batch
-from smartbkg_tf.settings.generation import EVENT_TYPE_NAMES, BeamSettings, PythiaSource
+from smartbkg_tf.settings.generation import EVENT_TYPE_NAMES
+from smartbkg_tf.settings.sources import BeamSettings
 from tests.generation.conftest import N_MIXED
 
 B_LIFETIME_MM = 0.4587  # c tau of the B0 in Pythia's table
@@ -294,7 +295,7 @@ def test_lepton_pairs_radiate(own_cache, monkeypatch, radiation):
         443: [Channel(1.0, "VLL", (), ("e+", "e-"), (-11, 11))],
     }
     monkeypatch.setattr(pythia_module, "read_decay_table", lambda: table)
-    monkeypatch.setattr(chunks, "_ENGINES", {})
+    monkeypatch.setattr(pythia_source, "_ENGINES", {})
     chosen = PythiaSource(final_state_radiation=radiation)
     events = generate_events("mixed", chosen, 500, 3, 0, Failures())
     mother = parents(events)

@@ -13,7 +13,10 @@ from smartbkg_tf.encoding.candidate_columns import WAYS, bit_columns
 from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.candidates import CandidateSurvival, CorrectedEstimate
+from smartbkg_tf.models.decay_branches import WideCnn
+from smartbkg_tf.models.head_inputs import CandidateInput, EventColumnInput
 from smartbkg_tf.models.network import BranchedNetwork
+from smartbkg_tf.models.tree_branches import TreeNet
 from tests.models.model_test_case import (
     CODES,
     FEATURES,
@@ -51,6 +54,10 @@ def with_candidates(events: Arrays, seed: int = 3) -> Arrays:
     return events | {"particle_input": np.stack([own[name] for name in NAMES], axis=-1)}
 
 
+EVENT_COLUMNS = EventColumnInput(names=["pz", "energy"], units=4, dropout=0.0, for_particles=False)
+CANDIDATES = CandidateInput(embedding=4, units=6, traits=3, draws=16)
+
+
 class TestTreeNetWithCandidates(ModelTestCase):
     network_class: ClassVar[type[NNBaseClass]] = BranchedNetwork
     inputs = "particles"
@@ -58,20 +65,15 @@ class TestTreeNetWithCandidates(ModelTestCase):
     arguments: ClassVar[dict[str, Any]] = {
         "feature_names": NAMES,
         "normalisation": {**NORMALISATION, **{name: {} for name in COLUMNS}},
-        "particles": {
-            "branch": "treenet",
-            "units": 8,
-            "hidden": 12,
-            "layers": 1,
-            "heads": 2,
-            "side_units": 8,
-            "dropout": 0.0,
-            "embedding": 4,
-        },
-        "candidates": {"embedding": 4, "units": 6, "traits": 3, "draws": 16},
+        "particles": TreeNet(
+            units=8, hidden=12, layers=1, heads=2, side_units=8, dropout=0.0, embedding=4
+        ),
         "codes": CODES,
-        "event_columns": ["pz", "energy"],
-        "head": {"units": [8], "dropout": 0.0, "event_units": 4, "event_dropout": 0.0},
+        "head": {
+            "units": [8],
+            "dropout": 0.0,
+            "inputs": {"event_columns": EVENT_COLUMNS, "candidates": CANDIDATES},
+        },
     }
 
     def events(self, n_events: int, **shape: Any) -> Arrays:
@@ -80,7 +82,8 @@ class TestTreeNetWithCandidates(ModelTestCase):
 
 def _network(**candidates: Any) -> BranchedNetwork:
     arguments = common_arguments("particles") | TestTreeNetWithCandidates.arguments
-    return BranchedNetwork(**arguments | {"candidates": candidates})
+    inputs = {"event_columns": EVENT_COLUMNS, "candidates": CandidateInput(**candidates)}
+    return BranchedNetwork(**arguments | {"head": {"units": [8], "dropout": 0.0, "inputs": inputs}})
 
 
 def _layer(n: int, **arguments: Any) -> tuple[CandidateSurvival, Any]:
@@ -171,9 +174,11 @@ def test_branches_do_not_read_the_columns_of_candidates() -> None:
     network = _network(units=6)
     assert network.model.get_layer("normalisation").output.shape[-1] == len(FEATURES) - 3 + 5
     arguments = common_arguments("particles") | TestTreeNetWithCandidates.arguments
-    network = BranchedNetwork(**arguments | {"event_columns": [], "head": {"units": [8]}})
+    head = {"units": [8], "inputs": {"candidates": CANDIDATES}}
+    network = BranchedNetwork(**arguments | {"head": head})
     assert network.model.get_layer("normalisation").output.shape[-1] == len(FEATURES) - 1 + 5
-    without = {**arguments, "candidates": None}
+    columns = EventColumnInput(names=["pz", "energy"])
+    without = {**arguments, "head": {"units": [8], "inputs": {"columns": columns}}}
     normalised = BranchedNetwork(**without).model.get_layer("normalisation").output
     assert normalised.shape[-1] == len(FEATURES) - 1 + 5
 
@@ -223,8 +228,12 @@ def test_missing_columns_are_named() -> None:
 
 
 def test_decay_strings_have_no_candidates() -> None:
-    with pytest.raises(ConfigurationError, match="candidates are columns of particles"):
-        BranchedNetwork(**common_arguments("decay"), decay={}, candidates={})
+    with pytest.raises(ConfigurationError, match=r"model.head.inputs.candidates reads particles"):
+        BranchedNetwork(
+            **common_arguments("decay"),
+            decay=WideCnn(),
+            head={"inputs": {"candidates": CandidateInput()}},
+        )
 
 
 def test_draws_are_the_same_for_every_layer() -> None:

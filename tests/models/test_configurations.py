@@ -1,81 +1,217 @@
-"""Every file in ``conf/model`` is complete, valid, and has the published sizes."""
+"""``conf/model`` against the classes that it names, and the table in docs/models.md."""
 
 from __future__ import annotations
 
-import dataclasses
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from smartbkg_tf.errors import ConfigurationError
+from smartbkg_tf.models.branches import Branch, DecayBranch, ParticleBranch
+from smartbkg_tf.models.head_inputs import (
+    CandidateInput,
+    EventColumnInput,
+    HeadInput,
+    SummaryInput,
+)
 from smartbkg_tf.models.network import BranchedNetwork
 from smartbkg_tf.models.registry import build, check_model, model_name
-from smartbkg_tf.models.resnet import ResNet
-from smartbkg_tf.runtime.command import configuration_directory
-from smartbkg_tf.settings.base import validate
-from smartbkg_tf.settings.models import BranchedSettings, ResNetSettings
+from smartbkg_tf.runtime.command import compose_settings, configuration_directory
+from smartbkg_tf.settings.models import ModelSettings
+from smartbkg_tf.settings.training import TrainSettings
+from tests.models.branch_classes import package_branches
 from tests.models.model_test_case import FEATURES, NORMALISATION
+from tests.models.test_registry import folder, write  # noqa: F401
 
-FILES = sorted((Path(str(configuration_directory())) / "model").glob("*.yaml"))
-NAMES = [path.stem for path in FILES if path.stem != "custom"]
-
-
-def values_of(name: str) -> dict[str, Any]:
-    text = next(path for path in FILES if path.stem == name).read_text()
-    assert text.startswith(f"# {name}: "), "the first comment is the line of --help"
-    values: dict[str, Any] = yaml.safe_load(text)
-    return values
-
-
-def settings_of(name: str) -> Any:
-    kind = ResNetSettings if name == "resnet" else BranchedSettings
-    return validate(kind, values_of(name))
-
-
-def plain(settings: Any) -> dict[str, Any]:
-    values = dataclasses.asdict(settings)
-    values["_target_"] = values.pop("target")
-    return values
+CONF = Path(str(configuration_directory())) / "model"
+DOCS = Path(__file__).parents[2] / "docs" / "models.md"
+NAMES = [path.stem for path in sorted(CONF.glob("[!_]*.yaml")) if path.stem != "custom"]
+BRANCHES = [
+    *[("particles", name, cls) for name, cls in package_branches(ParticleBranch).items()],
+    *[("decay", name, cls) for name, cls in package_branches(DecayBranch).items()],
+]
+INFORMATION: dict[str, Any] = {
+    "encoding": {"feature_names": list(FEATURES), "max_particles": 100, "max_tokens": 150},
+    "vocabulary": {"size": 567},
+    "normalisation": {"name": "test", "features": NORMALISATION},
+    "label_names": ["first"],
+}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_key_stands_in_the_file(name: str) -> None:
-    assert plain(settings_of(name)) == values_of(name)
+def composed(*overrides: str) -> ModelSettings:
+    return compose_settings("train", TrainSettings, overrides).model
+
+
+def first_line(cls: type[Any]) -> str:
+    return str(cls.__doc__).splitlines()[0].rstrip(".")
+
+
+def comment(path: Path) -> str:
+    lines = [line for line in path.read_text().splitlines() if "@package" not in line]
+    assert lines[0].startswith(f"# {path.stem}: "), "the first comment is the line of --help"
+    return lines[0].removeprefix(f"# {path.stem}: ")
+
+
+@pytest.mark.parametrize(("kind", "name", "cls"), BRANCHES, ids=lambda x: x if x else None)
+def test_every_branch_has_a_short_name(kind: str, name: str, cls: type[Branch]) -> None:
+    path = CONF / kind / f"{name}.yaml"
+    assert yaml.safe_load(path.read_text()) == {"_target_": f"{cls.__module__}.{cls.__name__}"}
+    assert comment(path) == first_line(cls)
+
+
+@pytest.mark.parametrize(
+    ("name", "cls"),
+    [
+        ("summaries", SummaryInput),
+        ("event_columns", EventColumnInput),
+        ("candidates", CandidateInput),
+    ],
+)
+def test_every_head_input_has_a_short_name(name: str, cls: type[HeadInput]) -> None:
+    path = CONF / "head" / "inputs" / f"{name}.yaml"
+    assert comment(path) == first_line(cls)
+    columns = [] if name != "event_columns" else ["model.head.inputs.event_columns.names=[energy]"]
+    model = composed("model=gcn", f"model/head/inputs=[{name}]", *columns)
+    assert isinstance(model.head.inputs[name], cls)
+
+
+#: Networks whose weights take seconds to make.
+LARGE = ("resnet_preact", "resnet34", "resnet50", "feed_forward")
+
+
+def row(name: str, parameters: str | None = None) -> str:
+    """Make a row of the table of architectures: what the classes say, and the number of weights."""
+    model = composed(f"model={name}")
+    assert check_model(model) is BranchedNetwork
+    assert model_name(model) == name
+    if parameters is None:
+        network = build(model, INFORMATION)
+        assert network.model.output_shape == (None, 1)
+        parameters = f"{network.model.count_params():,}"
+    branch = model.particles or model.decay
+    assert comment(CONF / f"{name}.yaml") == branch.purpose
+    design = first_line(type(branch))
+    if model.particles is not None and model.decay is not None:
+        design += f"; `{model.decay.label}` over the decay string"
+    cells = (f"`{name}`", parameters, branch.purpose, design, branch.source)
+    return f"| {' | '.join(cells)} |"
+
+
+TABLE = DOCS.read_text().partition("<!-- architectures -->\n")[2].partition("<!-- end")[0]
+ROWS = {line.split("`")[1]: line for line in TABLE.splitlines()[2:]}
+
+
+def test_every_network_is_in_the_table_of_the_documentation() -> None:
+    assert list(ROWS) == NAMES
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in LARGE])
+def test_the_table_in_the_documentation_is_that_of_the_classes(name: str) -> None:
+    assert ROWS[name] == row(name)
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_words_about_large_networks_in_the_table(name: str) -> None:
+    assert ROWS[name] == row(name, ROWS[name].split(" | ")[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LARGE)
+def test_weights_of_large_networks_in_the_table(name: str) -> None:
+    assert ROWS[name] == row(name)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_branches_have_the_published_sizes(name: str) -> None:
-    values = values_of(name)
-    changed = {"conv1x1_resnet": ("decay",), "wide_cnn": ("decay",)}
-    for kind in ("particles", "decay"):
-        if values[kind] is None or kind in changed.get(name, ()):
-            continue
-        branch = {"branch": values[kind]["branch"]}
-        published = validate(type(settings_of(name)), {"name": name, kind: branch})
-        assert dataclasses.asdict(getattr(published, kind)) == values[kind]
+    model = composed(f"model={name}")
+    changed = {"conv1x1_resnet": {"decay"}, "wide_cnn": {"decay"}}
+    for kind in {"particles", "decay"} - changed.get(name, set()):
+        branch = getattr(model, kind)
+        assert branch is None or branch == type(branch)()
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n not in ("resnet_preact", "feed_forward")])
-def test_each_is_built_as_it_stands(name: str) -> None:
-    settings = settings_of(name)
-    assert issubclass(check_model(settings), ResNet if name == "resnet" else BranchedNetwork)
-    assert model_name(settings) == name
-    information: dict[str, Any] = {
-        "encoding": {"feature_names": list(FEATURES), "max_particles": 100, "max_tokens": 150},
-        "vocabulary": {"size": 567},
-        "normalisation": {"name": "test", "features": NORMALISATION},
-        "label_names": ["first", "second"],
-    }
-    network = build(settings, information)
-    assert network.model.output_shape == (None, 2)
-    line = next(row for row in TABLE if row.startswith(f"| `{name}` "))
-    assert f"{network.model.count_params() - 1 - head_inputs(network):,}" in line
+def test_branches_and_head_inputs_are_swapped_by_groups() -> None:
+    model = composed("model=treenet", "model/particles=gcn", "model.particles.units=4")
+    assert model.particles.label == "gcn"
+    assert model.particles.units == 4
+    assert model.head.units == [128]
+    assert isinstance(model.head.inputs["summaries"], SummaryInput)
+    model = composed(
+        "model=gcn",
+        "model/decay=wide_cnn",
+        "model.inputs=combined",
+        "model/head/inputs=[summaries,event_columns]",
+        "model.head.inputs.event_columns.names=[pz]",
+        "model.event_type=true",
+    )
+    network = build(model, INFORMATION)
+    assert network.name == "gcn + wide_cnn"
+    assert network.model.get_layer("event").output.shape == (None, 128 + 32 + 21 + 1 + 8)
+    assert composed("model=treenet", "model/head/inputs=[]").head.inputs == {}
 
 
-def head_inputs(network: Any) -> int:
-    """Weights of the second skim: the table counts networks with one."""
-    return int(network.model.get_layer("y_output").kernel.shape[0])
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["model/particles=gnc"], "gcn"),
+        (["model.particles.filter=3"], r"model.particles.filter: .*did you mean 'filters'"),
+        (["model.particles.filters=0"], r"model.particles.filters: .*greater than 0"),
+        (["model.particles._target_=no_module.Branch"], "there is no module 'no_module'"),
+        (["model.decay._target_=smartbkg_tf.models.tree_branches.Gcn"], "inherit DecayBranch"),
+        (["model/head/inputs=[event_columns]"], r"event_columns.names: a value is needed"),
+        (["model.head.inputs.mine=3"], r"a mapping with _target_"),
+        (["model=custom"], r"model._target_: a value is needed"),
+    ],
+)
+def test_mistakes_are_named(overrides: list[str], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        composed(*overrides)
 
 
-TABLE = (Path(__file__).parents[2] / "docs" / "models.md").read_text().splitlines()
+def example(path: Path, begin: str) -> str:
+    """Take the code block of a page that begins with a comment."""
+    return path.read_text().partition(f"```python\n{begin}")[2].partition("```")[0]
+
+
+def test_an_own_branch_of_a_file_outside_the_package(folder: Path) -> None:  # noqa: F811
+    """The example of the docstring, by the command line that stands there."""
+    text = textwrap.dedent(str(ParticleBranch.__doc__).split("\n", 1)[1])
+    begin, end = text.index("    from smartbkg_tf"), text.index("trains with::")
+    write(folder, textwrap.dedent(text[begin:end]))
+    command = text[end:].replace("\\\n", "").split("smartbkg_tf.train ")[1].split()
+    network = build(composed(*command), INFORMATION)
+    assert network.name == "MyBranch"
+    assert network.model.get_layer("mine").units == 3
+    assert network.get_config()["particles"]["_target_"] == "my_module.MyBranch"
+    again = type(network).from_config(network.get_config())
+    assert again.get_config() == network.get_config()
+    with pytest.raises(ConfigurationError, match=r"particles.widht: .*did you mean 'width'"):
+        composed(*command[:-1], "model.particles.widht=3")
+
+
+def test_an_own_head_input_of_the_documentation(folder: Path) -> None:  # noqa: F811
+    write(folder, example(DOCS, "# my_input.py"), "my_input")
+    command = "model.head.inputs.total._target_=my_input.TotalEnergy"
+    assert command in DOCS.read_text()
+    network = build(composed("model=gcn", command), INFORMATION)
+    assert network.model.get_layer("event").output.shape == (None, 128 + 1)
+
+
+def test_a_branch_without_build_is_named(folder: Path) -> None:  # noqa: F811
+    write(
+        folder,
+        """
+        from smartbkg_tf.models.branches import ParticleBranch
+        from smartbkg_tf.settings.base import settings
+
+        @settings
+        class Empty(ParticleBranch):
+            pass
+        """,
+    )
+    model = composed("model.inputs=particles", "model.particles._target_=my_module.Empty")
+    with pytest.raises(ConfigurationError, match="Empty does not write build"):
+        _ = build(model, INFORMATION).model

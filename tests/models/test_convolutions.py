@@ -1,4 +1,4 @@
-"""Masked convolutions and blocks, against numbers that NumPy makes."""
+"""Masked convolutions, against numbers that NumPy makes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from smartbkg_tf.models.layers import ConvolutionBlock, MaskedConv1D, ResidualBlock
+from smartbkg_tf.models.layers import MaskedConv1D
 from tests.models.layer_test_case import LayerTestCase, batch
 
 
@@ -29,27 +29,6 @@ class TestConvolutionWiderThanAnyEvent(LayerTestCase):
     layer_class: ClassVar[type[Any]] = MaskedConv1D
     arguments: ClassVar[dict[str, Any]] = {"filters": 2, "kernel_size": 9, "use_bias": False}
     output_shape = (None, None, 2)
-
-
-class TestConvolutionBlock(LayerTestCase):
-    layer_class: ClassVar[type[Any]] = ConvolutionBlock
-    arguments: ClassVar[dict[str, Any]] = {"filters": 4, "kernel_size": 5}
-    output_shape = (None, None, 4)
-    takes_training = True
-
-
-class TestResidualBlock(LayerTestCase):
-    layer_class: ClassVar[type[Any]] = ResidualBlock
-    arguments: ClassVar[dict[str, Any]] = {"filters": 3, "kernel_size": 4}
-    output_shape = (None, None, 3)
-    takes_training = True
-
-
-class TestResidualBlockThatWidens(LayerTestCase):
-    layer_class: ClassVar[type[Any]] = ResidualBlock
-    arguments: ClassVar[dict[str, Any]] = {"filters": 6, "kernel_size": 3, "activation": "silu"}
-    output_shape = (None, None, 6)
-    takes_training = True
 
 
 def by_hand(
@@ -81,14 +60,3 @@ def test_convolution_of_an_event_alone(width: int) -> None:
 def test_settings_that_would_move_particles_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(change))):
         MaskedConv1D(2, 3, **change)
-
-
-def test_residual_block_with_zero_weights_is_its_activation() -> None:
-    layer = ResidualBlock(3, 3)
-    layer.build((None, None, 3))
-    for weight in layer.weights:
-        if weight.name in ("gamma", "beta"):
-            weight.assign(np.zeros(weight.shape))
-    x, mask = batch()
-    expected = np.where(x > 0, x, 0.3 * x)
-    np.testing.assert_allclose(np.asarray(layer(x, mask=mask))[mask], expected[mask], atol=1e-6)

@@ -15,7 +15,7 @@ def test_columns_are_those_of_a_direct_calculation() -> None:
     events = random_events(6)
     x, mask = events["particle_input"], events["pdg_input"] != 0
     found = np.asarray(layer(x, mask=mask))
-    assert found.shape == (*x.shape[:2], layer.n_columns)
+    assert found.shape == (*x.shape[:2], 2 + 3 * len(STEPS) + len(DISPLACEMENTS))
     assert not found[~mask].any()
     own = {name: x[..., i][mask].astype(np.float64) for i, name in enumerate(FEATURES)}
     pt = np.hypot(own["px"], own["py"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -15,9 +16,10 @@ import numpy as np
 import pytest
 
 from smartbkg_tf.errors import InputError
+from smartbkg_tf.models import legacy
 from smartbkg_tf.models.base import NNBaseClass
-from smartbkg_tf.models.loading import copy_weights, load_model
-from smartbkg_tf.models.resnet import ResNet
+from smartbkg_tf.models.loading import copy_weights, load_model, target_of
+from smartbkg_tf.models.network import BranchedNetwork
 from smartbkg_tf.models.saving import save_model
 from tests.models.model_test_case import common_arguments, random_events
 from tests.models.test_resnet import SMALL
@@ -26,8 +28,22 @@ from tests.models.test_resnet import SMALL
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "model.keras"
-    ResNet(**common_arguments("decay"), **SMALL).save(path)
+    BranchedNetwork(**common_arguments("decay"), **SMALL).save(path)
     return path
+
+
+def test_models_saved_when_blocks_were_layers_give_their_scores() -> None:
+    """Saved by version 0.1 before branches were classes: `test_resnet.SMALL` with seven events."""
+    folder = Path(__file__).parent / "saved"
+    model = load_model(folder / "resnet_0_1.keras")
+    assert "residual_1" in [layer.name for layer in model.layers]
+    expected = json.loads((folder / "resnet_0_1.json").read_text())
+    np.testing.assert_allclose(model(random_events(7)), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [*legacy.RENAMED, "BottleneckBlock", "PreactivationBlock"])
+def test_layers_of_older_files_are_known_by_their_names(layer: str) -> None:
+    assert f"smartbkg_tf>{layer}" in keras.saving.get_custom_objects()
 
 
 def test_file_that_is_not_there(tmp_path: Path) -> None:
@@ -43,7 +59,7 @@ def test_folder_and_empty_file_and_text(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is empty"):
         load_model(path)
     path.write_text("no model at all")
-    with pytest.raises(InputError, match="no Keras model"):
+    with pytest.raises(InputError, match="not a Keras model"):
         load_model(path)
 
 
@@ -158,12 +174,12 @@ def test_a_module_that_is_needed_is_named_and_imported(
 ) -> None:
     (tmp_path / "own_layer_net.py").write_text(
         "import keras\n"
-        "from smartbkg_tf.models.resnet import ResNet\n"
+        "from smartbkg_tf.models.network import BranchedNetwork\n"
         "@keras.saving.register_keras_serializable(package='own')\n"
         "class Doubled(keras.layers.Layer):\n"
         "    def call(self, x):\n"
         "        return 2 * x\n"
-        "class Net(ResNet):\n"
+        "class Net(BranchedNetwork):\n"
         "    pass\n"
     )
     try:
@@ -174,23 +190,47 @@ def test_a_module_that_is_needed_is_named_and_imported(
     assert "needs 'Doubled': importing own_layer_net" in capsys.readouterr().out
 
 
+def test_the_module_of_a_branch_is_imported_for_its_layers(
+    with_own_layer: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "own_layer_branch.py").write_text(
+        "import keras\n"
+        "from smartbkg_tf.models.branches import ParticleBranch\n"
+        "@keras.saving.register_keras_serializable(package='own')\n"
+        "class Doubled(keras.layers.Layer):\n"
+        "    def call(self, x):\n"
+        "        return 2 * x\n"
+        "class Mine(ParticleBranch):\n"
+        "    pass\n"
+    )
+    network = "smartbkg_tf.models.network.BranchedNetwork"
+    branch = {"_target_": "own_layer_branch.Mine", "width": 3}
+    targets = target_of({"model": {"_target_": network, "particles": branch, "decay": None}})
+    assert targets == [network, "own_layer_branch.Mine"]
+    try:
+        model = load_model(with_own_layer, targets)
+    finally:
+        sys.modules.pop("own_layer_branch", None)
+    np.testing.assert_array_equal(model(np.ones((1, 3), np.float32)), [[2, 2, 2]])
+
+
 def test_class_that_is_gone_is_named(with_own_layer: Path) -> None:
     with pytest.raises(InputError, match=r"needs 'Doubled'.*there is no module 'gone_module'"):
         load_model(with_own_layer, target="gone_module.Net")
     with pytest.raises(InputError, match="register_keras_serializable"):
-        load_model(with_own_layer, target="smartbkg_tf.models.resnet.ResNet")
+        load_model(with_own_layer, target="smartbkg_tf.models.network.BranchedNetwork")
     with pytest.raises(InputError, match="register_keras_serializable"):
         load_model(with_own_layer)
 
 
 def test_weights_of_another_architecture_are_refused(saved: Path) -> None:
-    other = ResNet(**common_arguments("decay"), **{**SMALL, "head": {"units": [5]}})
+    other = BranchedNetwork(**common_arguments("decay"), **{**SMALL, "head": {"units": [5]}})
     before = other.model.get_weights()
     with pytest.raises(InputError, match=r"another architecture \(head_1"):
         other.load(saved)
     for a, b in zip(before, other.model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    fewer = ResNet(**common_arguments("particles"), **SMALL)
+    fewer = BranchedNetwork(**common_arguments("particles"), **SMALL)
     with pytest.raises(InputError, match="another architecture"):
         copy_weights(load_model(saved), fewer.model)
 
@@ -212,8 +252,8 @@ def test_a_failed_save_keeps_the_older_file(tmp_path: Path) -> None:
 
 
 def test_loaded_model_reads_arrays_by_name(saved: Path) -> None:
-    model = load_model(saved, target="smartbkg_tf.models.resnet.ResNet")
-    network: NNBaseClass = ResNet(**common_arguments("decay"), **SMALL)
+    model = load_model(saved, target="smartbkg_tf.models.network.BranchedNetwork")
+    network: NNBaseClass = BranchedNetwork(**common_arguments("decay"), **SMALL)
     network.load(saved)
     events = random_events(4)
     np.testing.assert_array_equal(model(events), network.model(events))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,31 +11,37 @@ import pytest
 
 from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.base import NNBaseClass
-from smartbkg_tf.models.branches import branches
+from smartbkg_tf.models.branches import Branch, DecayBranch, ParticleBranch
+from smartbkg_tf.models.decay_branches import CnnLstm, DecayFeedForward, WideCnn
+from smartbkg_tf.models.head_inputs import EventColumnInput, SummaryInput
 from smartbkg_tf.models.loading import load_model
 from smartbkg_tf.models.network import BranchedNetwork
-from smartbkg_tf.settings.base import validate
-from smartbkg_tf.settings.models import BranchedSettings
+from smartbkg_tf.models.particle_branches import (
+    Attention,
+    Conv1x1,
+    FeedForward,
+    PointwiseResNet,
+    ResNet,
+    ResNet34,
+    ResNet50,
+    ResNetPreactivation,
+    ResNeXt,
+    Stage,
+    VanillaCnn,
+)
+from smartbkg_tf.models.tree_branches import GatGap, Gcn, Transformer, TreeNet
+from tests.models.branch_classes import package_branches
 from tests.models.model_test_case import (
     CODES,
+    LONG,
+    LONGER,
+    VARIANT,
     ModelTestCase,
     common_arguments,
     random_events,
 )
 
 HEAD: dict[str, Any] = {"units": [12], "dropout": 0.0}
-
-#: What costs seconds for each class.
-LONG = ("test_fit_learns_64_events_by_heart", "test_drawing_shows_every_layer")
-
-#: Left to `make test-slow` for branches whose layers are tested one by one elsewhere, and
-#: which differ from their neighbours in sizes only.
-LONGER = (
-    *LONG,
-    "test_one_compiled_fit_step",
-    "test_training_on_nothing_but_empty_events_stays_finite",
-    "test_summary_counts_the_weights",
-)
 
 
 class BranchCase(ModelTestCase):
@@ -48,7 +53,7 @@ class BranchCase(ModelTestCase):
 class TestPreactivation(BranchCase):
     slow = LONGER
     arguments: ClassVar[dict[str, Any]] = {
-        "particles": {"branch": "resnet_preact", "filters": 8, "blocks": 2},
+        "particles": ResNetPreactivation(filters=8, blocks=2),
         "head": HEAD,
     }
 
@@ -56,14 +61,10 @@ class TestPreactivation(BranchCase):
 class TestResNet34(BranchCase):
     slow = LONGER
     arguments: ClassVar[dict[str, Any]] = {
-        "particles": {
-            "branch": "resnet34",
-            "first_filters": 8,
-            "stages": [
-                {"blocks": 1, "filters": 6, "pool": True},
-                {"blocks": 1, "filters": 12, "pool": False},
-            ],
-        },
+        "particles": ResNet34(
+            first_filters=8,
+            stages=[Stage(blocks=1, filters=6, pool=True), Stage(blocks=1, filters=12)],
+        ),
         "head": HEAD,
     }
 
@@ -71,11 +72,10 @@ class TestResNet34(BranchCase):
 class TestResNet50(BranchCase):
     slow = LONGER
     arguments: ClassVar[dict[str, Any]] = {
-        "particles": {
-            "branch": "resnet50",
-            "first_filters": 8,
-            "stages": [{"blocks": 2, "filters": 6, "kernel_sizes": [1, 3, 1], "pool": True}],
-        },
+        "particles": ResNet50(
+            first_filters=8,
+            stages=[Stage(blocks=2, filters=6, kernel_sizes=[1, 3, 1], pool=True)],
+        ),
         "head": HEAD,
     }
 
@@ -83,21 +83,20 @@ class TestResNet50(BranchCase):
 class TestConv1x1ResNet(BranchCase):
     slow = LONGER
     arguments: ClassVar[dict[str, Any]] = {
-        "particles": {
-            "branch": "conv1x1_resnet",
-            "stages": [
-                {"blocks": 1, "filters": 8, "kernel_sizes": [1, 1]},
-                {"blocks": 1, "filters": 8, "kernel_sizes": [3, 3]},
-            ],
-        },
+        "particles": PointwiseResNet(
+            stages=[
+                Stage(blocks=1, filters=8, kernel_sizes=[1, 1]),
+                Stage(blocks=1, filters=8, kernel_sizes=[3, 3]),
+            ]
+        ),
         "head": HEAD,
     }
 
 
 class TestResNeXt(BranchCase):
-    slow = ("test_one_compiled_fit_step", *LONG[:-1])
+    slow = ("test_one_compiled_fit_step", *LONG)
     arguments: ClassVar[dict[str, Any]] = {
-        "particles": {"branch": "resnext", "filters": 8, "cardinality": 4, "group_filters": 2},
+        "particles": ResNeXt(filters=8, cardinality=4, group_filters=2),
         "head": HEAD,
     }
 
@@ -105,7 +104,7 @@ class TestResNeXt(BranchCase):
 class TestConv1x1(BranchCase):
     slow = LONGER
     arguments: ClassVar[dict[str, Any]] = {
-        "particles": {"branch": "conv1x1", "filters": [6, 8], "kernel_sizes": [1, 3]},
+        "particles": Conv1x1(filters=[6, 8], kernel_sizes=[1, 3]),
         "head": HEAD,
     }
 
@@ -113,7 +112,7 @@ class TestConv1x1(BranchCase):
 class TestVanilla(BranchCase):
     slow = LONGER
     arguments: ClassVar[dict[str, Any]] = {
-        "particles": {"branch": "vanilla_cnn", "filters": [8, 8], "kernel_sizes": [3, 3]},
+        "particles": VanillaCnn(filters=[8, 8], kernel_sizes=[3, 3]),
         "head": HEAD,
     }
 
@@ -122,7 +121,7 @@ class TestAttention(BranchCase):
     slow = ("test_one_compiled_fit_step", *LONG)
     order_matters = False
     arguments: ClassVar[dict[str, Any]] = {
-        "particles": {"branch": "attention", "units": 6, "layers": 2},
+        "particles": Attention(units=6, layers=2),
         "head": HEAD,
     }
 
@@ -130,16 +129,16 @@ class TestAttention(BranchCase):
 class TestFeedForward(BranchCase):
     slow = LONGER
     arguments: ClassVar[dict[str, Any]] = {
-        "particles": {"branch": "feed_forward", "units": [16, 8]},
+        "particles": FeedForward(units=[16, 8]),
         "head": {"units": []},
     }
 
 
 class TestCnnLstm(BranchCase):
     inputs = "decay"
-    slow = ("test_one_compiled_fit_step", *LONG[:-1])
+    slow = ("test_one_compiled_fit_step", *LONG)
     arguments: ClassVar[dict[str, Any]] = {
-        "decay": {"branch": "cnn_lstm", "filters": 8, "units": 6, "dense": [8], "dropout": 0.0},
+        "decay": CnnLstm(filters=8, units=6, dense=[8], dropout=0.0),
         "head": {"units": []},
     }
 
@@ -148,41 +147,42 @@ class TestDecayFeedForward(BranchCase):
     slow = LONGER
     inputs = "decay"
     arguments: ClassVar[dict[str, Any]] = {
-        "decay": {"branch": "feed_forward", "units": [16, 8]},
+        "decay": DecayFeedForward(units=[16, 8]),
         "head": {"units": []},
     }
 
 
 class TestGcn(BranchCase):
     order_matters = False
-    slow = LONG[:2]
+    slow = LONG
     arguments: ClassVar[dict[str, Any]] = {
-        "particles": {"branch": "gcn", "units": 12, "dense_layers": 1, "graph_layers": 2},
+        "particles": Gcn(units=12, dense_layers=1, graph_layers=2),
         "head": {"units": []},
     }
 
 
 class TestGatGap(BranchCase):
     order_matters = False
-    slow = ("test_one_compiled_fit_step", *LONG[:-1])
+    slow = ("test_one_compiled_fit_step", *LONG)
     arguments: ClassVar[dict[str, Any]] = {
-        "particles": {"branch": "gatgap", "units": 6, "heads": 2, "layers": 2},
+        "particles": GatGap(units=6, heads=2, layers=2),
         "head": {"units": []},
     }
 
 
+TRANSFORMER: dict[str, Any] = {
+    "units": 8,
+    "heads": 2,
+    "layers": 1,
+    "dropout": 0.0,
+    "embedding": 4,
+}
+
+
 class TestTransformer(BranchCase):
     order_matters = False
-    slow = LONG[:1]
     arguments: ClassVar[dict[str, Any]] = {
-        "particles": {
-            "branch": "transformer",
-            "units": 8,
-            "heads": 2,
-            "layers": 1,
-            "dropout": 0.0,
-            "embedding": 4,
-        },
+        "particles": Transformer(**TRANSFORMER),
         "codes": CODES,
         "event_type": True,
         "head": HEAD,
@@ -192,31 +192,23 @@ class TestTransformer(BranchCase):
 class TestTransformerWithAttentionPooling(BranchCase):
     order_matters = False
     arguments: ClassVar[dict[str, Any]] = {
-        "particles": {**TestTransformer.arguments["particles"], "pooling": "attention"},
+        "particles": Transformer(**TRANSFORMER, pooling="attention"),
         "codes": CODES,
         "head": HEAD,
     }
-    slow = LONGER
+    slow = VARIANT
 
 
 class TestTreeNet(BranchCase):
     order_matters = False
     slow = ("test_one_compiled_fit_step",)
     arguments: ClassVar[dict[str, Any]] = {
-        "particles": {
-            "branch": "treenet",
-            "units": 8,
-            "hidden": 12,
-            "layers": 2,
-            "heads": 2,
-            "side_units": 8,
-            "dropout": 0.0,
-            "embedding": 4,
-        },
+        "particles": TreeNet(
+            units=8, hidden=12, layers=2, heads=2, side_units=8, dropout=0.0, embedding=4
+        ),
         "codes": CODES,
         "event_type": True,
-        "summaries": True,
-        "head": HEAD,
+        "head": {**HEAD, "inputs": {"summaries": SummaryInput()}},
     }
 
 
@@ -226,20 +218,18 @@ class TestTreeNetWithDecayString(BranchCase):
     order_matters = False
     arguments: ClassVar[dict[str, Any]] = {
         **TestTreeNet.arguments,
-        "decay": {"branch": "wide_cnn", "filters": 4, "kernel_sizes": [4], "dropout": 0.0},
+        "decay": WideCnn(filters=4, kernel_sizes=[4], dropout=0.0),
     }
-    slow = LONGER
+    slow = VARIANT
 
 
-def sizes(kind: str, name: str) -> dict[str, Any]:
-    """Give a network with one branch of the published sizes."""
-    return {kind: {"branch": name}, "head": {"units": []}, "codes": CODES}
-
-
-def weights(kind: str, name: str, **branch: Any) -> int:
-    arguments = sizes(kind, name)
-    arguments[kind] |= branch
-    return int(BranchedNetwork(**common_arguments(kind), **arguments).model.count_params())
+def weights(branch: Branch) -> int:
+    """Count the weights of a network with one branch."""
+    kind = "decay" if isinstance(branch, DecayBranch) else "particles"
+    network = BranchedNetwork(
+        **common_arguments(kind), **{kind: branch}, head={"units": []}, codes=CODES
+    )
+    return int(network.model.count_params())
 
 
 COLUMNS = 8 + 5 + 2 * 8  # features, charge one-hot, two embeddings
@@ -257,11 +247,11 @@ def test_published_sizes_by_hand() -> None:
 
     staged = EMBEDDING + convolution(7, COLUMNS, 64) + logits(64)
     by_stage = ((3, 64), (4, 128), (6, 256), (3, 512))
-    assert weights("particles", "resnet34") == staged + sum(
+    assert weights(ResNet34()) == staged + sum(
         blocks * (convolution(3, 64, filters) + convolution(3, filters, 64))
         for blocks, filters in by_stage
     )
-    assert weights("particles", "resnet50") == staged + sum(
+    assert weights(ResNet50()) == staged + sum(
         blocks
         * (
             convolution(1, 64, filters)
@@ -271,10 +261,8 @@ def test_published_sizes_by_hand() -> None:
         for blocks, filters in by_stage
     )
     group = sum(width * 4 * 4 * 16 + 4 * 64 for width in (1, 3, 1))
-    assert weights("particles", "resnext") == (
-        EMBEDDING + convolution(3, COLUMNS, 64) + 2 * group + logits(64)
-    )
-    assert weights("particles", "conv1x1") == (
+    assert weights(ResNeXt()) == (EMBEDDING + convolution(3, COLUMNS, 64) + 2 * group + logits(64))
+    assert weights(Conv1x1()) == (
         EMBEDDING
         + convolution(1, COLUMNS, 32)
         + convolution(1, 32, 32)
@@ -282,62 +270,74 @@ def test_published_sizes_by_hand() -> None:
         + convolution(3, 64, 64)
         + logits(64)
     )
-    assert weights("particles", "vanilla_cnn") == (
+    assert weights(VanillaCnn()) == (
         EMBEDDING + convolution(3, COLUMNS, 64) + 2 * convolution(3, 64, 64) + logits(64)
     )
-    assert weights("particles", "resnet_preact", blocks=3) == (
+    assert weights(ResNetPreactivation(blocks=3)) == (
         EMBEDDING + 3 * COLUMNS * 64 + 3 * 2 * convolution(3, 64, 64) + 4 * 64 + logits(64)
     )
     attention = 2 * COLUMNS * 32 + 32 + 32 + 4 * COLUMNS
-    assert weights("particles", "attention") == EMBEDDING + 13 * attention + logits(COLUMNS)
+    assert weights(Attention()) == EMBEDDING + 13 * attention + logits(COLUMNS)
     dense = (12 * COLUMNS, 2056, 2056, 2056, 512)
-    assert weights("particles", "feed_forward") == EMBEDDING + logits(512) + sum(
+    assert weights(FeedForward()) == EMBEDDING + logits(512) + sum(
         convolution(1, a, b) for a, b in itertools.pairwise(dense)
     )
     gcn = (COLUMNS, 128, 128, 128, 128, 128, 128)
-    assert weights("particles", "gcn") == EMBEDDING + logits(128) + sum(
+    assert weights(Gcn()) == EMBEDDING + logits(128) + sum(
         a * b + b for a, b in itertools.pairwise(gcn)
     )
     lstm = 4 * (64 * (64 + 64) + 64)
-    assert weights("decay", "cnn_lstm") == (
+    assert weights(CnnLstm()) == (
         EMBEDDING + convolution(3, 8, 64) + lstm + 65 * 256 + 257 * 64 + logits(64) - 0
     )
-    assert weights("decay", "feed_forward") == (
+    assert weights(DecayFeedForward()) == (
         EMBEDDING + (20 * 8 + 1) * 1024 + 1025 * 1024 + 1025 * 512 + logits(512)
     )
 
 
-@pytest.mark.parametrize("name", ["transformer", "treenet"])
-def test_our_networks_are_small(name: str) -> None:
-    assert 150_000 < weights("particles", name) < 280_000
+@pytest.mark.parametrize("branch", [Transformer(), TreeNet()], ids=["transformer", "treenet"])
+def test_our_networks_are_small(branch: ParticleBranch) -> None:
+    assert 150_000 < weights(branch) < 280_000
 
 
 def test_every_branch_is_tested_here_or_with_the_resnet() -> None:
     cases = [case for case in globals().values() if isinstance(case, type)]
-    for kind in ("particles", "decay"):
-        tested = {
-            case.arguments.get(kind, {}).get("branch")
-            for case in cases
-            if issubclass(case, BranchCase)
-        }
-        own = {name for name, b in branches(kind).items() if b.build.__module__[:5] == "smart"}
-        assert own - tested <= {"resnet"}
+    tested = {
+        type(case.arguments[kind])
+        for case in cases
+        if issubclass(case, BranchCase)
+        for kind in ("particles", "decay")
+        if kind in case.arguments
+    }
+    for base in (ParticleBranch, DecayBranch):
+        assert set(package_branches(base).values()) - tested <= {ResNet}
+
+
+def particles(branch: str, **settings: Any) -> dict[str, Any]:
+    """Give a branch as a configuration has it."""
+    return {"_target_": f"smartbkg_tf.models.tree_branches.{branch}", **settings}
 
 
 @pytest.mark.parametrize(
     ("inputs", "arguments", "words"),
     [
+        ("combined", {"particles": Gcn()}, r"needs a decay branch.*model.decay is null"),
+        ("decay", {"particles": Gcn()}, r"needs a decay branch[\s\S]*model/decay=NAME"),
+        ("particles", {"decay": CnnLstm()}, "needs a particles branch"),
         (
-            "combined",
-            {"particles": {"branch": "gcn"}},
-            r"needs a decay branch.*model.decay is null",
+            "decay",
+            {"decay": WideCnn(), "head": {"inputs": {"sums": SummaryInput()}}},
+            "model.head.inputs.sums reads particles",
         ),
-        ("decay", {"particles": {"branch": "gcn"}}, "needs a decay branch"),
-        ("particles", {"decay": {"branch": "cnn_lstm"}}, "needs a particles branch"),
-        ("decay", {"decay": {}, "summaries": True}, "summaries=true adds up particles"),
-        ("decay", {"decay": {}, "event_columns": ["energy"]}, "event_columns are columns"),
-        ("particles", {"particles": {"branch": "gcn", "unit": 3}}, "model.particles.unit"),
-        ("particles", {"particles": {"branch": "gcn", "units": 0}}, "model.particles.units"),
+        ("particles", {"particles": particles("Gcn", unit=3)}, "particles.unit: there is no such"),
+        ("particles", {"particles": particles("Gcn", units=0)}, "particles.units: .*greater than"),
+        ("particles", {"particles": particles("Gcnn")}, "no class 'Gcnn'; did you mean 'Gcn'"),
+        ("particles", {"particles": WideCnn()}, "a mapping with _target_"),
+        (
+            "particles",
+            {"particles": {"_target_": "smartbkg_tf.models.decay_branches.WideCnn"}},
+            "'WideCnn' does not inherit ParticleBranch",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_reason(
@@ -350,17 +350,16 @@ def test_what_does_not_fit_is_refused_with_the_reason(
 @pytest.mark.parametrize(
     ("branch", "changes", "words"),
     [
-        ({"branch": "resnext", "filters": 10}, {}, "cardinality=16 does not divide"),
-        ({"branch": "transformer", "heads": 5}, {"codes": CODES}, "5 heads do not divide 64"),
-        ({"branch": "treenet", "heads": 5}, {"codes": CODES}, "5 heads do not divide 64"),
-        ({"branch": "treenet"}, {}, r"the vocabulary has 40 tokens"),
-        ({"branch": "conv1x1", "filters": [3]}, {}, r"1 filters, but 4 kernel_sizes"),
-        ({"branch": "feed_forward"}, {"max_particles": None}, "needs max_particles"),
-        ({"branch": "gcnn"}, {}, r"no branch 'gcnn'; did you mean 'gcn'"),
+        (ResNeXt(filters=10), {}, "cardinality=16 does not divide 10"),
+        (Transformer(heads=5), {"codes": CODES}, "heads=5 does not divide 64"),
+        (TreeNet(heads=5), {"codes": CODES}, "heads=5 does not divide 64"),
+        (TreeNet(), {}, r"the vocabulary has 40 tokens"),
+        (Conv1x1(filters=[3]), {}, r"1 filters, but 4 kernel_sizes"),
+        (FeedForward(), {"max_particles": None}, "needs max_particles"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(
-    branch: dict[str, Any], changes: dict[str, Any], words: str
+    branch: ParticleBranch, changes: dict[str, Any], words: str
 ) -> None:
     network = BranchedNetwork(**{**common_arguments("particles"), "particles": branch, **changes})
     with pytest.raises(ConfigurationError, match=words):
@@ -369,7 +368,7 @@ def test_sizes_that_do_not_fit_are_refused(
 
 def test_missing_columns_are_named() -> None:
     arguments = common_arguments("particles") | {"feature_names": ("energy", "px", "charge")}
-    network = BranchedNetwork(**arguments, particles={"branch": "treenet"}, codes=CODES)
+    network = BranchedNetwork(**arguments, particles=TreeNet(), codes=CODES)
     with pytest.raises(ConfigurationError, match="prodTime, x, y, z, py, pz"):
         _ = network.model
 
@@ -380,9 +379,9 @@ def test_smartbackground_features_are_enough_for_every_tree_network() -> None:
     arguments = common_arguments("particles") | {"feature_names": names}
     events = random_events(4)
     events["particle_input"] = events["particle_input"][..., :8]
-    for branch in ("gcn", "gatgap", "transformer", "treenet"):
+    for branch in (Gcn(), GatGap(layers=1), Transformer(layers=1), TreeNet(layers=1)):
         network = BranchedNetwork(
-            **arguments, particles={"branch": branch}, codes=CODES, summaries=True
+            **arguments, particles=branch, codes=CODES, head={"inputs": {"s": SummaryInput()}}
         )
         assert np.isfinite(network.model(events)).all()
 
@@ -390,7 +389,9 @@ def test_smartbackground_features_are_enough_for_every_tree_network() -> None:
 def test_event_columns_reach_the_head(tmp_path: Path) -> None:
     """The score depends on them although the branch cannot see them (no weight on particles)."""
     network = BranchedNetwork(
-        **common_arguments("particles"), particles={"branch": "gcn"}, event_columns=["energy"]
+        **common_arguments("particles"),
+        particles=Gcn(),
+        head={"inputs": {"columns": EventColumnInput(names=["energy"])}},
     )
     events = random_events(3)
     columns = network.model.get_layer("event_columns")
@@ -407,23 +408,31 @@ def test_event_columns_reach_the_head(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(loaded(events)), first)
 
 
-def test_event_columns_have_soft_steps_of_their_own() -> None:
-    arguments = common_arguments("particles") | {"particles": {"branch": "gcn"}}
-    head = {"event_units": 6, "event_dropout": 0.0}
-    network = BranchedNetwork(**arguments, event_columns=["energy", "px"], head=head)
+def test_event_columns_have_soft_thresholds_of_their_own() -> None:
+    arguments = common_arguments("particles") | {"particles": Gcn()}
+    columns = EventColumnInput(names=["energy", "px"], units=6, dropout=0.0)
+    network = BranchedNetwork(**arguments, head={"inputs": {"columns": columns}})
     assert network.model.get_layer("head_event_steps").output.shape == (None, 10)
     assert network.model.get_layer("head_event_dropout").output.shape == (None, 6)
     # Names that fine-tuning knows as the head's.
     assert network.model.get_layer("head_event_dense").units == 6
-    plain = BranchedNetwork(**arguments, event_columns=["energy", "px"])
+    few = EventColumnInput(names=["energy", "px"])
+    plain = BranchedNetwork(**arguments, head={"inputs": {"columns": few}})
     assert "head_event_steps" not in [layer.name for layer in plain.model.layers]
-    with pytest.raises(ConfigurationError, match=r"event_units=6.*of which there are none"):
-        BranchedNetwork(**arguments, head=head)
+
+
+def test_an_event_column_cannot_count_from_the_first_particle() -> None:
+    columns = EventColumnInput(names=["energy", "x"])
+    network = BranchedNetwork(
+        **common_arguments("particles"), particles=Gcn(), head={"inputs": {"c": columns}}
+    )
+    with pytest.raises(ConfigurationError, match="'x' counts from the event's first particle"):
+        _ = network.model
 
 
 def test_event_type_changes_scores_and_an_unknown_one_is_none_of_them() -> None:
     network = BranchedNetwork(
-        **common_arguments("decay"), decay={"branch": "wide_cnn"}, event_type=True
+        **common_arguments("decay"), decay=WideCnn(filters=4), event_type=True
     )
     assert network.input_names == ("decay_input", "event_type_input")
     events = random_events(1)
@@ -433,13 +442,13 @@ def test_event_type_changes_scores_and_an_unknown_one_is_none_of_them() -> None:
     assert np.diff(np.sort(scores[1:8])).min() > 1e-5
     # Equal rows of a batch may differ in the last bits, depending on the processor.
     assert scores[0] == pytest.approx(scores[8], abs=1e-6)
-    plain = BranchedNetwork(**common_arguments("decay"), decay={"branch": "wide_cnn"})
+    plain = BranchedNetwork(**common_arguments("decay"), decay=WideCnn(filters=4))
     assert "event_type_input" not in plain.input_names
 
 
 def test_network_is_named_after_its_branches() -> None:
     network = BranchedNetwork(
-        **common_arguments("combined"), particles={"branch": "gcn"}, decay={"branch": "wide_cnn"}
+        **common_arguments("combined"), particles=Gcn(), decay=WideCnn(filters=4)
     )
     assert network.name == "gcn + wide_cnn"
     assert network.input_names == (
@@ -449,12 +458,3 @@ def test_network_is_named_after_its_branches() -> None:
         "mother_index_input",
         "decay_input",
     )
-
-
-def test_a_branch_of_ones_own_takes_its_keys_as_parameters() -> None:
-    branch = {"branch": "mine", "parameters": {"a": 1}, "filters": 3}
-    settings = validate(BranchedSettings, {"name": "resnext", "particles": branch})
-    assert dataclasses.asdict(settings.particles) == {  # type: ignore[arg-type]
-        "branch": "mine",
-        "parameters": {"a": 1, "filters": 3},
-    }

@@ -1,4 +1,4 @@
-"""Events end to end in one row: the same numbers, gradients and averages as padded events."""
+"""Packed batches: the same numbers, gradients and averages as padded events."""
 
 from __future__ import annotations
 
@@ -9,38 +9,47 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from smartbkg_tf.models.branches import Branch, DecayBranch
+from smartbkg_tf.models.decay_branches import WideCnn
+from smartbkg_tf.models.keras_internals import every_layer
 from smartbkg_tf.models.network import BranchedNetwork
 from smartbkg_tf.models.packing import PackedAveragePooling, PackedRows, gap_of, packs, set_packing
+from smartbkg_tf.models.particle_branches import (
+    Conv1x1,
+    ResNet,
+    ResNet34,
+    ResNetPreactivation,
+    ResNeXt,
+    Stage,
+    VanillaCnn,
+)
 
 FEATURES = ["energy", "prodTime", "px", "charge"]
 CONSTANTS = {name: {"centre": 0.1, "spread": 2.0} for name in FEATURES[:-1]}
 
-SIZES: list[tuple[str, dict[str, Any]]] = [
-    ("particles", {"branch": "resnet", "filters": 6, "kernel_sizes": [4, 3]}),
-    ("particles", {"branch": "resnet_preact", "filters": 6, "blocks": 2}),
-    (
-        "particles",
-        {
-            "branch": "resnet34",
-            "first_filters": 6,
-            "stages": [
-                {"blocks": 1, "filters": 6, "kernel_sizes": [3, 3], "pool": True},
-                {"blocks": 1, "filters": 4, "kernel_sizes": [3, 3], "pool": True},
-                {"blocks": 1, "filters": 4, "kernel_sizes": [3, 3], "pool": False},
-            ],
-        },
+BRANCHES: list[Branch] = [
+    ResNet(filters=6, kernel_sizes=[4, 3]),
+    ResNetPreactivation(filters=6, blocks=2),
+    ResNet34(
+        first_filters=6,
+        stages=[
+            Stage(blocks=1, filters=6, pool=True),
+            Stage(blocks=1, filters=4, pool=True),
+            Stage(blocks=1, filters=4),
+        ],
     ),
-    ("particles", {"branch": "resnext", "filters": 8, "cardinality": 2, "group_filters": 3}),
-    ("particles", {"branch": "conv1x1", "filters": [4, 5], "kernel_sizes": [1, 3]}),
-    ("particles", {"branch": "vanilla_cnn", "filters": [4, 5], "kernel_sizes": [4, 3]}),
-    ("decay", {"branch": "wide_cnn", "filters": 4, "kernel_sizes": [4, 5, 9], "dropout": 0.0}),
+    ResNeXt(filters=8, cardinality=2, group_filters=3),
+    Conv1x1(filters=[4, 5], kernel_sizes=[1, 3]),
+    VanillaCnn(filters=[4, 5], kernel_sizes=[4, 3]),
+    WideCnn(filters=4, kernel_sizes=[4, 5, 9], dropout=0.0),
 ]
 
 
-def network(kind: str, sizes: dict[str, Any]) -> BranchedNetwork:
+def network(branch: Branch) -> BranchedNetwork:
     keras.utils.set_random_seed(3)
+    kind = "decay" if isinstance(branch, DecayBranch) else "particles"
     return BranchedNetwork(
-        **{kind: sizes},  # type: ignore[arg-type]
+        **{kind: branch},
         head={"units": [5], "dropout": 0.0},
         inputs=kind,
         vocabulary_size=20,
@@ -84,9 +93,9 @@ def step(one: BranchedNetwork, active: bool) -> list[Any]:
     return [np.asarray(scores), *(np.asarray(g) for g in gradients), *averages]
 
 
-@pytest.mark.parametrize(("kind", "sizes"), SIZES, ids=[s["branch"] for _, s in SIZES])
-def test_a_step_is_the_same_as_on_padded_events(kind: str, sizes: dict[str, Any]) -> None:
-    packed, padded = (step(network(kind, sizes), active) for active in (True, False))
+@pytest.mark.parametrize("branch", BRANCHES, ids=lambda branch: branch.label)
+def test_a_step_is_the_same_as_on_padded_events(branch: Branch) -> None:
+    packed, padded = (step(network(branch), active) for active in (True, False))
     assert len(packed) == len(padded)
     for one, other in zip(packed, padded, strict=True):
         np.testing.assert_allclose(one, other, atol=2e-5, rtol=2e-4)
@@ -123,9 +132,9 @@ def test_gap(kernels: list[int], halvings: int, gap: int) -> None:
 
 
 def test_keras_does_not_compile_packing_with_xla() -> None:
-    model = network(*SIZES[0]).model
+    model = network(BRANCHES[0]).model
     assert packs(model)
-    assert not all(layer.supports_jit for layer in model._flatten_layers())
+    assert not all(layer.supports_jit for layer in every_layer(model))
     set_packing(model, False)
     assert not packs(model)
-    assert all(layer.supports_jit for layer in model._flatten_layers())
+    assert all(layer.supports_jit for layer in every_layer(model))

@@ -11,6 +11,7 @@ import pytest
 
 from smartbkg_tf.models.activations import Gelu
 from smartbkg_tf.models.attention import AdditiveSelfAttention
+from smartbkg_tf.models.convolutions import MaskedGroupedConv1D
 from smartbkg_tf.models.pooling import (
     AttentionPooling,
     FixedLength,
@@ -19,26 +20,7 @@ from smartbkg_tf.models.pooling import (
     masked_softmax,
 )
 from smartbkg_tf.models.recurrent import MaskedLSTM
-from smartbkg_tf.models.residual import (
-    BottleneckBlock,
-    MaskedGroupedConv1D,
-    PreactivationBlock,
-    ResNeXtBlock,
-)
 from tests.models.layer_test_case import LENGTHS, LayerTestCase, batch
-
-
-class TestBottleneck(LayerTestCase):
-    layer_class: ClassVar[type[Any]] = BottleneckBlock
-    arguments: ClassVar[dict[str, Any]] = {"filters": 5, "kernel_sizes": [1, 3, 1]}
-    output_shape = (None, None, 3)
-    takes_training = True
-
-
-class TestPreactivation(LayerTestCase):
-    layer_class: ClassVar[type[Any]] = PreactivationBlock
-    output_shape = (None, None, 3)
-    takes_training = True
 
 
 class TestGroupedConvolution(LayerTestCase):
@@ -46,14 +28,6 @@ class TestGroupedConvolution(LayerTestCase):
     arguments: ClassVar[dict[str, Any]] = {"filters": 6, "kernel_size": 3, "groups": 2}
     channels = 4
     output_shape = (None, None, 6)
-
-
-class TestResNeXtBlock(LayerTestCase):
-    layer_class: ClassVar[type[Any]] = ResNeXtBlock
-    arguments: ClassVar[dict[str, Any]] = {"cardinality": 2, "group_filters": 3}
-    channels = 4
-    output_shape = (None, None, 4)
-    takes_training = True
 
 
 class TestAdditiveAttention(LayerTestCase):
@@ -173,7 +147,7 @@ def test_grouped_convolution_is_one_convolution_for_each_group() -> None:
 
 @pytest.mark.parametrize(
     ("layer", "channels"),
-    [(MaskedGroupedConv1D(6, 3, 4), 4), (ResNeXtBlock(3), 4), (AttentionPooling(3), 4)],
+    [(MaskedGroupedConv1D(6, 3, 4), 4), (AttentionPooling(3), 4)],
 )
 def test_groups_that_do_not_divide_the_channels_are_refused(layer: Any, channels: int) -> None:
     with pytest.raises(ValueError, match="do not divide"):

@@ -8,22 +8,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
 from smartbkg_tf.errors import ConfigurationError
-from smartbkg_tf.events.vocabulary import default_vocabulary
-from smartbkg_tf.models import branches as registered
 from smartbkg_tf.models.base import NNBaseClass
-from smartbkg_tf.models.branches import branches, register_branch
+from smartbkg_tf.models.decay_branches import WideCnn
+from smartbkg_tf.models.network import BranchedNetwork
+from smartbkg_tf.models.particle_branches import ResNet
 from smartbkg_tf.models.physics import ACCEPTANCE, BEAMS
-from smartbkg_tf.models.registry import build, import_class, model_name
-from smartbkg_tf.models.resnet import ResNet
-from smartbkg_tf.runtime.command import compose_settings
+from smartbkg_tf.models.registry import build, check_model, model_name
 from smartbkg_tf.settings.base import validate
-from smartbkg_tf.settings.models import CustomModelSettings, ResNetSettings
+from smartbkg_tf.settings.models import ModelSettings
 from smartbkg_tf.settings.normalisation import FeatureScale, NormalisationSettings
-from smartbkg_tf.settings.training import TrainSettings
 from tests.models.model_test_case import FEATURES, NORMALISATION, random_events
 
 INFORMATION: dict[str, Any] = {
@@ -44,10 +42,10 @@ GOOD = """
             self.units = units
 
         def build_model(self):
-            inputs = self.make_inputs()
-            x, mask = self.particle_features(inputs)
+            event = self.event()
+            x, mask = event.particles()
             x = MaskedAveragePooling()(keras.layers.Dense(self.units)(x), mask=mask)
-            return keras.Model(inputs, self.output(x))
+            return keras.Model(event.inputs, event.output(x))
 
     class Other: pass
     number = 3
@@ -70,16 +68,20 @@ def write(folder: Path, text: str, name: str = "my_module") -> None:
     (folder / f"{name}.py").write_text(textwrap.dedent(text))
 
 
-def custom(target: str, **values: Any) -> CustomModelSettings:
-    return validate(CustomModelSettings, {"name": "custom", "_target_": target, **values})
+def custom(target: str, **values: Any) -> ModelSettings:
+    return validate(ModelSettings, {"name": "custom", "_target_": target, **values})
+
+
+def resnet(**values: Any) -> ModelSettings:
+    given = {"name": "resnet", "_target_": "smartbkg_tf.models.network.BranchedNetwork"}
+    branches = {"particles": ResNet(filters=8), "decay": WideCnn(filters=4)}
+    return validate(ModelSettings, {**given, **branches, **values})
 
 
 def test_resnet_from_its_settings() -> None:
-    settings = validate(
-        ResNetSettings, {"name": "resnet", "inputs": "particles", "particles": {"filters": 8}}
-    )
-    network = build(settings, INFORMATION, max_particles=30)
-    assert isinstance(network, ResNet)
+    network = build(resnet(inputs="particles"), INFORMATION, max_particles=30)
+    assert isinstance(network, BranchedNetwork)
+    assert network.name == "resnet"
     assert network.get_config() == {
         "vocabulary_size": 40,
         "inputs": "particles",
@@ -89,26 +91,17 @@ def test_resnet_from_its_settings() -> None:
         "max_particles": 30,
         "max_tokens": 150,
         "particles": {
-            "branch": "resnet",
+            "_target_": "smartbkg_tf.models.particle_branches.ResNet",
             "embedding": 8,
             "share_embedding": True,
-            "filters": 8,
-            "kernel_sizes": [4, 3, 3, 3],
             "activation": "leaky_relu",
             "batch_norm_momentum": 0.9,
+            "filters": 8,
+            "kernel_sizes": [4, 3, 3, 3],
         },
-        "decay": network.decay,
-        "head": {
-            "units": [256, 128],
-            "dropout": 0.4,
-            "activation": "leaky_relu",
-            "event_units": 0,
-            "event_dropout": 0.2,
-        },
+        "decay": {**network.get_config()["decay"], "filters": 4},
+        "head": {"units": [256, 128], "dropout": 0.4, "activation": "leaky_relu", "inputs": {}},
         "event_type": False,
-        "summaries": False,
-        "event_columns": [],
-        "candidates": None,
         "codes": None,
         "beams": list(BEAMS),
         "acceptance": list(ACCEPTANCE),
@@ -119,7 +112,7 @@ def test_normalisation_of_the_command_line_wins() -> None:
     chosen = NormalisationSettings(
         name="mine", features={name: FeatureScale(scale=2.0) for name in FEATURES[:-1]}
     )
-    network = build(ResNetSettings(), INFORMATION, chosen)
+    network = build(resnet(), INFORMATION, chosen)
     assert {values["scale"] for values in network.normalisation.values()} == {2.0}
 
 
@@ -136,13 +129,12 @@ def test_own_class_on_top_of_resnet_names_what_it_ignores(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(folder, GOOD)
-    settings = validate(ResNetSettings, {"name": "resnet", "_target_": "my_module.MyNet"})
+    settings = resnet(_target_="my_module.MyNet")
     assert type(build(settings, INFORMATION)).__name__ == "MyNet"
     said = capsys.readouterr().out
-    assert "MyNet takes no candidates, decay, event_columns, head, particles, summaries:" in said
-    assert "these settings are ignored" in said
+    assert "MyNet takes no particles, decay: these settings are ignored" in said
     assert model_name(settings) == "MyNet"
-    assert model_name(ResNetSettings()) == "resnet"
+    assert model_name(resnet()) == "resnet"
     assert model_name(custom("a.b.Net")) == "Net"
 
 
@@ -153,11 +145,23 @@ def test_own_class_takes_settings_of_resnet_that_it_knows(folder: Path) -> None:
         .replace("self.units)", "4)")
         .replace("self.units = units", "self.head = head"),
     )
-    settings = validate(
-        ResNetSettings,
-        {"name": "resnet", "_target_": "my_module.MyNet", "head": {"units": [3]}},
-    )
+    settings = resnet(_target_="my_module.MyNet", head={"units": [3]})
     assert build(settings, INFORMATION).get_config()["head"]["units"] == [3]
+
+
+def test_a_class_written_before_there_was_event_still_works(folder: Path) -> None:
+    before = (
+        GOOD.replace("event = self.event()", "inputs = self.make_inputs()")
+        .replace("event.particles()", "self.particle_features(inputs, embedding=4)")
+        .replace("event.inputs, event.output(x)", "inputs, self.output(x)")
+    )
+    write(folder, before)
+    network = build(custom("my_module.MyNet", inputs="particles"), INFORMATION)
+    assert network.model.output_shape == (None, 1)
+    write(folder, before.replace("features(inputs", "features({'pdg_input': None}"), "other")
+    network = build(custom("other.MyNet", inputs="particles"), INFORMATION)
+    with pytest.raises(ConfigurationError, match="inputs that it did not make last"):
+        _ = network.model
 
 
 def test_the_example_in_the_docstring_works(folder: Path) -> None:
@@ -177,9 +181,9 @@ def test_the_example_in_the_docstring_works(folder: Path) -> None:
     ("target", "words"),
     [
         ("no_such_module.Net", "there is no module 'no_such_module' in"),
-        ("smartbkg_tf.models.resnt.ResNet", "there is no module 'smartbkg_tf.models.resnt'"),
+        ("smartbkg_tf.models.netwrk.Net", "there is no module 'smartbkg_tf.models.netwrk'"),
         ("my_module.MyNett", "'my_module' has no class 'MyNett'; did you mean 'MyNet'"),
-        ("my_module.number", "'number' is a int, no class"),
+        ("my_module.number", "has a int, not a class, 'number'"),
         ("my_module.Other", "'Other' does not inherit NNBaseClass"),
         ("smartbkg_tf.models.base.NNBaseClass", "does not write build_model"),
         ("broken.Net", r"cannot be imported \(SyntaxError"),
@@ -193,7 +197,7 @@ def test_unusable_classes_are_refused(folder: Path, target: str, words: str) -> 
     write(folder, "import no_such_package", "needs")
     write(folder, "1 / 0", "fails")
     with pytest.raises(ConfigurationError, match=words) as caught:
-        import_class(target)
+        check_model(custom(target))
     assert target in str(caught.value)
 
 
@@ -230,12 +234,15 @@ def test_argument_that_is_not_kept_is_named(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (("keras.Model(inputs, self.output(x))", "x"), "not a keras.Model"),
-        (("keras.Model(inputs, self.output(x))", "keras.Sequential()"), "functional model"),
-        (("keras.Model(inputs, self.output(x))", "type('M', (keras.Model,), {})()"), "functional"),
-        (("self.output(x))", "keras.layers.Dense(1)(x))"), r"one output 'y_output'"),
-        (("self.output(x))", "keras.layers.Dense(2, name='y_output')(x))"), r"batch, 1"),
-        (("self.make_inputs()", "{**self.make_inputs('pdg')}"), "no input 'pdg'; did you mean"),
+        (("keras.Model(event.inputs, event.output(x))", "x"), "not a keras.Model"),
+        (("keras.Model(event.inputs, event.output(x))", "keras.Sequential()"), "functional model"),
+        (
+            ("keras.Model(event.inputs, event.output(x))", "type('M', (keras.Model,), {})()"),
+            "functional",
+        ),
+        (("event.output(x))", "keras.layers.Dense(1)(x))"), r"one output 'y_output'"),
+        (("event.output(x))", "keras.layers.Dense(2, name='y_output')(x))"), r"batch, 1"),
+        (("self.event()", "self.event('pdg')"), "no input 'pdg'; did you mean"),
     ],
 )
 def test_models_that_the_chain_cannot_use_are_refused(
@@ -247,36 +254,22 @@ def test_models_that_the_chain_cannot_use_are_refused(
         _ = network.model
 
 
-def test_branch_names_are_taken_once() -> None:
-    assert "resnet" in branches("particles")
-    assert "wide_cnn" in branches("decay")
-    assert all(b.description for kind in ("particles", "decay") for b in branches(kind).values())
-    with pytest.raises(ValueError, match="already"):
-        register_branch("particles", "resnet", "again")(lambda *_: None)
-
-
-def whole_vocabulary() -> dict[str, Any]:
-    """Give a dataset's information with the package's own codes, which `treenet` looks up."""
-    return {**INFORMATION, "vocabulary": {"size": len(default_vocabulary().codes) + 4}}
-
-
-def test_the_branch_of_the_documentation_works(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_architecture_is_drawn_where_graphviz_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = Path(__file__).resolve().parents[2] / "docs" / "models.md"
-    example = page.read_text().partition("```python\n# my_module.py")[2].partition("```")[0]
-    write(folder, example)
-    monkeypatch.setattr(registered, "_BRANCHES", dict(registered._BRANCHES))
-    overrides = ["model=treenet", "model._target_=my_module.MyNet"]
-    swap = ["~model.particles", "+model.particles={branch: mean}"]
-    assert " ".join(["train", *overrides, f"'{swap[0]}'", f"'{swap[1]}'"]) in page.read_text()
-    settings = compose_settings("train", TrainSettings, [*overrides, *swap])
-    network = build(settings.model, whole_vocabulary())
-    assert network.model.output_shape == (None, 1)
-    assert "particle_average" in [layer.name for layer in network.model.layers]
+    network = build(resnet(inputs="decay"), INFORMATION)
 
+    class Dot:
+        def create(self, format: str) -> bytes:
+            return b"<svg/>"
 
-def test_a_branch_is_swapped_as_documented() -> None:
-    swap = ["~model.particles", "+model.particles={branch: gcn}"]
-    settings = compose_settings("train", TrainSettings, ["model=treenet", *swap])
-    assert build(settings.model, whole_vocabulary()).model.output_shape == (None, 1)
+    monkeypatch.setattr(keras.utils, "model_to_dot", lambda model, **_: Dot())
+    assert network.draw(tmp_path / "model.svg")
+    assert (tmp_path / "model.svg").read_bytes() == b"<svg/>"
+
+    def missing(*_: Any, **__: Any) -> Any:
+        raise ImportError("You must install pydot")
+
+    monkeypatch.setattr(keras.utils, "model_to_dot", missing)
+    assert not network.draw(tmp_path / "other.svg")
+    assert not (tmp_path / "other.svg").exists()

@@ -9,8 +9,11 @@ import pytest
 
 from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.base import NNBaseClass
-from smartbkg_tf.models.resnet import ResNet
+from smartbkg_tf.models.decay_branches import WideCnn
+from smartbkg_tf.models.network import BranchedNetwork
+from smartbkg_tf.models.particle_branches import ResNet
 from tests.models.model_test_case import (
+    VARIANT,
     VOCABULARY,
     ModelTestCase,
     common_arguments,
@@ -18,34 +21,34 @@ from tests.models.model_test_case import (
 )
 
 SMALL: dict[str, Any] = {
-    "particles": {"filters": 8, "kernel_sizes": [4, 3]},
-    "decay": {"filters": 6, "kernel_sizes": [4, 5, 9], "units": 12, "out": 8, "dropout": 0.0},
+    "particles": ResNet(filters=8, kernel_sizes=[4, 3]),
+    "decay": WideCnn(filters=6, kernel_sizes=[4, 5, 9], units=12, out=8, dropout=0.0),
     "head": {"units": [16, 8], "dropout": 0.0},
 }
 
 
 class TestCombined(ModelTestCase):
-    network_class: ClassVar[type[NNBaseClass]] = ResNet
+    network_class: ClassVar[type[NNBaseClass]] = BranchedNetwork
     inputs = "combined"
     arguments: ClassVar[dict[str, Any]] = SMALL
-    # Learning by heart is many such steps.
+    # Overfitting is many such steps.
     slow = ("test_one_compiled_fit_step",)
 
 
 class TestParticles(ModelTestCase):
-    network_class: ClassVar[type[NNBaseClass]] = ResNet
+    network_class: ClassVar[type[NNBaseClass]] = BranchedNetwork
     inputs = "particles"
     arguments: ClassVar[dict[str, Any]] = SMALL
-    # Learning by heart is many such steps.
-    slow = ("test_one_compiled_fit_step",)
+    # A part of the combined one.
+    slow = VARIANT
 
 
 class TestDecay(ModelTestCase):
-    network_class: ClassVar[type[NNBaseClass]] = ResNet
+    network_class: ClassVar[type[NNBaseClass]] = BranchedNetwork
     inputs = "decay"
     arguments: ClassVar[dict[str, Any]] = SMALL
-    # Learning by heart is many such steps.
-    slow = ("test_one_compiled_fit_step",)
+    # A part of the combined one.
+    slow = VARIANT
 
 
 def count_by_hand(inputs: str) -> int:
@@ -67,17 +70,21 @@ def count_by_hand(inputs: str) -> int:
 
 @pytest.mark.parametrize("inputs", ["combined", "particles", "decay"])
 def test_default_sizes_are_the_originals(inputs: str) -> None:
-    assert ResNet(**common_arguments(inputs)).model.count_params() == count_by_hand(inputs)
+    network = BranchedNetwork(**common_arguments(inputs), particles=ResNet(), decay=WideCnn())
+    assert network.model.count_params() == count_by_hand(inputs)
 
 
 def test_each_variant_reads_its_own_inputs() -> None:
-    read = {i: ResNet(**common_arguments(i), **SMALL).input_names for i in ("particles", "decay")}
+    read = {
+        inputs: BranchedNetwork(**common_arguments(inputs), **SMALL).input_names
+        for inputs in ("particles", "decay")
+    }
     assert read["particles"] == ("particle_input", "pdg_input", "mother_pdg_input")
     assert read["decay"] == ("decay_input",)
 
 
 def test_arrays_go_by_name_whatever_else_the_batch_holds() -> None:
-    network = ResNet(**common_arguments("combined"), **SMALL)
+    network = BranchedNetwork(**common_arguments("combined"), **SMALL)
     events = random_events(3)
     exact = {name: events[name] for name in network.input_names}
     shuffled = dict(reversed(list(events.items())))
@@ -86,20 +93,14 @@ def test_arrays_go_by_name_whatever_else_the_batch_holds() -> None:
 
 def test_two_embeddings_when_not_shared() -> None:
     def embeddings(share: bool) -> int:
-        sizes = {**SMALL, "particles": {**SMALL["particles"], "share_embedding": share}}
-        model = ResNet(**common_arguments("particles"), **sizes).model
+        sizes = {**SMALL, "particles": ResNet(filters=8, share_embedding=share)}
+        model = BranchedNetwork(**common_arguments("particles"), **sizes).model
         return sum(type(layer).__name__ == "Embedding" for layer in model.layers)
 
     assert (embeddings(True), embeddings(False)) == (1, 2)
 
 
-def test_unknown_branch_is_refused_with_the_nearest_name() -> None:
-    network = ResNet(**common_arguments("particles"), particles={"branch": "resnt"})
-    with pytest.raises(ConfigurationError, match=r"no branch 'resnt'; did you mean 'resnet'"):
-        _ = network.model
-
-
 def test_particles_without_features_are_refused() -> None:
     arguments = {**common_arguments("combined"), "feature_names": ()}
     with pytest.raises(ConfigurationError, match=r"model.inputs=decay"):
-        ResNet(**arguments)
+        BranchedNetwork(**arguments, **SMALL)

@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pytest
 
 from smartbkg_tf.errors import ConfigurationError
+from smartbkg_tf.generation.pythia_source import PythiaSource
 from smartbkg_tf.models.codes import CODE_COLUMNS, CodeProperties, code_table, codes_of
 from smartbkg_tf.models.graphs import GraphAttention, GraphConvolution
 from smartbkg_tf.models.physics import (
     BEAMS,
-    N_SUMMARIES,
     PhysicalVariables,
     Summaries,
     to_centre_of_mass,
@@ -29,8 +29,6 @@ from smartbkg_tf.models.tree import (
     under_a_head,
 )
 from smartbkg_tf.models.treenet import BothSides, GroupPooling, Sides, TreeLayer
-from smartbkg_tf.settings.base import validate
-from smartbkg_tf.settings.generation import PythiaSource
 from tests.models.model_test_case import FEATURES
 
 Array = npt.NDArray[Any]
@@ -211,7 +209,7 @@ def test_codes_of_the_package_are_the_default() -> None:
 def test_beams_are_those_of_the_source() -> None:
     from smartbkg_tf.generation.beams import nominal_collision
 
-    settings = validate(PythiaSource, {"name": "pythia"})
+    settings = PythiaSource()
     total = nominal_collision(settings.beams).total
     np.testing.assert_allclose(total, BEAMS, rtol=1e-4, atol=1e-4)
 
@@ -303,7 +301,7 @@ def test_summaries_by_hand() -> None:
     inputs = (parts["x"], parts["properties"], parts["matrix"])
     each = np.asarray(layer(*inputs, groups, mask=parts["mask"]))[0]
     total = np.asarray(layer(*inputs, mask=parts["mask"]))[0, 0]
-    assert each.shape == (2, N_SUMMARIES)
+    assert each.shape == (2, 21)
     # Tracks, photons, leptons, kaons, protons, neutrinos, K_L, charm, pi0, K_S, lost, charge.
     counts = np.rint(each[:, :12] / 0.2).tolist()
     assert counts[0] == [2, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]
@@ -344,7 +342,7 @@ def test_physical_variables_by_hand() -> None:
     found = np.asarray(layer(parts["x"], parts["properties"], parts["matrix"], mask=parts["mask"]))[
         0
     ]
-    assert found.shape == (10, layer.n_columns)
+    assert found.shape == (10, 12 + len(CODE_COLUMNS) + 4)
     assert np.abs(found[8:]).sum() == 0
     energy = np.sqrt(1.2**2 + 0.3**2 + 0.4**2 + 0.1396**2)
     assert found[3, 0] == pytest.approx(0.6 * np.log(energy) + 0.5, abs=1e-5)

@@ -171,6 +171,10 @@ def test_a_failing_job_does_not_end_a_sweep(
     assert rows[0]["state"].startswith("failed: ")
     assert "missing.h5: input: nothing matches" in rows[0]["state"]
     assert rows[1]["state"] == "done"
+    assert [row["run"].partition(",")[0] for row in rows] == [
+        "0_input=missing.h5",
+        "1_input=good.h5",
+    ]
     logs = [(tmp_path / "sweep" / row["run"] / "log.txt").read_text() for row in rows]
     assert "error: " in logs[0]
     assert "preprocess: 60 events in" in logs[1]

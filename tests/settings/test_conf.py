@@ -17,14 +17,15 @@ from smartbkg_tf.settings.plugins import TARGET, plain, with_defaults
 
 CONF = configuration_directory()
 #: Keys that choose a settings class; they are written even where they are the default.
-_CHOICES = (TARGET, "name", "branch")
+_CHOICES = (TARGET, "name")
 #: What a file needs beside its own choice.
 _NEEDED = {
     "data=belle_public": ["data.path=x.npz"],
     "model=custom": ["model._target_=tests.models.samples.Tiny"],
+    "model/head/inputs=event_columns": ["model.head.inputs.event_columns.names=[energy]"],
 }
 #: Groups whose files still repeat defaults; a fixed one must leave this list.
-_REPEATING = ("model", "training", "source", "detector", "skim")
+_REPEATING = ("training", "source", "detector", "skim")
 
 
 def groups_of(name: str) -> list[str]:

@@ -133,12 +133,18 @@ def test_all_problems_are_reported_with_their_keys() -> None:
         ({"_target_": "Circle"}, "is not an import path"),
         ({"radius": 2}, "a mapping with _target_"),
         (3, "a mapping with _target_"),
+        (None, "is needed, not null"),
     ],
 )
 def test_what_cannot_be_a_plug_in_is_said(value: Any, message: str) -> None:
     with pytest.raises(ConfigurationError, match="shape: ") as caught:
         picture(shape=value)
     assert message in str(caught.value)
+
+
+def test_a_key_of_another_class_is_said_to_be_one() -> None:
+    with pytest.raises(ConfigurationError, match="no such key of Circle, only of Nested"):
+        picture(shape={"_target_": f"{HERE}.Circle", "inner": 1})
 
 
 def test_a_class_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

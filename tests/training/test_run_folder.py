@@ -99,7 +99,7 @@ def test_written_configuration_is_one_that_can_be_read(tmp_path: Path) -> None:
     )
     write_yaml(tmp_path / "config.yaml", plain_settings(settings))
     values = yaml.safe_load((tmp_path / "config.yaml").read_text())
-    assert values["model"]["_target_"] == "smartbkg_tf.models.resnet.ResNet"
+    assert values["model"]["_target_"] == "smartbkg_tf.models.network.BranchedNetwork"
     assert values["data"]["fractions"] == {"train": 0.7, "validation": 0.15, "test": 0.15}
     assert validate(TrainSettings, values) == settings
     changed = dataclasses.replace(settings, run_dir="elsewhere")

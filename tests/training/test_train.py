@@ -6,7 +6,6 @@ import csv
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -14,6 +13,7 @@ import yaml
 from smartbkg_tf.config import command_named
 from smartbkg_tf.runtime.command import compose_settings, configuration_directory
 from smartbkg_tf.runtime.run_directory import open_run
+from smartbkg_tf.settings.models import HeadSettings
 from smartbkg_tf.settings.training import TrainSettings
 from smartbkg_tf.train import main
 from tests.training.samples import TINY
@@ -91,9 +91,9 @@ def test_sweep(command, dataset_path: Path, tmp_path: Path) -> None:  # type: ig
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("model.particles.branch=resnt", "no branch 'resnt'; did you mean 'resnet'"),
+        ("model.particles._target_=no_such_module.Branch", "no module 'no_such_module'"),
         ("model._target_=no_such_module.Net", "no module 'no_such_module'"),
-        ("+model.parameters.units=3", "ResNet takes no such argument"),
+        ("+model.parameters.units=3", "BranchedNetwork takes no such argument"),
     ],
 )
 def test_a_network_that_cannot_be_built_is_refused_before_data_are_made(  # type: ignore[no-untyped-def]
@@ -120,30 +120,25 @@ def test_default_folder_of_a_sweep() -> None:
 
 
 def test_help_lists_every_model_and_branch() -> None:
-    from smartbkg_tf.models.branches import branches
-
-    lines = [line.split() for line in command_named("train").help().replace("* ", "").splitlines()]
-    names = {path.stem for path in (configuration_directory() / "model").glob("*.yaml")}
-    assert names <= {words[0] for words in lines if len(words) > 2}
-    # Each branch has a model of its name, so that the list of models is one of branches, too.
-    for kind in ("particles", "decay"):
-        assert set(branches(kind)) <= names  # type: ignore[arg-type]
-
-
-# The other models are instances of one class; tests/models/test_configurations.py has them.
-@pytest.mark.parametrize("name", ["resnet", "custom"])
-def test_defaults_in_files_are_those_of_the_settings(name: str) -> None:
-    options = [f"model={name}"]
-    if name == "custom":
-        options.append("model._target_=my_module.MyNet")
-    settings = compose_settings("train", TrainSettings, options)
-    given: dict[str, Any] = {"_target_": "my_module.MyNet"} if name == "custom" else {}
-    plain = type(settings.model)(**given)
-    assert settings.model == plain
-    assert settings.training == TrainSettings(model=plain).training
+    text = command_named("train").help().replace("* ", "")
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    for group in ("model", "model/particles", "model/decay", "model/head/inputs"):
+        assert f"{group}=NAME" in lines
+        for path in (configuration_directory() / group).glob("[!_]*.yaml"):
+            # The first comment of the file is its description.
+            comments = path.read_text().splitlines()
+            first = next(line for line in comments if line.startswith(f"# {path.stem}: "))
+            assert first.removeprefix("# ").replace(":", "", 1) in lines
 
 
-@pytest.mark.parametrize("group", ["model", "training", "data"])
+def test_a_model_is_what_its_classes_have_by_default() -> None:
+    model = compose_settings("train", TrainSettings, ["model=resnet"]).model
+    assert model.particles == type(model.particles)()
+    assert model.decay == type(model.decay)()
+    assert model.head == HeadSettings()
+
+
+@pytest.mark.parametrize("group", ["training", "data"])
 def test_every_key_is_explained(group: str) -> None:
     for path in (configuration_directory() / group).glob("*.yaml"):
         lines = path.read_text().splitlines()

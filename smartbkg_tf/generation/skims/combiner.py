@@ -36,111 +36,58 @@ BY_MASS, BY_DIFFERENCE, BY_BEAM, BY_ANGLE = 0, 1, 2, 3
 _WEIGHT, _PURITY, _EDGES, _MASS, _NUMBERS = 4, 5, 6, 9, 10
 _LIGHT, _CHARM, _EXCITED = 0, 1, 2
 
-#: Above this mass a particle is no pi0 or K_S, GeV.
+#: Above this mass a particle is neither a pi0 nor a K_S, GeV.
 _LIGHT_MASS = 1.0
 
 
 class Base(NamedTuple):
-    """What the combiner begins with, sorted by event; one row per hypothesis.
+    """What the combiner begins with: one row per hypothesis, sorted by event."""
 
-    Parameters
-    ----------
-    vectors : numpy.ndarray [n, 4]
-        CMS (px, py, pz, E), GeV.
-    species : numpy.ndarray [n]
-        int64: number of the species in `Reactions.species`.
-    bits : numpy.ndarray [n]
-        int64, 0 to 63: what they are made of.
-    offsets : numpy.ndarray [n_events + 1]
-        int64: rows of each event.
-    marks : numpy.ndarray [n]
-        int64: 0, or 1 or 2 for hypotheses of a kind that the caller wants to know again
-        (`Candidates.marked`).
-    """
-
-    vectors: Floats
-    species: Integers
-    bits: Integers
-    offsets: Integers
+    vectors: Floats  # [n, 4] CMS (px, py, pz, E), GeV
+    species: Integers  # [n] number of the species in `Reactions.species`
+    bits: Integers  # [n] 0 to 63: what they are made of
+    offsets: Integers  # [n_events + 1] rows of each event
+    #: [n] 0, or 1 or 2 for hypotheses that the caller wants to know again (`Candidates.marked`).
     marks: Integers
 
 
 class Cuts(NamedTuple):
-    """What candidates must fulfil, beside the reactions' windows.
+    """What candidates must fulfil, beside the reactions' windows."""
 
-    Parameters
-    ----------
-    floor : float
-        Natural logarithm of the smallest probability of a candidate, which is the product of
-        purities and Gaussian factors.
-    capacity : int
-        The best `capacity` candidates of each species are kept.
-    beam_energy : float
-        Half the CMS energy, GeV.
-    minimum_mbc, maximum_delta_e : float, default 0
-        Of B candidates judged by the beams' energy, GeV.
-    """
-
+    #: Natural logarithm of the smallest probability of a candidate, which is the product of
+    #: purities and Gaussian factors.
     floor: float
-    capacity: int
-    beam_energy: float
-    minimum_mbc: float = 0.0
-    maximum_delta_e: float = 0.0
+    capacity: int  # so many candidates of each species are kept, the best
+    beam_energy: float  # half the CMS energy, GeV
+    minimum_mbc: float = 0.0  # of B candidates judged by the beams' energy, GeV
+    maximum_delta_e: float = 0.0  # of the same, GeV
 
 
 class Best(NamedTuple):
-    """The best B candidate of each event.
+    """The best B candidate of each event."""
 
-    Parameters
-    ----------
-    weight : numpy.ndarray [n_events]
-        Natural logarithm of its probability; -inf: no candidate.
-    mbc : numpy.ndarray [n_events]
-        Beam-constrained mass, GeV; NaN: no candidate. For `BY_ANGLE` cos(theta_BY).
-    delta_e : numpy.ndarray [n_events]
-        Energy minus the beam's, GeV; NaN for `BY_ANGLE`.
-    reaction : numpy.ndarray [n_events]
-        int64; -1: no candidate.
-    number : numpy.ndarray [n_events]
-        int64: candidates.
-    """
-
-    weight: Floats
+    weight: Floats  # [n_events] natural logarithm of its probability; -inf: no candidate
+    #: [n_events] beam-constrained mass, GeV; NaN: no candidate. For `BY_ANGLE` cos(theta_BY).
     mbc: Floats
-    delta_e: Floats
-    reaction: Integers
-    number: Integers
+    delta_e: Floats  # [n_events] energy minus the beam's, GeV; NaN for `BY_ANGLE`
+    reaction: Integers  # [n_events] -1: no candidate
+    number: Integers  # [n_events] candidates
 
 
 class Candidates(NamedTuple):
-    """All B candidates, by event.
+    """All B candidates, by event."""
 
-    Parameters
-    ----------
-    event, reaction : numpy.ndarray [n]
-        int64.
-    weight, mbc, delta_e : numpy.ndarray [n]
-        As `Best`.
-    purity : numpy.ndarray [n]
-        Natural logarithm of the product of purities alone.
-    edges : numpy.ndarray [n, 3]
-        Largest distance of a mass from the middle of its window in half windows, for pi0 and K_S,
-        D, and D*; 0 where there are none.
-    members : numpy.ndarray [n]
-        uint64: bits of what it is made of.
-    marked : numpy.ndarray [n, 2]
-        uint64: bits of those members whose hypothesis has mark 1, or 2.
-    """
-
-    event: Integers
-    reaction: Integers
-    weight: Floats
+    event: Integers  # [n]
+    reaction: Integers  # [n]
+    weight: Floats  # [n] as in `Best`, and the next two
     mbc: Floats
     delta_e: Floats
-    purity: Floats
+    purity: Floats  # [n] natural logarithm of the product of purities alone
+    #: [n, 3] largest distance of a mass from the middle of its window in half windows, for pi0 and
+    #: K_S, D, and D*; 0 where there are none.
     edges: Floats
-    members: Bits
-    marked: Bits
+    members: Bits  # [n] bits of what it is made of
+    marked: Bits  # [n, 2] bits of those members whose hypothesis has mark 1, or 2
 
 
 @kernel
@@ -373,27 +320,11 @@ def _run(
 
 
 def find_best(base: Base, reactions: Reactions, cuts: Cuts, selected: Mask | None = None) -> Best:
-    """Find the best B candidate of every event.
+    """Find the best B candidate of every event, or of those `selected` [n_events].
 
     A semileptonic candidate Y lacks a massless neutrino. If it comes from a B, the angle between
     the two is given by cos(theta_BY) = (2 E_B E_Y - m_B^2 - m_Y^2) / (2 |p_B| |p_Y|) in the CMS
     (conservation of energy and momentum; basf2: ``cosThetaBetweenParticleAndNominalB``).
-
-    Parameters
-    ----------
-    base : Base
-        Particles to begin with.
-    reactions : Reactions
-        What is combined, in this order.
-    cuts : Cuts
-        What candidates must fulfil.
-    selected : numpy.ndarray [n_events], optional
-        bool: events to look at; all by default.
-
-    Returns
-    -------
-    Best
-        One entry for each event.
     """
     return _run(base, reactions, cuts, selected, 0)[0]
 
@@ -401,18 +332,7 @@ def find_best(base: Base, reactions: Reactions, cuts: Cuts, selected: Mask | Non
 def find_candidates(
     base: Base, reactions: Reactions, cuts: Cuts, selected: Mask | None = None
 ) -> Candidates:
-    """Find all B candidates of every event.
-
-    Parameters
-    ----------
-    base, reactions, cuts, selected
-        As `find_best`.
-
-    Returns
-    -------
-    Candidates
-        Sorted by event, and within an event by reaction.
-    """
+    """Find all B candidates of every event, sorted by event, and within an event by reaction."""
     # Counted first: nobody knows how many there are, and memory is dearer than the second run.
     most = int(_run(base, reactions, cuts, selected, 0)[0].number.sum())
     _, (found, found_in, found_of) = _run(base, reactions, cuts, selected, most)

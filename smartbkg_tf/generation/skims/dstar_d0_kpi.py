@@ -13,58 +13,35 @@ from smartbkg_tf.settings.base import Field, settings
 _PION, _KAON = 2, 3
 
 
+@settings
 class DstarToD0Pi(Skim):
     """D*+ -> D0 (-> K- pi+) pi+ and its conjugate, after Belle II's skim of that name.
 
-    Observables: ``massD0_<name>`` of the D0 and ``massDifference_<name>`` of the candidate whose
-    mass difference is nearest to the D*'s, GeV.
+    Observables: ``massD0`` of the D0 and ``massDifference`` of the candidate whose mass difference
+    is nearest to the D*'s, GeV.
 
     Parameters
     ----------
-    name : str
-        Name of the label.
-    settings : DstarToD0Pi.Settings
-        The cuts.
+    half_window : float
+        Largest distance of the D0's mass from its nominal value, GeV. Default 0.04.
+    maximum_difference : float
+        Largest mass difference of D* and D0, GeV. Default 0.16.
+    minimum_momentum : float
+        Of the D* in the CMS, GeV. Default 2.2; D* from B decays have less than 2.5.
+    maximum_d0, maximum_z0 : float
+        Of the tracks, cm. Defaults 1 and 3.
     """
 
-    @settings
-    class Settings:
-        """Cuts on the D*.
-
-        Parameters
-        ----------
-        half_window : float
-            Largest distance of the D0's mass from its nominal value, GeV, default 0.04.
-        maximum_difference : float
-            Largest mass difference of D* and D0, GeV, default 0.16.
-        minimum_momentum : float
-            Of the D* in the CMS, GeV, default 2.2; D* from B decays have less than 2.5.
-        maximum_d0, maximum_z0 : float
-            Of the tracks, cm, defaults 1 and 3.
-        """
-
-        half_window: float = Field(default=0.04, gt=0)
-        maximum_difference: float = Field(default=0.16, gt=0.14)
-        minimum_momentum: float = Field(default=2.2, ge=0)
-        maximum_d0: float = Field(default=1.0, gt=0)
-        maximum_z0: float = Field(default=3.0, gt=0)
+    half_window: float = Field(default=0.04, gt=0)
+    maximum_difference: float = Field(default=0.16, gt=0.14)
+    minimum_momentum: float = Field(default=2.2, ge=0)
+    maximum_d0: float = Field(default=1.0, gt=0)
+    maximum_z0: float = Field(default=3.0, gt=0)
 
     def select(self, events: EventView) -> SkimResult:
-        """Choose events.
-
-        Parameters
-        ----------
-        events : EventView
-            Tracks and clusters.
-
-        Returns
-        -------
-        SkimResult
-            Which pass, and the best candidate's masses.
-        """
-        cuts = self.settings
+        """Choose events with a D*."""
         tracks = events.reconstruction.tracks
-        near = (np.abs(tracks.d0) < cuts.maximum_d0) & (np.abs(tracks.z0) < cuts.maximum_z0)
+        near = (np.abs(tracks.d0) < self.maximum_d0) & (np.abs(tracks.z0) < self.maximum_z0)
         as_pion, as_kaon = tracks.vectors(_PION), tracks.vectors(_KAON)
         pions = np.flatnonzero(near & (tracks.species == _PION))
         kaons = np.flatnonzero(near & (tracks.species == _KAON))
@@ -73,7 +50,7 @@ class DstarToD0Pi(Skim):
         d0 = as_kaon[kaon] + as_pion[pion]
         mass = invariant_mass(d0)
         good = (tracks.charge[kaon] != tracks.charge[pion]) & (
-            np.abs(mass - MASSES["D0"]) < cuts.half_window
+            np.abs(mass - MASSES["D0"]) < self.half_window
         )
         kaon, pion, d0, mass = kaon[good], pion[good], d0[good], mass[good]
 
@@ -85,8 +62,8 @@ class DstarToD0Pi(Skim):
         good = (
             (slow != pion[i])
             & (tracks.charge[slow] == tracks.charge[pion[i]])
-            & (difference < cuts.maximum_difference)
-            & (momentum > cuts.minimum_momentum)
+            & (difference < self.maximum_difference)
+            & (momentum > self.minimum_momentum)
         )
         i, difference = i[good], difference[good]
         event = tracks.event[kaon[i]]
@@ -97,5 +74,5 @@ class DstarToD0Pi(Skim):
         mass_d0[event[chosen]] = mass[i[chosen]]
         return SkimResult(
             np.isfinite(best),
-            {f"massD0_{self.name}": mass_d0, f"massDifference_{self.name}": best},
+            {"massD0": mass_d0, "massDifference": best},
         )

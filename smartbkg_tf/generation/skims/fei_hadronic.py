@@ -12,10 +12,9 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from smartbkg_tf.generation.observables import EventView, Summary
-from smartbkg_tf.generation.skims.base import Skim, SkimResult
+from smartbkg_tf.generation.observables import EventView
+from smartbkg_tf.generation.skims.base import SkimResult
 from smartbkg_tf.generation.skims.modes import (
     B_MODES,
     D_MODES,
@@ -23,96 +22,58 @@ from smartbkg_tf.generation.skims.modes import (
     LIGHT_MODES,
     compile_modes,
 )
-from smartbkg_tf.generation.skims.tag import TagSettings, base_particles, cleaned, preselection
+from smartbkg_tf.generation.skims.tag import TagSkim
 from smartbkg_tf.settings.base import Field, settings
 
 
-class FeiHadronic(Skim):
+@settings
+class FeiHadronic(TagSkim):
     """Events with a hadronic B tag.
 
-    Observables: ``Mbc_<name>`` and ``deltaE_<name>`` (GeV) and ``sigProb_<name>`` of the best
-    candidate.
+    Observables: ``Mbc`` and ``deltaE`` (GeV) and ``sigProb`` of the best candidate.
 
     Parameters
     ----------
-    name : str
-        Name of the label.
-    settings : FeiHadronic.Settings
-        The cuts.
+    tag : {"B0", "B+"}
+        The B that is reconstructed (with its antiparticle).
+    minimum_mbc : float
+        Beam-constrained mass, GeV. Default 5.24.
+    maximum_delta_e : float
+        Largest |deltaE|, GeV. Default 0.2.
+    minimum_probability : float
+        Smallest probability of the candidate (product of purities, see `modes`). Default 3e-5; not
+        the 0.001 of the classifiers.
     """
 
-    @settings
-    class Settings(TagSettings):
-        """Cuts of the hadronic tag, beside those of `TagSettings`.
-
-        Parameters
-        ----------
-        tag : {"B0", "B+"}
-            The B that is reconstructed (with its antiparticle).
-        minimum_mbc : float
-            Beam-constrained mass, GeV, default 5.24.
-        maximum_delta_e : float
-            Largest |deltaE|, GeV, default 0.2.
-        minimum_probability : float
-            Smallest probability of the candidate (product of purities, see `modes`), default 3e-5.
-        """
-
-        tag: Literal["B0", "B+"] = "B0"
-        minimum_mbc: float = Field(default=5.24, ge=0)
-        maximum_delta_e: float = Field(default=0.2, gt=0)
-        minimum_probability: float = Field(default=3e-5, gt=0, le=1)
+    tag: Literal["B0", "B+"] = "B0"
+    minimum_mbc: float = Field(default=5.24, ge=0)
+    maximum_delta_e: float = Field(default=0.2, gt=0)
+    minimum_probability: float = Field(default=3e-5, gt=0, le=1)
 
     def select(self, events: EventView) -> SkimResult:
-        """Choose events.
-
-        Parameters
-        ----------
-        events : EventView
-            Tracks and clusters.
-
-        Returns
-        -------
-        SkimResult
-            Which pass, and the best candidate's observables.
-        """
+        """Choose events with a B candidate."""
         from smartbkg_tf.generation.skims.combiner import MOST_DAUGHTERS, Cuts, find_best
 
-        cuts = self.settings
-        selected = self.preselection(cleaned(events, cuts))
+        selected = self.preselection(self.cleaned(events))
         reactions = compile_modes(
-            LIGHT_MODES + D_MODES + D_STAR_MODES + B_MODES[cuts.tag], MOST_DAUGHTERS
+            LIGHT_MODES + D_MODES + D_STAR_MODES + B_MODES[self.tag], MOST_DAUGHTERS
         )
         limits = Cuts(
-            float(np.log(cuts.minimum_probability)),
-            cuts.capacity,
+            float(np.log(self.minimum_probability)),
+            self.capacity,
             0.5 * float(events.collision.mass),
-            cuts.minimum_mbc,
-            cuts.maximum_delta_e,
+            self.minimum_mbc,
+            self.maximum_delta_e,
         )
         weight, mbc, delta_e, _, _ = find_best(
-            base_particles(events, cuts), reactions, limits, selected
+            self.base_particles(events), reactions, limits, selected
         )
         found = np.isfinite(weight)
         return SkimResult(
             passes=selected & found,
             observables={
-                f"Mbc_{self.name}": mbc,
-                f"deltaE_{self.name}": delta_e,
-                f"sigProb_{self.name}": np.where(found, np.exp(weight), np.nan),
+                "Mbc": mbc,
+                "deltaE": delta_e,
+                "sigProb": np.where(found, np.exp(weight), np.nan),
             },
         )
-
-    def preselection(self, summary: Summary) -> npt.NDArray[np.bool_]:
-        """Apply the event cuts.
-
-        Parameters
-        ----------
-        summary : Summary
-            Event-level quantities.
-
-        Returns
-        -------
-        numpy.ndarray [n_events]
-            bool.
-        """
-        return preselection(summary, self.settings)

@@ -12,52 +12,29 @@ from smartbkg_tf.settings.base import Field, settings
 _JPSI_MASS = 3.0969  # GeV (PDG 2024)
 
 
+@settings
 class JpsiToLeptons(Skim):
     """J/psi -> e+ e- or mu+ mu- candidates, after Belle II's skim ``InclusiveJpsi``.
 
-    Observable: ``mass_<name>``, of the pair nearest to the J/psi, GeV.
+    Observable: ``mass``, of the pair nearest to the J/psi, GeV.
 
     Parameters
     ----------
-    name : str
-        Name of the label.
-    settings : JpsiToLeptons.Settings
-        The cuts.
+    minimum_mass, maximum_mass : float
+        GeV. Defaults 2.85 and 3.25 (electrons lose energy by bremsstrahlung).
+    maximum_d0, maximum_z0 : float
+        Of both tracks, cm. Defaults 0.5 and 2.
     """
 
-    @settings
-    class Settings:
-        """Cuts on the lepton pair.
-
-        Parameters
-        ----------
-        minimum_mass, maximum_mass : float
-            GeV, defaults 2.85 and 3.25 (electrons lose energy by bremsstrahlung).
-        maximum_d0, maximum_z0 : float
-            Of both tracks, cm, defaults 0.5 and 2.
-        """
-
-        minimum_mass: float = Field(default=2.85, ge=0)
-        maximum_mass: float = Field(default=3.25, gt=0)
-        maximum_d0: float = Field(default=0.5, gt=0)
-        maximum_z0: float = Field(default=2.0, gt=0)
+    minimum_mass: float = Field(default=2.85, ge=0)
+    maximum_mass: float = Field(default=3.25, gt=0)
+    maximum_d0: float = Field(default=0.5, gt=0)
+    maximum_z0: float = Field(default=2.0, gt=0)
 
     def select(self, events: EventView) -> SkimResult:
-        """Choose events.
-
-        Parameters
-        ----------
-        events : EventView
-            Tracks and clusters.
-
-        Returns
-        -------
-        SkimResult
-            Which pass, and the mass of the best pair.
-        """
-        cuts = self.settings
+        """Choose events with a pair of leptons."""
         tracks = events.reconstruction.tracks
-        near = (np.abs(tracks.d0) < cuts.maximum_d0) & (np.abs(tracks.z0) < cuts.maximum_z0)
+        near = (np.abs(tracks.d0) < self.maximum_d0) & (np.abs(tracks.z0) < self.maximum_z0)
         masses, owners = [], []
         for species in (0, 1):
             vectors = tracks.vectors(species)
@@ -68,6 +45,6 @@ class JpsiToLeptons(Skim):
             masses.append(invariant_mass(vectors[plus[i]] + vectors[minus[j]]))
             owners.append(tracks.event[plus[i]])
         mass, event = np.concatenate(masses), np.concatenate(owners)
-        inside = (mass > cuts.minimum_mass) & (mass < cuts.maximum_mass)
+        inside = (mass > self.minimum_mass) & (mass < self.maximum_mass)
         best = nearest(mass[inside], _JPSI_MASS, event[inside], len(events))
-        return SkimResult(np.isfinite(best), {f"mass_{self.name}": best})
+        return SkimResult(np.isfinite(best), {"mass": best})

@@ -55,28 +55,15 @@ _CONJUGATE |= {anti: particle for particle, anti in _CONJUGATE.items()}
 
 @dataclass(frozen=True)
 class Mode:
-    """One reaction.
+    """One reaction."""
 
-    Parameters
-    ----------
-    mother : str
-        The particle that is built.
-    products : str
-        What it is built from, with blanks between.
-    probability : float
-        See the module.
-    half_window : float
-        Largest distance of the mass (of the mass difference for D*) from its nominal value, GeV.
-        B mesons have no window of their own.
-    resolution : float
-        Width of the signal in the same quantity (deltaE for hadronic B mesons), GeV.
-    """
-
-    mother: str
-    products: str
-    probability: float
+    mother: str  # the particle that is built
+    products: str  # what it is built from, with blanks between
+    probability: float  # see the module
+    #: Largest distance of the mass (of the mass difference for D*) from its nominal value, GeV;
+    #: B mesons have no window of their own.
     half_window: float
-    resolution: float
+    resolution: float  # width in the same quantity (deltaE for hadronic B mesons), GeV
 
     @property
     def kind(self) -> str:
@@ -160,19 +147,10 @@ SEMILEPTONIC_MODES = {
 
 @dataclass(frozen=True)
 class Reactions:
-    """Reactions as arrays, in the order in which they run.
+    """Reactions as arrays, in the order in which they run."""
 
-    Parameters
-    ----------
-    species : tuple of str
-        Names of the species; the position is their number.
-    mothers, daughters, n_daughters, kinds, low, high, centre, width, prior, constrain
-        As `smartbkg_tf.generation.skims.combiner.combine` wants them.
-    texts : tuple of str
-        The reactions in words.
-    """
-
-    species: tuple[str, ...]
+    species: tuple[str, ...]  # names; the position is their number
+    # Columns of `combiner._combine`:
     mothers: np.ndarray
     daughters: np.ndarray
     n_daughters: np.ndarray
@@ -183,29 +161,11 @@ class Reactions:
     width: np.ndarray
     prior: np.ndarray
     constrain: np.ndarray
-    texts: tuple[str, ...]
+    texts: tuple[str, ...]  # the reactions in words
 
 
 def compile_modes(modes: tuple[Mode, ...], most_daughters: int) -> Reactions:
-    """Turn modes and their charge conjugates into arrays.
-
-    Parameters
-    ----------
-    modes : tuple of Mode
-        Mothers before the reactions that use them.
-    most_daughters : int
-        Columns of the daughters' array.
-
-    Returns
-    -------
-    Reactions
-        The arrays.
-
-    Raises
-    ------
-    ValueError
-        When a product is neither a base particle nor built before, or there are too many.
-    """
+    """Turn modes (mothers before the reactions that use them) and their conjugates into arrays."""
     known: list[str] = list(BASE)
     rows: list[tuple[Mode, str, list[str]]] = []
     for mode in modes:

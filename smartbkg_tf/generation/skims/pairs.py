@@ -9,21 +9,9 @@ from smartbkg_tf.generation.reconstruction import Floats, Integers, offsets_of
 
 
 def pairs_by_event(first: Integers, second: Integers, n_events: int) -> tuple[Integers, Integers]:
-    """Join two lists by event.
+    """Give the positions of all pairs of equal event in two lists.
 
-    Parameters
-    ----------
-    first : numpy.ndarray [n]
-        Event of each entry, ascending.
-    second : numpy.ndarray [m]
-        Event of each entry, ascending.
-    n_events : int
-        Number of events.
-
-    Returns
-    -------
-    tuple of numpy.ndarray [n_pairs]
-        Positions in the first and in the second list of all pairs of equal event.
+    ``first`` [n] and ``second`` [m] are the events of their entries, ascending.
     """
     offsets = offsets_of(second, n_events)
     counts = np.diff(offsets)[first]
@@ -34,40 +22,12 @@ def pairs_by_event(first: Integers, second: Integers, n_events: int) -> tuple[In
 
 
 def invariant_mass(vectors: Floats) -> Floats:
-    """Invariant mass, 0 for space-like vectors.
-
-    Parameters
-    ----------
-    vectors : numpy.ndarray [n, 4]
-        (px, py, pz, E), GeV.
-
-    Returns
-    -------
-    numpy.ndarray [n]
-        GeV.
-    """
+    """Invariant mass [n], GeV, of (px, py, pz, E) [n, 4]; 0 for space-like vectors."""
     return np.sqrt(np.maximum(mass_squared(vectors), 0.0))
 
 
 def nearest(value: Floats, target: float, event: Integers, n_events: int) -> Floats:
-    """Of each event's values give the one nearest to a target.
-
-    Parameters
-    ----------
-    value : numpy.ndarray [n]
-        Candidates.
-    target : float
-        What they are compared with.
-    event : numpy.ndarray [n]
-        Their event.
-    n_events : int
-        Number of events.
-
-    Returns
-    -------
-    numpy.ndarray [n_events]
-        NaN for events without candidates.
-    """
+    """Of each event's values [n] give the one nearest to a target [n_events]; NaN without any."""
     result = np.full(n_events, np.nan)
     # The last one written wins: the nearest.
     order = np.argsort(-np.abs(value - target), kind="stable")

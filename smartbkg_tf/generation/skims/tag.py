@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from smartbkg_tf.generation.observables import Cleaning, EventView, Summary
 from smartbkg_tf.generation.reconstruction import Floats, Integers, offsets_of
+from smartbkg_tf.generation.skims.base import Skim
 from smartbkg_tf.generation.skims.modes import BASE
 from smartbkg_tf.settings.base import Field, settings
 
@@ -19,27 +20,27 @@ _ELECTRON, _MUON, _PION, _KAON = 0, 1, 2, 3
 
 
 @settings
-class TagSettings:
-    """Cuts of every B tag.
+class TagSkim(Skim):
+    """Cuts that every B tag has, and what it is built from.
 
     Parameters
     ----------
     minimum_tracks, minimum_clusters : int
-        Cleaned tracks and clusters, defaults 4 and 3.
+        Cleaned tracks and clusters. Defaults 4 and 3.
     minimum_visible_energy : float
-        Of the event in the CMS, GeV, default 4.
+        Of the event in the CMS, GeV. Default 4.
     minimum_ecl_energy, maximum_ecl_energy : float
-        Energy in the calorimeter, matched clusters included, GeV, defaults 2 and 7.
+        Energy in the calorimeter, matched clusters included, GeV. Defaults 2 and 7.
     maximum_r2 : float
-        Largest Fox-Wolfram R2, default 0.4.
+        Largest Fox-Wolfram R2. Default 0.4.
     minimum_track_pt, maximum_d0, maximum_z0, minimum_cluster_energy : float
-        What counts as cleaned, GeV and cm, defaults 0.1, 0.5, 2, 0.1.
+        What counts as cleaned, GeV and cm. Defaults 0.1, 0.5, 2, 0.1.
     minimum_photon_energy : float
-        Of the photons of a pi0 or D*0, GeV, default 0.05.
+        Of the photons of a pi0 or D*0, GeV. Default 0.05.
     displacement : float
-        Pions of K_S candidates miss the beams by at least so much (|d0|), cm, default 0.02.
+        Pions of K_S candidates miss the beams by at least so much (|d0|), cm. Default 0.02.
     capacity : int
-        So many candidates of each particle are kept, default 40.
+        So many candidates of each particle are kept. Default 40.
     """
 
     minimum_tracks: int = Field(default=4, ge=0)
@@ -56,146 +57,91 @@ class TagSettings:
     displacement: float = Field(default=0.02, ge=0)
     capacity: int = Field(default=40, ge=32, le=1000)
 
-
-def cleaned(events: EventView, cuts: TagSettings) -> Summary:
-    """Sum up the cleaned tracks and clusters of events.
-
-    Parameters
-    ----------
-    events : EventView
-        Tracks and clusters.
-    cuts : TagSettings
-        What counts as cleaned.
-
-    Returns
-    -------
-    Summary
-        Event-level quantities.
-    """
-    return events.summary(
-        Cleaning(
-            minimum_track_pt=cuts.minimum_track_pt,
-            maximum_d0=cuts.maximum_d0,
-            maximum_z0=cuts.maximum_z0,
-            minimum_cluster_energy=cuts.minimum_cluster_energy,
-        )
-    )
-
-
-def preselection(summary: Summary, cuts: TagSettings) -> npt.NDArray[np.bool_]:
-    """Apply the event cuts of the Belle II FEI skims.
-
-    Parameters
-    ----------
-    summary : Summary
-        Event-level quantities.
-    cuts : TagSettings
-        The cuts.
-
-    Returns
-    -------
-    numpy.ndarray [n_events]
-        bool.
-    """
-    result: npt.NDArray[np.bool_] = (
-        (summary.n_tracks >= cuts.minimum_tracks)
-        & (summary.n_clusters >= cuts.minimum_clusters)
-        & (summary.visible_energy > cuts.minimum_visible_energy)
-        & (summary.cluster_energy > cuts.minimum_ecl_energy)
-        & (summary.cluster_energy < cuts.maximum_ecl_energy)
-        & (np.nan_to_num(summary.r2, nan=1.0) < cuts.maximum_r2)
-    )
-    return result
-
-
-def base_particles(
-    events: EventView, cuts: TagSettings, minimum_lepton_momentum: float | None = None
-) -> Base:
-    """Choose the particles that the combiner begins with, sorted by event.
-
-    Parameters
-    ----------
-    events : EventView
-        Tracks and clusters.
-    cuts : TagSettings
-        The cuts.
-    minimum_lepton_momentum : float, optional
-        Add electrons and muons of at least this momentum in the CMS, GeV.
-
-    Returns
-    -------
-    Base
-        Species are positions in `BASE`; no hypothesis is marked.
-    """
-    from smartbkg_tf.generation.skims.combiner import MOST_CLUSTERS, MOST_TRACKS, Base
-
-    tracks, clusters = events.reconstruction.tracks, events.reconstruction.clusters
-    numbers = {name: i for i, name in enumerate(BASE)}
-    positive = tracks.charge > 0
-    near = (np.abs(tracks.d0) < cuts.maximum_d0) & (np.abs(tracks.z0) < cuts.maximum_z0)
-    far = np.abs(tracks.d0) > cuts.displacement
-    track_bit = ranks(tracks.event, np.linalg.norm(tracks.momentum, axis=1), len(events))
-    visible = track_bit < MOST_TRACKS
-    parts: list[tuple[Integers, Floats, Integers, Integers]] = []
-
-    def add(chosen: npt.NDArray[np.bool_], names: tuple[str, str], species: int) -> None:
-        rows = np.flatnonzero(chosen & visible & (tracks.species == species))
-        kinds = np.where(positive[rows], numbers[names[0]], numbers[names[1]])
-        inside = events.collision.to_centre_of_mass(tracks.vectors(species)[rows])
-        parts.append((tracks.event[rows], inside, kinds, track_bit[rows]))
-
-    add(near, ("pi+", "pi-"), _PION)
-    add(near, ("K+", "K-"), _KAON)
-    add(far, ("pi+far", "pi-far"), _PION)
-    if minimum_lepton_momentum is not None:
-        for names, species in ((("e+", "e-"), _ELECTRON), (("mu+", "mu-"), _MUON)):
-            inside = events.collision.to_centre_of_mass(tracks.vectors(species))
-            add(
-                near & (np.linalg.norm(inside[:, :3], axis=1) > minimum_lepton_momentum),
-                names,
-                species,
+    def cleaned(self, events: EventView) -> Summary:
+        """Sum up the cleaned tracks and clusters of events."""
+        return events.summary(
+            Cleaning(
+                minimum_track_pt=self.minimum_track_pt,
+                maximum_d0=self.maximum_d0,
+                maximum_z0=self.maximum_z0,
+                minimum_cluster_energy=self.minimum_cluster_energy,
             )
-    cluster_bit = ranks(clusters.event, clusters.energy, len(events))
-    rows = np.flatnonzero(
-        (clusters.energy > cuts.minimum_photon_energy) & (cluster_bit < MOST_CLUSTERS)
-    )
-    parts.append(
-        (
-            clusters.event[rows],
-            events.collision.to_centre_of_mass(clusters.vectors()[rows]),
-            np.full(len(rows), numbers["gamma"]),
-            cluster_bit[rows] + MOST_TRACKS,
         )
-    )
-    columns = zip(*parts, strict=True)
-    event, vectors, kinds, bits = (np.concatenate(column) for column in columns)
-    order = np.argsort(event, kind="stable")
-    return Base(
-        np.ascontiguousarray(vectors[order]),
-        kinds[order].astype(np.int64),
-        bits[order].astype(np.int64),
-        offsets_of(event[order], len(events)),
-        np.zeros(len(order), dtype=np.int64),
-    )
+
+    def preselection(self, summary: Summary) -> npt.NDArray[np.bool_]:
+        """Apply the event cuts of the Belle II FEI skims [n_events]."""
+        result: npt.NDArray[np.bool_] = (
+            (summary.n_tracks >= self.minimum_tracks)
+            & (summary.n_clusters >= self.minimum_clusters)
+            & (summary.visible_energy > self.minimum_visible_energy)
+            & (summary.cluster_energy > self.minimum_ecl_energy)
+            & (summary.cluster_energy < self.maximum_ecl_energy)
+            & (np.nan_to_num(summary.r2, nan=1.0) < self.maximum_r2)
+        )
+        return result
+
+    def base_particles(
+        self, events: EventView, minimum_lepton_momentum: float | None = None
+    ) -> Base:
+        """Choose the particles that the combiner begins with, sorted by event.
+
+        Species are positions in `BASE`; no hypothesis is marked. With
+        `minimum_lepton_momentum` (CMS, GeV) electrons and muons are added.
+        """
+        from smartbkg_tf.generation.skims.combiner import MOST_CLUSTERS, MOST_TRACKS, Base
+
+        tracks, clusters = events.reconstruction.tracks, events.reconstruction.clusters
+        numbers = {name: i for i, name in enumerate(BASE)}
+        positive = tracks.charge > 0
+        near = (np.abs(tracks.d0) < self.maximum_d0) & (np.abs(tracks.z0) < self.maximum_z0)
+        far = np.abs(tracks.d0) > self.displacement
+        track_bit = ranks(tracks.event, np.linalg.norm(tracks.momentum, axis=1), len(events))
+        visible = track_bit < MOST_TRACKS
+        parts: list[tuple[Integers, Floats, Integers, Integers]] = []
+
+        def add(chosen: npt.NDArray[np.bool_], names: tuple[str, str], species: int) -> None:
+            rows = np.flatnonzero(chosen & visible & (tracks.species == species))
+            kinds = np.where(positive[rows], numbers[names[0]], numbers[names[1]])
+            inside = events.collision.to_centre_of_mass(tracks.vectors(species)[rows])
+            parts.append((tracks.event[rows], inside, kinds, track_bit[rows]))
+
+        add(near, ("pi+", "pi-"), _PION)
+        add(near, ("K+", "K-"), _KAON)
+        add(far, ("pi+far", "pi-far"), _PION)
+        if minimum_lepton_momentum is not None:
+            for names, species in ((("e+", "e-"), _ELECTRON), (("mu+", "mu-"), _MUON)):
+                inside = events.collision.to_centre_of_mass(tracks.vectors(species))
+                add(
+                    near & (np.linalg.norm(inside[:, :3], axis=1) > minimum_lepton_momentum),
+                    names,
+                    species,
+                )
+        cluster_bit = ranks(clusters.event, clusters.energy, len(events))
+        rows = np.flatnonzero(
+            (clusters.energy > self.minimum_photon_energy) & (cluster_bit < MOST_CLUSTERS)
+        )
+        parts.append(
+            (
+                clusters.event[rows],
+                events.collision.to_centre_of_mass(clusters.vectors()[rows]),
+                np.full(len(rows), numbers["gamma"]),
+                cluster_bit[rows] + MOST_TRACKS,
+            )
+        )
+        columns = zip(*parts, strict=True)
+        event, vectors, kinds, bits = (np.concatenate(column) for column in columns)
+        order = np.argsort(event, kind="stable")
+        return Base(
+            np.ascontiguousarray(vectors[order]),
+            kinds[order].astype(np.int64),
+            bits[order].astype(np.int64),
+            offsets_of(event[order], len(events)),
+            np.zeros(len(order), dtype=np.int64),
+        )
 
 
 def ranks(event: Integers, size: Floats, n_events: int) -> Integers:
-    """Rank within the event, the largest first.
-
-    Parameters
-    ----------
-    event : numpy.ndarray [n]
-        int64: event of each object.
-    size : numpy.ndarray [n]
-        What they are ranked by.
-    n_events : int
-        Number of events.
-
-    Returns
-    -------
-    numpy.ndarray [n]
-        int64, 0 for the largest.
-    """
+    """Rank of objects [n] within their event, 0 for the largest `size`."""
     order = np.lexsort((-size, event))
     starts = offsets_of(event, n_events)[:-1]
     rank = np.empty(len(event), dtype=np.int64)

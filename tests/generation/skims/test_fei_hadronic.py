@@ -9,7 +9,8 @@ from smartbkg_tf.generation.beams import nominal_collision
 from smartbkg_tf.generation.chunks import label_events
 from smartbkg_tf.generation.detector import reconstruct
 from smartbkg_tf.generation.observables import Cleaning, EventView
-from smartbkg_tf.generation.skims.base import Skim, SkimResult, make_skims
+from smartbkg_tf.generation.skims.base import Skim, SkimResult
+from smartbkg_tf.generation.skims.fei_hadronic import FeiHadronic
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.base import Field, settings
 from smartbkg_tf.settings.generation import ProduceSettings
@@ -17,15 +18,14 @@ from smartbkg_tf.settings.generation import ProduceSettings
 NAMES = ("fei_hadronic_b0", "fei_hadronic_bplus")
 
 
+@settings
 class ManyTracks(Skim):
     """A skim of a user's own module."""
 
-    @settings
-    class Settings:
-        minimum_tracks: int = Field(default=5, ge=0)
+    minimum_tracks: int = Field(default=5, ge=0)
 
     def select(self, events: EventView) -> SkimResult:
-        return SkimResult(events.summary(Cleaning()).n_tracks >= self.settings.minimum_tracks)
+        return SkimResult(events.summary(Cleaning()).n_tracks >= self.minimum_tracks)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,6 @@ def test_the_b_peaks_among_the_purest_candidates(first, second):
 )
 def test_each_event_cut_cuts(mixed, everything, cut, value, quantity, keeps):
     loose = {
-        "_target_": everything.skim[NAMES[0]]["_target_"],
         "minimum_tracks": 0,
         "minimum_clusters": 0,
         "minimum_visible_energy": 0.0,
@@ -148,7 +147,7 @@ def test_each_event_cut_cuts(mixed, everything, cut, value, quantity, keeps):
         nominal_collision(everything.source.beams),
     )
     summary = view.summary(Cleaning())
-    (open_skim,), (cutting,) = make_skims({"x": loose}), make_skims({"x": {**loose, cut: value}})
+    open_skim, cutting = FeiHadronic(**loose), FeiHadronic(**{**loose, cut: value})
     assert open_skim.preselection(summary).mean() > 0.99
     chosen = keeps(summary.observables()[quantity]) & open_skim.preselection(summary)
     np.testing.assert_array_equal(cutting.preselection(summary), chosen)
@@ -156,20 +155,18 @@ def test_each_event_cut_cuts(mixed, everything, cut, value, quantity, keeps):
 
 def test_a_users_own_skim_is_found_by_its_target(mixed, everything):
     target = f"{ManyTracks.__module__}.ManyTracks"
-    skims = make_skims({"busy": {"_target_": target, "minimum_tracks": 9}})
+    overrides = [f"skim.busy._target_={target}", "skim.busy.minimum_tracks=9"]
+    skim = compose_settings("produce", ProduceSettings, overrides).skim["busy"]
     view = EventView(
         reconstruct(mixed, everything.detector, np.random.default_rng(8)),
         nominal_collision(everything.source.beams),
     )
-    assert skims[0].name == "busy"
-    share = skims[0].select(view).passes.mean()
+    share = skim.select(view).passes.mean()
     assert share == np.mean(view.summary(Cleaning()).n_tracks >= 9)
 
 
 def test_mistakes_in_a_skim_are_named(everything):
     target = f"{ManyTracks.__module__}.ManyTracks"
-    with pytest.raises(ConfigurationError, match=r"minimum_track: .*did you mean 'minimum_tracks'"):
-        make_skims({"busy": {"_target_": target, "minimum_track": 9}})
     base = [f"+skim.busy._target_={target}"]
     composed = compose_settings("produce", ProduceSettings, base)
     assert list(composed.skim) == [NAMES[0], "busy"]
@@ -177,9 +174,9 @@ def test_mistakes_in_a_skim_are_named(everything):
         ([*base, "+skim.busy.minimum_track=3"], "did you mean 'minimum_tracks'"),
         (["skim.fei_hadronic_b0.maximum_r=3"], "did you mean 'maximum_r2'"),
         (["skim.fei_hadronic_b0.maximum_r2=3"], "maximum_r2.*less than or equal to 1"),
-        (["+skim.busy.x=1"], r"busy\._target_: a value is needed"),
-        (["+skim.busy._target_=NoModule"], "not of the form"),
-        (["+skim.busy._target_=no_such_module_x.Y"], "cannot be imported"),
+        (["+skim.busy.x=1"], r"skim\.busy: a mapping with _target_"),
+        (["+skim.busy._target_=NoModule"], "'NoModule' is not an import path"),
+        (["+skim.busy._target_=no_such_module_x.Y"], "no module 'no_such_module_x'"),
         ([f"+skim.busy._target_={ManyTracks.__module__}.ManyTrack"], "did you mean 'ManyTracks'"),
         (["+skim.busy._target_=pathlib.Path"], "does not inherit"),
         (["skim=fei_hadronic_b"], "did you mean 'fei_hadronic_b0'"),
@@ -188,8 +185,5 @@ def test_mistakes_in_a_skim_are_named(everything):
             compose_settings("produce", ProduceSettings, overrides)
 
 
-def test_defaults_of_the_class_are_those_of_the_yaml(everything):
-    for name in NAMES:
-        (skim,) = make_skims({name: everything.skim[name]})
-        plain = type(skim).Settings(tag="B0" if name == NAMES[0] else "B+")
-        assert skim.settings == plain
+def test_the_two_tags(everything):
+    assert [everything.skim[name] for name in NAMES] == [FeiHadronic(), FeiHadronic(tag="B+")]

@@ -9,10 +9,10 @@ from smartbkg_tf.generation.beams import boost, nominal_collision
 from smartbkg_tf.generation.detector import reconstruct
 from smartbkg_tf.generation.observables import EventView
 from smartbkg_tf.generation.reconstruction import SPECIES_MASS
-from smartbkg_tf.generation.skims.base import make_skims
-from smartbkg_tf.generation.skims.tag import cleaned
+from smartbkg_tf.generation.skims.fei_semileptonic import FeiSemileptonic
 from smartbkg_tf.runtime.command import compose_settings
-from smartbkg_tf.settings.generation import BeamSettings, ProduceSettings
+from smartbkg_tf.settings.generation import ProduceSettings
+from smartbkg_tf.settings.sources import BeamSettings
 from tests.generation.skims.test_simple_skims import COLLISION, two_body, view
 
 M_B, M_D = 5.27972, 1.86966
@@ -29,13 +29,7 @@ LOOSE = {
 
 @pytest.fixture(scope="module")
 def skim(own_cache):
-    composed = compose_settings("produce", ProduceSettings, ["skim=fei_semileptonic"]).skim
-
-    def make(**cuts):
-        values = composed["fei_semileptonic"]
-        return make_skims({"sl": {**values, **LOOSE, **cuts}})[0]
-
-    return make
+    return lambda **cuts: FeiSemileptonic(**{**LOOSE, **cuts})
 
 
 def seen(events):
@@ -65,9 +59,9 @@ def test_the_angle_is_that_of_the_decay(skim, direction):
     result = skim(minimum_lepton_momentum=0.1).select(seen([particles]))
     assert result.passes[0]
     # Momenta are given to the D and its daughters independently of the mass of the pair.
-    assert result.observables["cosThetaBY_sl"][0] == pytest.approx(cosine, abs=1e-6)
+    assert result.observables["cosThetaBY"][0] == pytest.approx(cosine, abs=1e-6)
     # D- mu+: 0.15, D- -> K+ pi- pi-: 0.40, at its nominal mass.
-    assert result.observables["sigProb_sl"][0] == pytest.approx(0.15 * 0.40, rel=1e-6)
+    assert result.observables["sigProb"][0] == pytest.approx(0.15 * 0.40, rel=1e-6)
 
 
 def test_charges_lepton_and_windows(skim):
@@ -87,7 +81,7 @@ def test_charges_lepton_and_windows(skim):
     loose = {"minimum_lepton_momentum": 0.1}
     result = skim(**loose).select(seen(events))
     np.testing.assert_array_equal(result.passes, [1, 1, 0, 0, 0, 0, 0])
-    np.testing.assert_array_equal(np.isnan(result.observables["cosThetaBY_sl"]), ~result.passes)
+    np.testing.assert_array_equal(np.isnan(result.observables["cosThetaBY"]), ~result.passes)
     for cuts, passes in (
         ({"tag": "B+"}, False),
         ({"tag": "B0"}, True),
@@ -104,7 +98,8 @@ def test_charges_lepton_and_windows(skim):
 
 def test_retention_prefers_b_mesons(skim, samples, detector):
     composed = compose_settings("produce", ProduceSettings, ["skim=fei_semileptonic"])
-    (tag,) = make_skims(composed.skim)
+    (tag,) = composed.skim.values()
+    assert tag == FeiSemileptonic()
     shares = {}
     for kind in ("mixed", "charged", "ccbar", "uubar"):
         events = EventView(
@@ -113,10 +108,10 @@ def test_retention_prefers_b_mesons(skim, samples, detector):
         )
         result = tag.select(events)
         shares[kind] = result.passes.mean()
-        summary = cleaned(events, tag.settings)
+        summary = tag.cleaned(events)
         assert np.all(summary.n_tracks[result.passes] >= 4)
         assert np.all(summary.r2[result.passes] < 0.4)
-        cosine = result.observables["cosThetaBY_fei_semileptonic"][result.passes]
+        cosine = result.observables["cosThetaBY"][result.passes]
         assert np.all((cosine > -4) & (cosine < 3))
         if kind == "mixed":
             # True D(*) l pairs gather between -1 and 1: more than in a flat distribution.

@@ -11,9 +11,9 @@ from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.generation.beams import nominal_collision
 from smartbkg_tf.generation.detector import reconstruct
 from smartbkg_tf.generation.observables import EventView
-from smartbkg_tf.generation.skims.base import make_skims
+from smartbkg_tf.generation.pythia_source import PythiaSource
 from smartbkg_tf.runtime.command import compose_settings
-from smartbkg_tf.settings.generation import ProduceSettings, PythiaSource
+from smartbkg_tf.settings.generation import ProduceSettings
 from tests.images import image
 
 N_EVENTS, N_RUNS = 1500, 12
@@ -28,7 +28,7 @@ def _share_that_passes(table: EventTable, seed: int) -> np.ndarray:
     for run in range(N_RUNS):
         random = np.random.default_rng([seed, run])
         view = EventView(reconstruct(table, settings.detector, random), collision)
-        for column, skim in enumerate(make_skims(settings.skim)):
+        for column, skim in enumerate(settings.skim.values()):
             found[:, column] += np.asarray(skim.select(view).passes)
     return found / N_RUNS
 

@@ -1,4 +1,4 @@
-"""Soft steps, against plain arithmetic."""
+"""Soft thresholds, against plain arithmetic."""
 
 from __future__ import annotations
 
@@ -6,33 +6,33 @@ import keras
 import numpy as np
 import pytest
 
-from smartbkg_tf.models.steps import SoftSteps, logarithms, soft_steps
+from smartbkg_tf.models.thresholds import SoftThresholds, logarithms, soft_thresholds
 
 
-def test_steps_are_ordered_by_place() -> None:
+def test_thresholds_are_ordered_by_place() -> None:
     values = np.array([[0.5, -1.0]], np.float32)
-    found = np.asarray(soft_steps(values, [0.0, 2.0], 3.0))
+    found = np.asarray(soft_thresholds(values, [0.0, 2.0], 3.0))
     expected = np.tanh([[1.5, -3.0, -4.5, -9.0]])
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_the_layer_keeps_the_values() -> None:
-    layer = SoftSteps([-1.0, 1.0], steepness=2.0)
+    layer = SoftThresholds([-1.0, 1.0], steepness=2.0)
     x = np.random.default_rng(1).normal(size=(4, 3)).astype(np.float32)
     found = np.asarray(layer(x))
     assert found.shape == (4, 9)
-    assert layer.compute_output_shape((None, 3)) == (None, 9)
+    assert layer(keras.Input((3,))).shape == (None, 9)
     np.testing.assert_array_equal(found[:, :3], x)
     np.testing.assert_allclose(found[:, 3:6], np.tanh(2.0 * (x + 1.0)), atol=1e-6)
-    again = SoftSteps.from_config(layer.get_config())
+    again = SoftThresholds.from_config(layer.get_config())
     np.testing.assert_array_equal(again(x), found)
 
 
-def test_steps_stay_float32_in_mixed_precision() -> None:
+def test_thresholds_stay_float32_in_mixed_precision() -> None:
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy("mixed_float16")
     try:
-        assert SoftSteps([0.0])(np.ones((1, 1), np.float32)).dtype == "float32"
+        assert SoftThresholds([0.0])(np.ones((1, 1), np.float32)).dtype == "float32"
     finally:
         keras.mixed_precision.set_dtype_policy(before)
 

@@ -1,0 +1,56 @@
+"""Which fraction of the events passes each skim, by event type."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from smartbkg_tf.events.table import EVENT_TYPES
+
+
+def retention(chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Sum up the records of tables (event_type, n_events, passing).
+
+    ``{event type: {"n_events", "skims": {name: {"passing", "retention", "error"}}}}``; the error is
+    binomial.
+    """
+    result: dict[str, Any] = {}
+    for kind in (*EVENT_TYPES, "unknown"):
+        mine = [chunk for chunk in chunks if chunk["event_type"] == kind]
+        if not mine:
+            continue
+        n = sum(chunk["n_events"] for chunk in mine)
+        skims = {}
+        for name in dict.fromkeys(name for chunk in mine for name in chunk["passing"]):
+            passing = sum(chunk["passing"].get(name, 0) for chunk in mine)
+            share = passing / n if n else 0.0
+            error = math.sqrt(share * (1.0 - share) / n) if n else 0.0
+            skims[name] = {"passing": passing, "retention": share, "error": error}
+        result[kind] = {"n_events": n, "skims": skims}
+    return result
+
+
+def retention_table(values: dict[str, Any]) -> str:
+    """Print `retention` in per cent, one column for each event type and one line for each skim.
+
+    Where nothing passes stands the limit of 95 % confidence (3 / n).
+    """
+    names = list(dict.fromkeys(name for v in values.values() for name in v["skims"]))
+    wide = max(map(len, ("retention, %", *names))) + 2
+    lines = [
+        f"{'retention, %':<{wide}}" + "".join(f"{kind:>15}" for kind in values),
+        f"{'(events)':<{wide}}" + "".join(f"{row['n_events']:>15}" for row in values.values()),
+    ]
+    for name in names:
+        cells = []
+        for row in values.values():
+            skim = row["skims"].get(name)
+            if skim is None:
+                cells.append("-")
+            elif skim["passing"] == 0 and row["n_events"]:
+                cells.append(f"< {300 / row['n_events']:.3f}")
+            else:
+                cells.append(f"{100 * skim['retention']:.2f} +- {100 * skim['error']:.2f}")
+        lines.append(f"{name:<{wide}}" + "".join(f"{cell:>15}" for cell in cells))
+    return "\n".join(lines)

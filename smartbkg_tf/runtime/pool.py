@@ -1,0 +1,120 @@
+"""Work in several processes, which are replaced when they die and end with the one that began."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection
+from pathlib import Path
+from typing import TypeVar
+
+from smartbkg_tf.errors import UserError
+from smartbkg_tf.runtime.progress import say
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+#: So often a dead process is replaced before the work is given up.
+_MOST_REVIVALS = 3
+
+
+def run_in_processes(
+    tasks: Sequence[T],
+    work: Callable[[T], R],
+    workers: int,
+    *,
+    unit: str = "tasks",
+    where: Path | None = None,
+    next_step: str | None = None,
+) -> Generator[R, None, None]:
+    """Give the results of all tasks as they come.
+
+    Parameters
+    ----------
+    tasks : sequence
+        What is to be done. A task may run twice: when a process dies, all that have not ended begin
+        again.
+    work : callable
+        Does one of them; both must be picklable.
+    workers : int
+        Processes at most; with one, the work is done in this process.
+    unit, where, next_step
+        For the messages: what tasks are called, where their results go, and what helps.
+
+    Yields
+    ------
+    object
+        What `work` returns.
+
+    Raises
+    ------
+    UserError
+        When processes keep dying.
+    """
+    workers = min(workers, len(tasks))
+    if workers <= 1:
+        yield from map(work, tasks)
+        return
+    waiting = dict(enumerate(tasks))
+    revivals = 0
+    while waiting:
+        try:
+            for number, result in _run(waiting, work, workers):
+                del waiting[number]
+                yield result
+        except BrokenProcessPool as error:
+            revivals += 1
+            if revivals > _MOST_REVIVALS:
+                raise UserError(
+                    f"processes died {revivals} times; {len(waiting)} {unit} are missing",
+                    where=where,
+                    next_step=next_step,
+                ) from error
+            say(f"a process died; {len(waiting)} {unit} are begun again")
+
+
+def _run(tasks: dict[int, T], work: Callable[[T], R], workers: int) -> Iterator[tuple[int, R]]:
+    """Run numbered tasks in a pool; what has ended well is given before a death is told."""
+    # "spawn": a fork would copy the locks of threads, and the state of Pythia, numba, TensorFlow.
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_end_with_parent,
+    )
+    try:
+        futures: dict[Future[R], int] = {
+            pool.submit(work, task): number for number, task in tasks.items()
+        }
+        broken: BrokenProcessPool | None = None
+        for future in as_completed(futures):
+            number = futures.pop(future)
+            try:
+                result = future.result()
+            except BrokenProcessPool as error:
+                broken = error
+                continue
+            yield number, result
+        if broken is not None:
+            raise broken
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone.
+
+    The queue of tasks stays open as long as any worker lives, so that workers of a killed run
+    would wait for ever.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

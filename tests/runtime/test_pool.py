@@ -1,0 +1,31 @@
+"""Processes that work; that they are replaced and end is tested with ``produce``."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from smartbkg_tf.runtime.pool import run_in_processes
+
+
+def square(number: int) -> tuple[int, int]:
+    if number < 0:
+        raise ValueError("negative")
+    return number * number, os.getpid()
+
+
+def test_one_worker_is_this_process() -> None:
+    assert list(run_in_processes([2, 3], square, 1)) == [(4, os.getpid()), (9, os.getpid())]
+    assert list(run_in_processes([], square, 4)) == []
+
+
+def test_several_workers_do_every_task_once() -> None:
+    results = list(run_in_processes(range(6), square, 2))
+    assert sorted(result for result, _ in results) == [0, 1, 4, 9, 16, 25]
+    assert os.getpid() not in {process for _, process in results}
+
+
+def test_errors_of_a_task_come_through() -> None:
+    with pytest.raises(ValueError, match="negative"):
+        list(run_in_processes([1, -1], square, 2))
