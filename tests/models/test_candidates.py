@@ -20,6 +20,7 @@ from smartbkg_tf.models.tree_branches import TreeNet
 from tests.models.model_test_case import (
     CODES,
     FEATURES,
+    LONG,
     NORMALISATION,
     Arrays,
     ModelTestCase,
@@ -61,7 +62,7 @@ CANDIDATES = CandidateInput(embedding=4, units=6, traits=3, draws=16)
 class TestTreeNetWithCandidates(ModelTestCase):
     network_class: ClassVar[type[NNBaseClass]] = BranchedNetwork
     inputs = "particles"
-    slow = ("test_one_compiled_fit_step",)
+    slow = (*LONG, "test_one_compiled_fit_step")
     arguments: ClassVar[dict[str, Any]] = {
         "feature_names": NAMES,
         "normalisation": {**NORMALISATION, **{name: {} for name in COLUMNS}},

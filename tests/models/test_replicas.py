@@ -20,7 +20,7 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 from smartbkg_tf.models.batch_normalisation import MaskedBatchNormalization
-from smartbkg_tf.models.optimisation import make_optimizer
+from smartbkg_tf.training.optimisation import make_optimizer
 from smartbkg_tf.models.replicas import over_replicas
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.training import TrainingSettings

@@ -25,7 +25,7 @@ _NEEDED = {
     "model/head/inputs=event_columns": ["model.head.inputs.event_columns.names=[energy]"],
 }
 #: Groups whose files still repeat defaults; a fixed one must leave this list.
-_REPEATING = ("training", "source", "detector", "skim")
+_REPEATING = ("training",)
 
 
 def groups_of(name: str) -> list[str]:
