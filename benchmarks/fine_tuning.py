@@ -56,7 +56,7 @@ ARMS: dict[str, tuple[str, ...]] = {
     "free": ("training.fine_tuning.backbone=free",),
 }
 #: What all networks share.
-COMMON = ("model=treenet", "data.balance=null", "training.progress=false", "data.length_buckets=8")
+COMMON = ("model=treenet", "data.balance=null", "training.progress=false")
 
 
 def tables_of(files: Sequence[str]) -> Iterator[EventTable]:
@@ -281,7 +281,7 @@ def main() -> None:
     backbone = folder / "backbone"
     if given.arms != "scratch" and not (folder / "backbone.json").is_file():
         epochs = f"training.epochs={given.pretraining_epochs}"
-        options = [f"data.skims=[{','.join(skims)}]", epochs, "training.schedule.name=cosine"]
+        options = [f"data.skims=[{','.join(skims)}]", epochs, "training/schedule=cosine"]
         options.append("training.schedule.minimum=1e-5")
         cpu = train(backbone, first, options)
         write_json(folder / "backbone.json", {"cpu_seconds": round(cpu, 1)})

@@ -41,7 +41,7 @@ def train(model: str, data: str, folder: Path, *, epochs: int, share: float) -> 
         "data.fractions.test": FRACTIONS["test"],
         "data.balance": "null",
         "training.epochs": epochs,
-        "training.schedule.name": "cosine",
+        "training/schedule": "cosine",
         "training.early_stopping": "null",
         "training.monitor": "val_auc",
         "training.batch_size": 128,

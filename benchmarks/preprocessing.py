@@ -32,8 +32,7 @@ from common import paired, preprocess_settings, ratio, report, sample, seconds
 from smartbkg_tf.dataset.build import build_dataset
 from smartbkg_tf.dataset.hashing import new_hash
 from smartbkg_tf.encoding.checks import find_unusable_events
-from smartbkg_tf.encoding.encode import encode
-from smartbkg_tf.encoding.one_pass import one_pass as one_pass_of
+from smartbkg_tf.encoding.encode import check_and_encode, encode
 from smartbkg_tf.events.decay_strings import decay_tokens, tokenise
 from smartbkg_tf.events.hdf5 import iterate_hdf5, write_hdf5
 from smartbkg_tf.events.vocabulary import default_vocabulary
@@ -272,7 +271,9 @@ def threads(path: Path, folder: Path, options: argparse.Namespace) -> None:
     kernels: dict[str, Callable[[int], Any]] = {
         "plain arithmetic": lambda i: spin(20_000_000),
         "hash": lambda i: [new_hash().update(data[i]) for _ in range(4)],
-        "check and encode": lambda i: [one_pass_of(tables[i], vocabulary) for _ in range(8)],
+        "check and encode": lambda i: [
+            check_and_encode(tables[i], EncodingSettings(), vocabulary) for _ in range(8)
+        ],
         "decay strings": lambda i: [tokenise(strings[i], vocabulary) for _ in range(4)],
         "copy": lambda i: [np.copyto(copies[i], data[i]) for _ in range(3)],
         "write": write,

@@ -1,7 +1,7 @@
 """How fast events come out of a dataset directory: warm, cold, in little memory, to a network.
 
     python benchmarks/stream.py [--tables 'tables/*.h5'] [--events 100000]
-                                [--parts warm,cold,memory,training,buckets]
+                                [--parts warm,cold,memory,training]
 
 Sides of a ratio run in turns in one process, on the same events, timed from the first to the
 last batch; printed are medians of paired ratios. The ceiling of `warm` is a gather of random
@@ -27,7 +27,7 @@ from common import paired, ratio, report, sample, write_dataset
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
 
 BATCH = 1024
-PARTS = ("warm", "cold", "memory", "training", "buckets")
+PARTS = ("warm", "cold", "memory", "training")
 OPTIONS: dict[str, Any] = {"batch_size": BATCH, "inputs": "combined", "seed": 1}
 
 
@@ -42,9 +42,9 @@ def quiet(function: Callable[[], Any]) -> Any:
         return function()
 
 
-def make(folder: Path, options: argparse.Namespace, storage: str = "ragged") -> Dataset:
+def make(folder: Path, options: argparse.Namespace) -> Dataset:
     table = sample(options.events, options.tables)
-    return open_dataset(quiet(lambda: write_dataset(folder / storage, table, storage=storage)))
+    return open_dataset(quiet(lambda: write_dataset(folder / "made", table)))
 
 
 def rate(batches: Iterable[Any], size_of: Callable[[Any], int] | None = None) -> float:
@@ -123,19 +123,22 @@ def warm(folder: Path, options: argparse.Namespace) -> None:
 
     ragged = make(folder, options)
     few = min(options.events, 40000)  # padded arrays in memory, and slow designs
-    rows = np.arange(few)
-    arrays = ragged.batch(rows)
+    arrays = ragged.batch(np.arange(few))
     labels = ragged.labels[:few].astype(np.float32)
     records = folder / "events.tfrecord"
     write_records(records, arrays, labels)
-    padded = make(folder, argparse.Namespace(**{**vars(options), "events": few}), "padded")
     every = np.arange(options.events)
+    train = ragged.split()["train"]
+    passing = ragged.labels[train, 0].mean()
+    balance = min(3.0, (1 - passing) / passing / 2)  # never all failing events
     slow_rows = np.arange(min(few, 20000))
     streams = {
         "training": training_stream(ragged, every, **OPTIONS),
-        "buckets": training_stream(ragged, every, **OPTIONS, length_buckets=8),
-        "evaluation": evaluation_stream(ragged, every, batch_size=BATCH, inputs="combined"),
-        "padded storage": training_stream(padded, rows, **OPTIONS),
+        # What `train` reads by default: a part of the events, and of those a new part each epoch.
+        "default training": training_stream(ragged, train, **OPTIONS, balance=balance),
+        "validation": evaluation_stream(
+            ragged, every, batch_size=BATCH, inputs="combined", length_buckets=8
+        ),
         "TFRecordDataset": read_records(records, arrays, labels.shape[1]),
         "from_generator": from_generator(
             {n: v[slow_rows] for n, v in arrays.items()}, labels[slow_rows]
@@ -147,6 +150,10 @@ def warm(folder: Path, options: argparse.Namespace) -> None:
     found = paired(options.rounds, **sides)
     for name, values in found.items():
         print(f"  {name:20s} {statistics.median(values) / 1e3:8.0f} thousand events/s")
+    report(
+        "default training / all events, warm",
+        ratio(found["default training"], found["training"]), 0.5,
+    )  # fmt: skip
     for name, target in (("gather", 0.3), ("TFRecordDataset", 1.5), ("from_generator", 2.0)):
         report(f"training stream / {name}, warm", ratio(found["training"], found[name]), target)
 
@@ -276,16 +283,15 @@ def grow(dataset: Dataset, target: Path, n_bytes: float) -> int:
         values = np.fromfile(dataset.path / f"{name}.memmap", entry["dtype"])
         values = values.reshape(entry["shape"])
         is_offsets = name.endswith("_offsets")
-        shape = [(len(values) - is_offsets) * n + is_offsets, *entry["shape"][1:]]
-        with MapWriter(target, name, entry["dtype"], shape) as writer:
-            for i in range(n):
-                if is_offsets:
-                    writer.append(values[int(i > 0) :] + i * values[-1])
-                else:
-                    if name == "keys":
-                        values[:, 1] = i
-                    writer.append(values)
-            maps[name] = writer.close()
+        writer = MapWriter(target, name, entry["dtype"], entry["shape"][1:])
+        for i in range(n):
+            if is_offsets:
+                writer.append(values[int(i > 0) :] + i * values[-1])
+            else:
+                if name == "keys":
+                    values[:, 1] = i
+                writer.append(values)
+        maps[name] = writer.close()
     information |= {"maps": maps, "n_events": information["n_events"] * n}
     (target / "dataset.json").write_text(json.dumps(with_checksum(information)))
     return total * n
@@ -359,85 +365,10 @@ def training(folder: Path, options: argparse.Namespace) -> None:
     report("the same by the time of the processors", by_processors, 0.95)
 
 
-def buckets(folder: Path, options: argparse.Namespace) -> None:
-    """Train on events padded to 100, end to end, and in sorted batches: time, scores, AUC."""
-    from sklearn.metrics import roc_auc_score
-
-    from smartbkg_tf.dataset.stream import evaluation_stream, training_stream
-    from smartbkg_tf.models.packing import set_packing
-
-    dataset = make(folder, argparse.Namespace(**{**vars(options), "events": options.train_events}))
-    parts = dataset.split()
-    results: dict[str, dict[str, Any]] = {}
-    nets, streams = {}, {}
-    for name, n_buckets in (("padded", None), ("end to end", None), ("buckets", 8)):
-        nets[name] = network(dataset)
-        set_packing(nets[name].model, name == "end to end")
-        streams[name] = training_stream(
-            dataset, parts["train"], batch_size=256, inputs=nets[name].input_names, seed=1,
-            length_buckets=n_buckets,
-        )  # fmt: skip
-        results[name] = {"seconds": [], "auc": []}
-    shapes = {
-        (x["pdg_input"].shape[1], x["decay_input"].shape[1]) for x, _, _ in streams["buckets"]
-    }
-    for _ in range(options.epochs):
-        for name, net in nets.items():
-            start = time.perf_counter()
-            net.model.fit(streams[name], epochs=1, verbose=0, shuffle=False)
-            results[name]["seconds"].append(time.perf_counter() - start)
-    net = nets["padded"]
-    test = parts["test"]
-    whole = evaluation_stream(dataset, test, batch_size=256, inputs=net.input_names)
-    labels = dataset.labels[test, 0]
-    for name, one in nets.items():
-        scores = one.model.predict(whole.map(lambda x, y: x), verbose=0)[:, 0]
-        results[name] |= {"scores": scores, "auc": roc_auc_score(labels, scores)}
-    narrow = evaluation_stream(
-        dataset, test, batch_size=256, inputs=net.input_names, length_buckets=8
-    )
-    # The momenta of its first particles tell an event.
-    scores_of: list[dict[bytes, float]] = []
-    for stream in (whole, narrow):
-        found: dict[bytes, float] = {}
-        for x, _ in stream:
-            scores = np.asarray(net.model(x, training=False))[:, 0]
-            keys = [row.tobytes() for row in np.asarray(x["particle_input"])[:, :4]]
-            found.update(zip(keys, scores.tolist(), strict=True))
-        scores_of.append(found)
-    difference = max(abs(score - scores_of[1][key]) for key, score in scores_of[0].items())
-    n_passing = int(labels.sum())
-    print(f"  {len(shapes)} shapes of batches; {len(labels)} test events, {n_passing} pass")
-    print(f"  one network, padded or in buckets: scores differ by {difference:.0e}")
-    for name, values in results.items():
-        print(f"  {name:10s} {statistics.median(values['seconds'][1:]):6.1f} s an epoch, "
-              f"AUC {values['auc']:.4f}")  # fmt: skip
-    for name in ("end to end", "buckets"):
-        error = error_of_difference(labels, results["padded"]["scores"], results[name]["scores"])
-        print(f"  AUC {name} - padded: {results[name]['auc'] - results['padded']['auc']:+.4f} "
-              f"+- {error:.4f}")  # fmt: skip
-        value = ratio(results["padded"]["seconds"][1:], results[name]["seconds"][1:])
-        report(f"ResNet epoch, all padded to 100 / {name}", value, 1.4)
-
-
-def error_of_difference(labels: Any, first: Any, second: Any) -> float:
-    """Error of the difference of two AUC on the same events: resampled test events."""
-    from sklearn.metrics import roc_auc_score
-
-    random, differences = np.random.default_rng(0), []
-    for _ in range(200):
-        chosen = random.integers(0, len(labels), len(labels))
-        if 0 < labels[chosen].sum() < len(chosen):
-            both = [roc_auc_score(labels[chosen], scores[chosen]) for scores in (first, second)]
-            differences.append(both[1] - both[0])
-    return float(np.std(differences))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=100000)
     parser.add_argument("--train-events", type=int, default=8000)
-    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--tables", help="training tables to take events from")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--large-gb", type=float, default=6)

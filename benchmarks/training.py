@@ -7,7 +7,7 @@ Keras 3: features normalised beforehand, every event padded to 100 particles and
 NumPy memory maps, a Python generator that cuts out one batch after the other, `fit`, Keras's
 batch normalisation, no masks, a sigmoid. `parts` takes the ingredients of ours away one by one.
 `models` trains networks of conf/model with and without XLA, `divided` with
-``training.batch_parts``, `steps` with ``training.steps_per_execution``.
+``training.micro_batches``, `steps` with ``training.steps_per_execution``.
 
 Whole epochs on the same events with the same batch size, in turns in one process; the first
 epoch of each side is not counted. Printed are medians of paired ratios and their range.
@@ -40,10 +40,13 @@ from smartbkg_tf.models.packing import set_packing  # noqa: E402
 from smartbkg_tf.models.registry import build  # noqa: E402
 from smartbkg_tf.runtime.command import compose_settings  # noqa: E402
 from smartbkg_tf.settings.training import TrainSettings  # noqa: E402
-from smartbkg_tf.training.checkpoints import Checkpoints  # noqa: E402
 from smartbkg_tf.training.devices import device_scope  # noqa: E402
-from smartbkg_tf.training.loop import Plan, TrainingLoop  # noqa: E402
-from smartbkg_tf.training.trimming import trimmed  # noqa: E402
+from smartbkg_tf.training.divergence import StopOnDivergence  # noqa: E402
+from smartbkg_tf.training.input_pipeline import trimmed  # noqa: E402
+from smartbkg_tf.training.micro_batches import (  # noqa: E402
+    number_of_micro_batches,
+    use_micro_batches,
+)
 
 BATCH = 256
 PARTICLES, TOKENS = 100, 150
@@ -123,7 +126,7 @@ class Port:
 
 
 class Watch(keras.callbacks.Callback):  # type: ignore[misc]
-    """Seconds from the begin of an epoch to the end of its last step; of processors, too."""
+    """Seconds from the begin of an epoch to the end of its last step, and its CPU time."""
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self._begin, self._begin_cpu = time.perf_counter(), time.process_time()
@@ -137,11 +140,10 @@ class Watch(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class Ours:
-    """The loop of `train`, an epoch at a time."""
+    """What `train` does, an epoch at a time."""
 
     def __init__(
         self,
-        folder: Path,
         dataset: Dataset,
         rows: np.ndarray,
         overrides: list[str],
@@ -149,48 +151,38 @@ class Ours:
         packed: bool = True,
         trim: bool = True,
     ) -> None:
-        self.settings = compose_settings("train", TrainSettings, overrides)
-        training = self.settings.training
+        settings = compose_settings("train", TrainSettings, overrides)
+        training = settings.training
         self.events = len(rows) // BATCH * BATCH
-        rows = rows[: self.events]
         with device_scope(training):
-            network = build(
-                self.settings.model, dataset.information, max_particles=PARTICLES, max_tokens=TOKENS
+            self.network = build(
+                settings.model, dataset.information, max_particles=PARTICLES, max_tokens=TOKENS
             )
-            network.compile(training, steps_per_epoch=self.events // BATCH)
+            model = self.network.compile(training, steps_per_epoch=self.events // BATCH)
             if not packed:
-                set_packing(network.model, False)
-            counter = stream.EpochCounter(parts=True)
-            options: dict[str, Any] = {
-                "batch_size": BATCH,
-                "inputs": network.input_names,
-                "max_particles": PARTICLES,
-                "max_tokens": TOKENS,
-                "length_buckets": self.settings.data.length_buckets,
-            }
-            train = stream.training_stream(dataset, rows, seed=1, counter=counter, **options)
-            watched = stream.evaluation_stream(dataset, rows[:BATCH], with_weights=True, **options)
-            if trim and options["length_buckets"] is None and not network.model.jit_compile:
-                train, watched = trimmed(train), trimmed(watched)
-            self.watch = Watch()
-            self.loop = TrainingLoop(
-                network.model,
-                stream=train,
-                watched=watched,
-                counter=counter,
-                plan=Plan(1000, 1, self.events // BATCH),
-                callbacks=[self.watch],
-                checkpoints=Checkpoints(folder),
-                steps_per_execution=training.steps_per_execution,
-                batch_parts=training.batch_parts,
+                set_packing(model, False)
+            use_micro_batches(model, number_of_micro_batches(training, model, 1))
+            stream_of_all = stream.training_stream(
+                dataset,
+                rows[: self.events],
+                seed=1,
+                batch_size=BATCH,
+                inputs=self.network.input_names,
+                max_particles=PARTICLES,
+                max_tokens=TOKENS,
             )
+            trimmed_too = trim and not training.xla
+            self.stream = trimmed(stream_of_all) if trimmed_too else stream_of_all
+            self.watch = Watch()
+            self.callbacks = [StopOnDivergence(model), self.watch]
         self.number = 0
 
     def epoch(self) -> tuple[float, float]:
-        """Events per second, and per second of a processor, of one epoch."""
-        listed = keras.callbacks.CallbackList([self.watch], model=self.loop.model, verbose=0)
-        self.loop._epoch(self.number, 0, listed)
-        self.number += 1
+        """Events per second, and per second of CPU time, of one epoch."""
+        first, self.number = self.number, self.number + 1
+        self.network.fit(
+            self.stream, initial_epoch=first, epochs=self.number, callbacks=self.callbacks
+        )
         return self.watch.rates(self.events)
 
 
@@ -213,10 +205,10 @@ def ratios(found: Rates, name: str, reference: str, clock: int) -> list[float]:
 
 
 def show(found: Rates, reference: str) -> None:
-    """Print rates, and ratios by the clock and by the time of the processors."""
+    """Print rates, and ratios by the clock and by CPU time."""
     for name, rates in found.items():
         text = f"  {name:32s} {statistics.median(wall for wall, _ in rates):6.0f} events/s"
-        for clock, what in enumerate(("ratio", "processors")):
+        for clock, what in enumerate(("ratio", "CPU time")):
             values = ratios(found, name, reference, clock)
             middle = statistics.median(values)
             text += f"   {what} {middle:.2f} ({min(values):.2f} to {max(values):.2f})"
@@ -226,37 +218,36 @@ def show(found: Rates, reference: str) -> None:
 def port(folder: Path, dataset: Dataset, rows: np.ndarray, options: argparse.Namespace) -> None:
     """Ours against the original's program."""
     theirs = Port(folder, dataset, rows)
-    ours = Ours(folder / "ours", dataset, rows, ["model=resnet"])
+    ours = Ours(dataset, rows, ["model=resnet"])
     found = in_turns(options.rounds, {"port of the original": theirs.epoch, "ours": ours.epoch})
     show(found, "port of the original")
     value = statistics.median(ratios(found, "ours", "port of the original", 0))
     report("training, ours / port of the original", value, 2)
 
 
-def parts(folder: Path, dataset: Dataset, rows: np.ndarray, options: argparse.Namespace) -> None:
+def parts(_: Path, dataset: Dataset, rows: np.ndarray, options: argparse.Namespace) -> None:
     """Take the ingredients away one by one."""
     every: dict[str, tuple[list[str], dict[str, bool]]] = {
         "masked, padded to 100 and 150": ([], {"packed": False, "trim": False}),
         "trimmed to the longest": ([], {"packed": False}),
-        "length buckets": (["data.length_buckets=8"], {"packed": False}),
         "packed (default)": ([], {}),
         "packed, 8 steps_per_execution": (["training.steps_per_execution=8"], {}),
     }
     sides = {
-        name: Ours(folder / str(i), dataset, rows, ["model=resnet", *overrides], **choices).epoch
-        for i, (name, (overrides, choices)) in enumerate(every.items())
+        name: Ours(dataset, rows, ["model=resnet", *overrides], **choices).epoch
+        for name, (overrides, choices) in every.items()
     }
     show(in_turns(options.rounds, sides), "masked, padded to 100 and 150")
 
 
-def models(folder: Path, dataset: Dataset, rows: np.ndarray, options: argparse.Namespace) -> None:
+def models(_: Path, dataset: Dataset, rows: np.ndarray, options: argparse.Namespace) -> None:
     """Every network with and without XLA."""
     for name in options.models.split(","):
         sides: dict[str, Callable[[], tuple[float, float]]] = {}
         seconds = 0.0
         for xla in ("false", "true"):
             overrides = [f"model={name}", f"training.xla={xla}"]
-            side = Ours(folder / f"{name}-{xla}", dataset, rows, overrides)
+            side = Ours(dataset, rows, overrides)
             begin = time.perf_counter()
             side.epoch()
             seconds = time.perf_counter() - begin
@@ -265,20 +256,19 @@ def models(folder: Path, dataset: Dataset, rows: np.ndarray, options: argparse.N
         show(in_turns(options.rounds, sides), "plain")
 
 
-def divided(folder: Path, dataset: Dataset, rows: np.ndarray, options: argparse.Namespace) -> None:
-    """Batches in parts of like length; networks with batch normalisation cannot."""
+def divided(_: Path, dataset: Dataset, rows: np.ndarray, options: argparse.Namespace) -> None:
+    """Batches in micro-batches of similar length; networks with batch normalisation cannot."""
     for name in ("treenet", "transformer", "gcn", "gatgap"):
-        compare(folder, dataset, rows, options.rounds, name, "training.batch_parts", (1, 2, 4, 8))
+        compare(dataset, rows, options.rounds, name, "training.micro_batches", (1, 2, 4, 8))
 
 
-def steps(folder: Path, dataset: Dataset, rows: np.ndarray, options: argparse.Namespace) -> None:
+def steps(_: Path, dataset: Dataset, rows: np.ndarray, options: argparse.Namespace) -> None:
     """Several batches in one call of the compiled step."""
     for name in ("gcn", "treenet"):
-        compare(folder, dataset, rows, options.rounds, name, "training.steps_per_execution", (1, 8))
+        compare(dataset, rows, options.rounds, name, "training.steps_per_execution", (1, 8))
 
 
 def compare(
-    folder: Path,
     dataset: Dataset,
     rows: np.ndarray,
     rounds: int,
@@ -288,9 +278,7 @@ def compare(
 ) -> None:
     """Values of a setting against the first of them."""
     sides = {
-        f"{setting}={value}": Ours(
-            folder / f"{name}-{value}", dataset, rows, [f"model={name}", f"{setting}={value}"]
-        ).epoch
+        f"{setting}={value}": Ours(dataset, rows, [f"model={name}", f"{setting}={value}"]).epoch
         for value in values
     }
     print(name, flush=True)

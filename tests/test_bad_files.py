@@ -22,8 +22,9 @@ from smartbkg_tf.runtime.files import read_json, read_yaml, sha256
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.runtime.sweep import best_validation, sweep_rows
 from smartbkg_tf.settings.generation import ProduceSettings
+from smartbkg_tf.settings.plugins import plain
 from smartbkg_tf.settings.training import TrainSettings
-from smartbkg_tf.training.run_folder import plain_settings, unfinished_run
+from smartbkg_tf.training.run_folder import unfinished_run
 from tests.datasets import write_dataset
 from tests.samples import make_events
 
@@ -92,7 +93,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     run = RunDirectory(folder / "0_run")
     run.path.mkdir()
     settings = compose_settings("train", TrainSettings, [f"run_dir={run.path}"])
-    run.config.write_text(yaml.safe_dump(plain_settings(settings)))
+    run.config.write_text(yaml.safe_dump(plain(settings)))
     run.metadata.write_text(yaml.safe_dump(METADATA))
     run.dataset.write_text(json.dumps(information))
     run.filter.write_text(json.dumps(FILTER))

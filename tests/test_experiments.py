@@ -30,7 +30,7 @@ def test_it_composes_and_validates(name: str) -> None:
     assert command, "the first comment is the command that runs it"
     assert command[1] == "train"
     overrides = command[2].split()
-    assert overrides[0] == f"+experiment={name}"
+    assert overrides[0] == f"experiment={name}"
     settings = compose_settings("train", TrainSettings, overrides)
     assert check_model(settings.model)
     if name.startswith("fei_b0_benchmark/"):

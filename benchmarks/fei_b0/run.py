@@ -27,8 +27,9 @@ from smartbkg_tf.evaluation.metrics import auc
 from smartbkg_tf.runtime.command import compose_settings, guarded
 from smartbkg_tf.runtime.files import read_json, write_json
 from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.settings.plugins import plain
 from smartbkg_tf.settings.training import TrainSettings
-from smartbkg_tf.training.run_folder import changed_keys, plain_settings
+from smartbkg_tf.training.run_folder import changed_keys
 
 #: CPU-minutes of a training.
 BUDGET = 40.0
@@ -72,7 +73,7 @@ def _must_be_same(folder: Path, wanted: list[str]) -> None:
     """Refuse a finished run of other settings."""
     settings = compose_settings("train", TrainSettings, wanted)
     old = yaml.safe_load(RunDirectory(folder).config.read_text(encoding="utf-8"))
-    changed = changed_keys(old, plain_settings(settings))
+    changed = changed_keys(old, plain(settings))
     if changed:
         raise UserError(
             f"holds a finished run of other settings ({'; '.join(changed)})",

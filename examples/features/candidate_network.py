@@ -17,7 +17,8 @@ class CandidateNetwork(NNBaseClass):
         self.units = units
 
     def build_model(self) -> keras.Model:
-        """Build the network from the further inputs alone."""
+        """Build the network from the further inputs; `event` has those of particles."""
+        event = self.event()
         inputs = {
             "visible_input": keras.Input((2,), name="visible_input"),
             "candidate_input": keras.Input((None, 2), name="candidate_input"),
@@ -33,4 +34,4 @@ class CandidateNetwork(NNBaseClass):
         x = keras.layers.GlobalMaxPooling1D()(keras.ops.where(there, x, 0.0))
         x = keras.layers.Concatenate()([x, inputs["visible_input"]])
         x = keras.layers.Dense(self.units, activation="relu")(x)
-        return keras.Model(inputs, self.output(x))
+        return keras.Model(inputs, event.output(x))

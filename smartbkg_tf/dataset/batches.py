@@ -35,7 +35,7 @@ from smartbkg_tf.settings.encoding import PARTICLES, TOKENS
 Element = tuple[Any, ...]
 
 #: Batches that are made ahead of their use.
-_BATCHES_AHEAD = 4
+_BATCHES_AHEAD = 3
 
 
 class LengthBuckets:

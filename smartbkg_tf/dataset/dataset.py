@@ -18,8 +18,8 @@ from smartbkg_tf.dataset.information import (
 from smartbkg_tf.dataset.split import split_events
 from smartbkg_tf.dataset.store import LazyMaps, check_map
 from smartbkg_tf.dataset.stored import StoredEvents
-from smartbkg_tf.dataset.writer import offsets_name, stored_schema
-from smartbkg_tf.encoding.events import Events, Schema
+from smartbkg_tf.dataset.writer import stored_schema
+from smartbkg_tf.encoding.events import Schema
 from smartbkg_tf.encoding.pad import INPUTS_OF, inputs_of, pad
 from smartbkg_tf.errors import (
     ConfigurationError,
@@ -83,7 +83,7 @@ class Dataset:
         self._encoding = encoding_of(information)
         #: Columns of the events that are stored.
         self.schema: Schema = stored_schema(self._encoding, information["maps"])
-        self._mapped: Events | None = None
+        self._stored: dict[Schema, StoredEvents] = {}
         keys = self._maps["keys"]
         self._keys = {name: keys[:, i] for i, name in enumerate(KEY_COLUMNS)}
 
@@ -307,17 +307,21 @@ class Dataset:
         """
         names = self.check_inputs(inputs)
         lengths = self.lengths(max_particles, max_tokens)
-        if self._mapped is None:
-            offsets = {axis: self._maps[offsets_name(axis)] for axis in self.schema.axes}
-            self._mapped = Events(self.schema, self._maps, offsets, len(self))
-        return pad(self._mapped, indices, names, *lengths)
+        rows = np.asarray(indices, dtype=np.int64).reshape(-1)
+        if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
+            raise IndexError(f"positions must lie in 0..{len(self) - 1}")
+        ordered, places = np.unique(rows, return_inverse=True)
+        return pad(self.stored(names).read(ordered), places, names, *lengths)
 
     def stored(self, inputs: str | Sequence[str]) -> StoredEvents:
-        """Give a reader of the columns of some inputs, for streams."""
+        """Give a reader of the columns of some inputs, which reads neighbours together."""
         names = set(self.check_inputs(inputs))
         if "particle_input" in names:
             names.add("charge")
-        return StoredEvents(self.path, self.schema.select(names))
+        schema = self.schema.select(names)
+        if schema not in self._stored:
+            self._stored[schema] = StoredEvents(self.path, schema)
+        return self._stored[schema]
 
 
 def _columns(names: tuple[str, ...], skims: Sequence[str], path: Path) -> list[int]:

@@ -48,25 +48,12 @@ def in_order(
     *,
     labelled: bool,
 ) -> Ordered:
-    """Put a bucket into the order of the data set and drop what cannot be used.
+    """Put a bucket into the order of the data set, and drop what cannot be used.
 
-    Parameters
-    ----------
-    events : Events
-        With the columns hash, keys and source.
-    encoded : Schema
-        Columns that two copies of an event must share.
-    label_names, observable_names : sequence of str
-        Columns to give; those that no event has are unknown.
-    files : numpy.ndarray [n_files] of str
-        Names of the sources, for findings.
-    labelled : bool
-        Whether any event of any file has a label: then those without are of no use.
-
-    Returns
-    -------
-    Ordered
-        Sorted by hash, equal hashes by key.
+    The bucket has the columns hash, keys and source (a position in `files`). Two copies of an event
+    must share the columns `encoded`. Labels and observables that no event has are unknown. With
+    `labelled`, any event of any file has a label: then those without are of no use. Sorted by hash,
+    equal hashes by key.
     """
     order = np.argsort(events["hash"])
     hashes = events["hash"][order]

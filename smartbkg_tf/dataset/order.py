@@ -105,25 +105,12 @@ def random_generator(*numbers: int) -> np.random.Generator:
 def balanced_events(
     labels: npt.NDArray[np.int8], indices: Rows, balance: float, seed: int, epoch: int
 ) -> Rows:
-    """Draw the events of an epoch with a fixed proportion of the classes.
+    """Draw the events of an epoch with `balance` failing events per passing one.
 
-    Parameters
-    ----------
-    labels : numpy.ndarray [n_events]
-        int8 of the skim that is balanced.
-    indices : numpy.ndarray [n]
-        int64 positions to draw from, increasing.
-    balance : float
-        Failing events per passing one.
-    seed, epoch : int
-        Decide the draw, without replacement. Of the class that is in excess, a new part
-        is drawn in every epoch; of the other one, all events are taken. Events without
-        a known label are left out.
-
-    Returns
-    -------
-    numpy.ndarray [n_drawn]
-        int64 increasing positions; the number does not depend on the epoch.
+    Increasing positions out of `indices` [n], which increase, too; `labels` [n_events] are those of
+    the skim that is balanced. Without replacement: of the class that is in excess a new part is
+    drawn in every epoch, of the other one all events are taken; events without a known label are
+    left out. The number does not depend on the epoch.
     """
     chosen = labels[indices]
     passing, failing = indices[chosen == 1], indices[chosen == 0]

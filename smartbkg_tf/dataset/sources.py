@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +18,7 @@ from smartbkg_tf.dataset.legacy import is_legacy, open_legacy, read_legacy
 from smartbkg_tf.encoding.checks import Findings
 from smartbkg_tf.encoding.encode import check_and_encode
 from smartbkg_tf.encoding.events import Events, Schema, read_frames
-from smartbkg_tf.errors import InputError, Problems, UserError
+from smartbkg_tf.errors import InputError, Problems
 from smartbkg_tf.events.hdf5 import TrainingFile
 from smartbkg_tf.events.keys import hash_keys, key_rows
 from smartbkg_tf.events.readers import (
@@ -31,6 +30,7 @@ from smartbkg_tf.events.readers import (
 )
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
+from smartbkg_tf.runtime.pool import run_in_processes
 from smartbkg_tf.runtime.progress import Progress
 from smartbkg_tf.settings.encoding import Column, EncodingSettings
 from smartbkg_tf.settings.sources import ParticleSet
@@ -50,20 +50,8 @@ _SOURCE = Column(name="source", dtype="int32")
 class ReadingSettings:
     """What a process needs to know to read a file.
 
-    Parameters
-    ----------
-    key : {"all", "train_events", "decay_strings"}
-        Part of the tables.
-    encoding : EncodingSettings
-        Feature set and lengths.
-    schema : Schema
-        Columns that are kept.
-    seed : int
-        Of the shuffle.
-    chunk_events : int
-        Events in memory at a time.
-    reader : Reader, optional
-        A reader of one's own, which is asked first.
+    `schema` names the columns that are kept, `seed` is that of the shuffle, `chunk_events` are in
+    memory at a time, and a `reader` of one's own is asked first.
     """
 
     key: Literal["all", "train_events", "decay_strings"]
@@ -294,33 +282,11 @@ def read_sources(
     folder: Path,
     take: Callable[[Events], None],
 ) -> list[SourceReport]:
-    """Read all files, and hand over their events in the order of the files.
+    """Read all files in `workers` processes, and hand over their events in the order of the files.
 
-    Parameters
-    ----------
-    paths : sequence of pathlib.Path
-        Files.
-    settings : ReadingSettings
-        How.
-    workers : int
-        Processes.
-    folder : pathlib.Path
-        Where processes put the events; need not exist.
-    take : callable
-        Gets the events of a chunk.
-
-    Returns
-    -------
-    list of SourceReport
-        In the order of `paths`.
-
-    Raises
-    ------
-    InputError
-        When files cannot be read; all those that cannot even be opened are named before
-        the first one is read.
-    UserError
-        When a process died.
+    `take` gets the events of a chunk; `folder`, which need not exist, is where processes put the
+    events. InputError when files cannot be read: all those that cannot even be opened are named
+    before the first one is read. UserError when processes keep dying.
     """
     counts = count_sources(paths, settings.reader)
     with Progress("preprocess: read and encode", total=sum(counts)) as progress:
@@ -366,31 +332,26 @@ def _in_processes(
 ) -> list[SourceReport]:
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"part-{number:06d}" for number in range(len(parts))]
+    results = run_in_processes(
+        list(zip(parts, files, strict=True)),
+        functools.partial(_write_part, settings=settings),
+        workers,
+        in_order=True,
+        unit="parts of the input",
+        next_step="is memory short? use fewer workers or a smaller chunk_events",
+    )
     reports = []
-    # New processes instead of forks: a process that has loaded TensorFlow cannot fork.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(parts)), mp_context=context)
-    try:
-        futures = [
-            pool.submit(_write_part, part, settings, file)
-            for part, file in zip(parts, files, strict=True)
-        ]
-        for future, file in zip(futures, files, strict=True):
-            reports.append(future.result())
+    with contextlib.closing(results):
+        for report, file in zip(results, files, strict=True):
+            reports.append(report)
             for events in read_frames(file):
                 take(events)
             file.unlink()
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a reading process was killed, most often for want of memory",
-            next_step="use fewer workers or a smaller chunk_events",
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
     return reports
 
 
-def _write_part(part: Part, settings: ReadingSettings, file: Path) -> SourceReport:
+def _write_part(job: tuple[Part, Path], settings: ReadingSettings) -> SourceReport:
     """Write the events of a part to a file of frames; runs in a process of its own."""
+    part, file = job
     with open(file, "wb") as stream:
         return read_part(part, settings, lambda events: events.write(stream))

@@ -30,23 +30,7 @@ PARTS = ("train", "validation", "test")
 
 
 def as_fractions(fractions: SplitFractions | Mapping[str, Any] | None) -> SplitFractions:
-    """Accept fractions as settings or as plain values.
-
-    Parameters
-    ----------
-    fractions : SplitFractions or mapping or None
-        None: the defaults.
-
-    Returns
-    -------
-    SplitFractions
-        Checked fractions.
-
-    Raises
-    ------
-    ConfigurationError
-        When a name is unknown or a value out of range.
-    """
+    """Accept fractions as settings or as plain values; None: the defaults."""
     if isinstance(fractions, SplitFractions):
         return fractions
     return validate(SplitFractions, dict(fractions or {}), where="fractions")
@@ -56,25 +40,7 @@ def split_events(
     keys: Mapping[str, npt.NDArray[np.int64]],
     fractions: SplitFractions | Mapping[str, Any] | None = None,
 ) -> dict[str, npt.NDArray[np.int64]]:
-    """Divide events into training, validation and test events.
-
-    Parameters
-    ----------
-    keys : mapping of str to numpy.ndarray [n_events]
-        Integer columns experiment, run, event, production.
-    fractions : SplitFractions or mapping, optional
-        Defaults: 0.7, 0.15, 0.15.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray [n_part]
-        ``train``, ``validation``, ``test``: increasing int64 positions without overlap.
-
-    Raises
-    ------
-    ConfigurationError
-        When the fractions cannot be used.
-    """
+    """Give the increasing positions of the events of each of `PARTS`, by their key columns."""
     chosen = as_fractions(fractions)
     u = uniform(keys, SPLIT_SALT)
     test_begin = 1.0 - chosen.test

@@ -131,27 +131,10 @@ def write_map(directory: Path, name: str, values: npt.NDArray[Any]) -> dict[str,
 def open_map(
     directory: str | Path, name: str, recorded: dict[str, Any] | None = None
 ) -> npt.NDArray[Any]:
-    """Open a map for reading.
+    """Open a map for reading; nothing is read before it is used.
 
-    Parameters
-    ----------
-    directory : str or pathlib.Path
-        Folder.
-    name : str
-        Exact name.
-    recorded : dict, optional
-        What `MapWriter.close` returned; the map must match it.
-
-    Returns
-    -------
-    numpy.ndarray
-        Read-only; nothing is read before it is used.
-
-    Raises
-    ------
-    InputError
-        When the map or a metadata file is missing, damaged, truncated or not the one that
-        was recorded.
+    InputError when the map or a metadata file is missing, damaged, truncated or not the one that
+    was `recorded`, as `MapWriter.close` returned it.
     """
     shape, dtype = check_map(directory, name, recorded)
     if 0 in shape:

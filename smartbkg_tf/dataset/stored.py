@@ -7,8 +7,10 @@ are read together into arrays of their own, also where some of them are not want
 
 from __future__ import annotations
 
+import math
 import os
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import numpy.typing as npt
 
 from smartbkg_tf.dataset.store import map_path
 from smartbkg_tf.dataset.writer import offsets_name
-from smartbkg_tf.encoding.events import Events, Schema, concatenate, flat_bytes
+from smartbkg_tf.encoding.events import Events, Schema, concatenate, flat_bytes, offsets_of
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.settings.encoding import EVENT
 
@@ -61,44 +63,52 @@ class StoredEvents:
 
     def read(self, rows: npt.NDArray[np.int64]) -> Events:
         """Read events at increasing positions; InputError when a map has become too short."""
+        if not len(rows):
+            return self._read([(0, 0)])
         apart = np.diff(rows) > GAP
         apart |= np.diff(rows // STRETCH) > 0
-        parts = []
-        for mine in np.split(rows, np.flatnonzero(apart) + 1):
-            events = self._stretch(int(mine[0]), int(mine[-1]) + 1)
-            parts.append(events if len(events) == len(mine) else events.take(mine - mine[0]))
-        return concatenate(parts)
+        wanted = np.split(rows, np.flatnonzero(apart) + 1)
+        stretches = [(int(mine[0]), int(mine[-1]) + 1) for mine in wanted]
+        if sum(end - begin for begin, end in stretches) == len(rows):
+            return self._read(stretches)
+        return concatenate(
+            [
+                self._read([stretch]).take(mine - mine[0])
+                for stretch, mine in zip(stretches, wanted, strict=True)
+            ]
+        )
 
-    def _stretch(self, begin: int, end: int) -> Events:
-        borders = {
-            axis: self._rows(offsets_name(axis), "int64", (), begin, end + 1)
-            for axis in self.schema.axes
+    def _read(self, stretches: Sequence[tuple[int, int]]) -> Events:
+        """Read all events of some stretches, put one after the other."""
+        spans = {EVENT: stretches}
+        offsets = {}
+        for axis in self.schema.axes:
+            name = offsets_name(axis)
+            borders = [self._rows(name, "int64", (), [(a, b + 1)]) for a, b in stretches]
+            spans[axis] = [(int(one[0]), int(one[-1])) for one in borders]
+            offsets[axis] = offsets_of(np.concatenate([np.diff(one) for one in borders]))
+        columns = {
+            column.name: self._rows(column.name, column.dtype, column.shape, spans[column.axis])
+            for column in self.schema.columns
         }
-        columns = {}
-        for column in self.schema.columns:
-            first, last = begin, end
-            if column.axis != EVENT:
-                first, last = (int(borders[column.axis][i]) for i in (0, -1))
-            columns[column.name] = self._rows(column.name, column.dtype, column.shape, first, last)
-        offsets = {axis: values - values[0] for axis, values in borders.items()}
-        return Events(self.schema, columns, offsets, end - begin)
+        return Events(self.schema, columns, offsets, sum(b - a for a, b in stretches))
 
     def _rows(
-        self, name: str, dtype: str, shape: tuple[int, ...], first: int, last: int
+        self, name: str, dtype: str, shape: tuple[int, ...], spans: Sequence[tuple[int, int]]
     ) -> npt.NDArray[Any]:
-        values = np.empty((last - first, *shape), dtype=dtype)
-        if not values.nbytes:
-            return values
+        values = np.empty((sum(b - a for a, b in spans), *shape), dtype=dtype)
+        width = values.dtype.itemsize * math.prod(shape)
         room = flat_bytes(values).data
-        place = first * (values.nbytes // len(values))
-        while len(room):
-            n_bytes = os.preadv(self._files[name], [room], place)
-            if not n_bytes:
-                raise InputError(
-                    "the map ends too early: it was changed while it was read",
-                    where=self._paths[name],
-                )
-            room, place = room[n_bytes:], place + n_bytes
+        for first, last in spans:
+            place, end = first * width, last * width
+            while place < end:
+                n_bytes = os.preadv(self._files[name], [room[: end - place]], place)
+                if not n_bytes:
+                    raise InputError(
+                        "the map ends too early: it was changed while it was read",
+                        where=self._paths[name],
+                    )
+                room, place = room[n_bytes:], place + n_bytes
         return values
 
 

@@ -31,18 +31,10 @@ _TOKENS = ("pdg_input", "mother_pdg_input", "decay_input")
 
 
 def antiparticle_tokens(vocabulary: Vocabulary) -> npt.NDArray[np.int64]:
-    """Give the token of the antiparticle of every token.
+    """Give the token of the antiparticle of every token, int64 [n_tokens].
 
-    Parameters
-    ----------
-    vocabulary : Vocabulary
-        Codes and their tokens.
-
-    Returns
-    -------
-    numpy.ndarray [n_tokens]
-        int64; a particle that is its own antiparticle, or whose antiparticle is not in the
-        vocabulary, padding, unknown and the brackets stay what they are.
+    A particle that is its own antiparticle, or whose antiparticle is not in the vocabulary,
+    padding, unknown and the brackets stay what they are.
     """
     table = np.arange(len(vocabulary.codes) + 4, dtype=np.int64)
     codes = np.asarray(vocabulary.codes, dtype=np.int64)
@@ -119,36 +111,13 @@ class Symmetries:
         self._antiparticle = antiparticle_tokens(vocabulary or default_vocabulary())
 
     def draw(self, n_events: int, random: np.random.Generator) -> npt.NDArray[np.bool_]:
-        """Decide which event is replaced by which image.
-
-        Parameters
-        ----------
-        n_events : int
-            In the batch.
-        random : numpy.random.Generator
-            Decides.
-
-        Returns
-        -------
-        numpy.ndarray [n_events, n_symmetries]
-            bool, each true with probability 1/2.
-        """
+        """Draw which event is replaced by which image: bool [n_events, n_symmetries]."""
         return random.random((n_events, len(self.chosen))) < 0.5
 
     def image(self, arrays: Mapping[str, Any], which: npt.NDArray[np.bool_]) -> dict[str, Any]:
-        """Give the images of events.
+        """Give the images of events: arrays of a batch by name, those that change as copies.
 
-        Parameters
-        ----------
-        arrays : mapping of str to numpy.ndarray [batch, ...]
-            As `smartbkg_tf.dataset.dataset.Dataset.batch`; not changed.
-        which : numpy.ndarray [batch, n_symmetries]
-            bool: the symmetries that are applied.
-
-        Returns
-        -------
-        dict of str to numpy.ndarray
-            The same arrays, those that change as copies.
+        `which` bool [batch, n_symmetries] are the symmetries that are applied.
         """
         result = dict(arrays)
         if "particle_input" in arrays:

@@ -17,15 +17,7 @@ from smartbkg_tf.runtime.progress import Progress, say
 def verify_dataset(path: str | Path) -> None:
     """Check every byte of a dataset directory, and that its parts fit together.
 
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The dataset directory.
-
-    Raises
-    ------
-    InputError
-        Naming every map that is missing, truncated, swapped or changed.
+    InputError names every map that is missing, truncated, swapped or changed.
     """
     path = Path(path)
     information = read_information(path)

@@ -17,30 +17,13 @@ ClassWeights = str | Mapping[str, Sequence[float]] | Sequence[float] | None
 def class_weight_table(
     dataset: Dataset, indices: npt.NDArray[np.int64], class_weights: ClassWeights
 ) -> npt.NDArray[np.float32]:
-    """Give the weight of a failing and of a passing event for every skim.
+    """Give the weight of a failing and of a passing event for every skim, float32 [n_skims, 2].
 
-    Parameters
-    ----------
-    dataset : Dataset
-        With labels.
-    indices : numpy.ndarray [n]
-        The training events.
-    class_weights : str, mapping, sequence or None
-        None: 1 for all. ``"balanced"``: n / (2 n_class), so that both classes weigh the
-        same altogether and the mean weight is 1. A pair (failing, passing) for all skims,
-        or a mapping from skim to such a pair (1 for skims that are not named).
-
-    Returns
-    -------
-    numpy.ndarray [n_skims, 2]
-        float32.
-
-    Raises
-    ------
-    ConfigurationError
-        When a skim is not known or a weight is no finite number >= 0.
-    InputError
-        When weights are to be balanced and a skim has events of one class only.
+    `class_weights` is None (1 for all), ``"balanced"`` (n / (2 n_class), so that both classes weigh
+    the same altogether and the mean weight is 1), a pair (failing, passing) for all skims, or a
+    mapping from skim to such a pair (1 for skims that are not named). ConfigurationError when a
+    skim is not known or a weight is not a finite number >= 0; InputError when weights are to be
+    balanced and a skim has events of one class only.
     """
     names = dataset.label_names
     table = np.ones((len(names), 2), dtype=np.float32)
@@ -79,37 +62,16 @@ def class_weight_table(
 
 
 def targets(labels: npt.NDArray[np.int8]) -> npt.NDArray[np.float32]:
-    """Turn labels into what a loss reads.
-
-    Parameters
-    ----------
-    labels : numpy.ndarray [batch, n_skims]
-        int8, -1 unknown.
-
-    Returns
-    -------
-    numpy.ndarray [batch, n_skims]
-        float32, 0 for unknown (their weight is 0).
-    """
+    """Turn labels [batch, n_skims] into what a loss reads, float32; 0 for unknown, of weight 0."""
     return np.maximum(labels, 0).astype(np.float32)
 
 
 def weights(
     labels: npt.NDArray[np.int8], table: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
-    """Give every label its weight.
+    """Give every label [batch, n_skims] its weight of the table [n_skims, 2]; 0 for unknown labels.
 
-    Parameters
-    ----------
-    labels : numpy.ndarray [batch, n_skims]
-        int8, -1 unknown.
-    table : numpy.ndarray [n_skims, 2]
-        From `class_weight_table`.
-
-    Returns
-    -------
-    numpy.ndarray [batch] or [batch, n_skims]
-        float32; one axis for a single skim, as Keras expects it. 0 for unknown labels.
+    float32 [batch] for a single skim, as Keras expects it, else [batch, n_skims].
     """
     skims = np.arange(labels.shape[1])
     result = np.where(labels < 0, np.float32(0), table[skims, np.maximum(labels, 0)])

@@ -127,24 +127,12 @@ def finding_of(
 def find_unusable_events(
     table: EventTable, *, file: str = ""
 ) -> tuple[npt.NDArray[np.bool_], list[Finding]]:
-    """Find the events that must not reach a network.
+    """Find the events that must not reach a network: usable, bool [n_events], and every fault.
 
-    Parameters
-    ----------
-    table : EventTable
-        Left unchanged. Without particle columns (``key=decay_strings``) events without
-        particles are legal.
-    file : str, default ""
-        Where the events come from, for the report.
-
-    Returns
-    -------
-    usable : numpy.ndarray [n_events]
-        bool.
-    findings : list of Finding
-        Every fault; an event with several counts in each. Decay strings are looked at
-        when they are tokens (`find_unusable_encoded`); duplicate keys and missing labels
-        need all files (`dataset.duplicates`).
+    An event with several faults counts in each. Without particle columns (``key=decay_strings``)
+    events without particles are legal. Decay strings are looked at when they are tokens
+    (`find_unusable_encoded`); duplicate keys and missing labels need all files
+    (`dataset.duplicates`).
     """
     n = len(table)
     usable = np.ones(n, dtype=np.bool_)
@@ -182,23 +170,10 @@ def find_unusable_encoded(
 ) -> tuple[npt.NDArray[np.bool_], list[Finding]]:
     """Find the events whose decay string is empty or garbled, or that kept no particle.
 
-    Parameters
-    ----------
-    encoded : Events
-        The events, as `encode` gave them.
-    table : EventTable
-        The same events before.
-    file : str, default ""
-        Where the events come from, for the report.
-
-    Returns
-    -------
-    usable : numpy.ndarray [n_events]
-        bool; False where brackets do not fit together, or open without a particle before
-        them, where there are no tokens although there are particles or may have been, and
-        where the feature set keeps none of the particles.
-    findings : list of Finding
-        Every fault.
+    Gives usable, bool [n_events], and every fault. Not usable are events whose brackets do not fit
+    together, or open without a particle before them, those without tokens although there are
+    particles or may have been, and those of whose particles the feature set keeps none. `encoded`
+    is what `encode` made of the `table`.
     """
     broken = encoded.report.broken_strings
     if broken is None:

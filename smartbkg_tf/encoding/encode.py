@@ -22,7 +22,7 @@ from smartbkg_tf.encoding.features import (
 )
 from smartbkg_tf.encoding.pad import pad
 from smartbkg_tf.encoding.tokens import look_up
-from smartbkg_tf.events.decay_strings import decay_tokens, tokenise_unchecked
+from smartbkg_tf.events.decay_strings import decay_tokens, tokenise
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import Vocabulary
 from smartbkg_tf.settings.encoding import FEATURE_SETS, PARTICLES, TOKENS, EncodingSettings
@@ -112,7 +112,7 @@ def encode(
         }
     broken = None
     if table.decay_strings is not None:
-        tokens, offsets[TOKENS], words, broken = tokenise_unchecked(table.decay_strings, vocabulary)
+        tokens, offsets[TOKENS], words, broken = tokenise(table.decay_strings, vocabulary)
         for word, count in words.items():
             # Particle columns hold the same codes, as a rule; they were counted there.
             unknown[word] = max(unknown.get(word, 0), count)

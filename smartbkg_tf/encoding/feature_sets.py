@@ -82,7 +82,7 @@ class FeatureSet(ABC):
     symmetries : tuple of str, default ()
         Those of `smartbkg_tf.dataset.symmetries.SYMMETRIES` under which the columns change as
         that table says: y and py change their sign in the mirror, charge under charge conjugation,
-        and nothing else changes. ``data.symmetries`` takes no others.
+        and nothing else changes, further columns included. ``data.symmetries`` takes no others.
     further_columns : tuple of Column, default ()
         Columns of the whole event (``axis="event"``) and of further lists (any other name of an
         axis, with `max_length`), as `compute_further` gives them. Their names end in ``_input`` by

@@ -134,7 +134,9 @@ def empty_batch(
         if name == "particle_input" and "charge" in schema.by_name:
             row = (row[0] + 1,)
         kind = np.float32 if column.dtype.startswith("float") else np.int32
-        batch[name] = np.full((*shape, *row), column.padding, dtype=kind)
+        batch[name] = np.zeros((*shape, *row), dtype=kind)
+        if column.padding:
+            batch[name][...] = column.padding
     return batch
 
 
@@ -152,9 +154,7 @@ def fill_batch(batch: Batch, first: int, events: Events, rows: npt.NDArray[np.in
         if name == "mother_index_input":
             out[out >= out.shape[1]] = -1
         elif name == "particle_input" and "charge" in events.columns:
-            charge = np.zeros((*out.shape[:2], 1), dtype=np.float32)
-            _fill(events.columns["charge"][:, np.newaxis], offsets, rows, charge)
-            out[:, :, -1] = charge[:, :, 0] / np.float32(3)
+            _fill_charge(events.columns["charge"], offsets, rows, out)
 
 
 @kernel
@@ -171,3 +171,19 @@ def _fill(
         for j in range(min(len(own), len(target))):
             for k in range(values.shape[1]):
                 target[j, k] = own[j, k]
+
+
+@kernel
+def _fill_charge(
+    thirds: npt.NDArray[np.int8],
+    offsets: npt.NDArray[np.int64],
+    events: npt.NDArray[np.int64],
+    out: npt.NDArray[np.float32],
+) -> None:
+    """Put the charge, in e, into the last column [batch, length, width]."""
+    last = out.shape[2] - 1
+    for i in range(len(events)):
+        begin = offsets[events[i]]
+        own, target = thirds[begin : offsets[events[i] + 1]], out[i]
+        for j in range(min(len(own), len(target))):
+            target[j, last] = np.float32(own[j]) / np.float32(3)

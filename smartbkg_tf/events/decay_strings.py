@@ -35,15 +35,6 @@ Offsets = npt.NDArray[np.int64]
 _OPENER_LETTERS = np.frombuffer(OPENER.encode(), dtype=np.uint8).copy()
 _CLOSER_LETTERS = np.frombuffer(CLOSER.encode(), dtype=np.uint8).copy()
 
-# What can be wrong with the brackets of a string.
-_SOUND, _CLOSED_TOO_OFTEN, _LEFT_OPEN, _NOTHING_BEFORE = range(4)
-
-_COMPLAINTS = {
-    _CLOSED_TOO_OFTEN: f"'{CLOSER}' without its '{OPENER}'",
-    _LEFT_OPEN: f"'{OPENER}' without its '{CLOSER}' (was the text cut off?)",
-    _NOTHING_BEFORE: f"'{OPENER}' does not follow a particle",
-}
-
 
 def build_decay_strings(
     table: EventTable, *, where: str | Path | None = None, first_event: int = 0
@@ -232,7 +223,7 @@ def _walk(values: Array, mother: Array, offsets: Array, down: int, up: int) -> A
 
 def tokenise(
     strings: Sequence[str] | Array, vocabulary: Vocabulary
-) -> tuple[Tokens, Offsets, dict[str, int]]:
+) -> tuple[Tokens, Offsets, dict[str, int], npt.NDArray[np.bool_]]:
     """Translate decay strings into tokens.
 
     Parameters
@@ -251,35 +242,30 @@ def tokenise(
         int64; string i owns ``token_offsets[i]:token_offsets[i + 1]``; none if it is empty.
     unknown : dict of str to int
         The words with token 1 and how often they occur, the most frequent first.
+    broken : numpy.ndarray [n_events]
+        bool; strings whose brackets do not match, or do not follow a particle.
 
     Raises
     ------
     InputError
-        When an entry is not a text, or its brackets do not match; the message says which
-        string is the first and how many there are.
+        When an entry is not a text.
     """
     text, starts, stops = _as_bytes(strings)
-    tokens, offsets, unknown, faults = _translated(text, starts, stops, vocabulary)
-    if faults.any():
-        row = int(np.argmax(faults != _SOUND))
-        string = text[starts[row] : stops[row]].tobytes().rstrip(b"\0").decode("utf-8", "replace")
-        shown = string if len(string) <= 120 else f"{string[:60]} ... {string[-60:]}"
-        raise InputError(
-            f"decay string {row} (counted from 0; {int((faults != _SOUND).sum())} of "
-            f"{len(faults)} are broken): {_COMPLAINTS[int(faults[row])]}: '{shown}'"
-        )
-    return tokens, offsets, unknown
-
-
-def tokenise_unchecked(
-    strings: Sequence[str] | Array, vocabulary: Vocabulary
-) -> tuple[Tokens, Offsets, dict[str, int], npt.NDArray[np.bool_]]:
-    """Translate decay strings as `tokenise` does, and tell which [n_events] have broken brackets.
-
-    InputError when an entry is not a text.
-    """
-    tokens, offsets, unknown, faults = _translated(*_as_bytes(strings), vocabulary)
-    return tokens, offsets, unknown, faults != _SOUND
+    tokens, offsets, borders, broken = _translate(
+        text,
+        starts,
+        stops,
+        vocabulary.slot_codes,
+        vocabulary.slot_tokens,
+        vocabulary.opener,
+        vocabulary.closer,
+    )
+    unknown: Counter[str] = Counter()
+    for begin, end in borders.tolist():
+        # A word without a token is short unless the string is garbage.
+        word = text[begin : min(end, begin + 32)].tobytes().decode("utf-8", "replace")
+        unknown[word] += 1
+    return tokens, offsets, dict(unknown.most_common()), broken
 
 
 def _as_bytes(strings: Sequence[str] | Array) -> tuple[Array, Array, Array]:
@@ -298,27 +284,6 @@ def _as_bytes(strings: Sequence[str] | Array) -> tuple[Array, Array, Array]:
     return np.frombuffer(b"".join(encoded), dtype=np.uint8), borders[:-1], borders[1:]
 
 
-def _translated(
-    text: Array, starts: Array, stops: Array, vocabulary: Vocabulary
-) -> tuple[Tokens, Offsets, dict[str, int], Array]:
-    """Tokens, their offsets by string, unknown words and their counts, faults [n_strings]."""
-    tokens, offsets, borders, faults = _translate(
-        text,
-        starts,
-        stops,
-        vocabulary.slot_codes,
-        vocabulary.slot_tokens,
-        vocabulary.opener,
-        vocabulary.closer,
-    )
-    unknown: Counter[str] = Counter()
-    for begin, end in borders.tolist():
-        # A word without a token is short unless the string is garbage.
-        word = text[begin : min(end, begin + 32)].tobytes().decode("utf-8", "replace")
-        unknown[word] += 1
-    return tokens, offsets, dict(unknown.most_common()), faults
-
-
 @kernel
 def _translate(
     text: Array,
@@ -332,7 +297,7 @@ def _translate(
     """Translate all words; a zero byte is white space.
 
     Returns the tokens, their offsets by string, where the words without a token begin and
-    end [n, 2], and each string's fault.
+    end [n, 2], and which strings have broken brackets.
     """
     size = 0
     for i in range(len(starts)):
@@ -341,12 +306,11 @@ def _translate(
     unknown = np.empty((size, 2), dtype=np.int64)
     n = n_unknown = 0
     offsets = np.zeros(len(starts) + 1, dtype=np.int64)
-    faults = np.zeros(len(starts), dtype=np.int8)
+    broken = np.zeros(len(starts), dtype=np.bool_)
     for i in range(len(starts)):
         place, end = starts[i], stops[i]
         depth = 0
         after_particle = False
-        fault = _SOUND
         while True:
             while place < end and text[place] <= 32:
                 place += 1
@@ -356,23 +320,19 @@ def _translate(
             place, token = _read_word(text, start, end, slot_codes, slot_tokens, opener, closer)
             if token == opener:
                 depth += 1
-                if not after_particle and fault == _SOUND:
-                    fault = _NOTHING_BEFORE
+                broken[i] |= not after_particle
             elif token == closer:
                 depth -= 1
-                if depth < 0 and fault == _SOUND:
-                    fault = _CLOSED_TOO_OFTEN
+                broken[i] |= depth < 0
             elif token == UNKNOWN:
                 unknown[n_unknown] = start, place
                 n_unknown += 1
             after_particle = token != opener and token != closer
             tokens[n] = token
             n += 1
-        if depth > 0 and fault == _SOUND:
-            fault = _LEFT_OPEN
-        faults[i] = fault
+        broken[i] |= depth != 0
         offsets[i + 1] = n
-    return tokens[:n].copy(), offsets, unknown[:n_unknown].copy(), faults
+    return tokens[:n].copy(), offsets, unknown[:n_unknown].copy(), broken
 
 
 @kernel

@@ -10,7 +10,7 @@ import numpy as np
 
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.table import EVENT_TYPES, UNKNOWN_EVENT_TYPE, EventTable
-from smartbkg_tf.generation.beams import boost, nominal_collision, rotation_to
+from smartbkg_tf.generation.beams import nominal_collision
 from smartbkg_tf.generation.chunks import detector_generator, label_events, write_part
 from smartbkg_tf.generation.extract import extract, stored_particles
 from smartbkg_tf.generation.hepmc import iterate_hepmc, scan_hepmc
@@ -143,11 +143,7 @@ class HepmcSource(FileSource):
     def _table(self, task: Task, record: Record, n: int, done: int, kind: int) -> EventTable:
         """Make the particle table of some events."""
         if self.frame == "centre_of_mass":
-            collision = nominal_collision(self.beams)
-            turn = rotation_to(collision.axis)
-            for vectors in (record.momentum, record.vertex):
-                vectors[:, :3] = vectors[:, :3] @ turn.T
-                vectors[:] = boost(vectors, collision.velocity)
+            record.to_laboratory(nominal_collision(self.beams))
         keys = {
             "experiment": np.full(n, EXPERIMENT, dtype=np.int64),
             "run": np.full(n, task.chunk, dtype=np.int64),

@@ -21,12 +21,7 @@ import numpy.typing as npt
 from smartbkg_tf.errors import UserError
 from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.generation.b_pairs import b_momenta, oscillate
-from smartbkg_tf.generation.beams import (
-    boost,
-    nominal_collision,
-    random_collisions,
-    rotation_to,
-)
+from smartbkg_tf.generation.beams import nominal_collision, random_collisions
 from smartbkg_tf.generation.decay_table import LostFractions, apply_decay_table, read_decay_table
 from smartbkg_tf.generation.extract import LIGHT_SPEED, charges_of
 from smartbkg_tf.generation.inclusive import InclusiveDecays
@@ -249,10 +244,7 @@ class PythiaEngine:
             return _empty_record(), 0
         made = int(record.event.max()) + 1
         failures.counts["Pythia gave up"] += n - made
-        turn = rotation_to(self.collision.axis)
-        for vectors in (record.momentum, record.vertex):
-            vectors[:, :3] = vectors[:, :3] @ turn.T
-            vectors[:] = boost(vectors, self.collision.velocity)
+        record.to_laboratory(self.collision)
         total = np.tile(self.collision.total, (made, 1))
         return _keep(record, self._good(record, total, failures))
 

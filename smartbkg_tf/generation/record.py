@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.generation.beams import Collision, rotation_to
+
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
@@ -31,6 +33,13 @@ class Record:
     def __len__(self) -> int:
         """Count rows."""
         return len(self.code)
+
+    def to_laboratory(self, collision: Collision) -> None:
+        """Turn the z axis to the beams, and boost from the centre-of-mass system, in place."""
+        turn = rotation_to(collision.axis)
+        for vectors in (self.momentum, self.vertex):
+            vectors[:, :3] = vectors[:, :3] @ turn.T
+            vectors[:] = collision.to_laboratory(vectors)
 
     @property
     def final(self) -> npt.NDArray[np.bool_]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from smartbkg_tf.events.table import EVENT_TYPES
+from smartbkg_tf.runtime.text_table import text_table
 
 
 def retention(chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -36,21 +37,18 @@ def retention_table(values: dict[str, Any]) -> str:
 
     Where nothing passes stands the limit of 95 % confidence (3 / n).
     """
-    names = list(dict.fromkeys(name for v in values.values() for name in v["skims"]))
-    wide = max(map(len, ("retention, %", *names))) + 2
-    lines = [
-        f"{'retention, %':<{wide}}" + "".join(f"{kind:>15}" for kind in values),
-        f"{'(events)':<{wide}}" + "".join(f"{row['n_events']:>15}" for row in values.values()),
+    names = dict.fromkeys(name for row in values.values() for name in row["skims"])
+    events = ["(events)", *(str(row["n_events"]) for row in values.values())]
+    skims = [
+        [name, *(_cell(row["skims"].get(name), row["n_events"]) for row in values.values())]
+        for name in names
     ]
-    for name in names:
-        cells = []
-        for row in values.values():
-            skim = row["skims"].get(name)
-            if skim is None:
-                cells.append("-")
-            elif skim["passing"] == 0 and row["n_events"]:
-                cells.append(f"< {300 / row['n_events']:.3f}")
-            else:
-                cells.append(f"{100 * skim['retention']:.2f} +- {100 * skim['error']:.2f}")
-        lines.append(f"{name:<{wide}}" + "".join(f"{cell:>15}" for cell in cells))
-    return "\n".join(lines)
+    return text_table(["retention, %", *values], [events, *skims])
+
+
+def _cell(skim: dict[str, Any] | None, n_events: int) -> str:
+    if skim is None:
+        return "-"
+    if skim["passing"] == 0 and n_events:
+        return f"< {300 / n_events:.3f}"
+    return f"{100 * skim['retention']:.2f} +- {100 * skim['error']:.2f}"

@@ -19,14 +19,10 @@ _PYTHIA_SEEDS = 900_000_000
 _EVENT_TYPES_AT_MOST = 10
 
 
-def sequence(seed: int, event_type: int, chunk: int, purpose: str) -> np.random.SeedSequence:
-    """Give the seed of one chunk and one of `PURPOSES`, independent for every combination."""
-    return np.random.SeedSequence([seed, event_type, chunk, PURPOSES.index(purpose)])
-
-
 def generator(seed: int, event_type: int, chunk: int, purpose: str) -> np.random.Generator:
     """Give the random generator (PCG64) of one chunk and one of `PURPOSES`."""
-    return np.random.Generator(np.random.PCG64(sequence(seed, event_type, chunk, purpose)))
+    words = [seed, event_type, chunk, PURPOSES.index(purpose)]
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(words)))
 
 
 def pythia_seed(seed: int, event_type: int, chunk: int) -> int:

@@ -14,8 +14,7 @@ from smartbkg_tf.encoding.candidate_columns import candidate_names
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.models.checks import checked_model, constructor_arguments
 from smartbkg_tf.models.inputs import DEFAULT_INPUTS, ModelInputs
-from smartbkg_tf.models.losses import SkimAUC, make_loss
-from smartbkg_tf.models.optimisation import make_optimizer, watching_callbacks
+from smartbkg_tf.models.metrics import SkimAUC
 from smartbkg_tf.models.packing import set_packing
 from smartbkg_tf.models.physics import ACCEPTANCE, BEAMS
 from smartbkg_tf.models.saving import save_model
@@ -155,10 +154,19 @@ class NNBaseClass(abc.ABC):
         Returns
         -------
         list of keras.callbacks.Callback
-            Plateau schedule and early stopping on a validation quantity. Saving, history
-            and progress are added by ``training.fit``.
+            Those of the schedule, and early stopping on a validation quantity. Neither restores
+            weights: the best epoch is on the disk. ``train`` adds saving, history, progress and
+            ``training.callbacks``.
         """
-        return watching_callbacks(training)
+        mode = "min" if training.monitor == "val_loss" else "max"
+        callbacks: list[Any] = training.schedule.callbacks(training.monitor, mode)
+        if training.patience is not None:
+            callbacks.append(
+                keras.callbacks.EarlyStopping(
+                    monitor=training.monitor, mode=mode, patience=training.patience, verbose=0
+                )
+            )
+        return callbacks
 
     # -- what build_model starts from -------------------------------------------------------
 
@@ -286,9 +294,9 @@ class NNBaseClass(abc.ABC):
         training : TrainingSettings, optional
             Optimiser, loss and compiler; defaults without it.
         steps_per_epoch : int, optional
-            Batches of a pass, for the cosine schedule.
+            Batches of a pass, for schedules that follow them; 1 without it.
         retention : sequence of float, optional
-            Natural fraction of passing events of each skim, for the loss *speedup*.
+            Natural fraction of passing events of each skim, for the loss *Speedup*.
 
         Returns
         -------
@@ -304,11 +312,12 @@ class NNBaseClass(abc.ABC):
             ]
         set_packing(self.model, not training.xla)
         self.model.compile(
-            optimizer=make_optimizer(training, steps_per_epoch, self.model),
-            loss=make_loss(training, self.n_outputs, retention),
+            optimizer=training.optimizer.for_training(training, steps_per_epoch or 1, self.model),
+            loss=training.loss.make(self.n_outputs, retention),
             # Weighted: Keras hands weights, which mark unknown labels, to these only.
             weighted_metrics=metrics,
             jit_compile=training.xla,
+            steps_per_execution=training.steps_per_execution,
         )
         return self.model
 

@@ -49,7 +49,9 @@ def checked_model(name: str, model: Any, n_outputs: int) -> Any:
         model.inputs,
         key=lambda tensor: known.index(tensor.name) if tensor.name in known else len(known),
     )
-    return keras.Model(ordered, outputs[0], name=model.name)
+    # A class of the user's own keeps its training step.
+    kind = keras.Model if type(model).__module__.startswith("keras.") else type(model)
+    return kind(ordered, outputs[0], name=model.name)
 
 
 def constructor_arguments(cls: type) -> list[str]:

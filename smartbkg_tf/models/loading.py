@@ -54,7 +54,7 @@ def load_model(path: str | Path, target: str | Sequence[str] | None = None) -> A
         be imported.
     """
     # The layers of the package must be known to Keras.
-    from smartbkg_tf.models import layers, legacy, losses  # noqa: F401
+    from smartbkg_tf.models import layers, legacy  # noqa: F401
 
     path = Path(path)
     _check_file(path)

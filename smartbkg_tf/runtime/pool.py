@@ -27,11 +27,12 @@ def run_in_processes(
     work: Callable[[T], R],
     workers: int,
     *,
+    in_order: bool = False,
     unit: str = "tasks",
     where: Path | None = None,
     next_step: str | None = None,
 ) -> Generator[R, None, None]:
-    """Give the results of all tasks as they come.
+    """Give the results of all tasks, as they come or in the order of the tasks.
 
     Parameters
     ----------
@@ -42,6 +43,8 @@ def run_in_processes(
         Does one of them; both must be picklable.
     workers : int
         Processes at most; with one, the work is done in this process.
+    in_order : bool, default False
+        Hold a result back until those of all earlier tasks have been given.
     unit, where, next_step
         For the messages: what tasks are called, where their results go, and what helps.
 
@@ -60,12 +63,20 @@ def run_in_processes(
         yield from map(work, tasks)
         return
     waiting = dict(enumerate(tasks))
+    held: dict[int, R] = {}
+    following = 0
     revivals = 0
     while waiting:
         try:
             for number, result in _run(waiting, work, workers):
                 del waiting[number]
-                yield result
+                if not in_order:
+                    yield result
+                    continue
+                held[number] = result
+                while following in held:
+                    yield held.pop(following)
+                    following += 1
         except BrokenProcessPool as error:
             revivals += 1
             if revivals > _MOST_REVIVALS:
@@ -74,7 +85,7 @@ def run_in_processes(
                     where=where,
                     next_step=next_step,
                 ) from error
-            say(f"a process died; {len(waiting)} {unit} are begun again")
+            say(f"a process died; {len(waiting)} {unit} start again")
 
 
 def _run(tasks: dict[int, T], work: Callable[[T], R], workers: int) -> Iterator[tuple[int, R]]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import field_validator, model_validator
+from pydantic_core import ArgsKwargs
 
 from smartbkg_tf.settings.base import CommandSettings, Field, settings
 from smartbkg_tf.settings.filtering import FilterFitSettings
 from smartbkg_tf.settings.models import ModelSettings
 from smartbkg_tf.settings.normalisation import NormalisationSettings
+from smartbkg_tf.settings.plugins import plugin
 from smartbkg_tf.settings.preprocessing import SplitFractions
 
 EventType = Literal["mixed", "charged", "uubar", "ddbar", "ssbar", "ccbar", "taupair"]
@@ -68,12 +71,6 @@ class DataSettings:
         Particles of an event that are read; null reads all that the dataset holds.
     max_tokens : int, optional
         Tokens of a decay string that are read; null reads all that the dataset holds.
-    length_buckets : int, optional
-        Training and validation events are sorted by length, some thousand shuffled ones at
-        a time, and each batch is padded to the smallest of so many widths that holds its
-        longest event. An event's score does not depend on it, but training on batches of
-        equal lengths costs AUC (docs/performance.md). Convolutional networks need none:
-        they train on events that are put end to end. null: fully random batches.
     symmetries : list of {"charge_conjugation", "mirror"}
         Training events are replaced by their images with probability 1/2 each, anew in every
         epoch: all particles by their antiparticles, y by -y. The skim must treat both alike.
@@ -88,7 +85,6 @@ class DataSettings:
     balance: float | None = Field(default=3.0, gt=0)
     max_particles: int | None = Field(default=None, gt=0)
     max_tokens: int | None = Field(default=None, gt=0)
-    length_buckets: int | None = Field(default=None, gt=0, le=64)
     symmetries: list[Literal["charge_conjugation", "mirror"]] = Field(default_factory=list)
     demo: DemoSettings = Field(default_factory=DemoSettings)
 
@@ -108,32 +104,6 @@ class DataSettings:
 
 
 @settings
-class ScheduleSettings:
-    """How the learning rate changes; validation events decide, never training events.
-
-    Parameters
-    ----------
-    name : {"plateau", "cosine", "constant"}
-        Lower it when the monitored validation quantity stands still; follow half a
-        cosine over all epochs; leave it.
-    warmup_epochs : float, default 0
-        The rate first rises linearly over so many epochs (cosine only).
-    factor : float, default 0.3
-        Factor of each lowering (plateau).
-    patience : int, default 2
-        Epochs without improvement before it (plateau).
-    minimum : float, default 1e-6
-        The rate falls no lower (plateau), or to this value (cosine).
-    """
-
-    name: Literal["plateau", "cosine", "constant"] = "plateau"
-    warmup_epochs: float = Field(default=0.0, ge=0)
-    factor: float = Field(default=0.3, gt=0, lt=1)
-    patience: int = Field(default=2, ge=0)
-    minimum: float = Field(default=1e-6, ge=0)
-
-
-@settings
 class ClassWeights:
     """Weights of passing and failing events in the loss.
 
@@ -147,53 +117,6 @@ class ClassWeights:
 
     passing: float = Field(default=1.0, gt=0)
     failing: float = Field(default=1.0, gt=0)
-
-
-@settings
-class EventTimes:
-    """What an event costs, in any unit of time; only the ratios matter.
-
-    Parameters
-    ----------
-    generation : float, default 0.01
-        Generating it.
-    network : float, default 0.001
-        Encoding and scoring it.
-    simulation : float, default 1
-        Detector simulation and reconstruction.
-    """
-
-    generation: float = Field(default=0.01, ge=0)
-    network: float = Field(default=0.001, ge=0)
-    simulation: float = Field(default=1.0, gt=0)
-
-
-@settings
-class LossSettings:
-    """What is minimised.
-
-    Parameters
-    ----------
-    name : {"crossentropy", "focal", "speedup"}
-        Binary cross-entropy; cross-entropy that counts well classified events less (Lin et
-        al., arXiv:1708.02002); time with the filter over time without it at equal effective
-        statistics, of a filter that keeps events with the sigmoid of their logit.
-    gamma : float, default 2
-        Cross-entropies are multiplied by |label - probability| to this power (focal).
-    times : EventTimes
-        What an event costs (speedup).
-    retention : float, optional
-        Natural fraction of passing events (speedup); null takes that of the training events,
-        for each skim.
-    maximum_weight : float, default 20
-        Sampling probabilities are at least 1 / maximum_weight (speedup).
-    """
-
-    name: Literal["crossentropy", "focal", "speedup"] = "crossentropy"
-    gamma: float = Field(default=2.0, ge=0)
-    times: EventTimes = Field(default_factory=EventTimes)
-    retention: float | None = Field(default=None, gt=0, lt=1)
-    maximum_weight: float = Field(default=20.0, gt=1)
 
 
 @settings
@@ -231,25 +154,47 @@ class MLflowSettings:
     experiment: str = Field(default="smartbkg_tf", min_length=1)
 
 
-@settings
-class CheckpointSettings:
-    """How often the state of a run is saved; after every epoch it always is.
+_Optimizer = Annotated[Any, plugin("smartbkg_tf.training.optimizers.TrainingOptimizer")]
+_Loss = Annotated[Any, plugin("smartbkg_tf.training.losses.TrainingLoss")]
+_Schedule = Annotated[Any, plugin("smartbkg_tf.training.schedules.Schedule")]
+_Callback = Annotated[Any, plugin("smartbkg_tf.training.callbacks.TrainingCallback")]
 
-    Parameters
-    ----------
-    seconds : float, optional
-        Time between two checkpoints inside an epoch; null saves none by time.
-    batches : int, optional
-        Batches between two checkpoints inside an epoch; null saves none by count.
-    """
-
-    seconds: float | None = Field(default=300.0, gt=0)
-    batches: int | None = Field(default=None, gt=0)
-
-
-#: Defaults that are no plain ones: epochs of "auto", and a decay that Adam does not read.
+#: Epochs of early_stopping=auto.
 _PATIENCE = 6
-_WEIGHT_DECAY = 1e-4
+
+
+def _default(target: str) -> Any:
+    return Field(default_factory=lambda: {"_target_": f"smartbkg_tf.training.{target}"})
+
+
+#: Keys of before, and what is written now.
+_MOVED = {
+    "batch_parts": "is training.micro_batches now",
+    "checkpoint": "is gone: the state of a run is saved after every epoch; for a shorter time "
+    "between two checkpoints use training.sub_epochs",
+    "label_smoothing": "is training.loss.label_smoothing now",
+    "weight_decay": "is training.optimizer.weight_decay now",
+}
+
+#: What a configuration chooses by group and ``_target_``, and where the package's own classes are.
+_GROUPS = ("schedule", "loss", "optimizer")
+_ROOM = "smartbkg_tf.training."
+
+
+def _moved(values: Mapping[str, Any]) -> Iterator[str]:
+    """Say what replaces keys of before."""
+    for key, answer in _MOVED.items():
+        if key in values:
+            yield f"{key} {answer}"
+    for group in _GROUPS:
+        value = values.get(group)
+        if isinstance(value, str):
+            yield f"{group}={value} is training/{group}={value} now"
+        elif isinstance(value, Mapping) and str(value.get("_target_")).startswith(_ROOM):
+            if "name" in value:
+                yield f"{group}.name={value['name']} is training/{group}={value['name']} now"
+            if "times" in value:
+                yield f"{group}.times is training.{group}.cost now"
 
 
 @settings
@@ -261,27 +206,26 @@ class TrainingSettings:
     epochs : int, default 30
         At most so many passes over the training events.
     sub_epochs : int, default 1
-        Parts of a pass. Each is treated as an epoch: it ends with validation, a look at the
-        schedule and a row of the history; patiences count them. For very long passes.
+        Parts of a pass, of equally many batches. Each is treated as an epoch: it ends with
+        validation, a look at the schedule, a checkpoint and a row of the history; patiences count
+        them. For very long passes.
     batch_size : int, default 256
         Events in one step.
     seed : int, default 1
         Of weights, dropout, shuffling and the draw of failing events.
-    optimizer : {"adamw", "adam", "sgd"}
-        AdamW: Loshchilov and Hutter, arXiv:1711.05101.
+    optimizer : TrainingOptimizer
+        How gradients move the weights: ``training/optimizer=adamw|adam|sgd``, or a class of a
+        user's own by ``_target_``; default AdamW.
     learning_rate : float, default 1e-3
         At the start, or after the warm-up.
-    weight_decay : float, default 1e-4
-        Of kernels only; embeddings, biases and normalisation are left alone.
     gradient_clipping : float, optional
         Largest global norm of the gradient; null does not clip.
     ema : float, optional
         Momentum of an exponential moving average of the weights; validation and the saved
         models then use the averages. null takes the weights themselves.
-    loss : LossSettings
-        What is minimised.
-    label_smoothing : float, default 0
-        Labels 0 and 1 become s / 2 and 1 - s / 2 (cross-entropies).
+    loss : TrainingLoss
+        What is minimised: ``training/loss=crossentropy|focal|speedup``, or a class of a user's own;
+        default Crossentropy.
     class_weights : "balanced", ClassWeights, dict of str to ClassWeights, or null
         "balanced" gives passing and failing events the same total weight; null leaves
         them as they are drawn; weights for all skims, or by skim (1 for those not named).
@@ -289,17 +233,20 @@ class TrainingSettings:
         What decides about the best epoch, early stopping and the plateau schedule.
     early_stopping : "auto", int or null, default "auto"
         Stop after so many epochs without improvement; null never does. "auto" is 6, and null
-        for the cosine schedule, whose rate falls at the end only: a number is refused there.
-    schedule : ScheduleSettings
-        The learning rate.
+        for a schedule whose rate falls to the end, such as Cosine: a number is refused there.
+    schedule : Schedule
+        The learning rate: ``training/schedule=plateau|cosine|constant``, or a class of a user's
+        own; default Plateau.
+    callbacks : list of TrainingCallback
+        What else happens; none by default.
     mixed_precision : {"float16", "bfloat16"} or null
         Arithmetic of hidden layers; weights and output stay float32.
-    batch_parts : int, default 1
-        Parts of like length in which the events of a batch go through the network, each padded to
-        its own longest event; loss and gradient are those of the whole batch. For networks
-        without batch normalisation.
+    micro_batches : "auto" or int, default "auto"
+        Parts of similar length in which the events of a batch go through the network, each padded
+        to its own longest event; loss and gradient are those of the whole batch. "auto" is 4, and
+        1 for networks with batch normalisation or packed batches, and with `xla`.
     steps_per_execution : int, default 1
-        Batches in one call of the compiled step.
+        Batches in one call of the compiled step, on one device.
     xla : bool, default False
         Compile with XLA. All batches are then padded to one length, because every length is
         compiled anew; on a CPU no network that was measured gains by it
@@ -313,8 +260,6 @@ class TrainingSettings:
     deterministic : bool, default True
         Same seed, same history, on a GPU too (some operations are slower there). Without
         effect together with `xla`, which repeats itself on a CPU anyway.
-    checkpoint : CheckpointSettings
-        How often the state is saved, from which the same command continues.
     init_from : str, optional
         Run directory whose network gives the layers before the output (the backbone).
     fine_tuning : FineTuningSettings
@@ -329,25 +274,23 @@ class TrainingSettings:
     sub_epochs: int = Field(default=1, gt=0)
     batch_size: int = Field(default=256, gt=0)
     seed: int = Field(default=1, ge=0, lt=2**31)
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    optimizer: _Optimizer = _default("optimizers.AdamW")
     learning_rate: float = Field(default=1e-3, gt=0)
-    weight_decay: float = Field(default=_WEIGHT_DECAY, ge=0)
     gradient_clipping: float | None = Field(default=1.0, gt=0)
     ema: float | None = Field(default=None, gt=0, lt=1)
-    loss: LossSettings = Field(default_factory=LossSettings)
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    loss: _Loss = _default("losses.Crossentropy")
     class_weights: Literal["balanced"] | ClassWeights | dict[str, ClassWeights] | None = None
     monitor: Literal["val_loss", "val_auc"] = "val_loss"
     early_stopping: Literal["auto"] | Annotated[int, Field(gt=0)] | None = "auto"
-    schedule: ScheduleSettings = Field(default_factory=ScheduleSettings)
+    schedule: _Schedule = _default("schedules.Plateau")
+    callbacks: list[_Callback] = Field(default_factory=list)
     mixed_precision: Literal["float16", "bfloat16"] | None = None
-    batch_parts: int = Field(default=1, gt=0, le=32)
+    micro_batches: Literal["auto"] | Annotated[int, Field(gt=0, le=32)] = "auto"
     steps_per_execution: int = Field(default=1, gt=0, le=64)
     xla: bool = False
     device: Literal["auto", "cpu", "gpu"] = "auto"
     devices: Literal["auto"] | Annotated[int, Field(gt=0, le=64)] = "auto"
     deterministic: bool = True
-    checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
     init_from: str | None = Field(default=None, min_length=1)
     fine_tuning: FineTuningSettings = Field(default_factory=FineTuningSettings)
     mlflow: MLflowSettings | None = None
@@ -358,60 +301,31 @@ class TrainingSettings:
         """Epochs without improvement after which the training stops; None: it does not."""
         if self.early_stopping != "auto":
             return self.early_stopping
-        return None if self.schedule.name == "cosine" else _PATIENCE
+        return None if self.schedule.falls_to_the_end else _PATIENCE
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_old_keys(cls, values: Any) -> Any:
+        given = values.kwargs if isinstance(values, ArgsKwargs) else values
+        problems = list(_moved(given)) if isinstance(given, Mapping) else []
+        if problems:
+            raise ValueError("; ".join(problems))
+        return values
 
     @model_validator(mode="after")
     def _every_key_has_a_meaning(self) -> TrainingSettings:
-        problems = [
-            *_without_meaning("schedule", self.schedule, _OF_SCHEDULES),
-            *_without_meaning("loss", self.loss, _OF_LOSSES),
-        ]
-        if self.loss.name == "speedup":
-            for key, value in (
-                ("label_smoothing", self.label_smoothing),
-                ("class_weights", self.class_weights),
-            ):
-                if value:
-                    problems.append(f"{key} has no meaning with loss.name=speedup")
-        if self.optimizer == "adam" and self.weight_decay not in (0.0, _WEIGHT_DECAY):
+        problems = []
+        if self.class_weights and not self.loss.takes_class_weights:
+            problems.append(f"class_weights has no meaning with {type(self.loss).__name__}")
+        if self.schedule.falls_to_the_end and isinstance(self.early_stopping, int):
             problems.append(
-                f"weight_decay={self.weight_decay} has no meaning with optimizer=adam, only with "
-                "adamw or sgd"
-            )
-        if self.schedule.name == "cosine" and isinstance(self.early_stopping, int):
-            problems.append(
-                f"early_stopping={self.early_stopping} would end a run with schedule.name=cosine "
-                "before its rate has fallen; leave it out, or use schedule.name=plateau"
+                f"early_stopping={self.early_stopping} would end a run before the rate of "
+                f"{type(self.schedule).__name__} has fallen; leave it out, or use "
+                "training/schedule=plateau"
             )
         if problems:
             raise ValueError("; ".join(problems))
         return self
-
-
-#: Which schedules, and which losses, read a key.
-_OF_SCHEDULES: dict[str, tuple[str, ...]] = {
-    "warmup_epochs": ("cosine",),
-    "factor": ("plateau",),
-    "patience": ("plateau",),
-    "minimum": ("plateau", "cosine"),
-}
-_OF_LOSSES: dict[str, tuple[str, ...]] = {
-    "gamma": ("focal",),
-    "times": ("speedup",),
-    "retention": ("speedup",),
-    "maximum_weight": ("speedup",),
-}
-
-
-def _without_meaning(group: str, chosen: Any, read_by: dict[str, tuple[str, ...]]) -> list[str]:
-    """Name keys that were changed although the choice does not read them."""
-    defaults = type(chosen)()
-    return [
-        f"{group}.{key} has no meaning with {group}.name={chosen.name}, only with "
-        + " or ".join(names)
-        for key, names in read_by.items()
-        if chosen.name not in names and getattr(chosen, key) != getattr(defaults, key)
-    ]
 
 
 @settings

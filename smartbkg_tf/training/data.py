@@ -33,26 +33,7 @@ _PREPROCESS_PACKAGES = ("smartbkg_tf.dataset", "smartbkg_tf.encoding", "smartbkg
 
 
 def prepare_dataset(settings: TrainSettings) -> Path:
-    """Find the dataset directory, or make the demo sample.
-
-    Parameters
-    ----------
-    settings : TrainSettings
-        With ``data.path``, or ``data.demo`` and without it.
-
-    Returns
-    -------
-    pathlib.Path
-        A dataset directory.
-
-    Raises
-    ------
-    InputError
-        When ``data.path`` is neither a dataset directory nor anything that can be made one
-        (the public Belle data set, arrays of the original project).
-    UserError
-        When the sample cannot be produced.
-    """
+    """Find the dataset directory, or make the demo sample."""
     if settings.data.path is not None:
         return _given(Path(settings.data.path).expanduser(), settings.data.demo)
     return _demo(settings.data.demo)
@@ -105,19 +86,7 @@ def _taken_over(path: Path, demo: DemoSettings) -> Path:
 
 
 def cache_folder(demo: DemoSettings) -> Path:
-    """Tell where samples are kept.
-
-    Parameters
-    ----------
-    demo : DemoSettings
-        With ``cache``, or without it.
-
-    Returns
-    -------
-    pathlib.Path
-        ``cache``, else ``$SMARTBKG_TF_CACHE``, else ``$XDG_CACHE_HOME/smartbkg_tf``, else
-        ``~/.cache/smartbkg_tf``.
-    """
+    """Tell where samples are kept."""
     if demo.cache:
         return Path(demo.cache).expanduser()
     if os.environ.get("SMARTBKG_TF_CACHE"):
@@ -128,27 +97,7 @@ def cache_folder(demo: DemoSettings) -> Path:
 
 
 def demo_settings(demo: DemoSettings, folder: Path) -> tuple[ProduceSettings, PreprocessSettings]:
-    """Compose the settings of the two steps that make the sample.
-
-    Parameters
-    ----------
-    demo : DemoSettings
-        What to produce.
-    folder : pathlib.Path
-        Where tables and dataset go.
-
-    Returns
-    -------
-    produce : ProduceSettings
-        Of the first step.
-    preprocess : PreprocessSettings
-        Of the second.
-
-    Raises
-    ------
-    ConfigurationError
-        For an unknown skim or event type.
-    """
+    """Compose the settings of the two steps that make the sample."""
     workers = demo.workers or _cores()
     types = ",".join(demo.event_types)
     produce = compose_settings(
@@ -180,18 +129,7 @@ def demo_settings(demo: DemoSettings, folder: Path) -> tuple[ProduceSettings, Pr
 
 
 def demo_key(demo: DemoSettings) -> str:
-    """Name the sample by everything that decides about it.
-
-    Parameters
-    ----------
-    demo : DemoSettings
-        What to produce.
-
-    Returns
-    -------
-    str
-        16 hexadecimal digits, of settings, versions and the code of both steps.
-    """
+    """Name the sample by everything that decides about it."""
     produce, preprocess = demo_settings(demo, Path("sample"))
     steps = [
         {k: v for k, v in plain(step).items() if k not in _WITHOUT_EFFECT}

@@ -15,26 +15,11 @@ _shared: int | None = None
 
 
 def check_devices(training: TrainingSettings) -> int:
-    """Find the devices, and refuse before any work what cannot run on them, all of it at once.
-
-    Parameters
-    ----------
-    training : TrainingSettings
-        Devices, batch size, precision, compilation.
-
-    Returns
-    -------
-    int
-        How many devices share each batch.
-
-    Raises
-    ------
-    ConfigurationError
-        Naming every problem.
-    """
+    """Find the devices, and refuse before any work what cannot run on them, all of it at once."""
     problems = Problems()
     n = _available(training, problems)
-    size, parts = training.batch_size, training.batch_parts
+    size = training.batch_size
+    parts = 1 if training.micro_batches == "auto" else training.micro_batches
     if size % n:
         larger = (size // n + 1) * n
         problems.add(
@@ -44,17 +29,23 @@ def check_devices(training: TrainingSettings) -> int:
     elif size // n < parts:
         share = "a batch has" if n == 1 else f"each of {n} devices gets"
         problems.add(
-            f"training.batch_parts={parts}: {share} only {size // n} events; use fewer parts, or a "
+            f"training.micro_batches={parts}: {share} only {size // n} events; use fewer, or a "
             "larger training.batch_size"
         )
     if parts > 1 and training.xla:
         problems.add(
-            f"training.batch_parts={parts}: XLA compiles every length anew; use training.xla=false"
+            f"training.micro_batches={parts}: XLA compiles every length anew; use auto, or "
+            "training.xla=false"
         )
     if n > 1 and training.xla:
         problems.add(
             f"training.xla=true: sums over {n} devices cannot be compiled; use training.devices=1 "
             "or training.xla=false"
+        )
+    if n > 1 and training.steps_per_execution > 1:
+        problems.add(
+            f"training.steps_per_execution={training.steps_per_execution}: on {n} devices Keras "
+            "can take one batch a call only; use 1, or training.devices=1"
         )
     if n > 1 and training.mixed_precision == "float16":
         problems.add(
@@ -155,24 +146,7 @@ def _set_determinism(training: TrainingSettings) -> None:
 
 @contextlib.contextmanager
 def device_scope(training: TrainingSettings) -> Iterator[Any]:
-    """Set seeds, determinism, precision and the distribution strategy.
-
-    Parameters
-    ----------
-    training : TrainingSettings
-        Seed, devices, precision, determinism.
-
-    Yields
-    ------
-    tf.distribute.Strategy
-        Models must be built and compiled under its ``scope()``. Several devices share each
-        batch (MirroredStrategy).
-
-    Raises
-    ------
-    ConfigurationError
-        As `check_devices`.
-    """
+    """Set seeds, determinism, precision and the distribution strategy."""
     load_tensorflow()
     import keras
     import tensorflow as tf

@@ -16,18 +16,8 @@ from smartbkg_tf.settings.training import FineTuningSettings
 
 
 @dataclass(frozen=True)
-class Source:
-    """The run that gives the backbone.
-
-    Parameters
-    ----------
-    run : RunDirectory
-        The run.
-    config : mapping
-        Its configuration.
-    information : mapping
-        ``dataset.json`` of its data.
-    """
+class BackboneRun:
+    """The run that gives the backbone."""
 
     run: RunDirectory
     config: Mapping[str, Any]
@@ -41,30 +31,12 @@ class Source:
         return values
 
 
-def open_source(path: str, information: Mapping[str, Any]) -> Source:
-    """Open the run that gives the backbone, and check that its inputs mean the same.
-
-    Parameters
-    ----------
-    path : str
-        A run directory.
-    information : mapping
-        ``dataset.json`` of the data to train on.
-
-    Returns
-    -------
-    Source
-        The run.
-
-    Raises
-    ------
-    InputError
-        When it is no run directory, or its vocabulary or features are others.
-    """
+def open_source(path: str, information: Mapping[str, Any]) -> BackboneRun:
+    """Open the run that gives the backbone, and check that its inputs mean the same."""
     run = open_run(path)
     config, their_information = read_yaml(run.config), run.dataset_information()
     check_information(their_information, where=run.dataset)
-    source = Source(run, config, their_information)
+    source = BackboneRun(run, config, their_information)
     for name, ours, theirs in (
         (
             "vocabulary",
@@ -87,24 +59,10 @@ def open_source(path: str, information: Mapping[str, Any]) -> Source:
     return source
 
 
-def take_backbone(source: Source, model: Any, tuning: FineTuningSettings) -> None:
+def take_backbone(source: BackboneRun, model: Any, tuning: FineTuningSettings) -> None:
     """Copy all weights before the output, and freeze them if so asked; before ``compile``.
 
     The output of the new network keeps its new weights: its skims are others.
-
-    Parameters
-    ----------
-    source : Source
-        The other run; its best model is taken.
-    model : keras.Model
-        Of the same settings but for the skims.
-    tuning : FineTuningSettings
-        Whether the backbone learns.
-
-    Raises
-    ------
-    InputError
-        When the networks differ before the output; the first difference is named.
     """
     other = load_model(source.run.model, target_of(source.config))
     theirs = _backbone(other)
@@ -138,7 +96,7 @@ def _backbone(model: Any) -> dict[str, Any]:
     return dict(zip(names, weights, strict=True))
 
 
-def _same_constants(layer: Any, other: Any, source: Source) -> None:
+def _same_constants(layer: Any, other: Any, source: BackboneRun) -> None:
     """Refuse other inputs: the weights behind them were learned with those."""
     from smartbkg_tf.models.detector_variables import DetectorVariables
     from smartbkg_tf.models.normalisation import ParticleNormalisation

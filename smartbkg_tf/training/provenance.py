@@ -15,18 +15,10 @@ import smartbkg_tf
 
 
 def code_version(folder: Path | None = None) -> dict[str, Any] | None:
-    """Commit of the checkout that the package runs from.
+    """Give the commit of the checkout that the package runs from, or of another folder.
 
-    Parameters
-    ----------
-    folder : pathlib.Path, optional
-        The checkout; the package's own by default.
-
-    Returns
-    -------
-    dict or None
-        ``commit`` (40 hexadecimal digits) and ``dirty`` (tracked files were changed); None
-        for an installed package, without git, or before the first commit.
+    ``dirty``: tracked files were changed. None for an installed package, without git, or before the
+    first commit.
     """
     folder = Path(smartbkg_tf.__file__).resolve().parent.parent if folder is None else folder
     git = shutil.which("git")
@@ -72,13 +64,7 @@ def _memory_gib() -> float | None:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, usable cores, memory and GPUs.
-
-    Returns
-    -------
-    dict
-        ``cpu``, ``cores``, ``memory_gib``, ``gpus`` (names; only if TensorFlow is loaded).
-    """
+    """Give processor, usable cores, memory and GPUs (only if TensorFlow is loaded)."""
     gpus: list[str] = []
     if "tensorflow" in sys.modules:
         tf = sys.modules["tensorflow"]
@@ -96,11 +82,5 @@ def hardware() -> dict[str, Any]:
 
 
 def now() -> str:
-    """Tell the time.
-
-    Returns
-    -------
-    str
-        UTC, ISO 8601, to the second.
-    """
+    """Give the time: UTC, ISO 8601, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -13,12 +13,13 @@ from typing import Any
 
 import yaml
 
-from smartbkg_tf.errors import InputError, OutputError
+from smartbkg_tf.errors import ConfigurationError, InputError, OutputError
 from smartbkg_tf.runtime.files import PARTIAL, atomic_file, exclusive_lock, read_yaml
 from smartbkg_tf.runtime.outputs import refuse_existing, refuse_overlap, resolve_output
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.runtime.sweep import best_validation, job_folder
+from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.plugins import plain
 from smartbkg_tf.settings.training import TrainSettings
 
@@ -34,8 +35,7 @@ WITHOUT_EFFECT = (
     "data.path",
     "data.demo.cache",
     "data.demo.workers",
-    "training.checkpoint",
-    "training.mlflow",
+    "training.mlflow.tracking_uri",
     "training.progress",
 )
 
@@ -47,18 +47,7 @@ def with_sweep_folder(settings: TrainSettings) -> TrainSettings:
 
 
 def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Name the settings that differ between two configurations and matter.
-
-    Parameters
-    ----------
-    old, new : mapping
-        Nested plain values.
-
-    Returns
-    -------
-    list of str
-        ``key.path: old -> new``, without those of `WITHOUT_EFFECT`.
-    """
+    """Name the settings that differ between two configurations and matter."""
     before, after = flat_settings(old), flat_settings(new)
     return [
         f"{key}: {before.get(key, 'not there')} -> {after.get(key, 'not there')}"
@@ -72,20 +61,7 @@ _MISSING = object()
 
 
 def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Write nested settings as one level.
-
-    Parameters
-    ----------
-    values : mapping
-        Nested plain values.
-    prefix : str
-        In front of every key.
-
-    Returns
-    -------
-    dict of str to object
-        By ``key.path``.
-    """
+    """Write nested settings as one level."""
     result: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
@@ -102,22 +78,6 @@ def unfinished_run(settings: TrainSettings) -> RunDirectory | None:
     continued when its configuration is the same; ``overwrite=true`` with the same
     configuration continues it too (it is the same command), and replaces a finished run or
     one of another configuration.
-
-    Parameters
-    ----------
-    settings : TrainSettings
-        With ``run_dir`` and ``overwrite``.
-
-    Returns
-    -------
-    RunDirectory or None
-        None: the folder is free, or may be replaced.
-
-    Raises
-    ------
-    OutputError
-        When the folder holds a finished run, a run of another configuration (the keys are
-        named), or something else, and ``overwrite`` is false; or cannot be written at all.
     """
     if settings.run_dir is None:
         return None
@@ -140,13 +100,15 @@ def unfinished_run(settings: TrainSettings) -> RunDirectory | None:
         old = read_yaml(run.config)
     except InputError:
         old = None
-    if old is not None:
-        changed = changed_keys(old, plain_settings(settings))
+    if old is None:
+        reason = "holds an unfinished run whose config.yaml cannot be read"
+    elif not _of_this_version(old):
+        reason = "holds an unfinished run of another version of smartbkg_tf, which does not go on"
+    else:
+        changed = changed_keys(old, plain(settings))
         if not changed:
             return run
         reason = "holds an unfinished run of another configuration (" + "; ".join(changed) + ")"
-    else:
-        reason = "holds an unfinished run whose config.yaml cannot be read"
     if settings.overwrite:
         return None
     raise OutputError(
@@ -157,28 +119,26 @@ def unfinished_run(settings: TrainSettings) -> RunDirectory | None:
     )
 
 
+def _of_this_version(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration has the keys of this version."""
+    try:
+        validate(TrainSettings, config)
+    except ConfigurationError:
+        return False
+    return True
+
+
 def finished_job(settings: TrainSettings) -> float | None:
     """Find the result of a job of a sweep that is finished already.
 
     A sweep that was ended and is started again by the same command does only what is left.
-
-    Parameters
-    ----------
-    settings : TrainSettings
-        Of the job.
-
-    Returns
-    -------
-    float or None
-        What `train` returned for the finished run of the same settings; None outside a sweep,
-        and when there is none.
     """
     if job_folder() is None or settings.overwrite or settings.run_dir is None:
         return None
     run = RunDirectory(Path(settings.run_dir))
     if not run.done.is_file() or not run.config.is_file():
         return None
-    if changed_keys(read_yaml(run.config), plain_settings(settings)):
+    if changed_keys(read_yaml(run.config), plain(settings)):
         return None
     say(f"{run.path} is finished already")
     return best_validation(run).get("val_auc", math.nan)
@@ -189,7 +149,7 @@ def _refuse_no_run(path: Path) -> None:
     names = sorted(item.name for item in path.iterdir())
     if names:
         raise OutputError(
-            f"is no run directory (config.yaml is missing; it holds {', '.join(names[:5])}"
+            f"is not a run directory (config.yaml is missing; it holds {', '.join(names[:5])}"
             f"{', ...' if len(names) > 5 else ''}), and nothing in it is replaced",
             where=path,
             next_step="choose another run_dir, or remove the folder yourself",
@@ -205,18 +165,7 @@ def _only_pieces(path: Path) -> bool:
 
 
 def check_run_folder(settings: TrainSettings) -> None:
-    """Refuse a folder that can neither be used nor continued, before any work.
-
-    Parameters
-    ----------
-    settings : TrainSettings
-        With ``run_dir`` and ``overwrite``.
-
-    Raises
-    ------
-    OutputError
-        As `unfinished_run`; or when it is, contains or lies inside what the run reads.
-    """
+    """Refuse a folder that can neither be used nor continued, before any work."""
     unfinished_run(settings)
     if settings.run_dir is not None:
         read = (settings.data.path, settings.training.init_from)
@@ -239,13 +188,7 @@ def training_lock(run: RunDirectory) -> Iterator[None]:
 
 
 def note_unfinished(settings: TrainSettings) -> None:
-    """Tell about unfinished runs of the same settings in the default folder.
-
-    Parameters
-    ----------
-    settings : TrainSettings
-        Without ``run_dir``, which gives every run a folder of its own.
-    """
+    """Tell about unfinished runs of the same settings in the default folder."""
     parent = Path(DEFAULT_PARENT)
     if settings.run_dir is not None or not parent.is_dir():
         return
@@ -260,28 +203,7 @@ def note_unfinished(settings: TrainSettings) -> None:
 
 
 def make_run_directory(settings: TrainSettings, name: str) -> RunDirectory:
-    """Make the folder of a run.
-
-    Parameters
-    ----------
-    settings : TrainSettings
-        With ``run_dir`` and ``overwrite``.
-    name : str
-        Short name of the network, for the folder's name when none is given.
-
-    Returns
-    -------
-    RunDirectory
-        An existing folder without files of another run; an unfinished one of the same
-        settings is cleared too (`unfinished_run` tells that it is one). Without
-        ``run_dir`` its name, ``runs/<date>_<time>_<model>-<inputs>``, is new even if
-        several runs start in the same second.
-
-    Raises
-    ------
-    OutputError
-        When the folder holds something and ``overwrite`` is false, or cannot be made.
-    """
+    """Make the folder of a run."""
     try:
         if settings.run_dir is not None:
             run = RunDirectory(Path(settings.run_dir))
@@ -326,33 +248,8 @@ def _clear(run: RunDirectory) -> None:
             path.unlink(missing_ok=True)
 
 
-def plain_settings(settings: TrainSettings) -> dict[str, Any]:
-    """Turn settings into the plain values of a configuration file.
-
-    Parameters
-    ----------
-    settings : TrainSettings
-        Checked settings.
-
-    Returns
-    -------
-    dict
-        With the configuration's own key names (``_target_``).
-    """
-    values: dict[str, Any] = plain(settings)
-    return values
-
-
 def write_yaml(path: Path, values: Any) -> None:
-    """Write plain values as YAML, whole or not at all.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    values : object
-        Plain values.
-    """
+    """Write plain values as YAML, whole or not at all."""
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None)
     with atomic_file(path) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -15,8 +15,8 @@ from benchmarks.fei_b0.run import describe, measured, train
 from smartbkg_tf.errors import UserError
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.files import read_json, write_json
+from smartbkg_tf.settings.plugins import plain
 from smartbkg_tf.settings.training import TrainSettings
-from smartbkg_tf.training.run_folder import plain_settings
 
 
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
     settings = compose_settings(
         "train", TrainSettings, ["+experiment=fei_b0_benchmark/treenet", *chosen]
     )
-    (folder / "config.yaml").write_text(yaml.safe_dump(plain_settings(settings)))
+    (folder / "config.yaml").write_text(yaml.safe_dump(plain(settings)))
     assert train("treenet", data, folder, 1, []) == 7.5
     for seed, overrides in ((2, []), (1, ["training.epochs=3"])):
         with pytest.raises(UserError, match="a finished run of other settings"):

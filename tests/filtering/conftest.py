@@ -15,13 +15,14 @@ import pytest
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.filtering.filter_fit import fit_filter
-from smartbkg_tf.models.losses import SkimCrossentropy
 from smartbkg_tf.models.registry import build
 from smartbkg_tf.models.saving import save_model
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.settings.plugins import plain
 from smartbkg_tf.settings.training import TrainSettings
-from smartbkg_tf.training.run_folder import plain_settings, write_yaml
+from smartbkg_tf.training.run_folder import write_yaml
+from smartbkg_tf.training.skim_losses import SkimCrossentropy
 from tests.datasets import write_dataset
 from tests.samples import make_events
 
@@ -78,7 +79,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     run = RunDirectory(folder / "run")
     run.path.mkdir()
     save(network.model, run.model)
-    write_yaml(run.config, plain_settings(settings))
+    write_yaml(run.config, plain(settings))
     write_yaml(run.metadata, {"max_particles": 60, "max_tokens": 90})
     shutil.copyfile(dataset.path / "dataset.json", run.dataset)
     return Trained(run, dataset, events, folder / "tables" / "events_0.h5")

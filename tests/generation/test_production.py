@@ -510,9 +510,9 @@ def test_retention_has_the_binomial_error():
         "error": pytest.approx(np.sqrt(0.04 * 0.96 / 400)),
     }
     assert retention_table(values).splitlines() == [
-        "retention, %            mixed        taupair",
-        "(events)                  400             50",
-        "a                4.00 +- 0.98        < 6.000",
+        "retention, %         mixed  taupair",
+        "(events)               400       50",
+        "a             4.00 +- 0.98  < 6.000",
     ]
 
 

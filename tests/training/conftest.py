@@ -8,7 +8,7 @@ import pytest
 
 from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.training import checkpoints
+from smartbkg_tf.training import resume
 from smartbkg_tf.training.fit import fit
 from tests.training.samples import SHARED_RUN, small_dataset, tiny_settings
 
@@ -21,14 +21,9 @@ def dataset_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def run(dataset_path: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """Train one network without a break; all its checkpoints are kept, one after each batch."""
-    settings = tiny_settings(
-        dataset_path,
-        tmp_path_factory.mktemp("run") / "run",
-        *SHARED_RUN,
-        "training.checkpoint.batches=1",
-    )
+    """Train one network without a break; all its checkpoints are kept, one after each epoch."""
+    settings = tiny_settings(dataset_path, tmp_path_factory.mktemp("run") / "run", *SHARED_RUN)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoints, "KEPT", 1000)
+        patch.setattr(resume, "KEPT", 1000)
         patch.syspath_prepend(str(Path(__file__).resolve().parents[2]))
         return fit(settings, open_dataset(dataset_path))

@@ -29,7 +29,7 @@ TINY = (
 SHARED_RUN = (
     "training.epochs=4",
     "training.ema=0.8",
-    "training.schedule.patience=0",
+    "++training.schedule.patience=0",
     "training.early_stopping=3",
     "data.balance=1.5",
 )

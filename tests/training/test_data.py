@@ -73,7 +73,7 @@ def test_the_name_of_a_sample_holds_what_decides_about_it() -> None:
     [
         "smartbkg_tf.generation.detector",
         "smartbkg_tf.generation.skims.fei_hadronic",
-        "smartbkg_tf.dataset.ranges",
+        "smartbkg_tf.dataset.shuffle",
         "smartbkg_tf.encoding.features",
     ],
 )

@@ -18,7 +18,6 @@ from smartbkg_tf.settings.training import TrainingSettings
 from smartbkg_tf.train import run as train
 from smartbkg_tf.training import devices
 from smartbkg_tf.training.devices import check_devices
-from smartbkg_tf.training.filling import filled
 from tests.training.samples import history, tiny_settings, without_times
 
 #: A process of its own: the number of logical devices is fixed when TensorFlow starts.
@@ -30,9 +29,9 @@ import tensorflow as tf
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.training import TrainingSettings
 from smartbkg_tf.training.devices import device_scope
-from smartbkg_tf.training.filling import filled
-from smartbkg_tf.training.parts import step_in_parts
-from tests.training.test_parts import _batch, _network
+from smartbkg_tf.training.input_pipeline import filled
+from smartbkg_tf.training.micro_batches import use_micro_batches
+from tests.training.test_micro_batches import _batch, _network
 
 path, loss = Path(sys.argv[1]), sys.argv[2]
 parts, several = map(int, sys.argv[3:])
@@ -44,15 +43,16 @@ def step(devices):
     with device_scope(settings) as strategy:
         with strategy.scope():
             network, dataset = _network(
-                path, f"training.loss.name={loss}", "model.particles.layers=1"
+                path, f"training/loss={loss}", "model.particles.layers=1"
             )
             network.model.optimizer.build(network.model.trainable_variables)
         # Filled up to 22 or 24 rows.
         batch = tf.data.Dataset.from_tensors(_batch(network, dataset, 21))
         (data,) = strategy.experimental_distribute_dataset(filled(batch, devices))
         before = [w.numpy() for w in network.model.trainable_weights]
-        function = step_in_parts(network.model, parts if devices > 1 else 1)
-        tf.function(lambda d: strategy.run(function, args=(d,)))(data)
+        use_micro_batches(network.model, parts if devices > 1 else 1)
+        step = network.model.train_step
+        tf.function(lambda d: strategy.run(step, args=(d,)))(data)
         after = [w.numpy() for w in network.model.trainable_weights]
         results = network.model.get_metrics_result()
         return [a - b for a, b in zip(after, before)], {k: float(v) for k, v in results.items()}
@@ -118,31 +118,6 @@ def test_four_devices_train_what_one_trains(dataset_path: Path, tmp_path: Path) 
         np.testing.assert_allclose(b.numpy(), a.numpy(), atol=1e-5, err_msg=a.path)
 
 
-def test_filled_batches_can_be_shared_and_keep_their_sums() -> None:
-    inputs = {
-        "particle_input": np.ones((10, 4, 3), np.float32),
-        "pdg_input": np.ones((10, 4), np.int32),
-        "mother_index_input": np.zeros((10, 4), np.int32),
-        "event_type_input": np.ones(10, np.int32),
-    }
-    weights = np.linspace(1, 2, 10).astype(np.float32)
-    stream = tf.data.Dataset.from_tensor_slices((inputs, np.ones((10, 1), np.float32), weights))
-    stream = stream.batch(7)
-    assert filled(stream, 1) is stream
-    found = list(filled(stream, 4))
-    assert [len(labels) for _, labels, _ in found] == [8, 4]
-    for (more, labels, grown), first, last in zip(found, (0, 7), (7, 10), strict=True):
-        n = last - first
-        # The loss divides by the number of rows.
-        assert np.mean(grown) == pytest.approx(np.mean(weights[first:last]), rel=1e-6)
-        assert not np.any(grown[n:])
-        assert not np.any(labels[n:])
-        assert not np.any(more["pdg_input"][n:])
-        assert np.all(more["mother_index_input"][n:] == -1)
-        assert np.all(more["mother_index_input"][:n] == 0)
-        assert more["particle_input"].shape == (len(labels), 4, 3)
-
-
 def _training(**values: object) -> TrainingSettings:
     return validate(TrainingSettings, values)
 
@@ -153,15 +128,16 @@ def test_all_that_the_devices_cannot_do_is_said_at_once() -> None:
         check_devices(
             _training(
                 device="cpu", devices=3, batch_size=64, xla=True, mixed_precision="float16",
-                batch_parts=4,
+                micro_batches=4, steps_per_execution=8,
             )
         )  # fmt: skip
     for text in (
         "training.devices=3: TensorFlow has already been started with 1",
         "training.batch_size=64: 3 devices cannot share it evenly; use 66 or 63",
-        "training.batch_parts=4: XLA",
+        "training.micro_batches=4: XLA",
         "training.xla=true: sums over 3 devices",
         "training.mixed_precision=float16: on 3 devices",
+        "training.steps_per_execution=8: on 3 devices",
     ):
         assert text in str(caught.value)
 
@@ -169,8 +145,11 @@ def test_all_that_the_devices_cannot_do_is_said_at_once() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"batch_parts": 4, "batch_size": 2}, "a batch has only 2 events"),
-        ({"batch_parts": 4, "batch_size": 6, "devices": 2, "device": "cpu"}, "gets only 3 events"),
+        ({"micro_batches": 4, "batch_size": 2}, "a batch has only 2 events"),
+        (
+            {"micro_batches": 4, "batch_size": 6, "devices": 2, "device": "cpu"},
+            "only 3 events",
+        ),
         ({"batch_size": 3, "devices": 4, "device": "cpu"}, "evenly; use 4$"),
     ],
 )
@@ -189,7 +168,7 @@ def test_another_number_of_devices_needs_a_new_process(monkeypatch: pytest.Monke
 def test_what_one_device_can_do() -> None:
     values = {"batch_size": 63, "xla": True, "mixed_precision": "float16"}
     assert check_devices(_training(**values, devices=1)) == 1
-    assert check_devices(_training(batch_size=1, batch_parts=1, device="cpu")) == 1
+    assert check_devices(_training(batch_size=1, micro_batches=1, device="cpu")) == 1
 
 
 def test_gpus_that_are_not_there_are_missed_before_the_data_are_read(tmp_path: Path) -> None:

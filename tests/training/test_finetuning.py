@@ -49,7 +49,7 @@ def test_a_run_begins_with_the_backbone_of_another(
         f"training.init_from={run.path}",
         f"training.fine_tuning.backbone={backbone}",
         "training.fine_tuning.first_layer_rate=0.001",
-        "training.optimizer=sgd",
+        "training/optimizer=sgd",
         "training.epochs=1",
     )
     tuned = fit(settings, open_dataset(new_skims))

@@ -18,6 +18,7 @@ from sklearn.metrics import roc_auc_score
 from smartbkg_tf.dataset import stream
 from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.errors import ConfigurationError, InputError, OutputError, UserError
+from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.loading import load_model
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
@@ -132,7 +133,7 @@ def test_training_and_validation_events_differ_and_follow_the_seed(
 
     for name in ("training_stream", "evaluation_stream"):
         monkeypatch.setattr(stream, name, watch(name))
-    monkeypatch.setattr("smartbkg_tf.training.fit.TrainingLoop", no_training)
+    monkeypatch.setattr(NNBaseClass, "fit", no_training)
     options = ("training.epochs=1", "training.seed=17", "data.max_particles=20")
     with pytest.raises(EnoughError):
         fit(tiny_settings(dataset_path, tmp_path / "run", *options), dataset)
@@ -162,7 +163,6 @@ def test_xla_trains_the_same_network(dataset_path: Path, tmp_path: Path) -> None
     options = (
         "training.epochs=1",
         "training.xla=true",
-        "data.length_buckets=1",
         "training.batch_size=500",
         "model.inputs=decay",
         "model.decay.filters=4",
@@ -274,7 +274,7 @@ def test_divergence_stops_at_once_and_names_the_events(dataset_path: Path, tmp_p
     settings = tiny_settings(
         dataset_path,
         tmp_path / "run",
-        "training.optimizer=sgd",
+        "training/optimizer=sgd",
         "training.learning_rate=1e30",
         "training.gradient_clipping=null",
     )

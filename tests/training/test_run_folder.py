@@ -12,12 +12,12 @@ import yaml
 from smartbkg_tf.errors import OutputError
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.base import validate
+from smartbkg_tf.settings.plugins import plain
 from smartbkg_tf.settings.training import TrainSettings
 from smartbkg_tf.training.run_folder import (
     check_run_folder,
     make_run_directory,
     note_unfinished,
-    plain_settings,
     training_lock,
     unfinished_run,
     write_yaml,
@@ -68,7 +68,7 @@ def test_overwrite_deletes_nothing_of_a_folder_that_is_no_run(tmp_path: Path) ->
     before = sorted(tmp_path.rglob("*"))
     settings = composed(f"run_dir={tmp_path}", "overwrite=true")
     for refuse in (check_run_folder, lambda s: make_run_directory(s, "resnet")):
-        with pytest.raises(OutputError, match="is no run directory"):
+        with pytest.raises(OutputError, match="is not a run directory"):
             refuse(settings)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -97,7 +97,7 @@ def test_written_configuration_is_one_that_can_be_read(tmp_path: Path) -> None:
     settings = composed(
         "model.inputs=decay", "normalisation=original", "training.class_weights=balanced"
     )
-    write_yaml(tmp_path / "config.yaml", plain_settings(settings))
+    write_yaml(tmp_path / "config.yaml", plain(settings))
     values = yaml.safe_load((tmp_path / "config.yaml").read_text())
     assert values["model"]["_target_"] == "smartbkg_tf.models.network.BranchedNetwork"
     assert values["data"]["fractions"] == {"train": 0.7, "validation": 0.15, "test": 0.15}
@@ -109,7 +109,7 @@ def test_written_configuration_is_one_that_can_be_read(tmp_path: Path) -> None:
 def unfinished(folder: Path, *overrides: str) -> TrainSettings:
     settings = composed(f"run_dir={folder}", *overrides)
     run = make_run_directory(settings, "resnet")
-    write_yaml(run.config, plain_settings(settings))
+    write_yaml(run.config, plain(settings))
     return settings
 
 
@@ -122,7 +122,6 @@ def test_an_unfinished_run_of_the_same_settings_is_continued(tmp_path: Path) -> 
             f"run_dir={tmp_path / 'run'}",
             "training.epochs=3",
             "training.progress=false",
-            "training.checkpoint.batches=7",
             "data.path=moved",
         ),
     ):
@@ -142,6 +141,17 @@ def test_another_configuration_names_its_keys_or_replaces(tmp_path: Path) -> Non
     replaced = dataclasses.replace(other, overwrite=True)
     assert unfinished_run(replaced) is None
     assert list(make_run_directory(replaced, "resnet").path.iterdir()) == []
+
+
+def test_an_unfinished_run_of_another_version_is_not_continued(tmp_path: Path) -> None:
+    settings = unfinished(tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    values = yaml.safe_load(config.read_text())
+    values["training"]["batch_parts"] = 1
+    config.write_text(yaml.safe_dump(values))
+    with pytest.raises(OutputError, match="another version of smartbkg_tf"):
+        check_run_folder(settings)
+    assert unfinished_run(dataclasses.replace(settings, overwrite=True)) is None
 
 
 def test_a_finished_run_is_refused_unless_overwritten(tmp_path: Path) -> None:
@@ -186,7 +196,7 @@ def test_unfinished_runs_with_default_names_are_pointed_at(
     monkeypatch.chdir(tmp_path)
     settings = composed("training.epochs=3")
     run = make_run_directory(settings, "resnet")
-    write_yaml(run.config, plain_settings(settings))
+    write_yaml(run.config, plain(settings))
     make_run_directory(settings, "resnet")
     note_unfinished(settings)
     assert f"run_dir={run.path} continues it" in capsys.readouterr().out

@@ -18,7 +18,7 @@ from smartbkg_tf.filtering.predictions import read_predictions
 from smartbkg_tf.runtime.files import read_json
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
 from smartbkg_tf.train import run as train
-from smartbkg_tf.training.bad_batch import write_bad_batch
+from smartbkg_tf.training.divergence import write_bad_batch
 from smartbkg_tf.training.fit import fit
 from tests.datasets import write_dataset
 from tests.samples import make_events
@@ -147,8 +147,9 @@ def test_no_name_or_a_name_twice_is_refused(several: Path, text: str, message: s
 def test_an_unfinished_run_of_other_skims_is_not_continued(
     chosen_run: RunDirectory, several: Path
 ) -> None:
-    from smartbkg_tf.training.run_folder import changed_keys, plain_settings
+    from smartbkg_tf.settings.plugins import plain
+    from smartbkg_tf.training.run_folder import changed_keys
 
     old = yaml.safe_load(chosen_run.config.read_text())
-    new = plain_settings(tiny_settings(several, None, "data.skims=[common]"))
+    new = plain(tiny_settings(several, None, "data.skims=[common]"))
     assert "data.skims: ['rare'] -> ['common']" in changed_keys(old, new)

@@ -157,8 +157,8 @@ def test_every_key_is_explained(group: str) -> None:
 def test_the_quickstart_is_a_valid_experiment_that_names_its_command() -> None:
     path = configuration_directory() / "experiment" / "quickstart.yaml"
     first = path.read_text().splitlines()[1]
-    assert first == "# python -m smartbkg_tf.train +experiment=quickstart"
-    settings = compose_settings("train", TrainSettings, ["+experiment=quickstart"])
+    assert first == "# python -m smartbkg_tf.train experiment=quickstart"
+    settings = compose_settings("train", TrainSettings, ["experiment=quickstart"])
     assert settings.data.path is None
     assert settings.model.inputs == "combined"
 

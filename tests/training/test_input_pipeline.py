@@ -1,12 +1,20 @@
-"""Padding that no event of a batch needs."""
+"""Padding that is cut, rows that are added, and time that is waited."""
 
 from __future__ import annotations
+
+import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from smartbkg_tf.training.trimming import STEP, trim_padding, trimmed
+from smartbkg_tf.training.input_pipeline import (
+    STEP,
+    WaitingTime,
+    filled,
+    trim_padding,
+    trimmed,
+)
 from tests.models.model_test_case import longer, random_events
 
 
@@ -51,3 +59,45 @@ def test_stream_keeps_labels_and_weights() -> None:
     inputs, labels, weights = elements[0]
     assert inputs["particle_input"].shape == (5, STEP, 9)
     assert (labels.shape, weights.shape) == ((5, 1), (5,))
+
+
+def test_filled_batches_can_be_shared_and_keep_their_sums() -> None:
+    inputs = {
+        "particle_input": np.ones((10, 4, 3), np.float32),
+        "pdg_input": np.ones((10, 4), np.int32),
+        "mother_index_input": np.zeros((10, 4), np.int32),
+        "event_type_input": np.ones(10, np.int32),
+    }
+    weights = np.linspace(1, 2, 10).astype(np.float32)
+    stream = tf.data.Dataset.from_tensor_slices((inputs, np.ones((10, 1), np.float32), weights))
+    stream = stream.batch(7)
+    assert filled(stream, 1) is stream
+    found = list(filled(stream, 4))
+    assert [len(labels) for _, labels, _ in found] == [8, 4]
+    for (more, labels, grown), first, last in zip(found, (0, 7), (7, 10), strict=True):
+        n = last - first
+        # The loss divides by the number of rows.
+        assert np.mean(grown) == pytest.approx(np.mean(weights[first:last]), rel=1e-6)
+        assert not np.any(grown[n:])
+        assert not np.any(labels[n:])
+        assert not np.any(more["pdg_input"][n:])
+        assert np.all(more["mother_index_input"][n:] == -1)
+        assert np.all(more["mother_index_input"][:n] == 0)
+        assert more["particle_input"].shape == (len(labels), 4, 3)
+
+
+def test_time_that_is_waited_leaves_out_the_first_batch() -> None:
+    waiting = WaitingTime()
+
+    def slow(number: np.int64) -> np.int64:
+        time.sleep(0.05)
+        return number
+
+    stream = tf.data.Dataset.range(4).map(lambda i: tf.numpy_function(slow, [i], tf.int64))
+    measured = waiting.measure(stream)
+    for _ in range(2):
+        assert [int(number) for number in measured] == [0, 1, 2, 3]
+        assert 0.15 <= waiting.seconds < 5
+    ready = waiting.measure(tf.data.Dataset.range(4))
+    list(ready)
+    assert waiting.seconds < 0.15

@@ -15,11 +15,12 @@ from sklearn.metrics import auc, roc_auc_score
 
 from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.errors import UserError
-from smartbkg_tf.models.losses import SkimAUC
+from smartbkg_tf.models.metrics import SkimAUC
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.training import MLflowSettings
 from smartbkg_tf.training.fit import fit
-from smartbkg_tf.training.tracking import MLflowLog, roc_png, roc_points
+from smartbkg_tf.training.loggers import MLflowLog, roc_png, roc_points
+from smartbkg_tf.training.resume import read_callbacks, write_callbacks
 from tests.training.samples import tiny_settings
 
 
@@ -93,7 +94,7 @@ def test_mlflow_gets_parameters_once_and_values_of_every_epoch(
     log = MLflowLog(settings, "run_1", parameters)
     log.on_epoch_end(0, {"loss": 0.5})
     again = MLflowLog(settings, "run_1", parameters)
-    again.restore(log.state())
+    write_callbacks([again], *read_callbacks([log]))
     again.on_epoch_end(1, {"loss": 0.25})
     calls = sys.modules["mlflow"].calls
     monkeypatch.delitem(sys.modules, "mlflow")
@@ -104,8 +105,7 @@ def test_mlflow_gets_parameters_once_and_values_of_every_epoch(
     ]
     assert [call[1:] for call in calls if call[0] == "run"] == [
         (None, "run_1"),
-        ("id-7", None),
-        ("id-7", None),
+        ("id-7", "run_1"),
     ]
     assert ("uri", "file:here") in calls
     assert ("experiment", "mine") in calls

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -11,16 +13,12 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score
 
-from smartbkg_tf.models.costs import CostModel
-from smartbkg_tf.models.losses import (
-    SkimAUC,
-    SkimCrossentropy,
-    SkimFocal,
-    SkimSpeedup,
-    make_loss,
-)
+from smartbkg_tf.errors import ConfigurationError
+from smartbkg_tf.models.metrics import SkimAUC
 from smartbkg_tf.settings.base import validate
+from smartbkg_tf.settings.costs import CostSettings
 from smartbkg_tf.settings.training import TrainingSettings
+from smartbkg_tf.training.skim_losses import SkimCrossentropy, SkimFocal, SkimSpeedup
 
 
 def sample(n: int = 500, skims: int = 2) -> tuple[np.ndarray, np.ndarray]:
@@ -163,7 +161,7 @@ def test_speedup_is_that_of_the_filter_on_a_natural_mixture() -> None:
     labels = (random.random((4000, 1)) < 0.07).astype(np.float32)
     logits = (2 * labels - 1.5 + random.normal(size=labels.shape)).astype(np.float32)
     p = 0.05 + 0.95 / (1 + np.exp(-logits.astype(np.float64)))
-    speedup = CostModel(0.01, 0.001).speedup(p.mean(), (1 / p[labels == 1]).mean())
+    speedup = CostSettings().speedup(p.mean(), (1 / p[labels == 1]).mean())
     loss = SkimSpeedup([labels.mean()])
     assert float(loss(labels, logits)) == pytest.approx(1 / speedup, rel=1e-4)
     # Balanced draws, weights of classes and unknown labels do not change it.
@@ -228,24 +226,21 @@ def test_the_speedup_loss_finds_the_square_root_of_the_posterior() -> None:
 
 
 def test_losses_of_the_settings() -> None:
-    def made(skims: int = 1, found: list[float] | None = None, **loss: object) -> object:
-        settings = validate(
-            TrainingSettings,
-            {"loss": loss, "label_smoothing": 0.1 * (loss.get("name") != "speedup")},
+    def made(name: str, skims: int = 1, found: list[float] | None = None, **values: Any) -> Any:
+        target = f"smartbkg_tf.training.losses.{name}"
+        return validate(TrainingSettings, {"loss": {"_target_": target, **values}}).loss.make(
+            skims, found
         )
-        return make_loss(settings, skims, found)
 
-    assert isinstance(made(), SkimCrossentropy)
-    focal = made(name="focal", gamma=3.0)
+    assert isinstance(TrainingSettings().loss.make(1, None), SkimCrossentropy)
+    focal = made("Focal", gamma=3.0, label_smoothing=0.1)
     assert isinstance(focal, SkimFocal)
     assert (focal.gamma, focal.label_smoothing) == (3.0, 0.1)
-    times = {"generation": 10, "network": 5, "simulation": 2000}
-    speedup = made(2, [0.1, 0.2], name="speedup", times=times)
+    cost = {"generation": 10, "network": 5, "simulation": 2000}
+    speedup = made("Speedup", 2, [0.1, 0.2], cost=cost)
     assert isinstance(speedup, SkimSpeedup)
     assert (speedup.generation, speedup.network) == (0.005, 0.0025)
     assert speedup.retention == [0.1, 0.2]
-    given = made(2, [0.1, 0.2], name="speedup", retention=0.03)
-    assert isinstance(given, SkimSpeedup)
-    assert given.retention == [0.03, 0.03]
-    with pytest.raises(ValueError, match="retention"):
-        made(name="speedup")
+    assert made("Speedup", 2, [0.1, 0.2], retention=0.03).retention == [0.03, 0.03]
+    with pytest.raises(ConfigurationError, match="retention"):
+        made("Speedup")

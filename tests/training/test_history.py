@@ -1,10 +1,9 @@
-"""Saving, stopping, and what is told about an epoch."""
+"""What is told about an epoch: history, lines, progress."""
 
 from __future__ import annotations
 
 import csv
 import fcntl
-import math
 import os
 import pty
 import re
@@ -16,16 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import pytest
 import tensorflow as tf
 
-from smartbkg_tf.training.callbacks import SaveBest, SaveLast, improves
-from smartbkg_tf.training.loop import Clock, Plan
-from smartbkg_tf.training.report import EpochReport
-
-#: Keras 3.15 calls np.array on its variables in a way that NumPy 2 warns about.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+from smartbkg_tf.training.history import EpochProgress, EpochReport
+from smartbkg_tf.training.input_pipeline import WaitingTime
+from smartbkg_tf.training.loggers import TensorBoardLog
+from smartbkg_tf.training.resume import EpochPlan, read_callbacks, write_callbacks
+from smartbkg_tf.training.savers import SaveBest
 
 
 def tiny_model() -> keras.Model:
@@ -35,69 +32,26 @@ def tiny_model() -> keras.Model:
     return model
 
 
-@pytest.mark.parametrize(
-    ("value", "best", "mode", "expected"),
-    [
-        (0.5, None, "min", True),
-        (0.5, 0.6, "min", True),
-        (0.6, 0.6, "min", False),
-        (0.7, 0.6, "max", True),
-        (math.nan, None, "min", False),
-        (math.nan, 0.6, "max", False),
-    ],
-)
-def test_improvement(value: float, best: float | None, mode: str, expected: bool) -> None:
-    assert improves(value, best, mode) is expected
-
-
-def test_the_best_epoch_stays_on_the_disk(tmp_path: Path) -> None:
-    model = tiny_model()
-    callback = SaveBest(tmp_path / "model.keras", "val_auc", "max")
-    callback.set_model(model)
-    for epoch, auc in enumerate([0.6, 0.8, 0.7]):
-        model.set_weights([np.full((2, 1), epoch, np.float32), np.zeros(1, np.float32)])
-        callback.on_epoch_end(epoch, {"val_auc": auc})
-    assert (callback.best, callback.best_epoch) == (0.8, 2)
-    kept = keras.saving.load_model(tmp_path / "model.keras", compile=False)
-    np.testing.assert_array_equal(kept.get_weights()[0], np.full((2, 1), 1.0))
-    with pytest.raises(KeyError):
-        callback.on_epoch_end(3, {"val_loss": 0.1})
-
-
-def test_the_last_epoch_keeps_the_state_of_the_optimiser(tmp_path: Path) -> None:
-    model = tiny_model()
-    callback = SaveLast(tmp_path / "last.keras")
-    model.fit(np.ones((8, 2)), np.ones((8, 1)), batch_size=2, verbose=0, callbacks=[callback])
-    again = keras.saving.load_model(tmp_path / "last.keras")
-    assert int(again.optimizer.iterations) == 4
-
-
-def report_of_two_epochs(folder: Path, **options: Any) -> EpochReport:
-    model = tiny_model()
-    best = SaveBest(folder / "model.keras", "val_loss", "min")
+def report_of_two_epochs(folder: Path, progress: bool = False) -> EpochReport:
+    model, plan, waiting = tiny_model(), EpochPlan(passes=5, parts=1, batches=3), WaitingTime()
+    best = SaveBest(Any, folder / "model.keras", "val_loss", "min")  # type: ignore[arg-type]
     best.best_epoch = 2
-    report = EpochReport(
-        plan=Plan(passes=5, parts=1, batches=3),
-        events=100,
-        batch_size=40,
-        best=best,
-        history=folder / "history.csv",
-        tensorboard=folder / "tensorboard",
-        **options,
-    )
-    report.set_model(model)
-    report.on_train_begin()
+    report = EpochReport(plan, 100, best, waiting, folder / "history.csv")
+    callbacks = [report, TensorBoardLog(folder / "tensorboard", best, ["one"])]
+    if progress:
+        callbacks.insert(0, EpochProgress(plan, 100))
+    listed = keras.callbacks.CallbackList(callbacks, model=model)
+    listed.on_train_begin()
     for epoch in range(2):
-        report.on_epoch_begin(epoch)
-        report.clock = Clock()
+        listed.on_epoch_begin(epoch)
         for batch in range(3):
-            report.on_train_batch_begin(batch)
+            listed.on_train_batch_begin(batch)
             time.sleep(0.02)
-            report.clock.step(0.005, 1)
-            report.on_train_batch_end(batch, {"loss": 0.5, "auc": 0.6})
+            waiting.seconds = 0.005 * batch
+            listed.on_train_batch_end(batch, {"loss": 0.5, "auc": 0.6})
         values = {"loss": 0.5 - 0.1 * epoch, "auc": 0.7, "val_loss": 0.6, "val_auc": 0.65}
-        report.on_epoch_end(epoch, values)
-    report.on_train_end()
+        listed.on_epoch_end(epoch, values)
+    listed.on_train_end()
     return report
 
 
@@ -114,7 +68,7 @@ def test_history_lines_and_scalars(tmp_path: Path, capfd: pytest.CaptureFixture[
     out, err = capfd.readouterr()
     lines = out.splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith("epoch 1/5: loss 0.5000, AUC 0.7000; validation loss 0.6000, AUC")
+    assert lines[0].startswith("epoch 1/5: loss 0.5000, AUC 0.7000, validation loss 0.6000")
     assert "best so far" in lines[1]
     assert "best so far" not in lines[0]
     assert re.search(
@@ -135,27 +89,22 @@ def test_history_lines_and_scalars(tmp_path: Path, capfd: pytest.CaptureFixture[
 
 def test_a_report_goes_on_where_another_one_ended(tmp_path: Path) -> None:
     first = report_of_two_epochs(tmp_path / "a")
-    first.on_epoch_begin(2)
-    state = first.state()
-    assert state["seconds"] >= 0.12
-    second = report_of_two_epochs(tmp_path / "b")
-    second.restore(state)
-    second.on_train_begin()
+    values, arrays = read_callbacks([first])
+    assert first.spent >= 0.12
+    second = EpochReport(first.plan, 100, first.best, WaitingTime(), tmp_path / "b.csv")
+    second.set_model(tiny_model())
+    write_callbacks([second], values, arrays)
+    assert second.spent == first.spent
     second.on_epoch_begin(2)
-    second.clock = Clock()
-    for batch in (1, 2):
-        second.on_train_batch_begin(batch)
-        second.clock.step(0.0, 1)
+    for batch in range(3):
         second.on_train_batch_end(batch, {"loss": 0.3, "auc": 0.8})
     second.on_epoch_end(2, {"loss": 0.3, "auc": 0.8, "val_loss": 0.4, "val_auc": 0.7})
-    second.close()
     rows, before = (
-        list(csv.DictReader((tmp_path / name / "history.csv").read_text().splitlines()))
-        for name in ("b", "a")
+        list(csv.DictReader((tmp_path / name).read_text().splitlines()))
+        for name in ("b.csv", "a/history.csv")
     )
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert rows[:2] == before
-    assert float(rows[2]["seconds"]) >= round(state["seconds_in_epoch"], 3)
 
 
 def test_a_bar_on_a_terminal_and_none_when_unwanted(tmp_path: Path) -> None:

@@ -8,27 +8,39 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-import yaml
 
 from smartbkg_tf.errors import ConfigurationError
-from smartbkg_tf.models.optimisation import layer_rates, make_optimizer, watching_callbacks
-from smartbkg_tf.runtime.command import configuration_directory
+from smartbkg_tf.models.base import NNBaseClass
+from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.base import validate
-from smartbkg_tf.settings.training import TrainingSettings
+from smartbkg_tf.settings.training import TrainingSettings, TrainSettings
+from smartbkg_tf.training.optimisation import layer_rates, make_optimizer
+
+ROOM = "smartbkg_tf.training"
+COSINE = {"_target_": f"{ROOM}.schedules.Cosine"}
+CONSTANT = {"_target_": f"{ROOM}.schedules.Constant"}
+
+
+def optimizer_of(name: str, **values: Any) -> dict[str, Any]:
+    return {"_target_": f"{ROOM}.optimizers.{name}", **values}
 
 
 def training(**values: Any) -> TrainingSettings:
     return validate(TrainingSettings, values)
 
 
+def callbacks_of(**values: Any) -> list[Any]:
+    return NNBaseClass.callbacks(None, training(**values))  # type: ignore[arg-type]
+
+
 def test_cosine_with_warmup() -> None:
     settings = training(
         epochs=10,
         learning_rate=0.1,
-        schedule={"name": "cosine", "warmup_epochs": 2, "minimum": 0.001},
+        schedule={**COSINE, "warmup_epochs": 2, "minimum": 0.001},
     )
-    rate = make_optimizer(settings, steps_per_epoch=5).learning_rate
-    schedule = make_optimizer(settings, steps_per_epoch=5)._learning_rate
+    rate = make_optimizer(settings, 5).learning_rate
+    schedule = make_optimizer(settings, 5)._learning_rate
     values = [float(schedule(step)) for step in range(0, 51)]
     assert float(rate) == 0.0
     np.testing.assert_allclose(values[:11], np.linspace(0, 0.1, 11), atol=1e-7)
@@ -37,14 +49,11 @@ def test_cosine_with_warmup() -> None:
     np.testing.assert_allclose(values[10:], expected, rtol=1e-4, atol=1e-7)
 
 
-def test_cosine_needs_to_know_the_steps() -> None:
-    with pytest.raises(ValueError, match="steps_per_epoch"):
-        make_optimizer(training(schedule={"name": "cosine"}))
-
-
-@pytest.mark.parametrize("name", ["adamw", "sgd"])
+@pytest.mark.parametrize("name", ["AdamW", "SGD"])
 def test_weight_decay_shrinks_kernels_only(name: str) -> None:
-    optimizer = make_optimizer(training(optimizer=name, weight_decay=0.1, learning_rate=0.1))
+    optimizer = make_optimizer(
+        training(optimizer=optimizer_of(name, weight_decay=0.1), learning_rate=0.1), 1
+    )
     layer = keras.layers.Dense(2, bias_initializer="ones")
     layer.build((None, 2))
     table = keras.layers.Embedding(3, 2, embeddings_initializer="ones")
@@ -59,36 +68,37 @@ def test_weight_decay_shrinks_kernels_only(name: str) -> None:
 
 
 def test_gradients_are_clipped_by_their_global_norm() -> None:
-    optimizer = make_optimizer(training(optimizer="sgd", weight_decay=0, gradient_clipping=1.0))
-    assert optimizer.global_clipnorm == 1.0
-    assert make_optimizer(training(gradient_clipping=None)).global_clipnorm is None
-    assert type(make_optimizer(training(optimizer="adam"))).__name__ == "Adam"
+    settings = training(optimizer=optimizer_of("SGD", weight_decay=0), gradient_clipping=1.0)
+    assert make_optimizer(settings, 1).global_clipnorm == 1.0
+    assert make_optimizer(training(gradient_clipping=None), 1).global_clipnorm is None
+    assert type(make_optimizer(training(optimizer=optimizer_of("Adam")), 1)).__name__ == "Adam"
 
 
 @pytest.mark.parametrize(("monitor", "mode"), [("val_loss", "min"), ("val_auc", "max")])
 def test_only_validation_decides(monitor: str, mode: str) -> None:
-    callbacks = watching_callbacks(training(monitor=monitor, early_stopping=3))
+    callbacks = callbacks_of(monitor=monitor, early_stopping=3)
     assert [type(c).__name__ for c in callbacks] == ["ReduceLROnPlateau", "EarlyStopping"]
     assert {c.monitor for c in callbacks} == {monitor}
     assert {c.mode for c in callbacks} == {mode}
 
 
 def test_nothing_watches_when_nothing_is_asked_for() -> None:
-    assert watching_callbacks(training(early_stopping=None, schedule={"name": "constant"})) == []
+    assert callbacks_of(early_stopping=None, schedule=CONSTANT) == []
 
 
 @pytest.mark.parametrize("key", ["loss", "auc", "val_los"])
 def test_training_quantities_cannot_be_watched(key: str) -> None:
-    with pytest.raises(ConfigurationError, match="no choice"):
+    with pytest.raises(ConfigurationError, match="not a choice"):
         training(monitor=key)
 
 
 def test_averages_of_weights_when_asked_for() -> None:
-    for name in ("adamw", "adam", "sgd"):
-        optimizer = make_optimizer(training(optimizer=name, ema=0.9))
+    for name in ("AdamW", "Adam", "SGD"):
+        chosen = optimizer_of(name)
+        optimizer = make_optimizer(training(optimizer=chosen, ema=0.9), 1)
         assert optimizer.use_ema
         assert optimizer.ema_momentum == 0.9
-        assert not make_optimizer(training(optimizer=name)).use_ema
+        assert not make_optimizer(training(optimizer=chosen), 1).use_ema
 
 
 def three_layers() -> Any:
@@ -110,13 +120,12 @@ def test_rates_rise_towards_the_output() -> None:
     assert layer_rates(model, 0.04).keys() == {weight.path for weight in model.trainable_weights}
 
 
-@pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
+@pytest.mark.parametrize("name", ["AdamW", "Adam", "SGD"])
 def test_every_layer_moves_at_its_own_rate(name: str) -> None:
     model = three_layers()
     settings = training(
-        optimizer=name,
+        optimizer=optimizer_of(name, **({} if name == "Adam" else {"weight_decay": 0.5})),
         learning_rate=0.1,
-        weight_decay=0.0 if name == "adam" else 0.5,
         gradient_clipping=None,
         init_from="run",
         fine_tuning={"first_layer_rate": 0.01},
@@ -126,7 +135,7 @@ def test_every_layer_moves_at_its_own_rate(name: str) -> None:
     for layerwise in (False, True):
         for weight in model.weights:
             weight.assign(before[weight.path])
-        optimizer = make_optimizer(settings, model=model if layerwise else None)
+        optimizer = make_optimizer(settings, 1, model if layerwise else None)
         optimizer.build(model.trainable_variables)
         optimizer.apply([tf.ones(weight.shape) for weight in model.trainable_variables])
         moved = {weight.path: weight.numpy() - before[weight.path] for weight in model.weights}
@@ -144,48 +153,62 @@ def test_every_layer_moves_at_its_own_rate(name: str) -> None:
 
 def test_a_cosine_is_followed_to_its_end() -> None:
     """A run must not stop at the full rate."""
-    cosine = {"name": "cosine"}
-    assert watching_callbacks(training(schedule=cosine)) == []
-    assert watching_callbacks(training(schedule=cosine, early_stopping=None)) == []
-    (callback,) = watching_callbacks(training(schedule={"name": "constant"}))
+    assert callbacks_of(schedule=COSINE) == []
+    assert callbacks_of(schedule=COSINE, early_stopping=None) == []
+    (callback,) = callbacks_of(schedule=CONSTANT)
     assert (type(callback).__name__, callback.patience) == ("EarlyStopping", 6)
-    with pytest.raises(ConfigurationError, match="before its rate has fallen"):
-        training(schedule=cosine, early_stopping=6)
+    with pytest.raises(ConfigurationError, match="before the rate of Cosine has fallen"):
+        training(schedule=COSINE, early_stopping=6)
 
 
 @pytest.mark.parametrize(
-    ("values", "message"),
+    ("overrides", "message"),
     [
-        ({"schedule": {"name": "cosine", "patience": 4}}, "schedule.patience .* only with plateau"),
-        ({"schedule": {"name": "cosine", "factor": 0.5}}, "schedule.factor .* only with plateau"),
-        ({"schedule": {"warmup_epochs": 1.0}}, "schedule.warmup_epochs .* only with cosine"),
-        ({"schedule": {"name": "constant", "minimum": 0.1}}, "with plateau or cosine"),
-        ({"loss": {"gamma": 3.0}}, "loss.gamma .* loss.name=crossentropy, only with focal"),
-        ({"loss": {"name": "focal", "retention": 0.1}}, "loss.retention .* only with speedup"),
-        ({"loss": {"times": {"network": 0.5}}}, "loss.times .* only with speedup"),
-        ({"loss": {"name": "speedup"}, "label_smoothing": 0.1}, "label_smoothing .*=speedup"),
-        ({"loss": {"name": "speedup"}, "class_weights": "balanced"}, "class_weights .*=speedup"),
-        ({"optimizer": "adam", "weight_decay": 0.1}, "weight_decay=0.1 .* adamw or sgd"),
+        (["training/schedule=cosine", "++training.schedule.patience=4"], "schedule.patience"),
+        (["training/schedule=constant", "++training.schedule.minimum=0.1"], "schedule.minimum"),
+        (["++training.schedule.warmup_epochs=1"], "schedule.warmup_epochs"),
+        (["++training.loss.gamma=3"], "loss.gamma"),
+        (["training/loss=focal", "++training.loss.retention=0.1"], "loss.retention"),
+        (["training/loss=speedup", "++training.loss.label_smoothing=0.1"], "loss.label_smoothing"),
+        (["training/optimizer=adam", "++training.optimizer.weight_decay=0.1"], "weight_decay"),
     ],
 )
-def test_keys_that_nothing_reads_are_refused(values: dict[str, Any], message: str) -> None:
+def test_keys_of_other_choices_are_unknown(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{message}: there is no such key"):
+        compose_settings("train", TrainSettings, overrides)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.schedule.name=cosine", "schedule.name=cosine is training/schedule=cosine now"),
+        ("training.loss.name=focal", "loss.name=focal is training/loss=focal now"),
+        ("training.optimizer=sgd", "optimizer=sgd is training/optimizer=sgd now"),
+        ("training.loss.times.network=1", "loss.times is training.loss.cost now"),
+        ("training.batch_parts=4", "batch_parts is training.micro_batches now"),
+        ("training.weight_decay=0", "weight_decay is training.optimizer.weight_decay now"),
+        ("training.label_smoothing=0", "label_smoothing is training.loss.label_smoothing now"),
+        ("training.checkpoint.seconds=9", "is saved after every epoch"),
+    ],
+)
+def test_what_was_written_before_is_answered_with_what_is_written_now(
+    override: str, message: str
+) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        training(**values)
+        compose_settings("train", TrainSettings, [f"++{override}"])
 
 
-def test_all_keys_that_nothing_reads_are_named_at_once() -> None:
-    with pytest.raises(ConfigurationError) as caught:
-        training(schedule={"name": "cosine", "patience": 4}, loss={"gamma": 3.0}, early_stopping=2)
-    for key in ("schedule.patience", "loss.gamma", "early_stopping=2"):
-        assert key in str(caught.value)
+def test_class_weights_mean_nothing_for_a_speedup() -> None:
+    with pytest.raises(ConfigurationError, match="class_weights has no meaning with Speedup"):
+        training(loss={"_target_": f"{ROOM}.losses.Speedup"}, class_weights="balanced")
 
 
 @pytest.mark.parametrize("schedule", ["plateau", "cosine", "constant"])
 @pytest.mark.parametrize("loss", ["crossentropy", "focal", "speedup"])
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
-def test_defaults_of_the_yaml_are_no_choice(schedule: str, loss: str, optimizer: str) -> None:
-    values = yaml.safe_load(
-        (configuration_directory() / "training" / "default.yaml").read_text(encoding="utf-8")
-    )
-    values["schedule"]["name"], values["loss"]["name"] = schedule, loss
-    training(**{**values, "optimizer": optimizer})
+def test_every_choice_goes_with_every_other(schedule: str, loss: str, optimizer: str) -> None:
+    choices = {"schedule": schedule, "loss": loss, "optimizer": optimizer}
+    overrides = [f"training/{group}={choice}" for group, choice in choices.items()]
+    chosen = compose_settings("train", TrainSettings, overrides).training
+    for group, choice in choices.items():
+        assert type(getattr(chosen, group)).__name__.lower() == choice

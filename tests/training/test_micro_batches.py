@@ -1,4 +1,4 @@
-"""Batches in parts of like length: Keras's step, with less padding."""
+"""Batches in micro-batches of similar length: the same step with less padding."""
 
 from __future__ import annotations
 
@@ -18,8 +18,13 @@ from smartbkg_tf.models.registry import build
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.training import TrainingSettings, TrainSettings
 from smartbkg_tf.training.fit import fit
-from smartbkg_tf.training.parts import check_parts, sorted_parts, step_in_parts
-from smartbkg_tf.training.trimming import STEP
+from smartbkg_tf.training.input_pipeline import STEP
+from smartbkg_tf.training.micro_batches import (
+    number_of_micro_batches,
+    sorted_parts,
+    use_micro_batches,
+)
+from tests.training.samples import history
 
 NETWORK = (
     "model=treenet",
@@ -71,7 +76,7 @@ def _settings(dataset: Path, run_dir: Path | None, *overrides: str) -> TrainSett
 
 
 def _network(dataset_path: Path, *overrides: str) -> tuple[Any, Any]:
-    chosen = _settings(dataset_path, None, *NO_DROPOUT, "training.optimizer=sgd", *overrides)
+    chosen = _settings(dataset_path, None, *NO_DROPOUT, "training/optimizer=sgd", *overrides)
     dataset = open_dataset(dataset_path)
     keras.utils.set_random_seed(7)
     lengths = {"max_particles": None, "max_tokens": None}
@@ -93,9 +98,9 @@ def _batch(network: Any, dataset: Any, n_events: int) -> Any:
     ("n_events", "n", "overrides"),
     [
         (32, 4, ()),
-        (30, 7, ("training.loss.name=focal",)),
+        (30, 7, ("training/loss=focal",)),
         (3, 4, ()),
-        (24, 3, ("training.loss.name=speedup",)),
+        (24, 3, ("training/loss=speedup",)),
     ],
 )
 def test_the_step_is_that_of_the_whole_batch(
@@ -106,8 +111,8 @@ def test_the_step_is_that_of_the_whole_batch(
     for parts in (1, n):
         network, dataset = _network(dataset_path, *overrides)
         before = [w.numpy() for w in network.model.trainable_weights]
-        step = step_in_parts(network.model, parts)
-        logs = step(_batch(network, dataset, n_events))
+        use_micro_batches(network.model, parts)
+        logs = network.model.train_step(_batch(network, dataset, n_events))
         after = [w.numpy() for w in network.model.trainable_weights]
         assert any(not np.array_equal(a, b) for a, b in zip(before, after, strict=True))
         moved = [a - b for a, b in zip(after, before, strict=True)]
@@ -121,12 +126,48 @@ def test_the_step_is_that_of_the_whole_batch(
         np.testing.assert_allclose(a, b, atol=1e-4 * largest + rounding)
 
 
-def test_one_part_is_the_step_of_keras(dataset_path: Path) -> None:
-    network, _ = _network(dataset_path)
-    assert step_in_parts(network.model, 1) == network.model.train_step
+def test_scores_stay_those_of_the_events(dataset_path: Path) -> None:
+    network, dataset = _network(dataset_path)
+    inputs, _, _ = _batch(network, dataset, 30)
+    whole = network.model(inputs, training=False).numpy()
+    use_micro_batches(network.model, 4)
+    np.testing.assert_array_equal(network.model(inputs, training=False), whole)
+    # Without dropout, those of training are the same but for the rounding of other shapes.
+    np.testing.assert_allclose(network.model(inputs, training=True), whole, atol=1e-4)
 
 
-def test_a_network_trains_in_parts_and_repeats_itself(dataset_path: Path, tmp_path: Path) -> None:
+def test_a_training_step_of_the_users_own_is_taken(dataset_path: Path, tmp_path: Path) -> None:
+    """In its calls of the network it gets micro-batches, too."""
+    steps: list[int] = []
+
+    class Own(keras.Model):
+        def train_step(self, data: Any) -> dict[str, Any]:
+            steps.append(1)
+            x, y, weights = data
+            with tf.GradientTape() as tape:
+                outputs = self(x, training=True)
+                loss = self.compute_loss(x, y, outputs, weights)
+            variables = self.trainable_weights
+            self.optimizer.apply(tape.gradient(loss, variables), variables)
+            return self.compute_metrics(x, y, outputs, weights)
+
+    def build_model(network: Any) -> keras.Model:
+        model = built(network)
+        return Own(model.inputs, model.outputs[0])
+
+    chosen = _settings(dataset_path, tmp_path / "run", *NETWORK)
+    dataset = open_dataset(dataset_path)
+    lengths = {"max_particles": None, "max_tokens": None}
+    found = type(build(chosen.model, dict(dataset.information), **lengths))
+    built = found.build_model
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(found, "build_model", build_model)
+        run = fit(chosen, dataset)
+    assert steps
+    assert [row["loss"] for row in history(run)] == [0.0, 0.0], "it does not count its losses"
+
+
+def test_training_in_micro_batches_repeats_itself(dataset_path: Path, tmp_path: Path) -> None:
     """With dropout: the same seed gives the same history; the last batch is smaller than most."""
     network = (
         *("model=gcn", "model.inputs=particles", "model.particles.units=8"),
@@ -136,7 +177,7 @@ def test_a_network_trains_in_parts_and_repeats_itself(dataset_path: Path, tmp_pa
     )
     histories = []
     for name in ("first", "second"):
-        chosen = _settings(dataset_path, tmp_path / name, *network, "training.batch_parts=2")
+        chosen = _settings(dataset_path, tmp_path / name, *network, "training.micro_batches=2")
         run = fit(chosen, open_dataset(dataset_path))
         lines = run.history.read_text(encoding="utf-8").splitlines()
         histories.append([line.split(",")[:5] for line in lines])
@@ -144,19 +185,39 @@ def test_a_network_trains_in_parts_and_repeats_itself(dataset_path: Path, tmp_pa
     assert len(histories[0]) == 3
 
 
-def test_batch_normalisation_cannot_be_divided(dataset_path: Path) -> None:
-    chosen = _settings(dataset_path, None, "training.batch_parts=4", "model=resnet")
+def _number(dataset_path: Path, *overrides: str, devices: int = 1) -> int:
+    chosen = _settings(dataset_path, None, *overrides)
     dataset = open_dataset(dataset_path)
     lengths = {"max_particles": None, "max_tokens": None}
     network = build(chosen.model, dict(dataset.information), chosen.normalisation, **lengths)
+    return number_of_micro_batches(chosen.training, network.model, devices)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "devices", "expected"),
+    [
+        (NETWORK, 1, 4),
+        ((*NETWORK, "training.micro_batches=3"), 1, 3),
+        ((*NETWORK, "training.batch_size=6"), 2, 1),
+        ((*NETWORK, "training.xla=true"), 1, 1),
+        (("model=resnet",), 1, 1),
+    ],
+)
+def test_the_number_follows_the_network(
+    dataset_path: Path, overrides: tuple[str, ...], devices: int, expected: int
+) -> None:
+    assert _number(dataset_path, *overrides, devices=devices) == expected
+
+
+def test_batch_normalisation_cannot_be_divided(dataset_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="batch normalisation") as caught:
-        check_parts(chosen.training, network.model)
-    assert "training.batch_parts=4" in str(caught.value)
-    check_parts(TrainingSettings(batch_size=1), network.model)
+        _number(dataset_path, "training.micro_batches=4", "model=resnet")
+    assert "training.micro_batches=4" in str(caught.value)
 
 
 def test_a_network_that_cannot_tell_the_length() -> None:
     inputs = keras.Input((None, 3), name="particle_input")
     model = keras.Model(inputs, keras.layers.GlobalMaxPooling1D()(inputs))
     with pytest.raises(ConfigurationError, match="pdg_input or decay_input"):
-        check_parts(TrainingSettings(batch_parts=2), model)
+        number_of_micro_batches(TrainingSettings(micro_batches=2), model, 1)
+    assert number_of_micro_batches(TrainingSettings(), model, 1) == 1

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from smartbkg_tf.dataset.weights import targets, weights
 from smartbkg_tf.errors import ConfigurationError, InputError
-from smartbkg_tf.models.losses import SkimCrossentropy
 from smartbkg_tf.settings.training import ClassWeights
-from smartbkg_tf.training.weights import (
+from smartbkg_tf.training.label_weights import (
     LabelCounts,
     count_labels,
     require_both_classes,
     training_weights,
     validation_weights,
 )
+from smartbkg_tf.training.skim_losses import SkimCrossentropy
 
 
 def labels_of(passing: int, failing: int, unknown: int = 0) -> np.ndarray:

@@ -30,20 +30,11 @@ LARGEST = 10.0
 
 @dataclass(frozen=True)
 class LabelCounts:
-    """Labels of one part of the data.
-
-    Parameters
-    ----------
-    passing : numpy.ndarray [n_skims]
-        Expected number of passing events in an epoch.
-    failing : numpy.ndarray [n_skims]
-        Expected number of failing events in an epoch.
-    events : float
-        Expected number of events in an epoch, whatever of their labels is known.
-    """
+    """Labels of one part of the data: expected numbers in an epoch, float64 [n_skims]."""
 
     passing: npt.NDArray[np.float64]
     failing: npt.NDArray[np.float64]
+    #: Whatever of their labels is known.
     events: float
 
     @property
@@ -65,17 +56,8 @@ class LabelCounts:
 def count_labels(labels: npt.NDArray[np.int8], balance: float | None = None) -> LabelCounts:
     """Count passing and failing events, as an epoch draws them.
 
-    Parameters
-    ----------
-    labels : numpy.ndarray [n_events, n_skims]
-        1, 0, or -1 for unknown.
-    balance : float, optional
-        Failing events of the first skim drawn for each passing one; None takes all.
-
-    Returns
-    -------
-    LabelCounts
-        Expected counts.
+    Labels [n_events, n_skims] are 1, 0, or -1 for unknown; `balance` failing events of the first
+    skim are drawn for each passing one, None takes all.
     """
     labels = np.asarray(labels)
     drawn = np.ones(len(labels))
@@ -96,22 +78,7 @@ def count_labels(labels: npt.NDArray[np.int8], balance: float | None = None) -> 
 def require_both_classes(
     counts: dict[str, LabelCounts], label_names: Sequence[str], where: str | None = None
 ) -> None:
-    """Refuse parts of the data in which a skim has no passing or no failing event.
-
-    Parameters
-    ----------
-    counts : dict of str to LabelCounts
-        By part.
-    label_names : sequence of str
-        The skims.
-    where : str, optional
-        The dataset.
-
-    Raises
-    ------
-    InputError
-        Naming every such part and skim with its counts.
-    """
+    """Refuse parts of the data in which a skim has no passing or no failing event."""
     problems = Problems()
     for part, count in counts.items():
         for i, name in enumerate(label_names):
@@ -135,32 +102,13 @@ def require_both_classes(
 
 @dataclass(frozen=True)
 class SkimWeights:
-    """Weights in the loss by skim and label.
-
-    Parameters
-    ----------
-    passing : numpy.ndarray [n_skims]
-        float32.
-    failing : numpy.ndarray [n_skims]
-        float32.
-    """
+    """Weights in the loss by skim and label, float32 [n_skims]."""
 
     passing: npt.NDArray[np.float32]
     failing: npt.NDArray[np.float32]
 
     def table(self, label_names: Sequence[str]) -> dict[str, tuple[float, float]]:
-        """Write the weights as the streams take them.
-
-        Parameters
-        ----------
-        label_names : sequence of str
-            The skims.
-
-        Returns
-        -------
-        dict of str to tuple of float
-            (failing, passing) by skim.
-        """
+        """Write the weights as the streams take them: (failing, passing) by skim."""
         pairs = zip(self.failing.tolist(), self.passing.tolist(), strict=True)
         return dict(zip(label_names, pairs, strict=True))
 
@@ -170,28 +118,10 @@ def training_weights(
     class_weights: str | ClassWeights | Mapping[str, ClassWeights] | None,
     label_names: Sequence[str] = (),
 ) -> SkimWeights:
-    """Weights of training events.
+    """Weigh training events by the setting, times `LabelCounts.growth`.
 
-    Parameters
-    ----------
-    counts : LabelCounts
-        Of training events, as drawn.
-    class_weights : "balanced", ClassWeights, mapping of str to ClassWeights, or None
-        The setting, multiplied by `LabelCounts.growth`. "balanced" keeps the mean weight of
-        known labels; a mapping gives those of some skims,
-        and 1 to the others.
-    label_names : sequence of str
-        The skims, for a mapping.
-
-    Returns
-    -------
-    SkimWeights
-        By skim and label.
-
-    Raises
-    ------
-    ConfigurationError
-        When a skim is not known.
+    "balanced" keeps the mean weight of known labels; a mapping gives the weights of some skims,
+    and 1 to the others.
     """
     ones = np.ones_like(counts.passing)
     if class_weights is None:
@@ -218,23 +148,9 @@ def training_weights(
 def validation_weights(
     counts: LabelCounts, training: LabelCounts, weights: SkimWeights
 ) -> SkimWeights:
-    """Weights that give validation events the mixture of the training loss.
+    """Give validation events the mixture of the training loss.
 
     The mean weight of all labels of a skim is 1, unknown ones included.
-
-    Parameters
-    ----------
-    counts : LabelCounts
-        Of validation events.
-    training : LabelCounts
-        Of training events, as drawn.
-    weights : SkimWeights
-        Of training events.
-
-    Returns
-    -------
-    SkimWeights
-        By skim and label.
     """
     passing = training.passing * weights.passing
     share = passing / (passing + training.failing * weights.failing)

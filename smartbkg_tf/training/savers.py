@@ -1,0 +1,78 @@
+"""Saving the best and the last model, with averaged weights where they are wanted."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from smartbkg_tf.models.base import NNBaseClass
+
+
+def improves(value: float, best: float | None, mode: str) -> bool:
+    """Tell whether a value is better than the best one so far; NaN never is."""
+    if math.isnan(value):
+        return False
+    return best is None or (value < best if mode == "min" else value > best)
+
+
+class SaveBest(keras.callbacks.Callback):
+    """Save the network whenever the monitored quantity improves."""
+
+    def __init__(self, network: NNBaseClass, path: Path, monitor: str, mode: str) -> None:
+        super().__init__()
+        self.network = network
+        self.path = path
+        self.monitor = monitor
+        self.mode = mode
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Compare and save."""
+        value = float((logs or {})[self.monitor])
+        if improves(value, self.best, self.mode):
+            self.network.save(self.path)
+            self.best, self.best_epoch = value, epoch + 1
+
+
+class SaveLast(keras.callbacks.Callback):
+    """Save the network after every epoch, the optimiser's state included."""
+
+    def __init__(self, network: NNBaseClass, path: Path) -> None:
+        super().__init__()
+        self.network = network
+        self.path = path
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Save."""
+        self.network.save(self.path)
+
+
+class AveragedWeights(keras.callbacks.Callback):
+    """Validate and save with the optimiser's averages of the weights, and go on without.
+
+    Comes after the callbacks that save. Keras's SwapEMAWeights adds and subtracts to swap, which
+    rounds the weights.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pairs: list[tuple[Any, Any]] = []
+
+    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Take the averages."""
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        # Keras's averages have no public name.
+        averages = optimizer._model_variables_moving_average
+        self._pairs = [(weight, weight.numpy()) for weight in optimizer._trainable_variables]
+        for (weight, _), average in zip(self._pairs, averages, strict=True):
+            weight.assign(average.numpy())
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Take the weights back."""
+        for weight, value in self._pairs:
+            weight.assign(value)
+        self._pairs = []
