@@ -40,10 +40,10 @@ class DemoSettings:
     """
 
     event_types: list[EventType] = Field(default=["mixed"], min_length=1)
-    n_events: int = Field(default=100_000, gt=0)
+    n_events: int = Field(default=100_000, gt=0, le=2_000_000_000)
     seed: int = Field(default=1, ge=0)
     skim: str = Field(default="fei_hadronic_b0", min_length=1)
-    workers: int = Field(default=0, ge=0)
+    workers: int = Field(default=0, ge=0, le=1024)
     cache: str | None = None
 
 
@@ -270,9 +270,9 @@ class TrainingSettings:
         Show progress inside an epoch.
     """
 
-    epochs: int = Field(default=30, gt=0)
-    sub_epochs: int = Field(default=1, gt=0)
-    batch_size: int = Field(default=256, gt=0)
+    epochs: int = Field(default=30, gt=0, le=1_000_000)
+    sub_epochs: int = Field(default=1, gt=0, le=10_000)
+    batch_size: int = Field(default=256, gt=0, le=1_000_000)
     seed: int = Field(default=1, ge=0, lt=2**31)
     optimizer: _Optimizer = _default("optimizers.AdamW")
     learning_rate: float = Field(default=1e-3, gt=0)
