@@ -72,9 +72,11 @@ def in_float32(model: Any, run: RunDirectory) -> Any:
     """
     import keras
 
+    from smartbkg_tf.models.keras_internals import every_layer
+
     policies = {
         layer.dtype_policy.compute_dtype
-        for layer in model._flatten_layers(include_self=False)
+        for layer in every_layer(model)
         if layer.dtype_policy.compute_dtype
     }
     if policies <= {"float32"}:

@@ -2,10 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+
+Clip = Callable[[list[Any]], list[Any]]
 
 
 def every_layer(model: Any) -> Iterator[Any]:
     """Go through all layers of a model, those inside layers too, the model itself left out."""
     yield from model._flatten_layers(include_self=False)
+
+
+def wrap_clipping(optimizer: Any, wrap: Callable[[Clip], Clip]) -> None:
+    """Put something around an optimiser's clipping of a list of gradients."""
+    optimizer._clip_gradients = wrap(optimizer._clip_gradients)
+
+
+def averaged_weights(optimizer: Any) -> list[tuple[Any, Any]]:
+    """Pair each weight that an optimiser with ``use_ema`` trains with its moving average."""
+    averages = optimizer._model_variables_moving_average
+    return list(zip(optimizer._trainable_variables, averages, strict=True))
+
+
+def global_generator_state() -> Any:
+    """Give the variable from which layers and initialisers without a seed draw theirs."""
+    from keras.src.random.seed_generator import global_seed_generator
+
+    return global_seed_generator().state
+
+
+def settle_direction(callback: Any) -> None:
+    """Let a callback that watches a quantity decide now whether less or more of it is better.
+
+    Keras turns the sign of ``min_delta`` when it does so.
+    """
+    if getattr(callback, "monitor_op", 0) is None:
+        callback._set_monitor_op()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+from functools import partial
 from typing import Any
 
+from smartbkg_tf.models.keras_internals import Clip, wrap_clipping
 from smartbkg_tf.models.replicas import over_replicas, replicas
 from smartbkg_tf.settings.training import TrainingSettings
 
@@ -41,17 +43,15 @@ def _clip_whole_batch(optimizer: Any) -> None:
     """
     import tensorflow as tf
 
-    clip = optimizer._clip_gradients
-
-    def clip_sum(gradients: list[Any]) -> list[Any]:
+    def clip_sum(clip: Clip, gradients: list[Any]) -> list[Any]:
         n = replicas()
         dense = [tf.convert_to_tensor(gradient) for gradient in gradients]
         if n == 1:
-            return clip(dense)  # type: ignore[no-any-return]
+            return clip(dense)
         # Keras adds up over the devices later: each gives its share of the clipped sum.
         return [gradient / n for gradient in clip(over_replicas(dense))]
 
-    optimizer._clip_gradients = clip_sum
+    wrap_clipping(optimizer, lambda clip: partial(clip_sum, clip))
 
 
 def layer_rates(model: Any, first: float) -> dict[str, float]:

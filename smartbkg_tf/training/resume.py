@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from smartbkg_tf.dataset.stream import EpochCounter
 from smartbkg_tf.errors import InputError
+from smartbkg_tf.models.keras_internals import global_generator_state, settle_direction
 from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.runtime.progress import say
 
@@ -209,13 +210,11 @@ def variable_groups(model: Any) -> dict[str, list[Any]]:
 
     Running sums of metrics are left out: every epoch begins with new ones.
     """
-    from keras.src.random.seed_generator import global_seed_generator
-
     metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
     return {
         "model": [variable for variable in model.variables if id(variable) not in metrics],
         "optimizer": list(model.optimizer.variables),
-        "random": [global_seed_generator().state],
+        "random": [global_generator_state()],
     }
 
 
@@ -294,9 +293,8 @@ def write_callbacks(
             next_step=_AGAIN,
         )
     for number, (callback, kept) in enumerate(zip(callbacks, values, strict=True)):
-        if getattr(callback, "monitor_op", 0) is None:
-            # Keras turns the sign of min_delta when it first looks: before, not after this.
-            callback._set_monitor_op()
+        # Before, not after this: Keras changes a value that is restored here.
+        settle_direction(callback)
         for name, value in kept["attributes"].items():
             if "arrays" in value:
                 found = [arrays[f"callback/{number}/{name}/{i}"] for i in range(value["arrays"])]

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from smartbkg_tf.models.base import NNBaseClass
+from smartbkg_tf.models.keras_internals import averaged_weights
 
 
 def improves(value: float, best: float | None, mode: str) -> bool:
@@ -65,10 +66,9 @@ class AveragedWeights(keras.callbacks.Callback):
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Take the averages."""
         optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        # Keras's averages have no public name.
-        averages = optimizer._model_variables_moving_average
-        self._pairs = [(weight, weight.numpy()) for weight in optimizer._trainable_variables]
-        for (weight, _), average in zip(self._pairs, averages, strict=True):
+        averaged = averaged_weights(optimizer)
+        self._pairs = [(weight, weight.numpy()) for weight, _ in averaged]
+        for weight, average in averaged:
             weight.assign(average.numpy())
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
