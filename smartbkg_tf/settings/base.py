@@ -141,7 +141,24 @@ def checked(cls: type[T], values: Mapping[str, Any]) -> T:
             else:
                 texts.append(_in_words(cls, values, item))
         raise SettingsError(texts) from error
+    booleans = list(_booleans_as_numbers(result, values, ""))
+    if booleans:
+        raise SettingsError(booleans)
     return result
+
+
+def _booleans_as_numbers(result: Any, values: Any, place: str) -> Iterator[str]:
+    """Name the fields where true or false was taken for 1 or 0, as pydantic does."""
+    if isinstance(values, bool):
+        if isinstance(result, (int, float)) and not isinstance(result, bool):
+            yield f"{place}: a number is needed, not {str(values).lower()}"
+    elif isinstance(values, Mapping):
+        for key, value in values.items():
+            made = result.get(key) if isinstance(result, Mapping) else getattr(result, key, None)
+            yield from _booleans_as_numbers(made, value, f"{place}.{key}" if place else str(key))
+    elif isinstance(values, (list, tuple)) and isinstance(result, (list, tuple)):
+        for i, (made, value) in enumerate(zip(result, values, strict=False)):
+            yield from _booleans_as_numbers(made, value, f"{place}.{i}")
 
 
 def _path(values: Any, item: Mapping[str, Any]) -> list[str]:

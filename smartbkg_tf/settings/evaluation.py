@@ -26,7 +26,7 @@ class MetricsSettings:
         For speedups.
     """
 
-    bootstrap: int = Field(default=200, ge=10)
+    bootstrap: int = Field(default=200, ge=10, le=10_000)
     seed: int = Field(default=0, ge=0)
     efficiencies: list[Annotated[float, Field(gt=0, le=1)]] = Field(
         default_factory=lambda: [0.99, 0.95, 0.9, 0.8, 0.5]

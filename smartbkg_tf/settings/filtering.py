@@ -39,7 +39,7 @@ class FilterFitSettings:
     maximum_weight: float = Field(default=20.0, ge=1)
     cost: CostSettings = Field(default_factory=CostSettings)
     retention: float | None = Field(default=None, gt=0, lt=1)
-    bootstrap: int = Field(default=100, ge=2)
+    bootstrap: int = Field(default=100, ge=2, le=10_000)
     seed: int = Field(default=0, ge=0)
 
 
@@ -138,8 +138,8 @@ class ApplySettings(CommandSettings):
     events_output: str | None = None
     sampling: SamplingSettings = Field(default_factory=SamplingSettings)
     cost: CostSettings = Field(default_factory=CostSettings)
-    batch_size: int | None = Field(default=None, gt=0)
-    chunk_events: int = Field(default=20000, gt=0)
+    batch_size: int | None = Field(default=None, gt=0, le=1_000_000)
+    chunk_events: int = Field(default=20000, gt=0, le=10_000_000)
 
     @model_validator(mode="after")
     def _fits_together(self) -> ApplySettings:

@@ -62,11 +62,11 @@ class ProduceSettings(CommandSettings):
 
     source: Annotated[Any, plugin("smartbkg_tf.generation.built_in.EventSource")]
     event_type: str | list[str] = "mixed"
-    n_events: int = Field(default=2000, gt=0)
+    n_events: int = Field(default=2000, gt=0, le=2_000_000_000)
     mixture: Literal["equal", "natural"] = "equal"
     # Ten times this is a production number, which must fit into 64 bits.
     seed: int = Field(default=1, ge=0, le=10**17)
-    workers: int = Field(default=1, ge=1)
+    workers: int = Field(default=1, ge=1, le=1024)
     cluster: FarmSettings = Field(default_factory=FarmSettings)
     chunk_size: int = Field(default=2000, ge=1, le=50_000)
     input: str | list[str] | None = None

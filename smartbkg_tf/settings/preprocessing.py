@@ -103,7 +103,7 @@ class PreprocessSettings(CommandSettings):
     mode: Literal["strict", "lenient"] = "strict"
     workers: int = Field(default=1, gt=0, le=1024)
     seed: int = Field(default=1, ge=0, lt=2**63)
-    chunk_events: int = Field(default=10_000, gt=0)
+    chunk_events: int = Field(default=10_000, gt=0, le=10_000_000)
     reader: Annotated[Any, plugin("smartbkg_tf.events.readers.Reader")] | None = None
     normalisation: NormalisationSettings
     verify: bool = False

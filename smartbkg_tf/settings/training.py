@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, field_validator, model_validator
+from pydantic import field_validator, model_validator
 from pydantic_core import ArgsKwargs
 
 from smartbkg_tf.settings.base import CommandSettings, Field, settings
 from smartbkg_tf.settings.filtering import FilterFitSettings
 from smartbkg_tf.settings.models import ModelSettings
 from smartbkg_tf.settings.normalisation import NormalisationSettings
-from smartbkg_tf.settings.plugins import make_plugin
+from smartbkg_tf.settings.plugins import plugin
 from smartbkg_tf.settings.preprocessing import SplitFractions
 
 EventType = Literal["mixed", "charged", "uubar", "ddbar", "ssbar", "ccbar", "taupair"]
@@ -40,10 +40,10 @@ class DemoSettings:
     """
 
     event_types: list[EventType] = Field(default=["mixed"], min_length=1)
-    n_events: int = Field(default=100_000, gt=0)
+    n_events: int = Field(default=100_000, gt=0, le=2_000_000_000)
     seed: int = Field(default=1, ge=0)
     skim: str = Field(default="fei_hadronic_b0", min_length=1)
-    workers: int = Field(default=0, ge=0)
+    workers: int = Field(default=0, ge=0, le=1024)
     cache: str | None = None
 
 
@@ -154,13 +154,13 @@ class MLflowSettings:
     experiment: str = Field(default="smartbkg_tf", min_length=1)
 
 
+_Optimizer = Annotated[Any, plugin("smartbkg_tf.training.optimizers.TrainingOptimizer")]
+_Loss = Annotated[Any, plugin("smartbkg_tf.training.losses.TrainingLoss")]
+_Schedule = Annotated[Any, plugin("smartbkg_tf.training.schedules.Schedule")]
+_Callback = Annotated[Any, plugin("smartbkg_tf.training.callbacks.TrainingCallback")]
+
 #: Epochs of early_stopping=auto.
 _PATIENCE = 6
-
-
-def _plugin(base: str) -> BeforeValidator:
-    """Make a plug-in of values with ``_target_``; `base` is a class of the room training."""
-    return BeforeValidator(lambda value: make_plugin(f"smartbkg_tf.training.{base}", value))
 
 
 def _default(target: str) -> Any:
@@ -270,24 +270,20 @@ class TrainingSettings:
         Show progress inside an epoch.
     """
 
-    epochs: int = Field(default=30, gt=0)
-    sub_epochs: int = Field(default=1, gt=0)
-    batch_size: int = Field(default=256, gt=0)
+    epochs: int = Field(default=30, gt=0, le=1_000_000)
+    sub_epochs: int = Field(default=1, gt=0, le=10_000)
+    batch_size: int = Field(default=256, gt=0, le=1_000_000)
     seed: int = Field(default=1, ge=0, lt=2**31)
-    optimizer: Annotated[Any, _plugin("optimizers.TrainingOptimizer")] = _default(
-        "optimizers.AdamW"
-    )
+    optimizer: _Optimizer = _default("optimizers.AdamW")
     learning_rate: float = Field(default=1e-3, gt=0)
     gradient_clipping: float | None = Field(default=1.0, gt=0)
     ema: float | None = Field(default=None, gt=0, lt=1)
-    loss: Annotated[Any, _plugin("losses.TrainingLoss")] = _default("losses.Crossentropy")
+    loss: _Loss = _default("losses.Crossentropy")
     class_weights: Literal["balanced"] | ClassWeights | dict[str, ClassWeights] | None = None
     monitor: Literal["val_loss", "val_auc"] = "val_loss"
     early_stopping: Literal["auto"] | Annotated[int, Field(gt=0)] | None = "auto"
-    schedule: Annotated[Any, _plugin("schedules.Schedule")] = _default("schedules.Plateau")
-    callbacks: list[Annotated[Any, _plugin("callbacks.TrainingCallback")]] = Field(
-        default_factory=list
-    )
+    schedule: _Schedule = _default("schedules.Plateau")
+    callbacks: list[_Callback] = Field(default_factory=list)
     mixed_precision: Literal["float16", "bfloat16"] | None = None
     micro_batches: Literal["auto"] | Annotated[int, Field(gt=0, le=32)] = "auto"
     steps_per_execution: int = Field(default=1, gt=0, le=64)

@@ -22,6 +22,7 @@ from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.loading import load_model
 from smartbkg_tf.settings.encoding import EncodingSettings
 from smartbkg_tf.settings.training import TrainingSettings
+from smartbkg_tf.training.optimizers import AdamW
 
 FEATURES = ("energy", "prodTime", "x", "y", "z", "px", "py", "pz", "charge")
 VOCABULARY = 40
@@ -420,7 +421,9 @@ class ModelTestCase:
     def test_fit_overfits_64_events(self) -> None:
         network = self.make()
         model = network.compile(
-            TrainingSettings(learning_rate=5e-3, gradient_clipping=None, weight_decay=0)
+            TrainingSettings(
+                learning_rate=5e-3, gradient_clipping=None, optimizer=AdamW(weight_decay=0)
+            )
         )
         events = self.read_by(network, self.events(64, seed=8, shortest=4))
         labels = np.random.default_rng(2).integers(0, 2, (64, 2)).astype(np.float32)

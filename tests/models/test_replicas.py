@@ -111,7 +111,8 @@ def network():
     model = keras.Model([inputs, codes], output)
     settings = validate(
         TrainingSettings,
-        {"optimizer": "sgd", "learning_rate": 1.0, "gradient_clipping": 0.01, "epochs": 1},
+        {"optimizer": {"_target_": "smartbkg_tf.training.optimizers.SGD"}, "learning_rate": 1.0,
+         "gradient_clipping": 0.01, "epochs": 1},
     )
     model.compile(make_optimizer(settings, 1), keras.losses.BinaryCrossentropy(from_logits=True))
     model.optimizer.build(model.trainable_variables)

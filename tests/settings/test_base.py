@@ -5,7 +5,12 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from smartbkg_tf.errors import ConfigurationError
+from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.base import CommandSettings, Field, json_schema, settings, validate
+from smartbkg_tf.settings.evaluation import EvaluateSettings
+from smartbkg_tf.settings.filtering import ApplySettings
+from smartbkg_tf.settings.generation import ProduceSettings
+from smartbkg_tf.settings.training import TrainSettings
 
 
 @settings
@@ -99,3 +104,42 @@ def test_schema_lists_all_keys_and_forbids_others() -> None:
         "shapes",
     }
     assert schema["additionalProperties"] is False
+
+
+@settings
+class Inner:
+    share: float = 0.5
+    flag: bool | None = None
+
+
+@settings
+class Outer:
+    n_events: int = 1
+    sizes: list[int] = Field(default_factory=list)
+    inner: Inner = Field(default_factory=Inner)
+
+
+def test_true_is_not_a_number() -> None:
+    """Pydantic takes true for 1: a run of one event instead of an error."""
+    with pytest.raises(ConfigurationError) as caught:
+        validate(Outer, {"n_events": True, "sizes": [3, False], "inner": {"share": True}})
+    for place in ("n_events: ", "sizes.1: ", "inner.share: "):
+        assert f"{place}a number is needed, not " in str(caught.value)
+    made = validate(Outer, {"n_events": 2, "inner": {"flag": True}})
+    assert made.inner.flag is True
+
+
+@pytest.mark.parametrize(
+    ("command", "cls", "override"),
+    [
+        ("produce", ProduceSettings, "n_events=1e30"),
+        ("apply", ApplySettings, "batch_size=1000000000000"),
+        ("evaluate", EvaluateSettings, "metrics.bootstrap=100000000000"),
+        ("train", TrainSettings, "training.batch_size=1000000000"),
+    ],
+)
+def test_numbers_that_no_machine_can_serve_are_refused(
+    command: str, cls: type[CommandSettings], override: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=override.partition("=")[0]):
+        compose_settings(command, cls, [override])

@@ -24,8 +24,6 @@ _NEEDED = {
     "model=custom": ["model._target_=tests.models.samples.Tiny"],
     "model/head/inputs=event_columns": ["model.head.inputs.event_columns.names=[energy]"],
 }
-#: Groups whose files still repeat defaults; a fixed one must leave this list.
-_REPEATING = ("training",)
 
 
 def groups_of(name: str) -> list[str]:
@@ -90,8 +88,7 @@ def test_every_file_can_be_used_and_repeats_no_default(name: str, file: str) -> 
         default = field.get_default(call_default_factory=True)
         if not field.is_required() and plain(default) == plain(getattr(node, last)):
             repeated.append(".".join(path))
-    if group[0] not in _REPEATING:
-        assert not repeated, f"{file}.yaml repeats defaults of the settings class"
+    assert not repeated, f"{file}.yaml repeats defaults of the settings class"
 
 
 @pytest.mark.parametrize("name", CONFIGURED)
