@@ -7,6 +7,7 @@ next bits. Every event is written as often as there are levels, so the cost is l
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -15,8 +16,8 @@ import numpy as np
 
 from smartbkg_tf.encoding.events import Events, concatenate, read_frames
 
-#: Bytes of events that are kept in memory.
-MEMORY_BYTES = 256 << 20
+#: Bytes of events that are kept in memory; while they are put together they take twice as much.
+MEMORY_BYTES = 128 << 20
 
 #: Files of a level, as a power of two, and how many that is.
 BITS = 6
@@ -56,9 +57,19 @@ class Shuffle:
             self._spill()
 
     def _spill(self) -> None:
+        """Write what is kept, some of it at a time."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        events = concatenate(self._held)
-        self._held, self._n_bytes, self._spilled = [], 0, True
+        self._spilled, self._n_bytes = True, 0
+        held, self._held = deque(self._held), []
+        while held:
+            some = [held.popleft()]
+            n_bytes = some[0].n_bytes
+            while held and n_bytes < self._memory_bytes // 4:
+                some.append(held.popleft())
+                n_bytes += some[-1].n_bytes
+            self._write(concatenate(some))
+
+    def _write(self, events: Events) -> None:
         bucket = (events["hash"] << np.uint64(self._used_bits)) >> np.uint64(_ALL_BITS - BITS)
         order = np.argsort(bucket, kind="stable")
         cuts = np.searchsorted(bucket[order], np.arange(FANOUT + 1, dtype=np.uint64))
