@@ -118,16 +118,6 @@ class MapWriter:
             self._file.close()
 
 
-def write_map(directory: Path, name: str, values: npt.NDArray[Any]) -> dict[str, Any]:
-    """Write a whole map at once; gives what `MapWriter.close` gives."""
-    writer = MapWriter(directory, name, values.dtype, values.shape[1:])
-    try:
-        writer.append(values)
-        return writer.close()
-    finally:
-        writer.abandon()
-
-
 def open_map(
     directory: str | Path, name: str, recorded: dict[str, Any] | None = None
 ) -> npt.NDArray[Any]:

@@ -20,7 +20,8 @@ EVENT_TYPES = ("mixed", "charged", "uubar", "ddbar", "ssbar", "ccbar", "taupair"
 #: Code of an event whose type is not known.
 UNKNOWN_EVENT_TYPE = -1
 
-#: Particle columns and their types, in the order of the training tables.
+#: Particle columns and their types, in the order of the training tables: masses, energies and
+#: momenta in GeV, production times in ns, vertices in cm, charges in e.
 PARTICLE_COLUMNS: dict[str, npt.DTypeLike] = {
     "PDG": np.int32,
     "mass": np.float64,
@@ -37,25 +38,6 @@ PARTICLE_COLUMNS: dict[str, npt.DTypeLike] = {
     "status": np.int32,
     "motherPDG": np.int32,
     "motherIndex": np.int32,
-}
-
-#: Unit of each particle column ("" where it has none).
-UNITS: dict[str, str] = {
-    "PDG": "",
-    "mass": "GeV",
-    "charge": "e",
-    "energy": "GeV",
-    "prodTime": "ns",
-    "x": "cm",
-    "y": "cm",
-    "z": "cm",
-    "px": "GeV",
-    "py": "GeV",
-    "pz": "GeV",
-    "nDaughters": "",
-    "status": "",
-    "motherPDG": "",
-    "motherIndex": "",
 }
 
 #: The event key: an event number alone identifies nothing.

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from smartbkg_tf.errors import ConfigurationError
 
-PADDING = 0
+#: Token 0 is padding, token 1 a code that the vocabulary lacks.
 UNKNOWN = 1
 FIRST_CODE = 2
 

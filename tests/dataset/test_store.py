@@ -12,8 +12,15 @@ import numpy as np
 import pytest
 
 from smartbkg_tf.dataset.memmap_metadata import DTYPES, read_dtype, read_shape
-from smartbkg_tf.dataset.store import MapWriter, map_path, open_map, write_map
+from smartbkg_tf.dataset.store import MapWriter, map_path, open_map
 from smartbkg_tf.errors import InputError
+
+
+def write_map(directory: Path, name: str, values: np.ndarray) -> dict[str, Any]:
+    """Write a whole map at once."""
+    writer = MapWriter(directory, name, values.dtype, values.shape[1:])
+    writer.append(values)
+    return writer.close()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
