@@ -120,8 +120,13 @@ def main() -> None:
         for side, checkout in checkouts.items():
             (root / side).mkdir()
             subprocess.run(
-                [sys.executable, "-m", "smartbkg_tf.preprocess", f"input={tables}"]
-                + [f"output={root / side / 'dataset'}"],
+                [
+                    sys.executable,
+                    "-m",
+                    "smartbkg_tf.preprocess",
+                    f"input={tables}",
+                    f"output={root / side / 'dataset'}",
+                ],
                 cwd=checkout,
                 env={**os.environ, "PYTHONPATH": str(checkout)},
                 stdout=subprocess.DEVNULL,
