@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from smartbkg_tf.generation.beams import nominal_collision
@@ -68,6 +68,9 @@ def test_r2_equals_the_double_sum(p):
 
 
 @given(momenta)
+@example(np.array([[0, 0, 0], [0, 0, 1], [-1, -1, 0], [0, -1, 0], [0, -1, 0]]) + 1e-3)
+@example(np.array([[1, 0, 0], [-2, 0, 0], [3, 0, 0], [0.5, 0, 0]]))
+@example(np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [-1, 2, 0], [2, -1, 0], [0, 0, 1]]))
 @settings(max_examples=60)
 def test_thrust_equals_the_maximum_over_all_signs(p):
     # Maximum over axes = maximum over sign assignments of |sum of signed momenta|.
