@@ -51,7 +51,7 @@ class ReadingSettings:
     """What a process needs to know to read a file.
 
     `schema` names the columns that are kept, `seed` is that of the shuffle, `chunk_events` are in
-    memory at a time, and a `reader` of one's own is asked first.
+    memory at a time, and a custom `reader` is asked first.
     """
 
     key: Literal["all", "train_events", "decay_strings"]

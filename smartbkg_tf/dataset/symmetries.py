@@ -44,7 +44,7 @@ def antiparticle_tokens(vocabulary: Vocabulary) -> npt.NDArray[np.int64]:
 
 
 def _stated(features: str, symmetry: str) -> bool:
-    """Say whether a feature set of one's own states how it changes."""
+    """Say whether a custom feature set states how it changes."""
     return features != LEGACY and symmetry in import_feature_set(features).symmetries
 
 
@@ -66,7 +66,7 @@ class Symmetries:
     ------
     ConfigurationError
         When a symmetry is unknown or named twice, or it is not known how the columns change
-        (arrays of the original project, sets of one's own whose class does not state it).
+        (arrays of the original project, custom feature sets whose class does not state it).
 
     Examples
     --------

@@ -32,7 +32,7 @@ def class_weight_table(
     if isinstance(class_weights, str):
         if class_weights != "balanced":
             raise ConfigurationError(
-                f"class_weights: '{class_weights}' is no choice; "
+                f"class_weights: '{class_weights}' is not a choice; "
                 f"{did_you_mean(class_weights, ['balanced'])}"
             )
         labels = dataset.labels[indices]

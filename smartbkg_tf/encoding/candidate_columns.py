@@ -50,7 +50,7 @@ def bit_columns(most: int) -> tuple[str, ...]:
     Raises
     ------
     ValueError
-        When `most` is no positive multiple of `BITS`.
+        When `most` is not a positive multiple of `BITS`.
     """
     if most < BITS or most % BITS:
         raise ValueError(f"{most} candidates: it must be a positive multiple of {BITS}")

@@ -1,4 +1,4 @@
-"""Feature sets of one's own: a class in a module outside of the package.
+"""Custom feature sets: a class in a module outside the package.
 
 ::
 

@@ -148,7 +148,7 @@ class Vocabulary:
         return np.where(known, self.slot_tokens[slots], np.int16(UNKNOWN))
 
     def unknown(self, codes: npt.ArrayLike) -> dict[int, int]:
-        """Count the codes [...] that have no token, the most frequent first; NaN is no code."""
+        """Count the codes [...] that have no token, the most frequent first; NaN is not a code."""
         whole, sound = _whole(codes)
         missing = self.tokens(whole) == UNKNOWN
         if sound is not None:

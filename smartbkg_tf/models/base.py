@@ -1,4 +1,4 @@
-"""`NNBaseClass`: what a network of one's own inherits."""
+"""`NNBaseClass`: what a custom network inherits."""
 
 from __future__ import annotations
 

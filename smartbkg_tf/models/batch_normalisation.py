@@ -105,5 +105,5 @@ def _normalised(
 
         return (centred * scale + beta, mean, variance), gradient
 
-    # Products are tensors: a gradient of one's own takes no variables.
+    # Products are tensors: a custom gradient takes no variables.
     return normalise(rows, weights, gamma * 1.0, beta * 1.0)  # type: ignore[no-any-return]

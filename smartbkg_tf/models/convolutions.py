@@ -13,7 +13,7 @@ from smartbkg_tf.models.masks import apply_mask
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
 class MaskedConv1D(keras.layers.Conv1D):
-    """A convolution that sees zeros behind the end of an event, whatever stands there.
+    """A convolution that sees zeros behind the end of an event, whatever the padding holds.
 
     Stride 1 and ``padding="same"``: position i of the output belongs to particle i, and the
     zeros that Keras adds at the end equal the padding of a longer batch, so that the length

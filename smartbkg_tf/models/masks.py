@@ -19,7 +19,7 @@ def apply_mask(x: Any, mask: Any) -> Any:
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
 class PaddingMask(Float32Layer):
-    """True where a token is no padding (token 0).
+    """True where a token is not padding (token 0).
 
     Input: int [batch, length]. Output: bool [batch, length].
     """
