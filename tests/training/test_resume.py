@@ -38,6 +38,7 @@ from smartbkg_tf.training.resume import (
     write_variables,
 )
 from smartbkg_tf.training.run_folder import check_run_folder
+from smartbkg_tf.training.skim_losses import SkimCrossentropy  # noqa: F401 (Keras loads it)
 from tests.training.samples import SHARED_RUN, small_dataset, tiny_settings
 
 #: Keras 3.15 calls np.array on its variables in a way that NumPy 2 warns about.
