@@ -3,7 +3,8 @@
 Run: ``python benchmarks/before_after.py --before OTHER_CHECKOUT [--events 20000] [--rounds 5]``
 Both run the same commands on the same tables in processes of their own, in turn. Printed are
 medians of the ratios this / other, pair by pair, with the smallest and the largest (1: as before;
-below 1: faster): of CPU times, and of the time of an epoch for training.
+below 1: faster): of CPU times, and of the time of an epoch for training. The last columns are the
+largest memory of a process in MB, here and there.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ HERE = Path(__file__).resolve().parent.parent
 
 #: Runs in either checkout, so it uses only what both have: commands and the stream.
 CHILD = """
-import contextlib, importlib, json, os, sys, time
+import contextlib, importlib, json, os, resource, sys, time
 what, tables, folder = sys.argv[1:4]
 
 def cpu():
@@ -77,7 +78,10 @@ else:
     begin = cpu()
     command("apply", *arguments)
     seconds = cpu() - begin
-print(json.dumps(seconds))
+megabytes = max(
+    resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+) / 1024
+print(json.dumps([seconds, megabytes]))
 """
 
 WHAT = (
@@ -86,8 +90,8 @@ WHAT = (
 )
 
 
-def measure(checkout: Path, what: str, tables: str, folder: Path) -> float:
-    """Give the seconds of one measurement in a process of the given checkout."""
+def measure(checkout: Path, what: str, tables: str, folder: Path) -> tuple[float, float]:
+    """Give seconds and peak memory in MB of one measurement in a process of the given checkout."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", CHILD, what, tables, str(folder)],
         cwd=checkout,
@@ -97,7 +101,8 @@ def measure(checkout: Path, what: str, tables: str, folder: Path) -> float:
     )
     if done.returncode:
         raise SystemExit(f"{what} in {checkout}: {done.stderr[-2000:]}")
-    return float(json.loads(done.stdout.strip().splitlines()[-1]))
+    seconds, megabytes = json.loads(done.stdout.strip().splitlines()[-1])
+    return seconds, megabytes
 
 
 def main() -> None:
@@ -133,17 +138,19 @@ def main() -> None:
                 check=True,
             )
         for what in options.what:
-            ratios = []
+            ratios, memory = [], {side: 0.0 for side in checkouts}
             rounds = options.rounds if not what.startswith("train") else max(2, options.rounds // 2)
             for turn in range(rounds):
                 order = list(checkouts) if turn % 2 == 0 else list(checkouts)[::-1]
                 found = {
                     side: measure(checkouts[side], what, tables, root / side) for side in order
                 }
-                ratios.append(found["this"] / found["other"])
+                ratios.append(found["this"][0] / found["other"][0])
+                memory = {side: max(memory[side], found[side][1]) for side in checkouts}
             print(
                 f"{what:18s} {statistics.median(ratios):5.2f}  "
-                f"({min(ratios):.2f} to {max(ratios):.2f}, {rounds} pairs)",
+                f"({min(ratios):.2f} to {max(ratios):.2f}, {rounds} pairs)"
+                f"  {memory['this']:6.0f} {memory['other']:6.0f} MB",
                 flush=True,
             )
 
