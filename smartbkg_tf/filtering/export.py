@@ -9,12 +9,24 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from smartbkg_tf.errors import ConfigurationError, InputError
+from smartbkg_tf.filtering.basf2_export import (
+    CONFIGURATION,
+    STEERING,
+    WEIGHTS,
+    check_exportable,
+    compare_with_keras,
+    module_graph,
+    module_signature,
+    payload,
+    write_configuration,
+)
+from smartbkg_tf.filtering.filter_file import read_filter
 from smartbkg_tf.filtering.model_description import ModelDescription, describe_run
 from smartbkg_tf.filtering.onnx_check import OUTPUT, compare
 from smartbkg_tf.filtering.scorers import load_run_model
@@ -28,30 +40,56 @@ from smartbkg_tf.settings.filtering import ExportSettings
 FORMAT_VERSION = 1
 
 #: What the folder holds.
-WRITTEN = ("model.json", "model.onnx", "model.onnx.data")
+WRITTEN = ("model.onnx", "model.json", "model.onnx.data")
+BASF2_FILES = (WEIGHTS, CONFIGURATION, STEERING)
 
 
 def export(settings: ExportSettings) -> Path:
-    """Write ``model.onnx`` and ``model.json``, which describes it; give the path of the first."""
+    """Write a network as ONNX, and what must be known about it beside it; give the file's path."""
     run = open_run(settings.run)
     _check_packages()
+    for_basf2 = settings.format == "basf2"
+    own = BASF2_FILES if for_basf2 else WRITTEN
     with atomic_directory(
-        settings.output, overwrite=settings.overwrite, own=WRITTEN, inputs=[run.path]
+        settings.output, overwrite=settings.overwrite, own=own, inputs=[run.path]
     ) as folder:
         description = describe_run(run)
         model = in_float32(load_run_model(run), run)
-        path = folder / "model.onnx"
-        convert(model, path, settings.opset)
-        checks = compare(model, path, description, settings.tolerance)
+        path = folder / own[0]
+        if for_basf2:
+            checks = _export_to_basf2(model, run, description, path, settings)
+        else:
+            convert(model, path, settings.opset)
+            checks = compare(model, path, description, settings.tolerance)
+            write_json(
+                path.with_suffix(".json"), _describe(run, description, path, settings, checks)
+            )
         sync(path)
-        write_json(path.with_suffix(".json"), _describe(run, description, path, settings, checks))
-    result = Path(settings.output) / "model.onnx"
+    result = Path(settings.output) / path.name
     say(
         f"exported {run.path} to {result}: {checks['comparisons']} comparisons with Keras, "
         f"largest difference of a score {checks['largest_difference']:.2g}"
     )
-    say(f"use it: python -m smartbkg_tf.apply run={result} input=... output=...")
+    if for_basf2:
+        say(f"store it in a local conditions database: basf2 {result.with_name(STEERING)}")
+    else:
+        say(f"use it: python -m smartbkg_tf.apply run={result} input=... output=...")
     return result
+
+
+def _export_to_basf2(
+    model: Any,
+    run: RunDirectory,
+    description: ModelDescription,
+    path: Path,
+    settings: ExportSettings,
+) -> dict[str, Any]:
+    check_exportable(model, description, run.path)
+    values = payload(description, read_filter(run.filter), settings.skim_codes)
+    write_onnx(module_graph(model), module_signature(), "output", path, settings.opset)
+    checks = compare_with_keras(model, path, description, settings.tolerance)
+    write_configuration(path.parent, values)
+    return checks
 
 
 def _check_packages() -> None:
@@ -128,9 +166,7 @@ def _quiet() -> Iterator[None]:
 
 def convert(model: Any, path: Path, opset: int) -> None:
     """Write a float32 Keras model as ONNX, with dynamic batch and lengths, and fixed names."""
-    import onnx
     import tensorflow as tf
-    import tf2onnx
 
     # The traced function takes its arguments by name, in the order of the model.
     signature = [
@@ -139,17 +175,35 @@ def convert(model: Any, path: Path, opset: int) -> None:
     ]
     names = [tensor.name for tensor in model.inputs]
 
-    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
     def function(*arrays: Any) -> Any:
         answer = model(dict(zip(names, arrays, strict=True)), training=False)
-        return tf.identity(tf.cast(answer, tf.float32), name=OUTPUT)
+        return tf.cast(answer, tf.float32)
+
+    write_onnx(function, signature, OUTPUT, path, opset, _name_dimensions)
+
+
+def write_onnx(
+    function: Callable[..., Any],
+    signature: list[Any],
+    output: str,
+    path: Path,
+    opset: int,
+    finish: Callable[[Any], None] = lambda graph: None,
+) -> None:
+    """Write a TensorFlow function as ONNX, with the names of its signature and of its output."""
+    import onnx
+    import tensorflow as tf
+    import tf2onnx
+
+    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
+    def traced(*arrays: Any) -> Any:
+        return tf.identity(function(*arrays), name=output)
 
     try:
         with _quiet():
-            proto, _ = tf2onnx.convert.from_function(
-                function, input_signature=signature, opset=opset
-            )
-        _rename(proto, names)
+            proto, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=opset)
+        _rename(proto.graph, [spec.name for spec in signature], output)
+        finish(proto.graph)
         onnx.checker.check_model(proto)
     except Exception as error:  # the converter raises what it likes
         first = str(error).strip().splitlines() or [""]
@@ -161,19 +215,23 @@ def convert(model: Any, path: Path, opset: int) -> None:
     onnx.save(proto, os.fspath(path))
 
 
-def _rename(proto: Any, names: list[str]) -> None:
-    """Give inputs, output and dimensions the fixed names."""
-    graph = proto.graph
+def _rename(graph: Any, names: list[str], output: str) -> None:
+    """Give inputs and output the fixed names."""
     wanted = {tensor.name: tensor.name.split(":")[0] for tensor in graph.input}
     if set(wanted.values()) != set(names):
         raise ValueError(f"the exported inputs are {sorted(wanted)}, the model's {sorted(names)}")
-    wanted[graph.output[0].name] = OUTPUT
+    wanted[graph.output[0].name] = output
     for node in graph.node:
         for links in (node.input, node.output):
             for i, link in enumerate(links):
                 links[i] = wanted.get(link, link)
     for tensor in (*graph.input, *graph.output):
         tensor.name = wanted[tensor.name]
+
+
+def _name_dimensions(graph: Any) -> None:
+    """Call the dynamic dimensions of batches by their names."""
+    for tensor in (*graph.input, *graph.output):
         for axis, dimension in enumerate(tensor.type.tensor_type.shape.dim):
             if axis == 0:
                 dimension.dim_param = "batch"

@@ -193,8 +193,12 @@ class ExportSettings(CommandSettings):
         A run directory.
     output : str
         The folder that is written.
-    format : {"onnx"}, default "onnx"
-        What is written.
+    format : {"onnx", "basf2"}, default "onnx"
+        ``onnx`` for `apply`; ``basf2`` for the module SmartBackground, which decides event by
+        event inside a simulation: the network must have been trained on tables with
+        ``source.particles=generator``, ``features=smartbackground`` and without the decay string.
+    skim_codes : mapping of str to int, optional
+        With ``format=basf2``: the LFN code of every skim, as ``{fei_hadronic_b0: 11180100}``.
     opset : int, default 15
         Operator set of the ONNX file, 13 to 18.
     tolerance : float, default 1e-4
@@ -204,6 +208,13 @@ class ExportSettings(CommandSettings):
 
     run: str = Field(min_length=1)
     output: str = Field(min_length=1)
-    format: Literal["onnx"] = "onnx"
+    format: Literal["onnx", "basf2"] = "onnx"
+    skim_codes: dict[str, Annotated[int, Field(gt=0, lt=10**9)]] = Field(default_factory=dict)
     opset: int = Field(default=15, ge=13, le=18)
     tolerance: float = Field(default=1e-4, gt=0)
+
+    @model_validator(mode="after")
+    def _codes_belong_to_basf2(self) -> ExportSettings:
+        if self.skim_codes and self.format != "basf2":
+            raise ValueError("skim_codes has no effect without format=basf2")
+        return self
