@@ -150,7 +150,10 @@ class Module:
         return 1.0 if e > 0 else 1 / most if e < -np.log(most) else float(np.exp(e))
 
 
-@pytest.mark.parametrize("model", list(SMALL))
+@pytest.mark.parametrize(
+    "model",
+    [name if name != "treenet" else pytest.param(name, marks=pytest.mark.slow) for name in SMALL],
+)
 def test_the_module_gets_our_logits(model: str, dataset_path: Path, tmp_path: Path) -> None:
     run = make_run(tmp_path, dataset_path, model)
     file = exported(run, tmp_path / "basf2")
