@@ -15,7 +15,6 @@ from smartbkg_tf.dataset.dataset import Dataset
 from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.events.table import KEY_COLUMNS
 from smartbkg_tf.filtering.apply_summary import ApplySummary
-from smartbkg_tf.filtering.event_lists import EVENT_LIST, write_event_list
 from smartbkg_tf.filtering.event_source import EventsToScore, ScoredChunk, score_rows, split_of_run
 from smartbkg_tf.filtering.filter_fit import fit_filter, fit_on_predictions
 from smartbkg_tf.filtering.predictions import PredictionsWriter
@@ -36,6 +35,9 @@ from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.filtering import ApplySettings, FilterFitSettings
 from smartbkg_tf.settings.plugins import plain
+
+#: Columns of an event list.
+_EVENT_LIST = np.dtype([*((name, np.int64) for name in KEY_COLUMNS), ("weight", np.float64)])
 
 
 def apply(settings: ApplySettings) -> Path:
@@ -193,11 +195,25 @@ class _Decider:
 
 
 def _kept_events(chunk: ScoredChunk, together: Decision) -> npt.NDArray[np.void]:
-    listed = np.zeros(int(together.kept.sum()), dtype=EVENT_LIST)
+    listed = np.zeros(int(together.kept.sum()), dtype=_EVENT_LIST)
     for name in KEY_COLUMNS:
         listed[name] = chunk.keys[name][together.kept]
     listed["weight"] = together.weight[together.kept]
     return listed
+
+
+def write_event_list(path: Path, events: npt.NDArray[np.void]) -> None:
+    """Write keys and weights of events that go on to simulation as .csv, .npy or .parquet."""
+    if path.suffix == ".npy":
+        np.save(path, events, allow_pickle=False)
+        return
+    import pandas as pd
+
+    frame = pd.DataFrame({name: events[name] for name in _EVENT_LIST.names or ()})
+    if path.suffix == ".csv":
+        frame.to_csv(path, index=False)
+    else:
+        frame.to_parquet(path, index=False)
 
 
 def predict_split(
@@ -226,7 +242,7 @@ def predict_split(
             where=dataset.path,
             next_step=f"raise data.fractions.{split}, or produce more events",
         )
-    decider = _Decider(scorer, scorer.sampling_rules(), seed, "sampling")
+    decider = _Decider(scorer, scorer.fitted_filter().rules(scorer.label_names), seed, "sampling")
     with (
         PredictionsWriter(
             run.predictions, scorer.label_names, {**decider.information, "split": split}

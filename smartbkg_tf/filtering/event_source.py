@@ -25,19 +25,7 @@ _MADE_BY = "python -m smartbkg_tf.produce ... or python -m smartbkg_tf.preproces
 
 @dataclass(frozen=True)
 class ScoredChunk:
-    """Scored events.
-
-    Parameters
-    ----------
-    keys : mapping of str to numpy.ndarray [n]
-        int64: experiment, run, event, production.
-    event_type : numpy.ndarray [n]
-        int8 position in `EVENT_TYPES`, -1 if unknown.
-    scores : numpy.ndarray [n, skims]
-        float32 logits.
-    labels : mapping of str to numpy.ndarray [n]
-        int8, -1 unknown.
-    """
+    """Scored events: logits [n, skims], and labels (-1 unknown) by name."""
 
     keys: Mapping[str, npt.NDArray[np.int64]]
     event_type: npt.NDArray[np.int8]

@@ -15,23 +15,7 @@ from smartbkg_tf.settings.stored import METADATA, check_stored
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What must be known about a model to feed it and to read its answers.
-
-    Parameters
-    ----------
-    label_names : tuple of str
-        Names of the outputs: the skims.
-    encoding : EncodingSettings
-        How events are encoded.
-    max_particles : int
-        Particles per event.
-    max_tokens : int
-        Decay tokens per event.
-    vocabulary : dict
-        ``size`` and ``digest`` of the vocabulary.
-    particles : {"tables", "generator"}
-        Which generated particles its training tables kept.
-    """
+    """What must be known about a model to feed it and to read its answers."""
 
     label_names: tuple[str, ...]
     encoding: EncodingSettings

@@ -77,28 +77,10 @@ class ScoreCounts:
         labels: npt.ArrayLike,
         event_type: npt.ArrayLike | None = None,
     ) -> ScoreCounts:
-        """Count events with known labels.
+        """Count events [n] with known labels (1 passes, 0 does not, -1 unknown), by type if given.
 
-        Parameters
-        ----------
-        scores : array_like [n]
-            Logits, or any other number that orders events.
-        labels : array_like [n]
-            1 passes, 0 does not, -1 unknown (left out).
-        event_type : array_like [n], optional
-            Positions in `EVENT_TYPES`, -1 unknown.
-
-        Returns
-        -------
-        ScoreCounts
-            The counts.
-
-        Raises
-        ------
-        InputError
-            When no label is known, or a score is not finite.
-        ValueError
-            When lengths differ.
+        `scores` are logits, or any other numbers that order events. `InputError` when no label is
+        known or a score is not finite.
         """
         s, passes = known_scores(scores, labels)
         lowest = np.unique(np.concatenate([_quantiles(s[passes]), _quantiles(s[~passes])]))

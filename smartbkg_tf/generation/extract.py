@@ -7,6 +7,7 @@ hang on the B or on the virtual photon they came from.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -135,13 +136,12 @@ def extract(
         "pz": momentum[:, 2],
         "status": status,
     }
-    table = EventTable(
-        particles={**columns, **_family(pdg, mother_row, event, offsets)},
+    return EventTable(
+        particles=_typed({**columns, **_family(pdg, mother_row, event, offsets)}),
         offsets=offsets,
         keys=keys,
         event_type=np.full(n_events, event_type, dtype=np.int8),
     )
-    return _with_dtypes(table)
 
 
 def _family(
@@ -156,19 +156,9 @@ def _family(
     }
 
 
-def _with_dtypes(table: EventTable) -> EventTable:
-    return EventTable(
-        particles={
-            name: np.ascontiguousarray(table.particles[name], dtype=dtype)
-            for name, dtype in PARTICLE_COLUMNS.items()
-        },
-        offsets=table.offsets,
-        keys=table.keys,
-        event_type=table.event_type,
-        labels=table.labels,
-        observables=table.observables,
-        decay_strings=table.decay_strings,
-    )
+def _typed(columns: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, npt.NDArray[np.generic]]:
+    """Give particle columns in the types of the tables."""
+    return {n: np.ascontiguousarray(columns[n], dtype=t) for n, t in PARTICLE_COLUMNS.items()}
 
 
 def stored_particles(table: EventTable, particles: ParticleSet) -> EventTable:
@@ -213,13 +203,4 @@ def without_radiation(table: EventTable) -> EventTable:
     np.cumsum(np.bincount(event[keep], minlength=len(table)), out=offsets[1:])
     columns = {name: column[keep] for name, column in table.particles.items()}
     columns |= _family(columns["PDG"], mother_row, event[keep], offsets)
-    return _with_dtypes(
-        EventTable(
-            particles=columns,
-            offsets=offsets,
-            keys=table.keys,
-            event_type=table.event_type,
-            labels=table.labels,
-            observables=table.observables,
-        )
-    )
+    return replace(table, particles=_typed(columns), offsets=offsets, decay_strings=None)

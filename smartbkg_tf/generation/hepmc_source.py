@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.events.table import EVENT_TYPES, UNKNOWN_EVENT_TYPE, EventTable
+from smartbkg_tf.events.table import EVENT_TYPES, EventTable
 from smartbkg_tf.generation.beams import nominal_collision
-from smartbkg_tf.generation.chunks import detector_generator, label_events, write_part
+from smartbkg_tf.generation.chunks import detector_generator, event_keys, label_events, write_part
 from smartbkg_tf.generation.extract import extract, stored_particles
 from smartbkg_tf.generation.hepmc import iterate_hepmc, scan_hepmc
 from smartbkg_tf.generation.input_files import FileSource, part_name
@@ -38,9 +38,6 @@ class HepmcSource(FileSource):
     particles : {"tables", "generator"}
         As for `PythiaSource`; HepMC tells no radiated photon apart, so that ``tables`` keeps
         all that `extract` does not recognise as such.
-    on_bad_file : {"fail", "skip"}
-        What to do with files of another format or without their end: name them all and stop
-        before any work, or leave them out and say so.
     frame : {"laboratory", "centre_of_mass"}
         System of the files' momenta and vertices; the latter are boosted with the beams.
     labels : bool
@@ -144,23 +141,10 @@ class HepmcSource(FileSource):
         """Make the particle table of some events."""
         if self.frame == "centre_of_mass":
             record.to_laboratory(nominal_collision(self.beams))
-        keys = {
-            "experiment": np.full(n, EXPERIMENT, dtype=np.int64),
-            "run": np.full(n, task.chunk, dtype=np.int64),
-            "event": np.arange(done + 1, done + n + 1, dtype=np.int64),
-            "production": np.full(
-                n, 10 * task.settings.seed + (kind if kind >= 0 else 9), np.int64
-            ),
-        }
+        keys = event_keys(EXPERIMENT, task.chunk, done + 1, n, task.settings.seed, kind)
         try:
-            return extract(
-                record,
-                np.zeros((n, 3)),
-                self.detector_radius,
-                self.detector_z,
-                keys,
-                kind if kind >= 0 else UNKNOWN_EVENT_TYPE,
-            )
+            at = np.zeros((n, 3))
+            return extract(record, at, self.detector_radius, self.detector_z, keys, kind)
         except ValueError as error:
             raise InputError(
                 f"events {done + 1} to {done + n}: {error}", where=task.input

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.events.keys import mix
 from smartbkg_tf.generation.decay_table import Channel, matrix_element, obstacle
 from smartbkg_tf.generation.extract import is_parton_or_string
 from smartbkg_tf.generation.record import Record
@@ -25,6 +26,11 @@ Integers = npt.NDArray[np.int64]
 
 #: PDG code of the first particle with one inclusive channel; no generator uses it.
 _FIRST_CODE = 9_511_001
+
+
+def _words(codes: npt.ArrayLike) -> npt.NDArray[np.uint64]:
+    """Scramble PDG codes, so that the sum of its words names a decay."""
+    return mix(np.asarray(codes, dtype=np.int64).view(np.uint64))
 
 
 def is_inclusive(channel: Channel) -> bool:
@@ -63,7 +69,7 @@ class InclusiveDecays:
                 continue
             for sign in (1, -1):
                 codes = [sign * c if data.hasAnti(abs(c)) else c for c in channel.codes]
-                keys.append(_words(np.array([sign * self.species, *codes])).sum())
+                keys.append(_words([sign * self.species, *codes]).sum())
         return np.unique(np.array(keys, dtype=np.uint64))
 
     def draw(self, n: int, random: np.random.Generator) -> Integers:
@@ -92,11 +98,3 @@ class InclusiveDecays:
         found = np.flatnonzero(inclusive)
         found = found[np.isin(keys[found], self._listed)]
         return np.unique(record.event[found])
-
-
-def _words(codes: Integers) -> npt.NDArray[np.uint64]:
-    """Scramble PDG codes (splitmix64), so that the sum of its words names a decay."""
-    word = codes.astype(np.int64).view(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return word ^ (word >> np.uint64(31))

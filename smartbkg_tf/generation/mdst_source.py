@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -10,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.errors import ConfigurationError, InputError, Problems, UserError
-from smartbkg_tf.events.flags import Labeller, label_events
+from smartbkg_tf.events.flags import PassingEvents
 from smartbkg_tf.events.keys import hash_keys, key_columns, key_rows
 from smartbkg_tf.events.passing_keys import read_passing_keys
 from smartbkg_tf.events.root_files import EVENT_META_DATA, BasfTree, read_event_keys
-from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.generation.chunks import write_part
 from smartbkg_tf.generation.input_files import FileSource, part_name
 from smartbkg_tf.generation.source import Report, Task
@@ -42,9 +42,6 @@ class MdstSource(FileSource):
         neither virtual nor initial nor ISR or FSR photons.
         ``generator``: what basf2's SmartBackground module sees: primary
         particles that are neither initial nor quarks or gluons.
-    on_bad_file : {"fail", "skip"}
-        What to do with input files that do not open or lack a branch: name them all and
-        stop before any work, or leave them out and say so. Skim files are never left out.
     skim_name : str or None
         Name of the label; None: the one skim that the configuration names.
     allow_unmatched : bool
@@ -85,10 +82,10 @@ class MdstSource(FileSource):
         """
         from smartbkg_tf.events.mdst import iterate_mdst
 
-        labeller, listed = None, 0
+        listed = None
         if settings.skim_files:
-            passing = self._read_lists(settings.skim_files)
-            labeller, listed = Labeller({self.label_name(settings): passing}), len(passing)
+            lists = self._read_lists(settings.skim_files)
+            listed = PassingEvents(lists)
         hashes: list[npt.NDArray[np.uint64]] = []
 
         def check(path: Path) -> tuple[int, npt.NDArray[np.int64], Keys]:
@@ -98,8 +95,8 @@ class MdstSource(FileSource):
             n_events = 0
             for keys in _keys_of(path):
                 here.append(hash_keys(key_columns(keys), 0))
-                if labeller is not None:
-                    rows = np.flatnonzero(_label(labeller, keys))
+                if listed is not None:
+                    rows = np.flatnonzero(listed.passed(key_columns(keys)))
                     places.append(rows + n_events)
                     passing.append(keys[rows])
                 n_events += len(keys)
@@ -120,7 +117,7 @@ class MdstSource(FileSource):
                         n_events=n,
                         input=str(path.absolute()),
                         first_event=start,
-                        passing=None if labeller is None else mine,
+                        passing=None if listed is None else mine,
                     )
                 )
         _refuse_equal_names(tasks)
@@ -134,24 +131,23 @@ class MdstSource(FileSource):
             f"{len(good)} files, {len(left_out)} left out, {report['events']} events, "
             f"{report['duplicates']} of them with the key of an earlier one"
         )
-        if labeller is None:
+        if listed is None:
             say("no skim_files: the label of every event is unknown")
             return tasks, report
-        (met,) = labeller.reports()
+        skim, lost = self.label_name(settings), listed.not_met()
         report |= {
-            "skim": met.skim,
-            "listed": listed,
-            "listed_again": met.n_repeated,
-            "passing": met.n_passing,
-            "without_parent": met.n_without_event,
+            "skim": skim,
+            "listed": len(lists),
+            "listed_again": listed.n_repeated,
+            "passing": listed.n_passing,
+            "without_parent": len(lost),
         }
-        say(f"{listed} passing events listed; {met.text()}")
-        if met.n_without_event and not self.allow_unmatched:
+        say(f"{len(lists)} passing events listed; {listed.text(skim)}")
+        if len(lost) and not self.allow_unmatched:
             why = " (files were left out)" if left_out else ""
             raise InputError(
-                f"{met.n_without_event} of {met.n_keys} passing events stand in none of the input "
-                f"files{why}, as experiment, run, event, production = "
-                f"{met.examples_without_event[0]}",
+                f"{len(lost)} of {listed.n_keys} passing events stand in none of the input "
+                f"files{why}, as experiment, run, event, production = {tuple(lost[0].tolist())}",
                 where=str(settings.skim_files),
                 next_step="add their parent files to input=, or allow it: "
                 "source.allow_unmatched=true",
@@ -194,7 +190,8 @@ class MdstSource(FileSource):
             particles=self.particles,
         )
         if task.passing is not None:
-            table = label_events(table, {self.label_name(task.settings): task.passing})
+            passed = PassingEvents(task.passing).passed(table.keys).astype(np.int8)
+            table = replace(table, labels={self.label_name(task.settings): passed})
         return write_part(task, directory, task.name, table)
 
 
@@ -212,19 +209,6 @@ def _count_repeated(parts: list[npt.NDArray[np.uint64]]) -> int:
     parts.clear()
     together.sort()
     return int(np.count_nonzero(together[1:] == together[:-1]))
-
-
-def _label(labeller: Labeller, keys: Keys) -> npt.NDArray[np.bool_]:
-    """Tell which events passed [n], and count them in the labeller's report."""
-    n = len(keys)
-    table = EventTable(
-        particles={},
-        offsets=np.zeros(n + 1, dtype=np.int64),
-        keys=key_columns(keys),
-        event_type=np.full(n, -1, dtype=np.int8),
-    )
-    (labels,) = labeller.label(table).labels.values()
-    return np.asarray(labels == 1)
 
 
 def _refuse_equal_names(tasks: list[Task]) -> None:

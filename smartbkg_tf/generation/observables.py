@@ -79,15 +79,7 @@ def sphericity_aplanarity(
 
 
 class EventView:
-    """Reconstructed events, and what several skims want to know about them.
-
-    Parameters
-    ----------
-    reconstruction : Reconstruction
-        Tracks and clusters.
-    collision : Collision
-        The nominal collision.
-    """
+    """Reconstructed events, and what several skims want to know about them."""
 
     def __init__(self, reconstruction: Reconstruction, collision: Collision) -> None:
         self.reconstruction = reconstruction
@@ -106,15 +98,7 @@ class EventView:
 
 
 class Summary:
-    """Event-level quantities [n_events] of cleaned tracks and clusters.
-
-    Parameters
-    ----------
-    view : EventView
-        The events.
-    cleaning : Cleaning
-        Which tracks and clusters count.
-    """
+    """Event-level quantities [n_events] of cleaned tracks and clusters."""
 
     def __init__(self, view: EventView, cleaning: Cleaning) -> None:
         tracks, clusters = view.reconstruction.tracks, view.reconstruction.clusters
@@ -184,15 +168,7 @@ class Summary:
         return sphericity_aplanarity(self._inside[:, :3], self._event, self._n)
 
     def observables(self) -> dict[str, Floats]:
-        """All bias observables by name.
-
-        Returns
-        -------
-        dict of str to numpy.ndarray [n_events]
-            nTracks, nClusters, visibleEnergyCMS, clusterEnergy, photonEnergy, R2, thrust,
-            sphericity, aplanarity, missingMass2, missingEnergyCMS, missingMomentumCMS;
-            GeV, GeV^2.
-        """
+        """All bias observables by name [n_events], in GeV and GeV^2."""
         sphericity, aplanarity = self._sphericity
         return {
             "nTracks": self.n_tracks.astype(np.float64),

@@ -31,14 +31,7 @@ class Generated:
     place: Floats  # [n, 3] production vertex, cm
 
     def __getitem__(self, chosen: Mask) -> Generated:
-        return Generated(
-            self.row[chosen],
-            self.event[chosen],
-            self.code[chosen],
-            self.momentum[chosen],
-            self.energy[chosen],
-            self.place[chosen],
-        )
+        return Generated(*(column[chosen] for column in vars(self).values()))
 
     def __len__(self) -> int:
         return len(self.row)

@@ -24,23 +24,7 @@ from smartbkg_tf.settings.generation import ProduceSettings
 
 
 def produce(settings: ProduceSettings) -> list[Path]:
-    """Produce training tables.
-
-    Parameters
-    ----------
-    settings : ProduceSettings
-        What to produce and where.
-
-    Returns
-    -------
-    list of pathlib.Path
-        All tables asked for, those found finished included, in the order of the source's plan.
-
-    Raises
-    ------
-    UserError
-        When a package is missing, input or output cannot be used, or processes keep dying.
-    """
+    """Produce training tables; give all that were asked for, in the order of the source's plan."""
     source: EventSource = settings.source
     missing = [name for name in source.required_packages() if find_spec(name) is None]
     if missing:

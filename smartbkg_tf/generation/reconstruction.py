@@ -94,17 +94,7 @@ class Clusters:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Tracks and clusters of a number of events.
-
-    Parameters
-    ----------
-    n_events : int
-        Number of events, with or without tracks.
-    tracks : Tracks
-        Charged particles.
-    clusters : Clusters
-        Neutral clusters.
-    """
+    """Tracks and clusters of a number of events, with or without any."""
 
     n_events: int
     tracks: Tracks

@@ -137,28 +137,14 @@ class EventSource(Plugin):
     particles: ParticleSet = "tables"
 
     def required_packages(self) -> list[str]:
-        """Name the modules that must be installed.
-
-        Returns
-        -------
-        list of str
-            None by default.
-        """
+        """Name the modules that must be installed, as a list of str; none by default."""
         return []
 
     def check(self, settings: ProduceSettings) -> None:
-        """Refuse settings of ``produce`` that have no meaning here, before any work.
+        """Refuse settings of ``produce`` that have no meaning here, by ValueError before any work.
 
-        Parameters
-        ----------
-        settings : ProduceSettings
-            All settings.
-
-        Raises
-        ------
-        ValueError
-            By default for those of ``input``, ``skim_files`` and ``mixture`` that are given but not
-            named in `uses`, and when there is no skim.
+        By default those of ``input``, ``skim_files`` and ``mixture`` that are given but not named
+        in `uses`, and a configuration without a skim.
         """
         for key, used_by in _SPECIAL.items():
             given = settings.mixture != "equal" if key == "mixture" else getattr(settings, key)
@@ -168,18 +154,7 @@ class EventSource(Plugin):
             raise ValueError("skim: at least one skim is needed")
 
     def needs_skims(self, settings: ProduceSettings) -> bool:
-        """Tell whether there are labels to be named.
-
-        Parameters
-        ----------
-        settings : ProduceSettings
-            All settings.
-
-        Returns
-        -------
-        bool
-            True by default.
-        """
+        """Tell whether there are labels to be named; True by default."""
         return True
 
     def plan(self, settings: ProduceSettings) -> tuple[list[Task], dict[str, Any]]:

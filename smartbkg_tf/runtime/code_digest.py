@@ -16,19 +16,9 @@ from typing import Any
 def code_digests(modules: Sequence[str], packages: Sequence[str]) -> dict[str, str]:
     """Digest the code of modules and of everything that they import from some packages.
 
-    Parameters
-    ----------
-    modules : sequence of str
-        Names of importable modules.
-    packages : sequence of str
-        Imports are followed into these packages, and into what lies beside a module of the user's
-        own: its package, or the files in its folder.
-
-    Returns
-    -------
-    dict of str to str
-        16 hexadecimal digits by name of the module. Comments, docstrings, layout, place and
-        version of Python do not matter.
+    Imports are followed into `packages`, and into what lies beside a module of the user's own: its
+    package, or the files in its folder. Gives 16 hexadecimal digits by name of the module, which do
+    not depend on comments, docstrings, layout, place and version of Python.
     """
     inside = {*packages}
     folders = set()

@@ -27,6 +27,7 @@ from smartbkg_tf.runtime.outputs import (
     refuse_existing,
     remove,
     resolve_output,
+    try_lock,
 )
 from smartbkg_tf.runtime.progress import say
 
@@ -118,26 +119,16 @@ def exclusive_lock(
 ) -> Iterator[None]:
     """Let one process at a time work on a folder, as far as its file system knows locks."""
     try:
-        import fcntl
-    except ImportError:  # Not a POSIX system.
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-        return
-    try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise explain(error, folder) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if try_lock(descriptor) is False:
             if not wait:
-                raise OutputError(busy, where=folder, next_step=next_step) from error
+                raise OutputError(busy, where=folder, next_step=next_step)
             say(f"{folder}: {busy}; waiting for it")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError:
-            pass  # A file system without locks.
+            try_lock(descriptor, wait=True)
         yield
     finally:
         os.close(descriptor)

@@ -35,20 +35,8 @@ def help_text(
 ) -> str:
     """Compose the help of a command.
 
-    Parameters
-    ----------
-    name : str
-        The command.
-    description : str
-        What it does: the docstring of its module.
-    settings : object
-        Its settings, with all defaults.
-    needed : collection of str
-        Keys without a default.
-    choices : mapping of str to str, list of str or None
-        The chosen file, or files, of every group.
-    directory : pathlib.Path
-        The folder ``conf``.
+    `description` is the docstring of its module, `settings` hold all defaults, `needed` names keys
+    without one, `choices` gives the chosen file or files of every group in the folder `directory`.
     """
     usage = f"usage: python -m smartbkg_tf.{name} [KEY=VALUE ...] [--multirun] [--cfg job]"
     parts = [description.strip(), f"{usage} [--config-dir DIR]"]

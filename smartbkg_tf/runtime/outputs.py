@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import fnmatch
 import hashlib
 import os
@@ -222,7 +223,7 @@ def locked_partial(path: Path, *, folder: bool) -> Iterator[Path]:
         remove(partial)
         raise explain(error, path) from error
     try:
-        state = _try_lock(lock)
+        state = try_lock(lock)
         if state is False or os.fstat(lock).st_nlink == 0:
             raise OutputError(_BUSY, where=path, next_step=_WAIT)
         if state is True:
@@ -247,15 +248,13 @@ def _new_lock(partial: Path, folder: bool) -> int:
             return os.open(partial / _LOCK, flags, 0o666)
 
 
-def _try_lock(descriptor: int) -> bool | None:
-    """Lock a file: True, False when another process has it locked, None without locks."""
+def try_lock(descriptor: int, *, wait: bool = False) -> bool | None:
+    """Lock a file or folder: True, False when another process has it locked, None without locks."""
     try:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
-    except (ImportError, OSError):
+    except OSError:
         return None
     return True
 
@@ -275,7 +274,7 @@ def _remove_leftovers(path: Path, partial: Path) -> None:
                 other.rmdir()  # Killed before it held a lock: it is empty.
             continue
         try:
-            state = _try_lock(lock)
+            state = try_lock(lock)
             if state is False:
                 raise OutputError(_BUSY, where=path, next_step=_WAIT)
             if state is True:

@@ -23,14 +23,8 @@ from smartbkg_tf.errors import ConfigurationError, did_you_mean
 class Overrides:
     """How one command reads overrides.
 
-    Parameters
-    ----------
-    folders : sequence of pathlib.Path
-        The folders of configuration files; a folder in one of them is a configuration group.
-    lists : sequence of str
-        Keys whose text may hold several values with commas between.
-    aliases : mapping of str to str
-        Other names of keys.
+    A folder in one of `folders`, which hold configuration files, is a group. The text of keys in
+    `lists` may hold several values with commas between; `aliases` are other names of keys.
     """
 
     folders: Sequence[Path]
@@ -38,13 +32,7 @@ class Overrides:
     aliases: Mapping[str, str] = field(default_factory=dict)
 
     def for_hydra(self, texts: Sequence[str], *, sweep: bool = False) -> list[str]:
-        """Rewrite overrides; in a sweep a comma stays what divides jobs.
-
-        Raises
-        ------
-        ConfigurationError
-            For a group that does not exist, and for null among the choices of a sweep.
-        """
+        """Rewrite overrides; in a sweep a comma stays what divides jobs."""
         return [new for text in texts for new in self.rewritten(text, sweep=sweep)]
 
     def rewritten(self, text: str, *, sweep: bool = False) -> list[str]:

@@ -34,29 +34,9 @@ def run_in_processes(
 ) -> Generator[R, None, None]:
     """Give the results of all tasks, as they come or in the order of the tasks.
 
-    Parameters
-    ----------
-    tasks : sequence
-        What is to be done. A task may run twice: when a process dies, all that have not ended begin
-        again.
-    work : callable
-        Does one of them; both must be picklable.
-    workers : int
-        Processes at most; with one, the work is done in this process.
-    in_order : bool, default False
-        Hold a result back until those of all earlier tasks have been given.
-    unit, where, next_step
-        For the messages: what tasks are called, where their results go, and what helps.
-
-    Yields
-    ------
-    object
-        What `work` returns.
-
-    Raises
-    ------
-    UserError
-        When processes keep dying.
+    With one worker the work is done in this process; else tasks, `work` and results are pickled.
+    When a process dies, all tasks that have not ended begin again; `UserError` when that keeps
+    happening, with `where` and `next_step`, and with `unit` for what tasks are called.
     """
     workers = min(workers, len(tasks))
     if workers <= 1:

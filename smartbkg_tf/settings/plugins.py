@@ -52,25 +52,7 @@ class Plugin:
 
 
 def import_class(target: str, base: type[T] | None = None) -> type[T]:
-    """Import a class; modules in the current folder are found, too.
-
-    Parameters
-    ----------
-    target : str
-        ``module.Class``.
-    base : type, optional
-        What the class must inherit.
-
-    Returns
-    -------
-    type
-        The class.
-
-    Raises
-    ------
-    ConfigurationError
-        When the module or the class cannot be imported, or it does not inherit `base`.
-    """
+    """Import ``module.Class``, also from the current folder; it must inherit `base`."""
     module_name, _, class_name = target.rpartition(".")
     where = f"{TARGET}={target}"
     if not module_name or not all(part.isidentifier() for part in target.split(".")):
@@ -122,18 +104,10 @@ def import_class(target: str, base: type[T] | None = None) -> type[T]:
 
 
 def plugin(base: str) -> Any:
-    """Declare what a settings field holds: an instance of a class chosen by ``_target_``.
+    """Declare a settings field, as ``Annotated[Any, plugin("package.module.Base")]``.
 
-    Parameters
-    ----------
-    base : str
-        Import path of the base class; imported only when a value is checked.
-
-    Returns
-    -------
-    object
-        For ``Annotated[Any, plugin("package.module.Base")]``. The field takes an instance, or a
-        mapping of ``_target_`` and the arguments of the class.
+    It takes an instance, or a mapping of ``_target_`` and the arguments of the class. The base
+    class is imported only when a value is checked.
     """
     return _Chosen(base)
 
