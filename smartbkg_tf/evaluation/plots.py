@@ -29,7 +29,7 @@ Curves = Mapping[str, Any]
 class Plot(Plugin):
     """One figure of an evaluation: data that are saved as JSON, and how they are drawn.
 
-    A figure of your own inherits this class, is declared with
+    A custom figure inherits this class, is declared with
     `smartbkg_tf.settings.base.settings`, and is chosen by
     ``evaluate 'plots=[{_target_: my_module.WeightsPlot, bins: 30}]'``. It is drawn for every
     model and skim; its files are named after the class, in lower case and without "Plot":
@@ -360,7 +360,7 @@ def draw_models(
 ) -> list[Path]:
     """Draw all figures, with their data as JSON beside them.
 
-    The figures of a single model stand in `folder`; those of several in a folder for each, and
+    The figures of a single model are in `folder`; those of several in a folder for each, and
     comparisons of them in `folder`. Gives the PNG files directly in `folder`.
     """
     figures = []

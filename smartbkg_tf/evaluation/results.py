@@ -56,27 +56,13 @@ class EvaluatedSkim:
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """A model that is evaluated.
+    """A model that is evaluated."""
 
-    Parameters
-    ----------
-    name : str
-        Unique among the models of one evaluation.
-    predictions : Predictions
-        Scores, decisions, labels; of this model alone.
-    run : RunDirectory or None
-        Its run directory.
-    results : dict of str to EvaluatedSkim
-        Numbers and curves by skim.
-    refused : dict of str to str
-        Why a skim has no result.
-    """
-
-    name: str
-    predictions: Predictions
+    name: str  # unique among the models of one evaluation
+    predictions: Predictions  # of this model alone
     run: RunDirectory | None
-    results: dict[str, EvaluatedSkim] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
+    results: dict[str, EvaluatedSkim] = field(default_factory=dict)  # by skim
+    refused: dict[str, str] = field(default_factory=dict)  # why a skim has no result
 
     def metrics(self) -> dict[str, Any]:
         """Give what ``metrics.json`` holds: numbers by skim, and those of the first one."""
@@ -137,7 +123,7 @@ def evaluate_model(
 
 
 def _has_decisions(predictions: Predictions) -> bool:
-    """Tell decisions from bare scores, whose probabilities are all 1 because nobody asked."""
+    """Whether predictions hold decisions, not only scores with all probabilities 1."""
     method = predictions.information.get("method")
     if method is not None:
         return bool(method != "score")

@@ -44,23 +44,23 @@ def apply(settings: ApplySettings) -> Path:
     """Score events, decide which of them are simulated, and give the path of the predictions."""
     output = Path(settings.output)
     events_output = None if settings.events_output is None else Path(settings.events_output)
-    for path in (output, events_output):
-        if path is not None:
-            check_output(path, overwrite=settings.overwrite)
+    outputs = [path for path in (output, events_output) if path is not None]
+    for path in outputs:
+        check_output(path, overwrite=settings.overwrite)
     # Inputs first: a wrong name is reported before a model is loaded for seconds.
     source = EventsToScore(settings)
+    read = list(source.paths)
     # Other predictions may be in a run directory, but not in the place of its own files.
     model = Path(settings.run)
     own = RunDirectory(model if model.is_dir() else model.parent)
-    read = [*source.paths, *(file for file in own.files() if file.exists() and own.config.exists())]
+    if own.config.exists():
+        read += [file for file in own.files() if file.exists()]
     if settings.fit_on is not None:
         read.append(Path(settings.fit_on))
-    for path in (output, events_output):
-        if path is not None:
-            refuse_overlap(path, read)
+    for path in outputs:
+        refuse_overlap(path, read)
     scorer, run = open_scorer(settings.run, settings.batch_size)
-    source.refuse_other_particles(scorer)
-    source.choose_split(run)
+    source.prepare(scorer, run)
     decider = _Decider(scorer, rules_for(scorer, settings), settings.seed, settings.method)
     say(f"apply {settings.run} to {len(source.paths)} input(s), method={settings.method}")
     summary = ApplySummary(scorer.label_names, settings.cost)
@@ -221,20 +221,17 @@ def predict_split(
     dataset: Dataset,
     split: str = "test",
     *,
-    seed: int | None = None,
     filter_fit: FilterFitSettings | None = None,
 ) -> Path:
     """Score one part of the dataset of a run and write its ``predictions.parquet``.
 
-    Decisions are those of the fitted sampling rule; if there is no ``filter.json`` yet, it is
-    fitted on validation events first, by the settings `filter_fit`. The seed is by default that
-    of the training.
+    Decisions are those of the fitted sampling rule, with the seed of the training; if there is no
+    ``filter.json`` yet, the rule is fitted on validation events first.
     """
     scorer = KerasScorer(run)
     if not run.filter.is_file():
         fit_filter(run, dataset, filter_fit, scorer)
-    if seed is None:
-        seed = int(run.read_config().get("training", {}).get("seed") or 0)
+    seed = int(run.read_config().get("training", {}).get("seed") or 0)
     rows = split_of_run(run, dataset)[split]
     if not len(rows):
         raise InputError(

@@ -1,4 +1,4 @@
-"""``filter.json``: what was fitted for every skim, and the rules that are made of it."""
+"""``filter.json``: what was fitted for every skim, and the rules that follow from it."""
 
 from __future__ import annotations
 

@@ -17,12 +17,12 @@ from smartbkg_tf.settings.stored import METADATA, check_stored
 class ModelDescription:
     """What must be known about a model to feed it and to read its answers."""
 
-    label_names: tuple[str, ...]
+    label_names: tuple[str, ...]  # the outputs: skims
     encoding: EncodingSettings
-    max_particles: int
+    max_particles: int  # per event
     max_tokens: int
-    vocabulary: dict[str, Any]
-    particles: ParticleSet = "tables"
+    vocabulary: dict[str, Any]  # its size and digest
+    particles: ParticleSet = "tables"  # which particles the training tables kept
 
 
 def description_of(values: dict[str, Any], where: Path) -> ModelDescription:

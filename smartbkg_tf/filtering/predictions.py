@@ -42,49 +42,23 @@ _MADE_BY = "predictions are made by: python -m smartbkg_tf.apply (or train, for 
 
 @dataclass(frozen=True)
 class SkimPredictions:
-    """What was predicted for one skim.
+    """What was predicted for one skim."""
 
-    Parameters
-    ----------
-    score : numpy.ndarray [n]
-        float32, logit.
-    probability : numpy.ndarray [n]
-        float64, probability of being kept.
-    kept : numpy.ndarray [n]
-        bool.
-    weight : numpy.ndarray [n]
-        float64, 0 where not kept.
-    label : numpy.ndarray [n]
-        int8: 1 passes, 0 does not, -1 unknown.
-    """
-
-    score: npt.NDArray[np.float32]
-    probability: npt.NDArray[np.float64]
-    kept: npt.NDArray[np.bool_]
-    weight: npt.NDArray[np.float64]
-    label: npt.NDArray[np.int8]
+    score: npt.NDArray[np.float32]  # [n] logit
+    probability: npt.NDArray[np.float64]  # [n] of being kept
+    kept: npt.NDArray[np.bool_]  # [n]
+    weight: npt.NDArray[np.float64]  # [n] 1 / probability, 0 where not kept
+    label: npt.NDArray[np.int8]  # [n] 1 passes, 0 does not, -1 unknown
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """A table of predictions in memory.
+    """A table of predictions in memory."""
 
-    Parameters
-    ----------
-    keys : dict of str to numpy.ndarray [n]
-        int64: experiment, run, event, production.
-    event_type : numpy.ndarray [n]
-        int8 position in `EVENT_TYPES`, -1 if unknown.
-    skims : dict of str to SkimPredictions
-        One entry per skim, in the order of the model's outputs.
-    information : dict
-        How they were made: method, seed, model, rules.
-    """
-
-    keys: dict[str, npt.NDArray[np.int64]]
-    event_type: npt.NDArray[np.int8]
-    skims: dict[str, SkimPredictions]
-    information: dict[str, Any]
+    keys: dict[str, npt.NDArray[np.int64]]  # [n] each: experiment, run, event, production
+    event_type: npt.NDArray[np.int8]  # [n] position in `EVENT_TYPES`, -1 if unknown
+    skims: dict[str, SkimPredictions]  # in the order of the model's outputs
+    information: dict[str, Any]  # how they were made: method, seed, model, rules
 
     def __len__(self) -> int:
         """Give the number of events."""

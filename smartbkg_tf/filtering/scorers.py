@@ -60,9 +60,9 @@ class Scorer(ABC):
     ----------
     description : ModelDescription
         What the model reads and answers.
-    batch_size : int, default 256
+    batch_size : int
         Events scored at a time.
-    where : str or pathlib.Path
+    where : pathlib.Path
         The model's file, for messages.
 
     Raises
@@ -78,13 +78,13 @@ class Scorer(ABC):
         self,
         description: ModelDescription,
         *,
-        batch_size: int = KERAS_BATCH_SIZE,
-        where: str | Path,
+        batch_size: int,
+        where: Path,
     ) -> None:
         self.description = description
         self.label_names = description.label_names
         self.batch_size = batch_size
-        self.where = Path(where)
+        self.where = where
         #: What was lost while events were encoded, added up over calls of `score_events`.
         self.report = EncodingReport()
         digest = description.vocabulary.get("digest")

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from smartbkg_tf.generation.arrays import Floats, Integers, Mask
 from smartbkg_tf.generation.particles import (
     BACKWARD,
     BARREL,
     FORWARD,
     K_LONG,
     Generated,
-    Mask,
     behind_front,
     direction_of,
     inside,
     reflected,
 )
-from smartbkg_tf.generation.reconstruction import SPECIES_MASS, Clusters, Floats, Integers
+from smartbkg_tf.generation.reconstruction import SPECIES_MASS, Clusters
 from smartbkg_tf.settings.detector import ClusterSettings
 
 _ELECTRON, _PION = 0, 2

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from smartbkg_tf.events.table import EVENT_TYPES, EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.generation import seeds
+from smartbkg_tf.generation.arrays import Integers
 from smartbkg_tf.generation.beams import nominal_collision
 from smartbkg_tf.generation.detector import reconstruct
 from smartbkg_tf.generation.extract import stored_particles
@@ -55,7 +56,7 @@ def label_events(
 
 def event_keys(
     experiment: int, run: int, first: int, n_events: int, seed: int, kind: int
-) -> dict[str, npt.NDArray[np.int64]]:
+) -> dict[str, Integers]:
     """Give keys of events; the production is 10 seed + position of the type, 9 if unknown."""
     return {
         "experiment": np.full(n_events, experiment, dtype=np.int64),

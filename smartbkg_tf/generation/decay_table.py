@@ -27,7 +27,7 @@ from smartbkg_tf.runtime.versions import versions
 #: Pythia's decays of tau (helicity correlations), K_L and Y(4S)'s placeholder stay its own.
 _LEFT_TO_PYTHIA = frozenset({15, 130, 300553})
 
-#: A Pythia channel holds at most so many products.
+#: Most products that a Pythia channel holds.
 _MOST_PRODUCTS = 8
 
 #: A mother that would lose more than this keeps Pythia's channels (Xi_c0 and Omega_c0: the
@@ -178,13 +178,12 @@ def apply_decay_table(
             continue
         real = [channel for channel in channels if channel.fraction > 0]
         held = [channel for channel in real if not obstacle(data, mother, channel)]
-        missing = sum(channel.fraction for channel in real if channel not in held)
-        share = missing / sum(channel.fraction for channel in real) if missing else 0.0
-        if share > _LARGEST_LOSS:
-            # The rest would stand for the whole: Pythia's own channels are nearer the truth.
-            continue
-        if missing:
-            lost[mother] = share
+        if len(held) < len(real):
+            total, kept = (sum(channel.fraction for channel in part) for part in (real, held))
+            if 1.0 - kept / total > _LARGEST_LOSS:
+                # The rest would be scaled to the whole: Pythia's own channels are closer to it.
+                continue
+            lost[mother] = 1.0 - kept / total
         kind = "oneChannel"
         for channel in held:
             if mother == exclusive_only and channel.model == "PYTHIA":

@@ -1,9 +1,9 @@
 """A parametrised Belle II detector: what is seen of generated particles.
 
-Every event of a chunk is treated at once. All numbers are settings; they and the
-formulas stand at `TrackSettings` and `ClusterSettings`. Nothing that a skim sees is a function of
-the generated event alone: efficiencies, resolutions, identification and beam background
-are random draws.
+Every event of a chunk is treated at once. All numbers are settings; they and the formulas are
+described in `TrackSettings` and `ClusterSettings`. Nothing that a skim sees is a function of the
+generated event alone: efficiencies, resolutions, identification and beam background are random
+draws.
 """
 
 from __future__ import annotations

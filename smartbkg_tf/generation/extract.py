@@ -15,11 +15,9 @@ import numpy.typing as npt
 
 from smartbkg_tf.events.charges import charges
 from smartbkg_tf.events.table import PARTICLE_COLUMNS, EventTable
+from smartbkg_tf.generation.arrays import Floats, Integers, Mask
 from smartbkg_tf.generation.record import Record
 from smartbkg_tf.settings.sources import ParticleSet
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 
 #: Speed of light, mm / ns (exact by definition of the metre).
 LIGHT_SPEED = 299.792458
@@ -35,13 +33,11 @@ PRIMARY, VIRTUAL, ISR_PHOTON, FSR_PHOTON = 1, 1 << 4, 1 << 6, 1 << 7
 _ELECTRON = 11
 
 
-def is_parton_or_string(codes: Integers) -> npt.NDArray[np.bool_]:
+def is_parton_or_string(codes: Integers) -> Mask:
     """Tell quarks, gluons, diquarks and strings from particles, by PDG codes [n]."""
     size = np.abs(codes)
     diquark = (size > 1000) & (size < 10_000) & (size // 10 % 10 == 0)
-    result: npt.NDArray[np.bool_] = (
-        (size < 10) | (size == 21) | diquark | ((size > 80) & (size < 100))
-    )
+    result: Mask = (size < 10) | (size == 21) | diquark | ((size > 80) & (size < 100))
     return result
 
 
@@ -86,7 +82,7 @@ def extract(
         | (place[:, 2] < z_range[0])
         | (place[:, 2] > z_range[1])
     )
-    # Mothers stand before daughters, so that a few passes reach the last generation.
+    # Mothers come before daughters, so that a few passes reach the last generation.
     while True:
         below = outside | (has_mother & outside[parent])
         if np.array_equal(below, outside):
@@ -164,8 +160,8 @@ def _typed(columns: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, npt.NDAr
 def stored_particles(table: EventTable, particles: ParticleSet) -> EventTable:
     """Give the table that is written, by ``source.particles``.
 
-    ``tables``: `without_radiation`. ``generator``: all particles, as KKMC's continuum events stand
-    in basf2: the virtual photon is called Z0 and has the status bit 4, and what the beams made has
+    ``tables``: `without_radiation`. ``generator``: all particles, as in KKMC's continuum events in
+    basf2: the virtual photon is called Z0 and has the status bit 4, and what the beams made has
     an electron for its mother, which is initial and so not there.
     """
     if particles == "tables":

@@ -1,4 +1,4 @@
-"""HepMC3 files as the source: the door for every other generator."""
+"""HepMC3 files of any other generator as the source."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class HepmcSource(FileSource):
     Parameters
     ----------
     particles : {"tables", "generator"}
-        As for `PythiaSource`; HepMC tells no radiated photon apart, so that ``tables`` keeps
-        all that `extract` does not recognise as such.
+        As for `PythiaSource`; HepMC does not mark radiated photons, so that ``tables`` keeps
+        those that `extract` does not recognise.
     frame : {"laboratory", "centre_of_mass"}
         System of the files' momenta and vertices; the latter are boosted with the beams.
     labels : bool
@@ -68,7 +68,7 @@ class HepmcSource(FileSource):
         """Check all input before any work; make one task for each good file.
 
         The report holds files, left_out, events. Refused are files that are truncated or of another
-        format, and files of equal name or content.
+        format, and files of equal content.
         """
         names: dict[int, Path] = {}
 

@@ -1,11 +1,11 @@
 """Inclusive B decays that come out as a channel which the decay table lists.
 
-The table's inclusive channels stand for what it does not list; what it lists has a branching
-fraction of its own, often zero "to avoid PYTHIA". So with ``source.inclusive=avoid_listed`` such a
+The table's inclusive channels represent what it does not list; what it lists has its own
+branching fraction, often zero "to avoid PYTHIA". So with ``source.inclusive=avoid_listed`` such a
 decay is generated again.
 
 Pythia's record does not tell which channel was chosen. Each inclusive channel therefore becomes
-the only one of a particle of its own, which is called a B again once it has decayed. Which kind of
+the only one of a separate particle, which is renamed to B after its decay. Which kind of
 decay each B of a pair has is drawn first and kept when the pair is generated again: the fractions
 of all channels stay those of the table.
 """
@@ -18,11 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.events.keys import mix
+from smartbkg_tf.generation.arrays import Integers
 from smartbkg_tf.generation.decay_table import Channel, matrix_element, obstacle
 from smartbkg_tf.generation.extract import is_parton_or_string
 from smartbkg_tf.generation.record import Record
-
-Integers = npt.NDArray[np.int64]
 
 #: PDG code of the first particle with one inclusive channel; no generator uses it.
 _FIRST_CODE = 9_511_001

@@ -50,7 +50,7 @@ class FileSource(EventSource):
         """Check all input files; give the good ones with what `check` returns, and those left out.
 
         `check` raises `UserError` for a bad file. `InputError` names every bad file
-        (``on_bad_file=fail``, or when no good one is left), or good files of equal name.
+        (``on_bad_file=fail``, or when no good one is left).
         """
         problems = Problems()
         good: list[tuple[Path, T]] = []
@@ -70,15 +70,6 @@ class FileSource(EventSource):
                 kind=InputError,
                 next_step="mend or leave them out, or add source.on_bad_file=skip",
             )
-        names: dict[str, Path] = {}
-        for path, _ in good:
-            if path.stem in names:
-                raise InputError(
-                    f"has the same name as {names[path.stem]}: their tables would have too",
-                    where=path,
-                    next_step="produce them into two folders",
-                )
-            names[path.stem] = path
         return good, bad
 
 

@@ -15,6 +15,7 @@ from smartbkg_tf.events.flags import PassingEvents
 from smartbkg_tf.events.keys import hash_keys, key_columns, key_rows
 from smartbkg_tf.events.passing_keys import read_passing_keys
 from smartbkg_tf.events.root_files import EVENT_META_DATA, BasfTree, read_event_keys
+from smartbkg_tf.generation.arrays import Integers
 from smartbkg_tf.generation.chunks import write_part
 from smartbkg_tf.generation.input_files import FileSource, part_name
 from smartbkg_tf.generation.source import Report, Task
@@ -24,8 +25,6 @@ from smartbkg_tf.settings.base import Field, settings
 
 if TYPE_CHECKING:
     from smartbkg_tf.settings.generation import ProduceSettings
-
-Keys = npt.NDArray[np.int64]
 
 #: Event keys read at a time: some 50 MB.
 _KEYS_AT_A_TIME = 500_000
@@ -45,7 +44,7 @@ class MdstSource(FileSource):
     skim_name : str or None
         Name of the label; None: the one skim that the configuration names.
     allow_unmatched : bool
-        Accept passing events that stand in none of the input files. Default False.
+        Accept passing events that are in none of the input files. Default False.
     fill : dict of str to int or None
         Parts of the event key (experiment, run, production) that the skim files lack because they
         are the same for all events: bare event numbers of a single run.
@@ -62,7 +61,7 @@ class MdstSource(FileSource):
         return bool(settings.skim_files)
 
     def label_name(self, settings: ProduceSettings) -> str:
-        """Name the skim that the lists of passing events stand for."""
+        """Name the skim whose passing events are listed."""
         if self.skim_name is not None:
             return self.skim_name
         if len(settings.skim) != 1:
@@ -78,17 +77,17 @@ class MdstSource(FileSource):
 
         The report holds files, left_out, events, duplicates, and with skim files skim, listed,
         listed_again, passing, without_parent. Refused are files that do not open or lack a branch,
-        files of equal name, and passing events that stand in no file.
+        and passing events that are in no file.
         """
         from smartbkg_tf.events.mdst import iterate_mdst
 
         listed = None
         if settings.skim_files:
-            lists = self._read_lists(settings.skim_files)
+            skim, lists = self.label_name(settings), self._read_lists(settings.skim_files)
             listed = PassingEvents(lists)
         hashes: list[npt.NDArray[np.uint64]] = []
 
-        def check(path: Path) -> tuple[int, npt.NDArray[np.int64], Keys]:
+        def check(path: Path) -> tuple[int, Integers, Integers]:
             next(iterate_mdst(path, chunk_events=1))
             places, passing = [np.zeros(0, dtype=np.int64)], [np.zeros((0, 4), dtype=np.int64)]
             here = []
@@ -120,7 +119,6 @@ class MdstSource(FileSource):
                         passing=None if listed is None else mine,
                     )
                 )
-        _refuse_equal_names(tasks)
         report: dict[str, Any] = {
             "files": len(good),
             "left_out": [path.name for path in left_out],
@@ -134,7 +132,7 @@ class MdstSource(FileSource):
         if listed is None:
             say("no skim_files: the label of every event is unknown")
             return tasks, report
-        skim, lost = self.label_name(settings), listed.not_met()
+        lost = listed.not_met()
         report |= {
             "skim": skim,
             "listed": len(lists),
@@ -154,7 +152,7 @@ class MdstSource(FileSource):
             )
         return tasks, report
 
-    def _read_lists(self, skim_files: str | list[str]) -> Keys:
+    def _read_lists(self, skim_files: str | list[str]) -> Integers:
         """Read all lists of passing events; name every bad one at once.
 
         A list that is left out would turn passing events into failing ones, so that
@@ -195,7 +193,7 @@ class MdstSource(FileSource):
         return write_part(task, directory, task.name, table)
 
 
-def _keys_of(path: Path) -> Iterator[Keys]:
+def _keys_of(path: Path) -> Iterator[Integers]:
     """Read the keys of a file's events piece by piece."""
     with BasfTree(path, EVENT_META_DATA) as tree:
         for start in range(0, tree.n_events, _KEYS_AT_A_TIME):
@@ -209,15 +207,3 @@ def _count_repeated(parts: list[npt.NDArray[np.uint64]]) -> int:
     parts.clear()
     together.sort()
     return int(np.count_nonzero(together[1:] == together[:-1]))
-
-
-def _refuse_equal_names(tasks: list[Task]) -> None:
-    names: dict[str, str | None] = {}
-    for task in tasks:
-        if task.name in names:
-            raise InputError(
-                f"a part of it would be written to {task.name}, as one of {names[task.name]}",
-                where=task.input,
-                next_step="produce them into two folders, or raise source.chunk_events",
-            )
-        names[task.name] = task.input

@@ -12,8 +12,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.generation.arrays import Floats, Integers
 from smartbkg_tf.generation.beams import Collision, mass_squared
-from smartbkg_tf.generation.reconstruction import Floats, Reconstruction, offsets_of
+from smartbkg_tf.generation.reconstruction import Reconstruction, offsets_of
 
 _PION = 2
 
@@ -40,7 +41,7 @@ class Cleaning:
     minimum_cluster_energy: float = 0.1
 
 
-def fox_wolfram_r2(momenta: Floats, event: npt.NDArray[np.int64], n_events: int) -> Floats:
+def fox_wolfram_r2(momenta: Floats, event: Integers, n_events: int) -> Floats:
     """Ratio R2 = H2 / H0 of Fox-Wolfram moments (PRL 41 (1978) 1581), [n_events].
 
     Of momenta [n, 3] in the CMS; 0 (isotropic) to 1 (two lines), NaN for events without momentum.
@@ -61,9 +62,7 @@ def fox_wolfram_r2(momenta: Floats, event: npt.NDArray[np.int64], n_events: int)
         return np.where(total > 0, 1.5 * square / total**2 - 0.5, np.nan)
 
 
-def sphericity_aplanarity(
-    momenta: Floats, event: npt.NDArray[np.int64], n_events: int
-) -> tuple[Floats, Floats]:
+def sphericity_aplanarity(momenta: Floats, event: Integers, n_events: int) -> tuple[Floats, Floats]:
     """Sphericity 3/2 (l2 + l3) and aplanarity 3/2 l3 (Bjorken and Brodsky, PR D1 (1970) 1416).
 
     l1 >= l2 >= l3 are the eigenvalues of sum p p^T / sum |p|^2, of momenta [n, 3] in the CMS. Both
@@ -141,9 +140,7 @@ class Summary:
         self.missing_energy = missing_inside[:, 3]
         self.missing_momentum = np.linalg.norm(missing_inside[:, :3], axis=1)
 
-    def _sum(
-        self, values: npt.NDArray[np.number], event: npt.NDArray[np.int64] | None = None
-    ) -> Floats:
+    def _sum(self, values: npt.NDArray[np.number], event: Integers | None = None) -> Floats:
         return np.bincount(
             self._event if event is None else event, values, minlength=self._n
         ).astype(np.float64)

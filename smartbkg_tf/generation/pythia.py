@@ -15,10 +15,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from smartbkg_tf.errors import UserError
 from smartbkg_tf.events.table import EVENT_TYPES
+from smartbkg_tf.generation.arrays import Floats, Mask
 from smartbkg_tf.generation.b_pairs import b_momenta, oscillate
 from smartbkg_tf.generation.beams import nominal_collision, random_collisions
 from smartbkg_tf.generation.decay_table import apply_decay_table, read_decay_table
@@ -29,8 +29,6 @@ from smartbkg_tf.generation.record import UPSILON_4S, Record, join_records, read
 if TYPE_CHECKING:
     from smartbkg_tf.generation.pythia_source import PythiaSource
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 
 #: B pairs in one event record: the fixed cost of handing over a record falls with their
 #: number (measured: 50 9 700, 200 12 200, 400 13 800, 1000 12 900 events/s).
@@ -242,16 +240,16 @@ class PythiaEngine:
         total = np.tile(self.collision.total, (made, 1))
         return _keep(record, self._good(record, total, failures))
 
-    def _good(self, record: Record, total: Floats, failures: Counter[str]) -> npt.NDArray[np.bool_]:
+    def _good(self, record: Record, total: Floats, failures: Counter[str]) -> Mask:
         """Tell which events keep conservation laws."""
         momentum_bad, charge_bad = _faulty(record, total)
         failures["four-momentum not conserved"] += int(momentum_bad.sum())
         failures["charge not conserved"] += int((charge_bad & ~momentum_bad).sum())
-        good: npt.NDArray[np.bool_] = ~(momentum_bad | charge_bad)
+        good: Mask = ~(momentum_bad | charge_bad)
         return good
 
 
-def _keep(record: Record, good: npt.NDArray[np.bool_]) -> tuple[Record, int]:
+def _keep(record: Record, good: Mask) -> tuple[Record, int]:
     """Throw the other events away and number these anew; return their number."""
     number = np.where(good, np.cumsum(good) - 1, -1)
     record.event = np.where(record.event >= 0, number[record.event], -1)
@@ -261,7 +259,7 @@ def _keep(record: Record, good: npt.NDArray[np.bool_]) -> tuple[Record, int]:
 def _next(pythia: Any, n: int, *, pairs: bool) -> Record | None:
     """Call Pythia and read what it made; None if it made nothing."""
     batch = None
-    # Pythia itself tries ten times; rarely it raises an error of its own instead.
+    # Pythia itself tries ten times; rarely it raises an error instead.
     with contextlib.suppress(RuntimeError, IndexError):
         batch = pythia.nextBatch(n, "skip")
     if batch is None or len(batch) == 0:
@@ -269,7 +267,7 @@ def _next(pythia: Any, n: int, *, pairs: bool) -> Record | None:
     return read_batch(batch, pairs=pairs)
 
 
-def _faulty(record: Record, total: Floats) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def _faulty(record: Record, total: Floats) -> tuple[Mask, Mask]:
     """Events whose final particles do not carry the initial four-momentum or charge."""
     rows = np.flatnonzero(record.final & (record.event >= 0))
     event = record.event[rows]

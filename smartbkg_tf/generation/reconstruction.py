@@ -8,10 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+from smartbkg_tf.generation.arrays import Floats, Integers
 
 #: Species by which a track may be named, in the order of the identification matrix.
 SPECIES = ("electron", "muon", "pion", "kaon", "proton")

@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-import numpy.typing as npt
-
+from smartbkg_tf.generation.arrays import Integers
 from smartbkg_tf.settings.base import settings
 from smartbkg_tf.settings.plugins import Plugin
 from smartbkg_tf.settings.sources import ParticleSet
@@ -55,7 +53,7 @@ class Task:
     chunk: int = 0
     input: str | None = None
     first_event: int = 0
-    passing: npt.NDArray[np.int64] | None = field(default=None, compare=False, repr=False)
+    passing: Integers | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass
@@ -168,7 +166,7 @@ class EventSource(Plugin):
         Returns
         -------
         list of Task
-            In the order of the output; each has a name of its own.
+            In the order of the output, with different names.
         dict
             What ``production.json`` shall tell of the input, in plain values.
 
@@ -180,7 +178,7 @@ class EventSource(Plugin):
         raise NotImplementedError
 
     def make(self, task: Task, directory: Path) -> Report:
-        """Make the tables of one task, perhaps in a process or on a machine of its own.
+        """Make the tables of one task, perhaps in another process or on another machine.
 
         Parameters
         ----------

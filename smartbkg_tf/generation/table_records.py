@@ -38,7 +38,7 @@ def make_table(task: Task, directory: Path, settings_hash: str) -> Report:
 
 
 def write_record(report: Report, task: Task, directory: Path, settings_hash: str) -> None:
-    """Write the record of a task whose tables stand in the output folder."""
+    """Write the record of a task whose tables are in the output folder."""
     values = asdict(report)
     for kind in ("files", "side_files"):
         values[kind] = {name: _state(directory / name) for name in values[kind]}
@@ -52,7 +52,7 @@ def _state(path: Path) -> dict[str, Any]:
 
 
 def read_records(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Read the records that stand in an output folder: settings hash and values of each."""
+    """Read the records in an output folder: settings hash and values of each."""
     for path in sorted((directory / RECORDS).glob("*.json")):
         if PARTIAL in path.name:
             continue

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from smartbkg_tf.generation.arrays import Floats, Integers
 from smartbkg_tf.generation.calorimeter import bent_direction, matched_clusters
 from smartbkg_tf.generation.particles import Generated, direction_of, reflected
-from smartbkg_tf.generation.reconstruction import SPECIES, Clusters, Floats, Integers, Tracks
+from smartbkg_tf.generation.reconstruction import SPECIES, Clusters, Tracks
 from smartbkg_tf.settings.detector import DetectorSettings, IdentificationSettings, TrackSettings
 
 #: Absolute PDG codes of the particles that leave tracks, in the order of `SPECIES`.

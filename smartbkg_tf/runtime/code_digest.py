@@ -1,4 +1,4 @@
-"""Digests of source code, by which data are told from data that other code has made."""
+"""Digests of source code, to recognise data that other code has made."""
 
 from __future__ import annotations
 
@@ -117,8 +117,8 @@ _TEXT = ("ctx", "kind", "type_comment")
 def _shape(node: Any) -> Any:
     """Turn a syntax tree into nested tuples that do not depend on the version of Python.
 
-    Absent and empty fields are left out: new versions add some. A text that stands alone is a
-    docstring.
+    Absent and empty fields are left out: new versions add some. A string that is a
+    statement is a docstring.
     """
     if isinstance(node, ast.AST):
         fields = [

@@ -48,7 +48,7 @@ def configuration_directory() -> Path:
 def compose(name: str, overrides: Sequence[str] = (), directory: str | None = None) -> DictConfig:
     """Compose the configuration of a command as its command line would, without Hydra's own node.
 
-    `directory` is a further folder of configuration files (``--config-dir``). Defaults stand in the
+    `directory` is a further folder of configuration files (``--config-dir``). Defaults are in the
     settings classes, which refuse unknown keys: see `compose_settings`. `ConfigurationError` for an
     unknown group or choice names the nearest known one.
     """
@@ -193,7 +193,7 @@ class Command(Generic[S]):
         directory: str | None = None,
         package: str | None = None,
     ) -> str:
-        """Write the whole configuration with all defaults as YAML, or what stands under one key."""
+        """Write the whole configuration with all defaults as YAML, or the part under one key."""
         texts = self.overrides(overrides, directory)
         values = filled(self.settings_class, composed_values(compose(self.name, texts, directory)))
         config = OmegaConf.create(values)

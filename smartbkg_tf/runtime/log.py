@@ -26,7 +26,7 @@ class _Log:
     def write(self, text: str) -> None:
         self.text.append(text)
         if self.file is not None:
-            # A job is worth more than its log: it goes on when the disk is full.
+            # A job is worth more than its log: it continues when the disk is full.
             with contextlib.suppress(OSError, ValueError):
                 self.file.write(text)
 

@@ -1,7 +1,7 @@
 """Where an output may be written: over nothing but what its command made, by one process.
 
 What is being written has a temporary name beside the output and a lock that ends with its
-process, so that the next command tells what a killed one left from what another one writes.
+process, so that the next command can tell leftovers of a killed one from work in progress.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def _refuse_others_work(path: Path, own: Sequence[str] | None) -> None:
 
 
 def _replaced(path: Path) -> Path:
-    """Where a folder stands for the moment in which it is replaced."""
+    """Temporary name of a folder that is being replaced."""
     return partial_name(path, "replaced")
 
 
@@ -285,7 +285,7 @@ def _remove_leftovers(path: Path, partial: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a temporary file or folder, whatever became of it."""
+    """Remove a temporary file or folder, if it is still there."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -74,7 +74,7 @@ class Overrides:
         if len(names) > 1:
             raise ConfigurationError(
                 f"'{group}={value}' has null among its choices",
-                next_step="give the job without a choice a command of its own" if sweep else None,
+                next_step="run the job without a choice separately" if sweep else None,
             )
         # No file: the settings class has its default. Inside a group null is a value, too.
         nested = [f"++{group.replace('/', '.')}=null"] if "/" in group else []

@@ -69,7 +69,7 @@ def run_in_processes(
 
 
 def _run(tasks: dict[int, T], work: Callable[[T], R], workers: int) -> Iterator[tuple[int, R]]:
-    """Run numbered tasks in a pool; what has ended well is given before a death is told."""
+    """Run numbered tasks in a pool; finished results come before the error of a dead process."""
     # "spawn": a fork would copy the locks of threads, and the state of Pythia, numba, TensorFlow.
     pool = ProcessPoolExecutor(
         workers,
@@ -99,7 +99,7 @@ def _end_with_parent() -> None:
     """End this process as soon as the one that started it is gone.
 
     The queue of tasks stays open as long as any worker lives, so that workers of a killed run
-    would wait for ever.
+    would wait forever.
     """
     parent = multiprocessing.parent_process()
     assert parent is not None

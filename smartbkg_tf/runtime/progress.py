@@ -11,7 +11,7 @@ from smartbkg_tf.runtime.log import log_line
 
 
 def say(text: str) -> None:
-    """Tell the user what happens, on standard output, at once."""
+    """Print a message on standard output, and flush it."""
     print(text, flush=True)
 
 

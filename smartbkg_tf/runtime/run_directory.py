@@ -23,7 +23,7 @@ class _File:
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """The files of one training run, which stands in the folder `path`."""
+    """The files of one training run, in the folder `path`."""
 
     path: Path
 

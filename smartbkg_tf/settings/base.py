@@ -151,7 +151,7 @@ def _path(values: Any, item: Mapping[str, Any]) -> list[str]:
             node = node[part] if part < len(node) else None
         elif last and isinstance(node, Mapping) and item["type"] in ("missing", "missing_argument"):
             path.append(str(part))
-        # Anything else is the tag of a union: it stands in no configuration file.
+        # Anything else is the tag of a union, which is in no configuration file.
     return path
 
 

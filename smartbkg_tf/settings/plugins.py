@@ -131,7 +131,7 @@ class _Chosen:
     ) -> dict[str, Any]:
         """List the classes that are known, and allow others."""
         any_class = {"type": "object", "required": [TARGET], "properties": {TARGET: _TEXT}}
-        if self.base in _described:  # A class may have a field of its own kind.
+        if self.base in _described:  # A class may have a field of the same kind.
             return any_class
         parent: type[Any] = import_class(self.base)
         choices = []
@@ -202,7 +202,7 @@ def plain(value: Any) -> Any:
 
 
 def with_defaults(cls: type[T], values: Mapping[str, Any]) -> tuple[T, list[str]]:
-    """Check values that may be incomplete; examples stand in for needed ones, which are named."""
+    """Check values; required ones that are missing are replaced by examples, and named."""
     fields = {field.alias or name: field for name, field in fields_of(cls).items()}
     needed = {
         key: (field.examples or ["???"])[0]

@@ -88,7 +88,7 @@ FILTER = TypeAdapter[Any](dict[str, StoredRule])
 EXPORTED = TypeAdapter[Any](_ExportedModel)
 #: ``metadata.yaml`` of a run: what decides how events are encoded.
 METADATA = TypeAdapter[Any](_RecordedLengths)
-#: ``metadata.yaml`` of an unfinished run: what decides how it goes on.
+#: ``metadata.yaml`` of an unfinished run: what decides how it continues.
 RECORD = TypeAdapter[Any](_UnfinishedRecord)
 
 

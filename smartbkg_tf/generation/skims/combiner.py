@@ -13,12 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.generation.arrays import Floats, Integers, Mask
 from smartbkg_tf.generation.skims.modes import Reactions
 from smartbkg_tf.runtime.kernels import kernel
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 Bits = npt.NDArray[np.uint64]
 
 #: Tracks and clusters of one event that the bits can name.
@@ -57,7 +55,7 @@ class Cuts(NamedTuple):
     #: Natural logarithm of the smallest probability of a candidate, which is the product of
     #: purities and Gaussian factors.
     floor: float
-    capacity: int  # so many candidates of each species are kept, the best
+    capacity: int  # how many candidates of each species are kept, the best ones
     beam_energy: float  # half the CMS energy, GeV
     minimum_mbc: float = 0.0  # of B candidates judged by the beams' energy, GeV
     maximum_delta_e: float = 0.0  # of the same, GeV
@@ -329,13 +327,11 @@ def find_best(base: Base, reactions: Reactions, cuts: Cuts, selected: Mask | Non
     return _run(base, reactions, cuts, selected, 0)[0]
 
 
-def find_candidates(
-    base: Base, reactions: Reactions, cuts: Cuts, selected: Mask | None = None
-) -> Candidates:
+def find_candidates(base: Base, reactions: Reactions, cuts: Cuts) -> Candidates:
     """Find all B candidates of every event, sorted by event, and within an event by reaction."""
-    # Counted first: nobody knows how many there are, and memory is dearer than the second run.
-    most = int(_run(base, reactions, cuts, selected, 0)[0].number.sum())
-    _, (found, found_in, found_of) = _run(base, reactions, cuts, selected, most)
+    # Counted first: their number is unknown, and a second run is cheaper than spare memory.
+    most = int(_run(base, reactions, cuts, None, 0)[0].number.sum())
+    _, (found, found_in, found_of) = _run(base, reactions, cuts, None, most)
     return Candidates(
         event=found_in[:, 0],
         reaction=found_in[:, 1],

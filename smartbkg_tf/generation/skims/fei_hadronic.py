@@ -52,28 +52,18 @@ class FeiHadronic(TagSkim):
 
     def select(self, events: EventView) -> SkimResult:
         """Choose events with a B candidate."""
-        from smartbkg_tf.generation.skims.combiner import MOST_DAUGHTERS, Cuts, find_best
+        from smartbkg_tf.generation.skims.combiner import MOST_DAUGHTERS, Cuts
 
-        selected = self.preselection(self.cleaned(events))
         reactions = compile_modes(
             LIGHT_MODES + D_MODES + D_STAR_MODES + B_MODES[self.tag], MOST_DAUGHTERS
         )
-        limits = Cuts(
+        cuts = Cuts(
             float(np.log(self.minimum_probability)),
             self.capacity,
             0.5 * float(events.collision.mass),
             self.minimum_mbc,
             self.maximum_delta_e,
         )
-        weight, mbc, delta_e, _, _ = find_best(
-            self.base_particles(events), reactions, limits, selected
-        )
-        found = np.isfinite(weight)
-        return SkimResult(
-            passes=selected & found,
-            observables={
-                "Mbc": mbc,
-                "deltaE": delta_e,
-                "sigProb": np.where(found, np.exp(weight), np.nan),
-            },
-        )
+        best, found, probability = self.best(events, reactions, cuts)
+        observables = {"Mbc": best.mbc, "deltaE": best.delta_e, "sigProb": probability}
+        return SkimResult(found, observables)

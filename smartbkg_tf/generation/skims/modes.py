@@ -1,8 +1,8 @@
 """Decay modes of the hadronic tag, and their translation into the combiner's arrays.
 
 ``probability`` is the chance that a random candidate of the mode in the signal window is
-right; it stands for the classifiers of the Full Event Interpretation, whose output such a
-number is. The values are our own, ordered after the purities in Keck et al., Comput. Softw. Big
+correct; it replaces the classifiers of the Full Event Interpretation, whose output is such a
+number. The values are our own, ordered after the purities in Keck et al., Comput. Softw. Big
 Sci. 3 (2019) 6 (arXiv:1807.08680): the fewer tracks and pi0, the purer.
 """
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from smartbkg_tf.generation.arrays import Floats, Integers, Mask
 from smartbkg_tf.generation.observables import Cleaning, EventView, Summary
-from smartbkg_tf.generation.reconstruction import Floats, Integers, offsets_of
+from smartbkg_tf.generation.reconstruction import offsets_of
 from smartbkg_tf.generation.skims.base import Skim
-from smartbkg_tf.generation.skims.modes import BASE
+from smartbkg_tf.generation.skims.modes import BASE, Reactions
 from smartbkg_tf.settings.base import Field, settings
 
 if TYPE_CHECKING:
-    from smartbkg_tf.generation.skims.combiner import Base
+    from smartbkg_tf.generation.skims.combiner import Base, Best, Cuts
 
 _ELECTRON, _MUON, _PION, _KAON = 0, 1, 2, 3
 
@@ -68,9 +68,9 @@ class TagSkim(Skim):
             )
         )
 
-    def preselection(self, summary: Summary) -> npt.NDArray[np.bool_]:
+    def preselection(self, summary: Summary) -> Mask:
         """Apply the event cuts of the Belle II FEI skims [n_events]."""
-        result: npt.NDArray[np.bool_] = (
+        result: Mask = (
             (summary.n_tracks >= self.minimum_tracks)
             & (summary.n_clusters >= self.minimum_clusters)
             & (summary.visible_energy > self.minimum_visible_energy)
@@ -79,6 +79,25 @@ class TagSkim(Skim):
             & (np.nan_to_num(summary.r2, nan=1.0) < self.maximum_r2)
         )
         return result
+
+    def best(
+        self,
+        events: EventView,
+        reactions: Reactions,
+        cuts: Cuts,
+        minimum_lepton_momentum: float | None = None,
+    ) -> tuple[Best, Mask, Floats]:
+        """Find the best candidates of the events that pass the event cuts.
+
+        Also tells which events have one, and its probability [n_events], NaN for none.
+        """
+        from smartbkg_tf.generation.skims.combiner import find_best
+
+        selected = self.preselection(self.cleaned(events))
+        base = self.base_particles(events, minimum_lepton_momentum)
+        best = find_best(base, reactions, cuts, selected)
+        found = np.isfinite(best.weight)
+        return best, found, np.where(found, np.exp(best.weight), np.nan)
 
     def base_particles(
         self, events: EventView, minimum_lepton_momentum: float | None = None
@@ -99,7 +118,7 @@ class TagSkim(Skim):
         visible = track_bit < MOST_TRACKS
         parts: list[tuple[Integers, Floats, Integers, Integers]] = []
 
-        def add(chosen: npt.NDArray[np.bool_], names: tuple[str, str], species: int) -> None:
+        def add(chosen: Mask, names: tuple[str, str], species: int) -> None:
             rows = np.flatnonzero(chosen & visible & (tracks.species == species))
             kinds = np.where(positive[rows], numbers[names[0]], numbers[names[1]])
             inside = events.collision.to_centre_of_mass(tracks.vectors(species)[rows])
