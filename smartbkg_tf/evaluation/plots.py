@@ -1,4 +1,4 @@
-"""The figures of an evaluation, the built-in ones and a user's own."""
+"""The figures of an evaluation, built-in and custom ones."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class _AreaPlot(Plot):
         return figure
 
     def _draw_guess(self, axes: Axes, curves: Curves) -> None:
-        """Draw what a model reaches that guesses."""
+        """Draw the curve of a random guess."""
         raise NotImplementedError
 
 
@@ -315,7 +315,7 @@ class TrainingPlot(Plot):
         return training_curves(model.run.history) if model.run.history.is_file() else None
 
     def draw(self, curves: Curves, title: str) -> Figure:
-        """Draw; the title would name a skim."""
+        """Draw without the title, which would name a skim."""
         (history,) = curves.values()
         quantities = [name for name in ("loss", "auc") if name in history] or [
             name for name in history if name != "epoch" and not name.startswith("val_")
@@ -383,7 +383,7 @@ def draw_models(
 
 
 def _all_plots(models: Sequence[EvaluatedModel], own: Sequence[Plot]) -> list[Plot]:
-    """List the built-in plots and a user's own; no two may have one name."""
+    """List the built-in and custom plots; their names must differ."""
     observables = dict.fromkeys(
         name
         for model in models

@@ -146,7 +146,7 @@ def rules_for(scorer: Scorer, settings: ApplySettings) -> dict[str, Rule]:
 
 
 class _Decider:
-    """Decide about scored events by the rule of every skim, and write the predictions."""
+    """Apply the rule of every skim to scored events, and write the predictions."""
 
     def __init__(self, scorer: Scorer, rules: Mapping[str, Rule], seed: int, method: str) -> None:
         self.rules = rules
@@ -170,7 +170,7 @@ class _Decider:
         return decisions
 
     def _probability(self, rule: Rule, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Ask a rule, which may be a user's own."""
+        """Evaluate a rule, which may be a user's."""
         where = f"rule {type(rule).__module__}.{type(rule).__qualname__}"
         try:
             p = np.asarray(rule.probability(scores), dtype=np.float64)
@@ -203,7 +203,7 @@ def _kept_events(chunk: ScoredChunk, together: Decision) -> npt.NDArray[np.void]
 
 
 def write_event_list(path: Path, events: npt.NDArray[np.void]) -> None:
-    """Write keys and weights of events that go on to simulation as .csv, .npy or .parquet."""
+    """Write keys and weights of the events to be simulated as .csv, .npy or .parquet."""
     if path.suffix == ".npy":
         np.save(path, events, allow_pickle=False)
         return

@@ -135,7 +135,7 @@ class KeepAll(Rule):
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of each event."""
+    """Whether each event is kept, and with which weight."""
 
     probability: Floats  # [n] of being kept
     kept: npt.NDArray[np.bool_]  # [n]

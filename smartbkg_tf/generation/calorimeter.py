@@ -16,10 +16,9 @@ from smartbkg_tf.generation.particles import (
     inside,
     reflected,
 )
-from smartbkg_tf.generation.reconstruction import SPECIES_MASS, Clusters
+from smartbkg_tf.generation.reconstruction import ELECTRON, PION, SPECIES_MASS, Clusters
 from smartbkg_tf.settings.detector import ClusterSettings
 
-_ELECTRON, _PION = 0, 2
 _NEUTRON = 2112
 
 
@@ -148,12 +147,12 @@ def matched_clusters(
         -np.log(np.maximum(random.standard_normal(n) ** 2, 1e-12))
     )
     kinetic = particles.energy - SPECIES_MASS[true]
-    hadron = true >= _PION
+    hadron = true >= PION
     showers = hadron & (random.random(n) < settings.hadron_shower)
     fraction = random.uniform(0.2, 0.9, n)
     energy = np.where(showers, fraction * kinetic, np.minimum(ionising, kinetic))
     smeared = smeared_energy(particles.energy, settings, random)
-    energy = np.where(true == _ELECTRON, smeared, energy)
+    energy = np.where(true == ELECTRON, smeared, energy)
     energy = np.where(reaches & (energy > settings.threshold), energy, 0.0)
 
     splits = reaches & showers & (random.random(n) < settings.split_off)

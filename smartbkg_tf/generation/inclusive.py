@@ -38,7 +38,7 @@ def is_inclusive(channel: Channel) -> bool:
 
 
 class InclusiveDecays:
-    """The inclusive channels of one B meson, as particles of their own; made before ``init``."""
+    """The inclusive channels of one B meson, as separate particles; made before ``init``."""
 
     def __init__(self, pythia: Any, species: int, channels: list[Channel]) -> None:
         data = pythia.particleData

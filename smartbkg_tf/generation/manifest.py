@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from smartbkg_tf.errors import InputError, OutputError
-from smartbkg_tf.generation.made_by import made_by
 from smartbkg_tf.generation.observables_file import FOLDER, JOINED
 from smartbkg_tf.generation.retention import retention
 from smartbkg_tf.generation.source import Task
 from smartbkg_tf.generation.table_records import (
     RECORDS,
+    made_by,
     made_from,
     read_records,
     unchanged,
@@ -151,7 +151,7 @@ class Manifest:
             )
 
     def begin(self) -> None:
-        """Remove what a killed run left half written, and say whose folder this is."""
+        """Remove unfinished files of a killed run, and record the settings of this folder."""
         for folder in (self.directory, self.directory / FOLDER, self.directory / RECORDS):
             for partial in folder.glob(f".*{PARTIAL}*"):
                 partial.unlink(missing_ok=True)

@@ -14,9 +14,7 @@ import numpy.typing as npt
 
 from smartbkg_tf.generation.arrays import Floats, Integers
 from smartbkg_tf.generation.beams import Collision, mass_squared
-from smartbkg_tf.generation.reconstruction import Reconstruction, offsets_of
-
-_PION = 2
+from smartbkg_tf.generation.reconstruction import PION, Reconstruction, offsets_of
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ class Summary:
         collision = view.collision
         track_event = tracks.event[self.good_tracks]
         cluster_event = clusters.event[self.good_clusters]
-        track_vectors = tracks.vectors(_PION)[self.good_tracks]
+        track_vectors = tracks.vectors(PION)[self.good_tracks]
         cluster_vectors = clusters.vectors()[self.good_clusters]
         event = np.concatenate([track_event, cluster_event])
         order = np.argsort(event, kind="stable")

@@ -13,6 +13,7 @@ from smartbkg_tf.generation.arrays import Floats, Integers
 
 #: Species by which a track may be named, in the order of the identification matrix.
 SPECIES = ("electron", "muon", "pion", "kaon", "proton")
+ELECTRON, MUON, PION, KAON, PROTON = range(5)
 
 #: Their masses, GeV (PDG 2024).
 SPECIES_MASS = np.array([0.00051099895, 0.1056583755, 0.13957039, 0.493677, 0.93827208816])

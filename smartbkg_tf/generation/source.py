@@ -152,7 +152,7 @@ class EventSource(Plugin):
             raise ValueError("skim: at least one skim is needed")
 
     def needs_skims(self, settings: ProduceSettings) -> bool:
-        """Tell whether there are labels to be named; True by default."""
+        """Whether there are labels to be named; True by default."""
         return True
 
     def plan(self, settings: ProduceSettings) -> tuple[list[Task], dict[str, Any]]:

@@ -54,7 +54,7 @@ def code_digests(modules: Sequence[str], packages: Sequence[str]) -> dict[str, s
 
 
 def source_digest(source: str) -> str:
-    """Digest one text of code as `code_digests` does a module's."""
+    """Digest source text as `code_digests` digests a module."""
     return _parsed(textwrap.dedent(source), "")[0]
 
 

@@ -141,7 +141,7 @@ class Command(Generic[S]):
     def overrides(
         self, texts: Sequence[str], directory: str | None = None, *, sweep: bool = False
     ) -> list[str]:
-        """Write a user's overrides in the words of Hydra."""
+        """Translate a user's overrides into the syntax of Hydra."""
         reading = Overrides(_folders(texts, directory), self.lists, self.aliases)
         return reading.for_hydra(texts, sweep=sweep)
 
@@ -264,7 +264,7 @@ def _job(entry: Command[S], config: DictConfig) -> Any:
 
 
 class Stop(SystemExit):
-    """The end of a command after the message has been printed."""
+    """Exit of a command whose message has been printed."""
 
     def __init__(self, code: int, message: str = "") -> None:
         super().__init__(code)

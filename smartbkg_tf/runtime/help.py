@@ -60,7 +60,7 @@ def help_text(
 
 
 def _groups_inside(groups: Collection[str], directory: Path) -> Iterator[str]:
-    """List the groups inside groups; Hydra names none of which nothing is chosen."""
+    """List nested groups; Hydra does not name those without a choice."""
     for group in groups:
         if group != "experiment":
             for path in (directory / group).rglob("*.yaml"):
@@ -91,7 +91,7 @@ def _choices(group: str, chosen: Any, directory: Path, name: str) -> Iterator[st
 
 
 def _comments(path: Path) -> list[str]:
-    """Give the comments at the head of a file, but for Hydra's own."""
+    """Give the comments at the head of a file, except Hydra's."""
     lines = itertools.takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())
     return [line.lstrip("# ") for line in lines if "@package" not in line]
 

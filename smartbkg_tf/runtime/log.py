@@ -108,6 +108,6 @@ def keep_log_in(folder: Path) -> None:
 
 
 def log_line(text: str) -> None:
-    """Write to the log only what the terminal shows in another form; with its end of line."""
+    """Write text to the log only, because the terminal shows it in another form."""
     if _current is not None:
         _current.write(text)

@@ -1,4 +1,4 @@
-"""Where an output may be written: over nothing but what its command made, by one process.
+"""Checks and locks of outputs: a command replaces only its own, one process at a time.
 
 What is being written has a temporary name beside the output and a lock that ends with its
 process, so that the next command can tell leftovers of a killed one from work in progress.
@@ -65,7 +65,7 @@ def _stem(path: Path) -> str:
 
 
 def resolve_output(path: str | Path) -> Path:
-    """Follow links (the link stays) and find what makes a place impossible, before any work."""
+    """Follow links and check that the place can be written, before any work."""
     if not str(path).strip():
         raise OutputError("no output is named: its name is empty")
     path = Path(path)
@@ -96,7 +96,7 @@ def check_output(
     own: Sequence[str] | None = None,
     inputs: Iterable[str | Path] = (),
 ) -> Path:
-    """Refuse an output that cannot or must not be written, before any work; give its true place.
+    """Refuse an output that cannot or must not be written, before any work; resolve its path.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Work in several processes, which are replaced when they die and end with the one that began."""
+"""A process pool whose workers are replaced when they die, and end with their parent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Import TensorFlow without the lines that its libraries write before any log level holds."""
+"""Import TensorFlow without the messages that precede any log level."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def job_folder() -> Path | None:
 
 
 def note_failure(folder: Path, code: int, message: str) -> None:
-    """Leave word of a failed job for the table, which another process may write."""
+    """Record a failed job for the table, which another process may write."""
     with contextlib.suppress(OSError, UserError):
         write_json(RunDirectory(folder).failure, {"exit_code": code, "message": message})
 
@@ -102,7 +102,7 @@ class SweepTable(Callback):
 
 
 def sweep_rows(folder: Path) -> list[dict[str, Any]]:
-    """Read what the jobs of a sweep left: a row each, of `COLUMNS` and ``exit_code``."""
+    """Read the results of a sweep: a row of `COLUMNS` and ``exit_code`` for each job."""
     if not folder.is_dir():
         return []
     jobs = [RunDirectory(path) for path in sorted(folder.iterdir(), key=_job_number)]

@@ -14,20 +14,19 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.generation.arrays import Floats, Integers, Mask
-from smartbkg_tf.generation.skims.modes import Reactions
+from smartbkg_tf.generation.skims.modes import (
+    BY_BEAM,
+    BY_DIFFERENCE,
+    BY_MASS,
+    MOST_DAUGHTERS,
+    Reactions,
+)
 from smartbkg_tf.runtime.kernels import kernel
 
 Bits = npt.NDArray[np.uint64]
 
 #: Tracks and clusters of one event that the bits can name.
 MOST_TRACKS, MOST_CLUSTERS = 32, 32
-
-#: Most daughters of a reaction.
-MOST_DAUGHTERS = 6
-
-#: How a reaction's candidates are judged: mass; mass minus the first daughter's mass; beam
-#: constraint; angle to the B of a semileptonic decay. The last two are those of B mesons.
-BY_MASS, BY_DIFFERENCE, BY_BEAM, BY_ANGLE = 0, 1, 2, 3
 
 # What a candidate's row of numbers holds: four-momentum, then these. An edge is the largest
 # distance of a mass from the middle of its window, in half windows: 1 at the cut.
@@ -97,7 +96,7 @@ def _keep(
     masks: Bits,
     counts: Integers,
 ) -> None:
-    """Store a candidate; a full list gives up its worst."""
+    """Store a candidate; a full list drops its worst."""
     capacity = numbers.shape[1]
     place = counts[mother]
     if place == capacity:

@@ -16,6 +16,7 @@ import numpy as np
 from smartbkg_tf.generation.observables import EventView
 from smartbkg_tf.generation.skims.base import SkimResult
 from smartbkg_tf.generation.skims.modes import (
+    BY_ANGLE,
     D_MODES,
     D_STAR_MODES,
     LIGHT_MODES,
@@ -53,18 +54,19 @@ class FeiSemileptonic(TagSkim):
 
     def select(self, events: EventView) -> SkimResult:
         """Choose events with a B candidate."""
-        from smartbkg_tf.generation.skims.combiner import BY_ANGLE, MOST_DAUGHTERS, Cuts
-
         tags = ("B0", "B+") if self.tag == "any" else (self.tag,)
         modes = tuple(mode for tag in tags for mode in SEMILEPTONIC_MODES[tag])
-        reactions = compile_modes(LIGHT_MODES + D_MODES + D_STAR_MODES + modes, MOST_DAUGHTERS)
+        reactions = compile_modes(LIGHT_MODES + D_MODES + D_STAR_MODES + modes)
         angle = reactions.kinds == BY_ANGLE
         reactions = replace(
             reactions,
             low=np.where(angle, self.minimum_cosine, reactions.low),
             high=np.where(angle, self.maximum_cosine, reactions.high),
         )
-        beam_energy = 0.5 * float(events.collision.mass)
-        cuts = Cuts(float(np.log(self.minimum_probability)), self.capacity, beam_energy)
-        best, found, probability = self.best(events, reactions, cuts, self.minimum_lepton_momentum)
+        best, found, probability = self.best(
+            events,
+            reactions,
+            self.minimum_probability,
+            minimum_lepton_momentum=self.minimum_lepton_momentum,
+        )
         return SkimResult(found, {"cosThetaBY": best.mbc, "sigProb": probability})

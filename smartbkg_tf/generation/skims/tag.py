@@ -8,15 +8,13 @@ import numpy as np
 
 from smartbkg_tf.generation.arrays import Floats, Integers, Mask
 from smartbkg_tf.generation.observables import Cleaning, EventView, Summary
-from smartbkg_tf.generation.reconstruction import offsets_of
+from smartbkg_tf.generation.reconstruction import ELECTRON, KAON, MUON, PION, offsets_of
 from smartbkg_tf.generation.skims.base import Skim
 from smartbkg_tf.generation.skims.modes import BASE, Reactions
 from smartbkg_tf.settings.base import Field, settings
 
 if TYPE_CHECKING:
-    from smartbkg_tf.generation.skims.combiner import Base, Best, Cuts
-
-_ELECTRON, _MUON, _PION, _KAON = 0, 1, 2, 3
+    from smartbkg_tf.generation.skims.combiner import Base, Best
 
 
 @settings
@@ -84,15 +82,20 @@ class TagSkim(Skim):
         self,
         events: EventView,
         reactions: Reactions,
-        cuts: Cuts,
+        minimum_probability: float,
+        *,
         minimum_lepton_momentum: float | None = None,
+        **limits: float,
     ) -> tuple[Best, Mask, Floats]:
         """Find the best candidates of the events that pass the event cuts.
 
-        Also tells which events have one, and its probability [n_events], NaN for none.
+        Also tells which events have one, and its probability [n_events], NaN for none. `limits` are
+        further fields of `Cuts`.
         """
-        from smartbkg_tf.generation.skims.combiner import find_best
+        from smartbkg_tf.generation.skims.combiner import Cuts, find_best
 
+        beam_energy = 0.5 * float(events.collision.mass)
+        cuts = Cuts(float(np.log(minimum_probability)), self.capacity, beam_energy, **limits)
         selected = self.preselection(self.cleaned(events))
         base = self.base_particles(events, minimum_lepton_momentum)
         best = find_best(base, reactions, cuts, selected)
@@ -124,11 +127,11 @@ class TagSkim(Skim):
             inside = events.collision.to_centre_of_mass(tracks.vectors(species)[rows])
             parts.append((tracks.event[rows], inside, kinds, track_bit[rows]))
 
-        add(near, ("pi+", "pi-"), _PION)
-        add(near, ("K+", "K-"), _KAON)
-        add(far, ("pi+far", "pi-far"), _PION)
+        add(near, ("pi+", "pi-"), PION)
+        add(near, ("K+", "K-"), KAON)
+        add(far, ("pi+far", "pi-far"), PION)
         if minimum_lepton_momentum is not None:
-            for names, species in ((("e+", "e-"), _ELECTRON), (("mu+", "mu-"), _MUON)):
+            for names, species in ((("e+", "e-"), ELECTRON), (("mu+", "mu-"), MUON)):
                 inside = events.collision.to_centre_of_mass(tracks.vectors(species))
                 add(
                     near & (np.linalg.norm(inside[:, :3], axis=1) > minimum_lepton_momentum),
