@@ -35,7 +35,7 @@ class ProduceSettings(CommandSettings):
     mixture : {"equal", "natural"}
         As many events of each type, or shared out by cross-section.
     seed : int
-        Same seed, same events, whatever the number of workers.
+        The same seed gives the same events with any number of workers.
     workers : int
         Processes, or jobs of a batch farm.
     cluster : FarmSettings
@@ -57,7 +57,7 @@ class ProduceSettings(CommandSettings):
         The parametrised detector (built-in source and HepMC).
     skim : dict of str to Skim
         Skims by name, each with ``_target_`` and its cuts. With ``source=mdst`` the one
-        name that the skim files stand for.
+        name of the skim in the skim files.
     """
 
     source: Annotated[Any, plugin("smartbkg_tf.generation.built_in.EventSource")]

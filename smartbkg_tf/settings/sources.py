@@ -12,7 +12,7 @@ __all__ = ["BeamSettings", "ParticleSet"]
 #: basf2's SmartBackground module sees.
 ParticleSet = Literal["tables", "generator"]
 
-Triple = tuple[float, float, float]
+_Size = Annotated[float, Field(ge=0)]
 
 
 @settings
@@ -46,12 +46,5 @@ class BeamSettings:
     half_crossing_angle: float = Field(default=0.0415, ge=0, lt=0.5)
     spread_her: float = Field(default=0.00513, ge=0, lt=0.1)
     spread_ler: float = Field(default=0.002375, ge=0, lt=0.1)
-    vertex: Triple = (0.0, 0.0, 0.0)
-    vertex_spread: Annotated[
-        tuple[
-            Annotated[float, Field(ge=0)],
-            Annotated[float, Field(ge=0)],
-            Annotated[float, Field(ge=0)],
-        ],
-        Field(),
-    ] = (6.2e-4, 5.9e-6, 0.0154)
+    vertex: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    vertex_spread: tuple[_Size, _Size, _Size] = (6.2e-4, 5.9e-6, 0.0154)

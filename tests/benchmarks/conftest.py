@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from smartbkg_tf.events.table import EventTable
-from smartbkg_tf.generation.pythia import Failures
 from smartbkg_tf.generation.pythia_source import PythiaSource, generate_events
 
 
@@ -15,4 +16,4 @@ def mixed_events(tmp_path_factory: pytest.TempPathFactory) -> EventTable:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SMARTBKG_TF_CACHE", str(tmp_path_factory.mktemp("cache")))
         source = PythiaSource(tau_spin_correlations=False)
-        return generate_events("mixed", source, 200, 11, 0, Failures())
+        return generate_events("mixed", source, 200, 11, 0, Counter())

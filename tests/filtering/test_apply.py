@@ -20,8 +20,7 @@ from smartbkg_tf.errors import ConfigurationError, InputError, OutputError
 from smartbkg_tf.events.hdf5 import write_hdf5
 from smartbkg_tf.events.parquet import write_parquet
 from smartbkg_tf.events.passing_keys import read_passing_keys
-from smartbkg_tf.filtering import event_lists
-from smartbkg_tf.filtering.apply import apply, predict_split
+from smartbkg_tf.filtering.apply import apply, predict_split, write_event_list
 from smartbkg_tf.filtering.filter_fit import fit_filter
 from smartbkg_tf.filtering.predictions import read_predictions
 from smartbkg_tf.filtering.rules import SamplingRule
@@ -319,10 +318,9 @@ def test_neither_output_has_its_name_until_both_are_written(
     monkeypatch.setattr(os, "replace", noted)
     run_apply(fitted, output, events_output=str(events))
     assert renamed == ["p.parquet", "kept.csv"]
-    write = event_lists.write_event_list
 
     def killed(*arguments: Any) -> None:
-        write(*arguments)
+        write_event_list(*arguments)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("smartbkg_tf.filtering.apply.write_event_list", killed)

@@ -118,7 +118,7 @@ def test_wrong_settings_are_one_sentence(trained: Trained, module: str) -> None:
         ("rule.flor: there is no such key; did you mean 'floor'", {"flor": 1}, {}),
         ("rule.floor: .*greater than 0", {"floor": 0}, {}),
         ("rule has no effect with method=score", {}, {"method": "score"}),
-        ("no effect on a rule of your own", {}, {"sampling": {"maximum_weight": 5}}),
+        ("no effect on a custom rule", {}, {"sampling": {"maximum_weight": 5}}),
     ):
         with pytest.raises(ConfigurationError, match=words):
             settings_of(trained, {"_target_": target, **rule}, **options)

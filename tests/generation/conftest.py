@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from smartbkg_tf.events.table import EventTable
-from smartbkg_tf.generation.pythia import Failures
 from smartbkg_tf.generation.pythia_source import PythiaSource, generate_events
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.detector import DetectorSettings
@@ -41,12 +41,12 @@ def detector(defaults: ProduceSettings) -> DetectorSettings:
 
 
 @pytest.fixture(scope="session")
-def mixed_failures() -> Failures:
-    return Failures()
+def mixed_failures() -> Counter[str]:
+    return Counter()
 
 
 @pytest.fixture(scope="session")
-def mixed(own_cache: Path, source: PythiaSource, mixed_failures: Failures) -> EventTable:
+def mixed(own_cache: Path, source: PythiaSource, mixed_failures: Counter[str]) -> EventTable:
     return generate_events("mixed", source, N_MIXED, 12, 0, mixed_failures)
 
 
@@ -56,9 +56,9 @@ def samples(own_cache: Path, source: PythiaSource, mixed: EventTable) -> dict[st
     silent = PythiaSource(tau_spin_correlations=False, initial_state_radiation=False)
     tables = {
         "mixed": mixed,
-        "charged": generate_events("charged", source, 1500, 11, 0, Failures()),
+        "charged": generate_events("charged", source, 1500, 11, 0, Counter()),
     }
     for kind in ("uubar", "ddbar", "ssbar", "ccbar", "taupair"):
         chosen = source if kind in ("ssbar", "taupair") else silent
-        tables[kind] = generate_events(kind, chosen, 400, 11, 0, Failures())
+        tables[kind] = generate_events(kind, chosen, 400, 11, 0, Counter())
     return tables

@@ -15,9 +15,8 @@ import pytest
 import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
-from smartbkg_tf.filtering.export import convert
+from smartbkg_tf.filtering.export import compare, convert
 from smartbkg_tf.filtering.model_description import ModelDescription
-from smartbkg_tf.filtering.onnx_check import compare
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.loading import load_model
 from smartbkg_tf.settings.encoding import EncodingSettings
