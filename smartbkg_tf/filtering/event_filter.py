@@ -1,0 +1,238 @@
+"""Decide about events one at a time, with an exported network and without TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from smartbkg_tf.errors import ConfigurationError, InputError, did_you_mean
+from smartbkg_tf.events.table import EVENT_TYPES, PARTICLE_COLUMNS, UNKNOWN_EVENT_TYPE, EventTable
+from smartbkg_tf.filtering.rules import (
+    Decision,
+    KeepAll,
+    Rule,
+    ThresholdRule,
+    combine,
+    decide,
+    random_numbers,
+)
+from smartbkg_tf.filtering.scorers import OnnxScorer
+
+Method = Literal["sampling", "threshold", "score"]
+
+
+@dataclass(frozen=True)
+class EventDecision:
+    """What was decided about one event.
+
+    Parameters
+    ----------
+    scores : mapping of str to float
+        The logit of every skim of the model.
+    probabilities : mapping of str to float
+        With which each chosen skim keeps the event.
+    weights : mapping of str to float
+        1 / probability for each chosen skim that keeps it, 0 for others: the weight of an analysis
+        of that skim alone.
+    kept : bool
+        Whether any of the chosen skims keeps it: simulate it.
+    weight : float
+        1 / (largest probability) if it is kept, else 0: the weight of an analysis that uses all
+        kept events.
+    """
+
+    scores: Mapping[str, float]
+    probabilities: Mapping[str, float]
+    weights: Mapping[str, float]
+    kept: bool
+    weight: float
+
+
+class EventFilter:
+    """Decide about single events, as `apply` does about files of them.
+
+    The event is encoded by the same function as training events, padded to its own length and
+    scored by ONNX Runtime on one thread. A decision depends on seed and event key alone, so that
+    `apply` makes the same one.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        An exported model (``export format=onnx``).
+    method : {"sampling", "threshold", "score"}, default "sampling"
+        As for `apply`: the fitted sampling rule with weights; a threshold, which biases
+        distributions; or keep everything.
+    threshold : float, optional
+        On the logit, for ``method="threshold"``.
+    skims : sequence of str, optional
+        Which skims decide; by default all of the model.
+    seed : int, default 0
+        Of the sampling.
+    rules : mapping of str to Rule, optional
+        Rules by skim instead of the fitted ones, for ``method="sampling"``.
+
+    Raises
+    ------
+    ConfigurationError
+        When ONNX Runtime is not installed, or arguments do not fit together.
+    InputError
+        When the file is missing, damaged or has no sampling rule.
+
+    Examples
+    --------
+    ::
+
+        keep = EventFilter("exported/model.onnx", seed=1)
+        decision = keep(columns, event_type="mixed", key=(0, 1, 17, 0))
+        if decision.kept:
+            simulate(weight=decision.weight)
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        method: Method = "sampling",
+        threshold: float | None = None,
+        skims: Sequence[str] | None = None,
+        seed: int = 0,
+        rules: Mapping[str, Rule] | None = None,
+    ) -> None:
+        self._scorer = OnnxScorer(Path(path), batch_size=1)
+        names = self._scorer.label_names
+        self.skims = tuple(skims) if skims is not None else names
+        for skim in self.skims:
+            if skim not in names:
+                raise ConfigurationError(
+                    f"there is no skim '{skim}'; {did_you_mean(skim, names)}", where=path
+                )
+        if not self.skims:
+            raise ConfigurationError("no skim was chosen", where=path)
+        if (threshold is not None) != (method == "threshold"):
+            raise ConfigurationError("method='threshold' and threshold=X belong together")
+        if rules is not None and (method != "sampling" or set(rules) != set(self.skims)):
+            raise ConfigurationError(
+                "rules are for method='sampling' and needed for every chosen skim "
+                f"({', '.join(self.skims)})"
+            )
+        self.seed = seed
+        self.rules: dict[str, Rule]
+        if rules is not None:
+            self.rules = {skim: rules[skim] for skim in self.skims}
+        elif method == "score":
+            self.rules = {skim: KeepAll() for skim in self.skims}
+        elif threshold is not None:
+            self.rules = {skim: ThresholdRule(threshold=threshold) for skim in self.skims}
+        else:
+            self.rules = dict(self._scorer.fitted_filter().rules(self.skims))
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """All skims of the model."""
+        return self._scorer.label_names
+
+    def __call__(
+        self,
+        event: EventTable | Mapping[str, npt.ArrayLike],
+        *,
+        event_type: str | None = None,
+        key: tuple[int, int, int, int] | None = None,
+    ) -> EventDecision:
+        """Score one event and decide about it.
+
+        Parameters
+        ----------
+        event : EventTable or mapping of str to array_like [n_particles]
+            A table of one event; or its particle columns (those of `PARTICLE_COLUMNS`; GeV, cm,
+            ns), of which ``motherPDG`` and ``nDaughters`` follow from ``motherIndex`` where they
+            are missing.
+        event_type : str, optional
+            One of "mixed", "charged", ...; unknown by default. Not with a table, which has it.
+        key : tuple of four int, optional
+            Experiment, run, event, production: decides, with the seed, the random number. Not
+            with a table, which has it; needed with columns unless everything is kept or cut.
+
+        Returns
+        -------
+        EventDecision
+            Scores, probabilities, weights, and whether the event is kept.
+
+        Raises
+        ------
+        InputError
+            When columns are missing or hold values that cannot be used.
+        """
+        if isinstance(event, EventTable):
+            table = event
+            if event_type is not None or key is not None:
+                raise ConfigurationError("a table has event type and key of its own")
+        else:
+            table = one_event(event, event_type=event_type, key=key)
+        if len(table) != 1:
+            raise InputError(f"holds {len(table)} events, and one at a time is decided about")
+        scores = self.scores(table)
+        number = random_numbers(table.keys, self.seed)
+        decisions: dict[str, Decision] = {}
+        for skim in self.skims:
+            score = scores[self.label_names.index(skim)]
+            decisions[skim] = decide(self.rules[skim].probability(score[None]), number)
+        together = combine(list(decisions.values()))
+        return EventDecision(
+            scores=dict(zip(self.label_names, scores.tolist(), strict=True)),
+            probabilities={skim: float(d.probability[0]) for skim, d in decisions.items()},
+            weights={skim: float(d.weight[0]) for skim, d in decisions.items()},
+            kept=bool(together.kept[0]),
+            weight=float(together.weight[0]),
+        )
+
+    def scores(self, table: EventTable) -> npt.NDArray[np.float32]:
+        """Give the logits [skims] of a table of one event."""
+        found: npt.NDArray[np.float32] = self._scorer.score_events(table)[0]
+        return found
+
+
+def one_event(
+    columns: Mapping[str, npt.ArrayLike],
+    *,
+    event_type: str | None = None,
+    key: tuple[int, int, int, int] | None = None,
+) -> EventTable:
+    """Make a table of one event of its particle columns; see `EventFilter.__call__`."""
+    arrays: dict[str, Any] = {name: np.asarray(values) for name, values in columns.items()}
+    if "motherIndex" in arrays and "PDG" in arrays:
+        mother = arrays["motherIndex"].astype(np.int64)
+        n = len(mother)
+        known = (mother >= 0) & (mother < n)
+        if "motherPDG" not in arrays:
+            arrays["motherPDG"] = np.where(known, arrays["PDG"][np.where(known, mother, 0)], 0)
+        if "nDaughters" not in arrays:
+            arrays["nDaughters"] = np.bincount(mother[known], minlength=n)
+    missing = [name for name in PARTICLE_COLUMNS if name not in arrays]
+    if missing:
+        raise InputError(f"the event lacks the particle columns {', '.join(missing)}")
+    lengths = {len(arrays[name]) for name in PARTICLE_COLUMNS}
+    if len(lengths) != 1:
+        raise InputError(f"the event's particle columns have different lengths: {sorted(lengths)}")
+    if event_type is not None and event_type not in EVENT_TYPES:
+        raise ConfigurationError(
+            f"there is no event type '{event_type}'; {did_you_mean(event_type, EVENT_TYPES)}"
+        )
+    code = UNKNOWN_EVENT_TYPE if event_type is None else EVENT_TYPES.index(event_type)
+    numbers = (0, 0, 0, 0) if key is None else key
+    names = ("experiment", "run", "event", "production")
+    return EventTable(
+        particles={
+            name: arrays[name].astype(kind, copy=False) for name, kind in PARTICLE_COLUMNS.items()
+        },
+        offsets=np.array([0, lengths.pop()], dtype=np.int64),
+        keys={
+            name: np.array([number], dtype=np.int64)
+            for name, number in zip(names, numbers, strict=True)
+        },
+        event_type=np.array([code], dtype=np.int8),
+    )
