@@ -1,15 +1,15 @@
 """Score events with the Keras model of a run directory, or with an exported ONNX file.
 
-A compiled function sees one shape only: batches are padded to `batch_size` events (the
-last one with copies of its first event) and to the model's own numbers of particles and
-tokens. So it is traced once, and an event's score does not depend on its neighbours.
+A batch holds events of like length, padded to it. An event's padding is decided by its own length
+alone, so that its score does not depend on its neighbours (but for the last bits, where a
+library computes batches of other sizes in another order).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from smartbkg_tf.dataset.dataset import Dataset
 from smartbkg_tf.encoding.checks import Finding, find_unusable_encoded, find_unusable_events
 from smartbkg_tf.encoding.encode import EncodingReport, encode, pad
+from smartbkg_tf.encoding.events import Events
 from smartbkg_tf.errors import ConfigurationError, InputError, Problems
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
@@ -31,6 +32,7 @@ from smartbkg_tf.filtering.model_description import (
 from smartbkg_tf.runtime.files import read_json, sha256
 from smartbkg_tf.runtime.quiet import load_tensorflow
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
+from smartbkg_tf.settings.encoding import PARTICLES, TOKENS
 from smartbkg_tf.settings.stored import EXPORTED, check_stored
 
 Scores = npt.NDArray[np.float32]
@@ -73,6 +75,10 @@ class Scorer(ABC):
 
     #: Names of the arrays that the model reads; a subclass sets them.
     input_names: tuple[str, ...]
+    #: Axes whose length is part of the model; a subclass sets them.
+    fixed_axes: frozenset[str]
+    #: Events are padded to multiples of so many places.
+    step = 8
 
     def __init__(
         self,
@@ -104,26 +110,36 @@ class Scorer(ABC):
     def fitted_filter(self) -> FittedFilter:
         """Read what was fitted on validation events; `InputError` when the model comes without."""
 
-    def _score_all(
-        self, n_events: int, batch_of: Callable[[npt.NDArray[np.int64]], Batch]
-    ) -> Scores:
-        """Score events in batches of the full size; `batch_of` gives those at some positions."""
-        scores = np.empty((n_events, len(self.label_names)), dtype=np.float32)
-        expected = [self.batch_size, len(self.label_names)]
-        for start in range(0, n_events, self.batch_size):
-            rows = np.arange(start, min(start + self.batch_size, n_events), dtype=np.int64)
-            batch = {}
-            for name, values in batch_of(rows).items():
-                copies = np.repeat(values[:1], self.batch_size - len(rows), axis=0)
-                batch[name] = np.concatenate([values, copies]) if len(copies) else values
-            found = np.asarray(self._call(batch), dtype=np.float32)
-            if list(found.shape) != expected:
-                raise InputError(
-                    f"gives scores of shape {list(found.shape)}, expected {expected} for the "
-                    f"skims {', '.join(self.label_names)}",
-                    where=self.where,
-                )
-            scores[rows] = found[: len(rows)]
+    def score_encoded(self, encoded: Events) -> Scores:
+        """Score encoded events, [n, skims]; each is padded to a multiple of `step` places.
+
+        So a score depends on nothing but the event, and nothing is computed for long padding.
+        """
+        names, schema = self.input_names, encoded.schema.by_name
+        read = {schema[name].axis for name in names}
+        limits = (self.description.max_particles, self.description.max_tokens)
+        widths = np.ones((len(encoded), 2), dtype=np.int64)
+        for i, (axis, most) in enumerate(zip((PARTICLES, TOKENS), limits, strict=True)):
+            if axis in self.fixed_axes:
+                widths[:, i] = most
+            elif axis in read:
+                n = np.maximum(encoded.lengths(axis), 1)
+                widths[:, i] = np.minimum(-(-n // self.step) * self.step, most)
+        order = np.lexsort(widths.T)
+        ends = np.flatnonzero(np.any(np.diff(widths[order], axis=0), axis=1)) + 1
+        scores = np.empty((len(encoded), len(self.label_names)), dtype=np.float32)
+        for alike in np.split(order, ends):
+            for start in range(0, len(alike), self.batch_size):
+                rows = alike[start : start + self.batch_size]
+                batch = pad(encoded, rows, names, *widths[rows[0]].tolist())
+                found = np.asarray(self._call(batch), dtype=np.float32)
+                if found.shape != (len(rows), len(self.label_names)):
+                    raise InputError(
+                        f"gives scores of shape {list(found.shape)} for {len(rows)} events and "
+                        f"the skims {', '.join(self.label_names)}",
+                        where=self.where,
+                    )
+                scores[rows] = found
         return scores
 
     def score_dataset(self, dataset: Dataset, indices: npt.ArrayLike) -> Scores:
@@ -147,17 +163,8 @@ class Scorer(ABC):
             When the dataset was encoded for another kind of model.
         """
         self._check_dataset(dataset)
-        chosen = np.asarray(indices, dtype=np.int64)
-        d = self.description
-        return self._score_all(
-            len(chosen),
-            lambda rows: dataset.batch(
-                chosen[rows],
-                inputs=self.input_names,
-                max_particles=d.max_particles,
-                max_tokens=d.max_tokens,
-            ),
-        )
+        rows, places = np.unique(np.asarray(indices, dtype=np.int64), return_inverse=True)
+        return self.score_encoded(dataset.stored(self.input_names).read(rows))[places]
 
     def _check_dataset(self, dataset: Dataset) -> None:
         again = "preprocess the events again: python -m smartbkg_tf.preprocess ..."
@@ -209,10 +216,7 @@ class Scorer(ABC):
         encoded = encode(table, d.encoding, default_vocabulary(), file=str(where or ""))
         if "decay_input" in self.input_names:
             _refuse(find_unusable_encoded(encoded, table, file=str(where or ""))[1], where)
-        scores = self._score_all(
-            len(table),
-            lambda rows: pad(encoded, rows, self.input_names, d.max_particles, d.max_tokens),
-        )
+        scores = self.score_encoded(encoded)
         self.report = _added(self.report, encoded.report)
         return scores
 
@@ -228,6 +232,15 @@ def _refuse(findings: list[Finding], where: str | Path | None) -> None:
         kind=InputError,
         where=where,
         next_step="fix or remove these events; nothing was written",
+    )
+
+
+def _fixed_axes(shapes: Mapping[str, tuple[Any, ...]]) -> frozenset[str]:
+    """Find the axes that a model reads at one length only, by the shapes of its inputs."""
+    return frozenset(
+        TOKENS if name == "decay_input" else PARTICLES
+        for name, shape in shapes.items()
+        if len(shape) > 1 and isinstance(shape[1], int)
     )
 
 
@@ -267,19 +280,21 @@ class KerasScorer(Scorer):
         super().__init__(describe_run(run), batch_size=batch_size, where=path)
         self.model = load_run_model(run, path)
         self.input_names = tuple(tensor.name for tensor in self.model.inputs)
+        self.fixed_axes = _fixed_axes({t.name: tuple(t.shape) for t in self.model.inputs})
         self._function: Any = None
 
     def _call(self, batch: Batch) -> npt.NDArray[Any]:
         load_tensorflow()
         import tensorflow as tf
 
-        tensors = {name: tf.constant(values) for name, values in batch.items()}
         if self._function is None:
-            # One concrete function: a batch of another shape would be an error, not a
-            # silent (and slow) second trace.
+            # One trace for all shapes; another type would be an error, not a slow second trace.
+            shapes = {
+                t.name: tf.TensorSpec([None, *t.shape[1:]], t.dtype) for t in self.model.inputs
+            }
             traced = tf.function(lambda arrays: self.model(arrays, training=False))
-            shapes = {name: tf.TensorSpec(t.shape, t.dtype) for name, t in tensors.items()}
             self._function = traced.get_concrete_function(shapes)
+        tensors = {name: tf.constant(values) for name, values in batch.items()}
         scores: npt.NDArray[Any] = self._function(tensors).numpy()
         return scores
 
@@ -336,7 +351,9 @@ class OnnxScorer(Scorer):
             )
         super().__init__(description, batch_size=batch_size, where=path)
         self._session = open_session(path)
-        self.input_names = tuple(tensor.name for tensor in self._session.get_inputs())
+        shapes = {tensor.name: tuple(tensor.shape) for tensor in self._session.get_inputs()}
+        self.input_names = tuple(shapes)
+        self.fixed_axes = _fixed_axes(shapes)
         self._output = self._session.get_outputs()[0].name
 
     def _call(self, batch: Batch) -> npt.NDArray[Any]:
