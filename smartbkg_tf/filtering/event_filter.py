@@ -121,6 +121,8 @@ class EventFilter:
                 f"({', '.join(self.skims)})"
             )
         self.seed = seed
+        #: Whether a random number decides.
+        self.draws = method == "sampling"
         self.rules: dict[str, Rule]
         if rules is not None:
             self.rules = {skim: rules[skim] for skim in self.skims}
@@ -172,6 +174,11 @@ class EventFilter:
             if event_type is not None or key is not None:
                 raise ConfigurationError("a table has event type and key of its own")
         else:
+            if key is None and self.draws:
+                raise ConfigurationError(
+                    "key=(experiment, run, event, production) is needed: the random number comes "
+                    "from it"
+                )
             table = one_event(event, event_type=event_type, key=key)
         if len(table) != 1:
             raise InputError(f"holds {len(table)} events, and one at a time is decided about")

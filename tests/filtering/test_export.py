@@ -237,7 +237,7 @@ def test_nothing_stays_of_a_failed_export(run_copy: RunDirectory, tmp_path: Path
 def test_settings() -> None:
     given = ["run=r", "output=o"]
     assert compose_settings("export", ExportSettings, given) == ExportSettings(run="r", output="o")
-    with pytest.raises(ConfigurationError, match="there are: onnx"):
+    with pytest.raises(ConfigurationError, match="there are: basf2, onnx"):
         compose_settings("export", ExportSettings, [*given, "format=tflite"])
 
 

@@ -82,6 +82,7 @@ def test_traced_once_whatever_the_number_of_events(trained: Trained) -> None:
         calls.append(1)
         return original(arrays, training=training)
 
+    counting.inputs = original.inputs  # type: ignore[attr-defined]
     fresh.model = counting
     for n in (1, 5, 32, 33, 100):
         assert fresh.score_events(trained.events.take(np.arange(n))).shape == (n, 2)
@@ -187,7 +188,7 @@ def test_another_number_of_skims_is_refused(run_copy: RunDirectory, trained: Tra
     values = json.loads(run_copy.dataset.read_text())
     values["label_names"] = ["only_one"]
     write_json(run_copy.dataset, values)
-    with pytest.raises(InputError, match=r"shape \[256, 2\], expected \[256, 1\]"):
+    with pytest.raises(InputError, match=r"shape \[\d+, 2\] for .* skims only_one"):
         KerasScorer(run_copy).score_events(trained.events)
 
 
