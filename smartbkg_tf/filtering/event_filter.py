@@ -22,6 +22,7 @@ from smartbkg_tf.filtering.rules import (
     random_numbers,
 )
 from smartbkg_tf.filtering.scorers import OnnxScorer
+from smartbkg_tf.settings.encoding import EncodingSettings
 
 Method = Literal["sampling", "threshold", "score"]
 
@@ -104,6 +105,7 @@ class EventFilter:
         rules: Mapping[str, Rule] | None = None,
     ) -> None:
         self._scorer = OnnxScorer(Path(path), batch_size=1)
+        self._scorer.step = 1
         names = self._scorer.label_names
         self.skims = tuple(skims) if skims is not None else names
         for skim in self.skims:
@@ -137,6 +139,11 @@ class EventFilter:
     def label_names(self) -> tuple[str, ...]:
         """All skims of the model."""
         return self._scorer.label_names
+
+    @property
+    def encoding(self) -> EncodingSettings:
+        """How events are encoded."""
+        return self._scorer.description.encoding
 
     def __call__(
         self,
