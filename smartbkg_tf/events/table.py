@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.generic]
+from smartbkg_tf.settings.sources import EVENT_TYPES as EVENT_TYPES
 
-#: The seven event types; the position in this tuple is the event type's code.
-EVENT_TYPES = ("mixed", "charged", "uubar", "ddbar", "ssbar", "ccbar", "taupair")
+Array = npt.NDArray[np.generic]
 
 #: Code of an event whose type is not known.
 UNKNOWN_EVENT_TYPE = -1

@@ -18,7 +18,6 @@ from smartbkg_tf.generation.extract import stored_particles
 from smartbkg_tf.generation.pythia import PythiaEngine
 from smartbkg_tf.generation.pythia_source import PythiaSource, engine_for, generate_events
 from smartbkg_tf.generation.record import read_batch
-from smartbkg_tf.settings.generation import EVENT_TYPE_NAMES
 from smartbkg_tf.settings.sources import BeamSettings
 from tests.generation.conftest import N_MIXED
 
@@ -32,10 +31,6 @@ def vectors(table):
 def parents(table):
     mother = table.particles["motherIndex"].astype(np.int64)
     return np.where(mother >= 0, mother + table.offsets[:-1][table.event_of_particle()], -1)
-
-
-def test_event_types_are_spelt_alike_everywhere():
-    assert EVENT_TYPE_NAMES == EVENT_TYPES
 
 
 @pytest.mark.parametrize("kind", EVENT_TYPES)
