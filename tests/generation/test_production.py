@@ -555,7 +555,7 @@ def test_files_of_equal_name_are_refused(tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         shutil.copy(MDST, tmp_path / folder / "x.root")
-    with pytest.raises(InputError, match="same name"):
+    with pytest.raises(InputError, match="would overwrite one of"):
         produce(from_mdst(tmp_path / "tables", f"input='{tmp_path}/*/x.root'"))
 
 
