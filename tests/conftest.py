@@ -10,6 +10,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.shared import folder_of_all_workers
+
 # How long an example takes says something about the machine, not about the code.
 hypothesis.settings.register_profile("any_machine", deadline=None)
 hypothesis.settings.load_profile("any_machine")
@@ -31,7 +33,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the user's cache out of the tests, and the tests out of the user's cache."""
-    os.environ["SMARTBKG_TF_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["SMARTBKG_TF_CACHE"] = str(folder_of_all_workers(tmp_path_factory) / "cache")
 
 
 @pytest.fixture(autouse=True)

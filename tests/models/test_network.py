@@ -199,13 +199,21 @@ class TestTransformerWithAttentionPooling(BranchCase):
     slow = VARIANT
 
 
+TREENET: dict[str, Any] = {
+    "units": 8,
+    "hidden": 12,
+    "heads": 2,
+    "side_units": 8,
+    "dropout": 0.0,
+    "embedding": 4,
+}
+
+
 class TestTreeNet(BranchCase):
     order_matters = False
     slow = ("test_one_compiled_fit_step",)
     arguments: ClassVar[dict[str, Any]] = {
-        "particles": TreeNet(
-            units=8, hidden=12, layers=2, heads=2, side_units=8, dropout=0.0, embedding=4
-        ),
+        "particles": TreeNet(**TREENET, layers=1),
         "codes": CODES,
         "event_type": True,
         "head": {**HEAD, "inputs": {"summaries": SummaryInput()}},
@@ -218,6 +226,7 @@ class TestTreeNetWithDecayString(BranchCase):
     order_matters = False
     arguments: ClassVar[dict[str, Any]] = {
         **TestTreeNet.arguments,
+        "particles": TreeNet(**TREENET, layers=2),
         "decay": WideCnn(filters=4, kernel_sizes=[4], dropout=0.0),
     }
     slow = VARIANT
