@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest
 
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
 from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.filtering import scorers
 from smartbkg_tf.filtering.filter_fit import fit_filter
 from smartbkg_tf.models.registry import build
 from smartbkg_tf.models.saving import save_model
@@ -89,12 +92,20 @@ def sample() -> EventTable:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Give the run without a fitted filter, or before it is fitted."""
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+    """Give the run without a fitted filter, or before it is fitted; its model is read once."""
     folder = made_once(tmp_path_factory, "filtering", make_events_and_run)
     dataset = open_dataset(folder / "dataset")
-    tables = folder / "tables" / "events_0.h5"
-    return Trained(RunDirectory(folder / "run"), dataset, sample(), tables)
+    run, tables = RunDirectory(folder / "run"), folder / "tables" / "events_0.h5"
+    load = scorers.load_run_model
+    model = functools.cache(lambda: load(run))
+
+    def load_once(wanted: RunDirectory, path: Path | None = None) -> Any:
+        return model() if (path or wanted.model) == run.model else load(wanted, path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scorers, "load_run_model", load_once)
+        yield Trained(run, dataset, sample(), tables)
 
 
 @pytest.fixture(scope="session")

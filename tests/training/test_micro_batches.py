@@ -40,11 +40,17 @@ NETWORK = (
     "model.head.units=[8]",
 )
 RESNET = ("model=resnet", "model.inputs=decay", "model.decay.kernel_sizes=[3]")
+GCN = (
+    *("model=gcn", "model.inputs=particles", "model.particles.units=8"),
+    *("model.particles.graph_layers=1", "model.particles.dense_layers=1"),
+    *("model.head.units=[8]", "model.head.dropout=0.1"),
+    *("training.batch_size=64", "training.epochs=2", "training.progress=false"),
+)
 NO_DROPOUT = (*NETWORK, "model.particles.dropout=0", "model.head.dropout=0")
 
 
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=12), st.integers(1, 5))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_parts_hold_every_event_once_from_short_to_long(lengths: list[int], n: int) -> None:
     tokens = np.zeros((len(lengths), 12), np.int32)
     for row, length in enumerate(lengths):
@@ -93,14 +99,16 @@ def shared(_built: tuple[Any, Any, list[Any]]) -> Iterator[tuple[Any, Any]]:
     vars(network.model).pop("call", None)
 
 
-def _network(dataset_path: Path, *overrides: str) -> tuple[Any, Any]:
-    chosen = _settings(dataset_path, None, *NO_DROPOUT, "training/optimizer=sgd", *overrides)
+def _network(
+    dataset_path: Path, *overrides: str, network: tuple[str, ...] = NO_DROPOUT
+) -> tuple[Any, Any]:
+    chosen = _settings(dataset_path, None, *network, "training/optimizer=sgd", *overrides)
     dataset = open_dataset(dataset_path)
     keras.utils.set_random_seed(7)
     lengths = {"max_particles": None, "max_tokens": None}
-    network = build(chosen.model, dict(dataset.information), chosen.normalisation, **lengths)
-    network.compile(chosen.training, steps_per_epoch=1, retention=[0.3])
-    return network, dataset
+    built = build(chosen.model, dict(dataset.information), chosen.normalisation, **lengths)
+    built.compile(chosen.training, steps_per_epoch=1, retention=[0.3])
+    return built, dataset
 
 
 def _batch(network: Any, dataset: Any, n_events: int) -> Any:
@@ -203,15 +211,9 @@ def test_a_training_step_of_the_users_own_is_taken(dataset_path: Path, tmp_path:
 
 def test_training_in_micro_batches_repeats_itself(dataset_path: Path, tmp_path: Path) -> None:
     """With dropout: the same seed gives the same history; the last batch is smaller than most."""
-    network = (
-        *("model=gcn", "model.inputs=particles", "model.particles.units=8"),
-        *("model.particles.graph_layers=1", "model.particles.dense_layers=1"),
-        *("model.head.units=[8]", "model.head.dropout=0.1"),
-        *("training.batch_size=64", "training.epochs=2", "training.progress=false"),
-    )
     histories = []
     for name in ("first", "second"):
-        chosen = _settings(dataset_path, tmp_path / name, *network, "training.micro_batches=2")
+        chosen = _settings(dataset_path, tmp_path / name, *GCN, "training.micro_batches=2")
         run = fit(chosen, open_dataset(dataset_path))
         lines = run.history.read_text(encoding="utf-8").splitlines()
         histories.append([line.split(",")[:5] for line in lines])
