@@ -21,6 +21,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 # XLA compiles the same operations in half of the time.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# tf2onnx does not copy a graph before each of its steps, to go on when one fails: here it must not.
+os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
 
 ROOT = Path(__file__).resolve().parent.parent
 
