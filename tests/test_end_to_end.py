@@ -70,6 +70,8 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run(
         "train",
         "model=resnet",
+        "model.particles.kernel_sizes=[4]",
+        "model.decay.kernel_sizes=[4,5]",
         "data.path=dataset",
         "training.epochs=2",
         "training.batch_size=32",
