@@ -1,4 +1,7 @@
-"""The whole chain as a user runs it: commands in processes of their own, real events."""
+"""The whole chain as a user runs it, real events: each command in a process of its own once.
+
+`test_preprocess.py` does so for `preprocess`, `test_apply.py` for `apply`.
+"""
 
 from __future__ import annotations
 
@@ -63,10 +66,12 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # The skim keeps a few per cent, too few of 200 events for three splits. A label that
     # keeps half of them takes its place; everything else is as produced.
     relabel(tables)
-    run("preprocess", "input=tables/*.h5", "output=dataset", cwd=folder)
+    run_here("preprocess", "input=tables/*.h5", "output=dataset", cwd=folder)
     done = run(
         "train",
         "model=resnet",
+        "model.particles.kernel_sizes=[4]",
+        "model.decay.kernel_sizes=[4,5]",
         "data.path=dataset",
         "training.epochs=2",
         "training.batch_size=32",
@@ -155,7 +160,7 @@ def test_test_events_were_never_trained_on(chain: Path) -> None:
 
 def test_real_mdst_file_through_the_chain(chain: Path, mdst_file: Path) -> None:
     """Tables, dataset and scores from a basf2 file, with the model of this chain."""
-    run(
+    run_here(
         "produce",
         "source=mdst",
         f"input={mdst_file}",

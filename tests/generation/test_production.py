@@ -63,7 +63,7 @@ def same(a, b):
 
 
 @pytest.fixture(scope="module")
-def one_worker(own_cache, tmp_path_factory):
+def one_worker(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one") / "tables"
     files = produce(chosen(folder, "event_type=[charged,mixed]"))
     return folder, files
