@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -151,6 +154,58 @@ def test_branches_and_head_inputs_are_swapped_by_groups() -> None:
     assert network.name == "gcn + wide_cnn"
     assert network.model.get_layer("event").output.shape == (None, 128 + 32 + 21 + 1 + 8)
     assert composed("model=treenet", "model/head/inputs=[]").head.inputs == {}
+
+
+CHOICES = {
+    kind: [path.stem for path in sorted((CONF / kind).glob("*.yaml"))]
+    for kind in ("particles", "decay")
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_named_network_sets_nothing_inside_its_branches(name: str) -> None:
+    """So that another branch has no key that it does not know."""
+    values = yaml.safe_load((CONF / f"{name}.yaml").read_text())
+    assert set(values) <= {"defaults", "name", "inputs", "head"}
+
+
+@pytest.mark.parametrize(
+    ("name", "particles"),
+    [
+        pytest.param(
+            name,
+            particles,
+            marks=[] if (j - i) % len(CHOICES["particles"]) == 0 else pytest.mark.slow,
+        )
+        for i, name in enumerate(NAMES)
+        for j, particles in enumerate(CHOICES["particles"])
+    ],
+)
+def test_every_branch_goes_with_every_network(name: str, particles: str) -> None:
+    decay = CHOICES["decay"][CHOICES["particles"].index(particles) % len(CHOICES["decay"])]
+    model = composed(f"model={name}", f"model/particles={particles}", f"model/decay={decay}")
+    for kind, chosen in (("particles", particles), ("decay", decay)):
+        target = yaml.safe_load((CONF / kind / f"{chosen}.yaml").read_text())["_target_"]
+        assert type(getattr(model, kind)).__name__ == target.rpartition(".")[2]
+
+
+def test_the_schema_knows_every_class_of_the_configuration() -> None:
+    """In a process of its own: nothing else has imported them."""
+    code = (
+        "from smartbkg_tf.settings.base import json_schema\n"
+        "from smartbkg_tf.settings.training import TrainSettings\n"
+        "print(json_schema(TrainSettings))\n"
+    )
+    command = [sys.executable, "-c", code]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    texts = [
+        path.read_text()
+        for group in ("model", "training")
+        for path in CONF.parent.glob(f"{group}/*/**/*.yaml")
+    ]
+    targets = {target for text in texts for target in re.findall(r"_target_: (\S+)", text)}
+    assert len(targets) > 20
+    assert {target for target in targets if f"'{target}'" not in shown} == set()
 
 
 @pytest.mark.parametrize(
