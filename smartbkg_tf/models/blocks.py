@@ -11,8 +11,8 @@ from typing import Any
 
 import keras
 
-from smartbkg_tf.models.activations import activation_layer
 from smartbkg_tf.models.batch_normalisation import MaskedBatchNormalization
+from smartbkg_tf.models.configurable import activation_layer
 from smartbkg_tf.models.convolutions import MaskedConv1D, MaskedGroupedConv1D
 from smartbkg_tf.models.pooling import MaskedPairPooling, PairMask
 

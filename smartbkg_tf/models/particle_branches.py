@@ -35,6 +35,13 @@ class NormalisedBranch(ParticleBranch):
         """Arguments of the blocks of `smartbkg_tf.models.blocks`."""
         return {"activation": self.activation, "momentum": self.batch_norm_momentum}
 
+    def packed(self, event: ModelInputs, widths: list[int], halvings: int = 0) -> Any:
+        """Give `ModelInputs.packed_particles` for widths of convolutions and pools of pairs."""
+        from smartbkg_tf.models.packing import gap_of
+
+        gap = gap_of(widths, halvings)
+        return event.packed_particles(gap, align=2**halvings, **self.embeddings)
+
 
 @settings
 class ResNet(NormalisedBranch):
@@ -58,9 +65,8 @@ class ResNet(NormalisedBranch):
     def build(self, event: ModelInputs) -> Any:
         """Give the mean of the last block over the particles, [batch, filters]."""
         from smartbkg_tf.models.blocks import residual_block
-        from smartbkg_tf.models.packing import gap_of
 
-        x, mask, segments = event.packed_particles(gap_of(self.kernel_sizes), **self.embeddings)
+        x, mask, segments = self.packed(event, self.kernel_sizes)
         for number, width in enumerate(self.kernel_sizes, 1):
             x = residual_block(x, mask, self.filters, width, f"residual_{number}", **self.block)
         return event.average(x, mask, segments)
@@ -90,12 +96,11 @@ class ResNetPreactivation(NormalisedBranch):
 
     def build(self, event: ModelInputs) -> Any:
         """Give the mean over the particles, [batch, filters]."""
-        from smartbkg_tf.models.activations import activation_layer
         from smartbkg_tf.models.blocks import preactivation_block
+        from smartbkg_tf.models.configurable import activation_layer
         from smartbkg_tf.models.layers import MaskedBatchNormalization, MaskedConv1D
-        from smartbkg_tf.models.packing import gap_of
 
-        x, mask, segments = event.packed_particles(gap_of([self.kernel_size]), **self.embeddings)
+        x, mask, segments = self.packed(event, [self.kernel_size])
         x = MaskedConv1D(self.filters, self.kernel_size, use_bias=False, name="first")(x, mask=mask)
         for number in range(1, self.blocks + 1):
             x = preactivation_block(x, mask, self.kernel_size, f"residual_{number}", **self.block)
@@ -154,15 +159,12 @@ class StagedResNet(NormalisedBranch):
     def build(self, event: ModelInputs) -> Any:
         """Give the mean over the particles, [batch, first_filters or columns of a particle]."""
         from smartbkg_tf.models.blocks import bottleneck_block, convolution_block, pool_pairs
-        from smartbkg_tf.models.packing import gap_of
 
         kernels = [width for stage in self.stages for width in stage.kernel_sizes]
         if self.first_filters is not None:
             kernels.append(self.first_kernel_size)
         halvings = sum(stage.pool for stage in self.stages)
-        x, mask, segments = event.packed_particles(
-            gap_of(kernels, halvings), align=2**halvings, **self.embeddings
-        )
+        x, mask, segments = self.packed(event, kernels, halvings)
         if self.first_filters is not None:
             first = (self.first_filters, self.first_kernel_size)
             x = convolution_block(x, mask, *first, "first", **self.block)
@@ -177,13 +179,7 @@ class StagedResNet(NormalisedBranch):
 
 @settings
 class ResNet34(StagedResNet):
-    """3, 4, 6, 3 blocks of two convolutions, averages of pairs between the stages.
-
-    Parameters
-    ----------
-    stages : list of Stage
-        The blocks.
-    """
+    """3, 4, 6, 3 blocks of two convolutions, averages of pairs between the stages."""
 
     name: ClassVar[str] = "resnet34"
     purpose: ClassVar[str] = "deep, with shorter and shorter rows"
@@ -199,13 +195,7 @@ class ResNet34(StagedResNet):
 
 @settings
 class ResNet50(StagedResNet):
-    """3, 4, 6, 3 blocks of three convolutions (1, 3, 1).
-
-    Parameters
-    ----------
-    stages : list of Stage
-        The blocks.
-    """
+    """3, 4, 6, 3 blocks of three convolutions (1, 3, 1)."""
 
     name: ClassVar[str] = "resnet50"
     purpose: ClassVar[str] = "the deepest of the original's stages"
@@ -221,15 +211,7 @@ class ResNet50(StagedResNet):
 
 @settings
 class PointwiseResNet(StagedResNet):
-    """4 blocks of width 1, 8 of width 3; the channels stay those of a particle.
-
-    Parameters
-    ----------
-    first_filters : int or None, default None
-        As `StagedResNet`.
-    stages : list of Stage
-        The blocks.
-    """
+    """4 blocks of width 1, 8 of width 3; the channels stay those of a particle."""
 
     name: ClassVar[str] = "conv1x1_resnet"
     purpose: ClassVar[str] = "the same as conv1x1, residual"
@@ -278,12 +260,11 @@ class ResNeXt(NormalisedBranch):
     def build(self, event: ModelInputs) -> Any:
         """Give the mean over the particles, [batch, filters]."""
         from smartbkg_tf.models.blocks import convolution_block, pool_pairs, resnext_block
-        from smartbkg_tf.models.packing import gap_of
 
         self.must_divide("cardinality", self.cardinality, self.filters)
         halvings = int(self.first_pool)
-        gap = gap_of([self.first_kernel_size, *self.kernel_sizes], halvings)
-        x, mask, segments = event.packed_particles(gap, align=2**halvings, **self.embeddings)
+        widths = [self.first_kernel_size, *self.kernel_sizes]
+        x, mask, segments = self.packed(event, widths, halvings)
         x = convolution_block(x, mask, self.filters, self.first_kernel_size, "first", **self.block)
         if self.first_pool:
             x, mask = pool_pairs(x, mask, "max", "pool_1")
@@ -299,11 +280,9 @@ class Convolutions(NormalisedBranch):
 
     Parameters
     ----------
-    filters : list of int
-        Filters of each convolution.
-    kernel_sizes : list of int
-        Width of each convolution.
-    pool : {"max", "average"} or None, default None
+    filters, kernel_sizes : list of int
+        Filters and width of each convolution.
+    pool : {"max", "average"} or None
         Joins pairs of neighbours behind each convolution.
     """
 
@@ -314,7 +293,6 @@ class Convolutions(NormalisedBranch):
     def build(self, event: ModelInputs) -> Any:
         """Give the mean over the particles, [batch, filters]."""
         from smartbkg_tf.models.blocks import convolution_block, pool_pairs
-        from smartbkg_tf.models.packing import gap_of
 
         if len(self.filters) != len(self.kernel_sizes):
             raise ConfigurationError(
@@ -322,9 +300,7 @@ class Convolutions(NormalisedBranch):
                 "kernel_sizes; one of each makes a convolution"
             )
         halvings = 0 if self.pool is None else len(self.filters)
-        x, mask, segments = event.packed_particles(
-            gap_of(self.kernel_sizes, halvings), align=2**halvings, **self.embeddings
-        )
+        x, mask, segments = self.packed(event, self.kernel_sizes, halvings)
         pairs = zip(self.filters, self.kernel_sizes, strict=True)
         for number, (filters, width) in enumerate(pairs, 1):
             x = convolution_block(x, mask, filters, width, f"convolution_{number}", **self.block)
@@ -335,15 +311,7 @@ class Convolutions(NormalisedBranch):
 
 @settings
 class Conv1x1(Convolutions):
-    """convolutions 32, 32 (width 1), 64, 64 (width 3).
-
-    Parameters
-    ----------
-    filters : list of int, default [32, 32, 64, 64]
-        Filters of each convolution.
-    kernel_sizes : list of int, default [1, 1, 3, 3]
-        Width of each convolution.
-    """
+    """convolutions 32, 32 (width 1), 64, 64 (width 3)."""
 
     name: ClassVar[str] = "conv1x1"
     purpose: ClassVar[str] = "what single particles tell, then neighbours"
@@ -355,17 +323,7 @@ class Conv1x1(Convolutions):
 
 @settings
 class VanillaCnn(Convolutions):
-    """three convolutions of 64, max pooling behind each.
-
-    Parameters
-    ----------
-    filters : list of int, default [64, 64, 64]
-        Filters of each convolution.
-    kernel_sizes : list of int, default [3, 3, 3]
-        Width of each convolution.
-    pool : {"max", "average"} or None, default "max"
-        As `Convolutions`.
-    """
+    """three convolutions of 64, max pooling behind each."""
 
     name: ClassVar[str] = "vanilla_cnn"
     purpose: ClassVar[str] = "a plain CNN as baseline"
@@ -433,7 +391,7 @@ class FeedForward(NormalisedBranch):
         """Give the last dense layer, [batch, units]."""
         import keras
 
-        from smartbkg_tf.models.activations import activation_layer
+        from smartbkg_tf.models.configurable import activation_layer
         from smartbkg_tf.models.layers import FixedLength, MaskedBatchNormalization
 
         x, mask = event.particles(**self.embeddings)

@@ -13,7 +13,7 @@ from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.training.input_pipeline import WaitingTime
 from smartbkg_tf.training.resume import EpochPlan
-from smartbkg_tf.training.savers import SaveBest
+from smartbkg_tf.training.savers import SaveModels
 
 #: Columns of the history that come first.
 _FIRST = ("loss", "auc", "val_loss", "val_auc")
@@ -76,24 +76,10 @@ class EpochProgress(keras.callbacks.Callback):
 
 
 class EpochReport(keras.callbacks.Callback):
-    """History as CSV, rewritten after every epoch, and a line for each epoch.
-
-    Parameters
-    ----------
-    plan : EpochPlan
-        Epochs.
-    events : int
-        Training events of an epoch.
-    best : SaveBest
-        Tells which epoch is the best; stands before this callback.
-    waiting : WaitingTime
-        Of the training stream.
-    history : pathlib.Path
-        The CSV file.
-    """
+    """History as CSV, rewritten after every epoch, and a line for each epoch."""
 
     def __init__(
-        self, plan: EpochPlan, events: int, best: SaveBest, waiting: WaitingTime, history: Path
+        self, plan: EpochPlan, events: int, best: SaveModels, waiting: WaitingTime, history: Path
     ) -> None:
         super().__init__()
         self.plan = plan

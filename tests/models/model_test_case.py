@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -232,15 +231,6 @@ class ModelTestCase:
         assert np.isfinite(scores).all()
         assert scores.std() > 1e-3, "the network does not look at the events"
         assert network.model.output_names == ["y_output"]
-
-    def test_config_round_trip(self, network: NNBaseClass) -> None:
-        config = network.get_config()
-        assert json.loads(json.dumps(config)) == config
-        again = type(network).from_config(config)
-        assert again.get_config() == config
-        again.model.set_weights(network.model.get_weights())
-        events = self.events(4)
-        np.testing.assert_array_equal(self.scores(again, events), self.scores(network, events))
 
     def test_save_and_load(self, network: NNBaseClass, spare: NNBaseClass, tmp_path: Path) -> None:
         network.save(tmp_path / "model.keras")
