@@ -10,8 +10,9 @@ from typing import Any
 import keras
 
 from smartbkg_tf.encoding.candidate_columns import candidate_names
+from smartbkg_tf.encoding.pad import INPUTS_OF
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
-from smartbkg_tf.models.inputs import DEFAULT_INPUTS, INPUTS, OUTPUT, ModelInputs
+from smartbkg_tf.models.inputs import INPUTS, OUTPUT, ModelInputs
 from smartbkg_tf.models.loading import copy_weights, load_model, save_model
 from smartbkg_tf.models.metrics import SkimAUC
 from smartbkg_tf.models.packing import set_packing
@@ -103,9 +104,9 @@ class NNBaseClass(abc.ABC):
         max_tokens: int | None = None,
         event_type: bool = False,
     ) -> None:
-        if inputs not in DEFAULT_INPUTS:
+        if inputs not in INPUTS_OF:
             raise ConfigurationError(
-                f"model.inputs: '{inputs}' is not a choice; {did_you_mean(inputs, DEFAULT_INPUTS)}"
+                f"model.inputs: '{inputs}' is not a choice; {did_you_mean(inputs, INPUTS_OF)}"
             )
         if not label_names:
             raise ConfigurationError("a network needs at least one label to predict")
@@ -184,7 +185,7 @@ class NNBaseClass(abc.ABC):
             For an unknown name.
         """
         if not names:
-            names = DEFAULT_INPUTS[self.inputs]
+            names = INPUTS_OF[self.inputs]
             names = (*names, "event_type_input") if self.event_type else names
         self._event = ModelInputs(self, names)
         return self._event

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from smartbkg_tf.encoding.pad import INPUTS_OF
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.models.attention import EventTypeOneHot
 from smartbkg_tf.models.candidates import CorrectedEstimate
@@ -31,9 +30,6 @@ INPUTS: dict[str, tuple[str, int]] = {
     "decay_input": ("int32", 2),
     "event_type_input": ("int32", 1),
 }
-
-#: What a network reads by default for each choice of ``model.inputs``.
-DEFAULT_INPUTS = INPUTS_OF
 
 #: Name of the output layer of every network.
 OUTPUT = "y_output"

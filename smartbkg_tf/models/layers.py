@@ -5,6 +5,8 @@ true where there is something. Each layer takes it as ``mask``; padding is multi
 before a convolution (a bias or a normalisation would have filled it) and left out of means.
 """
 
+# ruff: noqa: F401
+
 from __future__ import annotations
 
 from smartbkg_tf.models.attention import (
@@ -41,47 +43,3 @@ from smartbkg_tf.models.tree import (
     TreeRelations,
 )
 from smartbkg_tf.models.treenet import BothSides, GroupPooling, Sides, SliceFeatures, TreeLayer
-
-__all__ = [
-    "AdditiveSelfAttention",
-    "AttentionPooling",
-    "BothSides",
-    "CandidateSurvival",
-    "ClassAttention",
-    "CodeProperties",
-    "CorrectedEstimate",
-    "DetectorVariables",
-    "EventColumns",
-    "EventToken",
-    "EventTypeOneHot",
-    "FixedLength",
-    "Gelu",
-    "GraphAttention",
-    "GraphConvolution",
-    "GroupPooling",
-    "MaskedAveragePooling",
-    "MaskedBatchNormalization",
-    "MaskedConv1D",
-    "MaskedGroupedConv1D",
-    "MaskedLSTM",
-    "MaskedPairPooling",
-    "MotherMatrix",
-    "NormalisedAdjacency",
-    "PackedAveragePooling",
-    "PackedRows",
-    "PaddingMask",
-    "PairMask",
-    "ParticleNormalisation",
-    "PhysicalVariables",
-    "RelativeToFirst",
-    "Sides",
-    "SliceFeatures",
-    "SoftThresholds",
-    "Summaries",
-    "TreeAttentionBlock",
-    "TreeLayer",
-    "TreeRelations",
-    "WithToken",
-    "activation_layer",
-    "apply_mask",
-]

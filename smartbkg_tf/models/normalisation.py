@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from keras import ops
 
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.models.configurable import Float32Layer
+from smartbkg_tf.settings.normalisation import FeatureScale
 
 #: Charges that have a column of their own.
 CHARGES = (-2, -1, 0, 1, 2)
@@ -19,14 +21,7 @@ CHARGES = (-2, -1, 0, 1, 2)
 #: The feature that becomes a one-hot vector.
 CHARGE = "charge"
 
-_DEFAULTS: dict[str, Any] = {
-    "transform": "linear",
-    "scale": 1.0,
-    "centre": 0.0,
-    "spread": 1.0,
-    "limit": 10.0,
-    "relative": False,
-}
+_DEFAULTS: dict[str, Any] = dataclasses.asdict(FeatureScale())
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")

@@ -65,8 +65,6 @@ class Gcn(TreeBranch):
     """
 
     name: ClassVar[str] = "gcn"
-    purpose: ClassVar[str] = "the decay tree, cheap"
-    source: ClassVar[str] = "Kipf and Welling, arXiv:1609.02907"
 
     activation: Activation = "relu"
     units: PositiveInt = 128
@@ -103,8 +101,6 @@ class GatGap(TreeBranch):
     """
 
     name: ClassVar[str] = "gatgap"
-    purpose: ClassVar[str] = "the network of Belle II's generators package"
-    source: ClassVar[str] = "arXiv:1710.10903, arXiv:1511.05493"
 
     units: PositiveInt = 32
     heads: PositiveInt = 4
@@ -146,8 +142,6 @@ class Transformer(ParticleStates):
     """
 
     name: ClassVar[str] = "transformer"
-    purpose: ClassVar[str] = "every pair of particles; several skims"
-    source: ClassVar[str] = "arXiv:1706.03762, arXiv:2106.05234, arXiv:2103.17239"
 
     embedding: PositiveInt = 16
     activation: Activation = "gelu"
@@ -203,8 +197,6 @@ class TreeNet(ParticleStates):
     """
 
     name: ClassVar[str] = "treenet"
-    purpose: ClassVar[str] = "tag skims: which B, and what can be seen of it"
-    source: ClassVar[str] = "[ours](#treenet)"
 
     embedding: PositiveInt = 12
     activation: Activation = "silu"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
 
 import smartbkg_tf
@@ -70,10 +71,9 @@ def _taken_over(path: Path, demo: DemoSettings) -> Path:
     content = [(p.name, p.stat().st_size, content_number(p)) for p in files]
     code = code_digests(_PREPROCESS, _PREPROCESS_PACKAGES)
     key = hash_of_values({"content": content, "version": smartbkg_tf.__version__, "code": code})
-    folder = _cache(demo, f"{path.stem}-{key}")
-    dataset = folder / "dataset"
-    with _alone(folder):
-        if _usable(dataset):
+    with _kept(demo, f"{path.stem}-{key}") as (folder, found):
+        dataset = folder / "dataset"
+        if found:
             say(f"data: {path} was taken over earlier: {dataset}")
             return dataset
         say(f"data: {path} is not a dataset directory; it is preprocessed into {dataset} (once)")
@@ -136,20 +136,12 @@ def demo_key(demo: DemoSettings) -> str:
     return hash_of_values({"steps": steps, "made_by": made})
 
 
-def _usable(dataset: Path) -> bool:
-    """Tell whether a kept dataset is there and whole; a damaged one is removed."""
-    if not dataset.exists():
-        return False
-    try:
-        open_dataset(dataset)
-    except InputError as error:
-        say(f"data: the kept dataset is damaged and is made again: {error}")
-        shutil.rmtree(dataset)
-        return False
-    return True
+@contextlib.contextmanager
+def _kept(demo: DemoSettings, name: str) -> Iterator[tuple[Path, bool]]:
+    """Give the folder of a kept dataset to one process at a time, and whether a whole one is there.
 
-
-def _cache(demo: DemoSettings, name: str) -> Path:
+    A damaged one is removed.
+    """
     try:
         folder = cache_folder(demo).absolute() / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -159,15 +151,22 @@ def _cache(demo: DemoSettings, name: str) -> Path:
             where=cache_folder(demo),
             next_step="choose another one: data.demo.cache=FOLDER",
         ) from error
-    return folder
+    dataset = folder / "dataset"
+    with exclusive_lock(folder, busy="another process is making this sample", wait=True):
+        if dataset.exists():
+            try:
+                open_dataset(dataset)
+            except InputError as error:
+                say(f"data: the kept dataset is damaged and is made again: {error}")
+                shutil.rmtree(dataset)
+        yield folder, dataset.exists()
 
 
 def _demo(demo: DemoSettings) -> Path:
     name = "+".join(demo.event_types)
-    folder = _cache(demo, f"{name}-{demo.n_events}-{demo_key(demo)}")
-    dataset = folder / "dataset"
-    with _alone(folder):
-        if _usable(dataset):
+    with _kept(demo, f"{name}-{demo.n_events}-{demo_key(demo)}") as (folder, found):
+        dataset = folder / "dataset"
+        if found:
             say(f"data: using the sample of an earlier run, {dataset}")
             return dataset
         produce, preprocess = demo_settings(demo, folder)
@@ -181,11 +180,6 @@ def _demo(demo: DemoSettings) -> Path:
         run(produce)
         say(f"data: preprocessing into {dataset}")
         return build_dataset(preprocess)
-
-
-def _alone(folder: Path) -> AbstractContextManager[None]:
-    """Let one process at a time make a sample; others wait for it."""
-    return exclusive_lock(folder, busy="another process is making this sample", wait=True)
 
 
 def _quoted(path: Path) -> str:

@@ -24,7 +24,7 @@ from smartbkg_tf.training.chosen_events import ChosenEvents, choose_events
 from smartbkg_tf.training.devices import check_devices, device_scope
 from smartbkg_tf.training.divergence import DivergenceError, StopOnDivergence, write_bad_batch
 from smartbkg_tf.training.finetuning import BackboneRun, open_source, take_backbone
-from smartbkg_tf.training.history import EpochProgress, EpochReport
+from smartbkg_tf.training.history import EpochReport
 from smartbkg_tf.training.input_pipeline import WaitingTime, filled, trimmed
 from smartbkg_tf.training.loggers import MLflowLog, TensorBoardLog, require_mlflow
 from smartbkg_tf.training.micro_batches import number_of_micro_batches, use_micro_batches
@@ -208,10 +208,10 @@ def _train(
     }
     # How the events of both parts follow one another.
     counter = stream.EpochCounter(parts=True)
-    order = {"seed": training.seed, "balance": events.balance}
+    order: dict[str, Any] = {"seed": training.seed, "balance": events.balance}
     # The order of validation events decides nothing, so that they can be sorted by length. XLA
     # would compile every length anew.
-    watched_order = {"length_buckets": None if training.xla else BUCKETS}
+    watched_order: dict[str, Any] = {"length_buckets": None if training.xla else BUCKETS}
     train = stream.training_stream(
         dataset,
         events.train,
@@ -238,7 +238,7 @@ def _train(
     train, watched = filled(train, devices), filled(watched, devices)
     best = SaveModels(network, run, training.monitor, training.mode)
     size = min(plan.steps * training.batch_size, events.events)
-    report = EpochReport(plan, size, best, waiting, run.history)
+    report = EpochReport(plan, size, best, waiting, run.history, progress=training.progress)
     remembered: list[Any] = [
         *network.callbacks(training),
         *(plugin.make(run) for plugin in training.callbacks),
@@ -253,9 +253,6 @@ def _train(
     if training.ema is not None:
         callbacks.append(AveragedWeights())
     callbacks.append(Resume(run.checkpoints, counter, plan, remembered, checkpoint))
-    progress = EpochProgress(plan, size)
-    if training.progress:
-        callbacks.insert(0, progress)
     begin = 0 if checkpoint is None else checkpoint.epoch
     if checkpoint is not None and checkpoint.stopped:
         begin = plan.epochs
@@ -278,7 +275,7 @@ def _train(
         write_bad_batch(run.bad_batch, dataset, rows)
         raise _explained(error, batch, run) from error
     finally:
-        progress.close()
+        report.close()
     return report, best
 
 

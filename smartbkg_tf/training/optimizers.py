@@ -146,7 +146,7 @@ def _clip_whole_batch(optimizer: Any) -> None:
     from smartbkg_tf.models.keras_internals import wrap_clipping
     from smartbkg_tf.models.replicas import over_replicas, replicas
 
-    def clip_sum(clip: Any, gradients: list[Any]) -> list[Any]:
+    def clip_sum(clip: Any, gradients: list[Any]) -> Any:
         n = replicas()
         dense = [tf.convert_to_tensor(gradient) for gradient in gradients]
         if n == 1:

@@ -87,7 +87,7 @@ LARGE = ("resnet_preact", "resnet34", "resnet50", "feed_forward")
 
 
 def row(name: str, parameters: str | None = None) -> str:
-    """Make a row of the table of architectures: what the classes say, and the number of weights."""
+    """Make a row of the table: configuration, class, number of weights; its source stands there."""
     model = composed(f"model={name}")
     assert check_model(model) is BranchedNetwork
     assert model_name(model) == name
@@ -95,12 +95,11 @@ def row(name: str, parameters: str | None = None) -> str:
         network = build(model, INFORMATION)
         assert network.model.output_shape == (None, 1)
         parameters = f"{network.model.count_params():,}"
-    branch = model.particles or model.decay
-    assert comment(CONF / f"{name}.yaml") == branch.purpose
-    design = first_line(type(branch))
+    design = first_line(type(model.particles or model.decay))
     if model.particles is not None and model.decay is not None:
         design += f"; `{model.decay.label}` over the decay string"
-    cells = (f"`{name}`", parameters, branch.purpose, design, branch.source)
+    source = ROWS[name].rstrip(" |").rpartition(" | ")[2]
+    cells = (f"`{name}`", parameters, comment(CONF / f"{name}.yaml"), design, source)
     return f"| {' | '.join(cells)} |"
 
 
