@@ -138,7 +138,7 @@ def main() -> None:
                 check=True,
             )
         for what in options.what:
-            ratios, memory = [], {side: 0.0 for side in checkouts}
+            ratios, memory = [], dict.fromkeys(checkouts, 0.0)
             rounds = options.rounds if not what.startswith("train") else max(2, options.rounds // 2)
             for turn in range(rounds):
                 order = list(checkouts) if turn % 2 == 0 else list(checkouts)[::-1]

@@ -22,7 +22,12 @@ def run(settings: TrainSettings) -> float:
     from smartbkg_tf.runtime.sweep import best_validation
     from smartbkg_tf.training.data import prepare_dataset
     from smartbkg_tf.training.devices import check_devices
-    from smartbkg_tf.training.run_folder import check_run_folder, finished_job, with_sweep_folder
+    from smartbkg_tf.training.run_folder import (
+        check_run_folder,
+        finished_job,
+        training_lock,
+        with_sweep_folder,
+    )
 
     settings = with_sweep_folder(settings)
     finished = finished_job(settings)
@@ -44,12 +49,13 @@ def run(settings: TrainSettings) -> float:
 
     dataset = open_dataset(path, settings.data.skims)
     run = fit(settings, dataset)
-    say("predicting the test events")
-    predict_split(run, dataset, split="test", filter_fit=settings.filter)
-    metrics = evaluate_run(run, MetricsSettings(cost=settings.filter.cost))
-    auc, error = float(metrics["auc"]), float(metrics["auc_error"])
-    write_json(run.done, {"auc": auc, "auc_error": error})
-    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    with training_lock(run):
+        say("predicting the test events")
+        predict_split(run, dataset, split="test", filter_fit=settings.filter)
+        metrics = evaluate_run(run, MetricsSettings(cost=settings.filter.cost))
+        auc, error = float(metrics["auc"]), float(metrics["auc_error"])
+        write_json(run.done, {"auc": auc, "auc_error": error})
+        shutil.rmtree(run.checkpoints, ignore_errors=True)
     skim = dataset.label_names[0]
     say(f"AUC of {skim} on test events: {auc:.4f} +- {error:.4f}")
     say(str(run.path))

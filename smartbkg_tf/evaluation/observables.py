@@ -24,6 +24,9 @@ from smartbkg_tf.events.table import KEY_COLUMNS
 from smartbkg_tf.filtering.predictions import Predictions
 from smartbkg_tf.filtering.score_counts import Floats
 
+#: Squares and sums of larger values overflow.
+LARGEST = 1e100
+
 
 def read_observables(path: str | Path, predictions: Predictions) -> dict[str, Floats]:
     """Read bias observables in the order of predictions; NaN where an event has no value.
@@ -72,6 +75,14 @@ def read_observables(path: str | Path, predictions: Predictions) -> dict[str, Fl
     result = {}
     for name in names:
         values = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
+        huge = np.isfinite(values) & (np.abs(values) > LARGEST)
+        if huge.any():
+            raise InputError(
+                f"row {int(np.argmax(huge))} of {name} holds {values[np.argmax(huge)]:g}, which "
+                "no histogram can show",
+                where=path,
+                next_step="leave such values empty (NaN): the event is left out for this column",
+            )
         result[name] = np.where(rows >= 0, values[rows], np.nan)
     return result
 

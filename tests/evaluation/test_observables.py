@@ -129,6 +129,7 @@ def test_broken_observables(tmp_path: Path) -> None:
     refused("not a complete parquet")
     refused("lacks the column production", whole.drop(columns="production"))
     refused("no column of numbers", whole.drop(columns="x"))
+    refused("row 2 of x holds 1e\\+308", whole.assign(x=[1.0, np.nan, 1e308, 2.0, np.inf]))
     refused("5 events more than once", pd.concat([whole, whole]))
     refused("none of the predicted events", whole.assign(experiment=9))
     for column in ("x", [0.5, 1, 2, 3, 4], [None, 1, 2, 3, 4]):

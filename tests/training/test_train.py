@@ -6,16 +6,19 @@ import csv
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from smartbkg_tf.config import command_named
+from smartbkg_tf.errors import OutputError
 from smartbkg_tf.runtime.command import compose_settings, configuration_directory
-from smartbkg_tf.runtime.run_directory import open_run
+from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
 from smartbkg_tf.settings.models import HeadSettings
 from smartbkg_tf.settings.training import TrainSettings
 from smartbkg_tf.train import main
+from smartbkg_tf.training.run_folder import training_lock
 from tests.training.samples import TINY
 
 #: Keras 3.15 calls np.array on its variables in a way that NumPy 2 warns about.
@@ -37,9 +40,24 @@ def command(
     return call
 
 
-def test_one_run(command, dataset_path: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_one_run(  # type: ignore[no-untyped-def]
+    command, dataset_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from smartbkg_tf.filtering import apply
+
+    predict = apply.predict_split
+    refused = []
+
+    def predict_alone(run: RunDirectory, *arguments: Any, **options: Any) -> Path:
+        with pytest.raises(OutputError, match="another process is training"), training_lock(run):
+            raise AssertionError("two commands in one folder")
+        refused.append(run)
+        return predict(run, *arguments, **options)
+
+    monkeypatch.setattr(apply, "predict_split", predict_alone)
     lines = command(*TINY, f"data.path={dataset_path}")
     run = open_run(Path(lines[-1]))
+    assert len(refused) == 1
     assert run.path.parts[0] == "runs"
     assert run.path.name.endswith("_resnet-particles")
     assert lines[-2].startswith("AUC of fei_hadronic_b0 on test events: 0.")
