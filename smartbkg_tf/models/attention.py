@@ -33,7 +33,6 @@ class AdditiveSelfAttention(ConfigurableLayer):
         self.receiver.build(x_shape)
         self.sender.build(x_shape)
         self.score.build((*x_shape[:-1], self.units))
-        self.built = True
 
     def call(self, x: Any, mask: Any = None) -> Any:
         """Attend, [batch, length, channels]."""
@@ -105,7 +104,6 @@ class TreeAttentionBlock(ConfigurableLayer):
         self.tree = dense(self.heads, "tree", (None, None, None, relations_shape[-1]), False)
         self.inner = dense(self.hidden, "inner", row)
         self.outer = dense(channels, "outer", (None, None, self.hidden))
-        self.built = True
 
     def call(self, x: Any, relations: Any, mask: Any = None, training: bool | None = None) -> Any:
         """Apply both parts, [batch, n, channels]."""
@@ -154,7 +152,6 @@ class ClassAttention(ConfigurableLayer):
             )
             layer.build((None, None, channels))
             setattr(self, name, layer)
-        self.built = True
 
     def call(self, x: Any, token: Any, mask: Any = None) -> Any:
         """Attend, [batch, channels]."""
@@ -204,7 +201,6 @@ class EventToken(ConfigurableLayer):
         self.token = self.add_weight(
             name="token", shape=(1, self.units), initializer=keras.initializers.RandomNormal(0, 0.1)
         )
-        self.built = True
 
     def call(self, like: Any) -> Any:
         """Repeat, [batch, units]."""

@@ -42,7 +42,6 @@ class MaskedBatchNormalization(ConfigurableLayer):
         self.moving_variance = self.add_weight(
             name="moving_variance", initializer="ones", **options
         )
-        self.built = True
 
     def call(self, x: Any, mask: Any = None, training: bool | None = None) -> Any:
         """Normalise, [batch, length, channels]."""

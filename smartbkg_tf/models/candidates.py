@@ -127,7 +127,6 @@ class CandidateSurvival(Float32Layer):
         # particles, which candidates share.
         self.stays = dense("stays", 1, width, bias_initializer=keras.initializers.Constant(3.0))
         self.vector = dense("vector", self.units, width + 2, activation="silu")
-        self.built = True
 
     def _rows(self, x: Any) -> Any:
         """Take the candidates' rows, [batch, most, feature]."""
@@ -235,7 +234,6 @@ class CorrectedEstimate(Float32Layer):
         # Names that weight decay leaves alone.
         self.scale = self.add_weight(name="gamma", shape=(self.units,), initializer="ones")
         self.shift = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
-        self.built = True
 
     def call(self, x: Any, estimate: Any) -> Any:
         """Correct, [batch, units]."""

@@ -70,7 +70,6 @@ class MaskedGroupedConv1D(ConfigurableLayer):
             shape=(self.kernel_size, inside, self.groups, outside),
             initializer=keras.initializers.RandomUniform(-limit, limit),
         )
-        self.built = True
 
     def call(self, x: Any, mask: Any = None) -> Any:
         """Mask, then convolve, [batch, length, filters]."""
@@ -111,7 +110,6 @@ class MaskedLSTM(ConfigurableLayer):
     def build(self, x_shape: Any) -> None:
         """Make the weights."""
         self.lstm.build(x_shape)
-        self.built = True
 
     def call(self, x: Any, mask: Any = None) -> Any:
         """Run over the rows, [batch, units]."""

@@ -129,7 +129,6 @@ class EventColumns(Float32Layer):
     def build(self, x_shape: Any) -> None:
         """Make the weights."""
         self._normalise.build((*x_shape[:2], len(self.names)))
-        self.built = True
 
     def call(self, x: Any, mask: Any = None) -> Any:
         """Take them, [batch, column]."""

@@ -148,7 +148,6 @@ class AttentionPooling(ConfigurableLayer):
         if x_shape[-1] % self.heads:
             raise ValueError(f"{self.heads} heads do not divide {x_shape[-1]} channels")
         self.gate.build(x_shape)
-        self.built = True
 
     def call(self, x: Any, mask: Any = None) -> Any:
         """Average, [batch, channels]."""

@@ -128,7 +128,6 @@ class GraphConvolution(ConfigurableLayer):
         """Make the weights."""
         self.dense.build(x_shape)
         self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
-        self.built = True
 
     def call(self, x: Any, adjacency: Any) -> Any:
         """Average over neighbours, then one dense layer, [batch, n, units]."""
@@ -165,7 +164,6 @@ class GraphAttention(ConfigurableLayer):
         self.bias = self.add_weight(
             name="bias", shape=(self.heads * self.units,), initializer="zeros"
         )
-        self.built = True
 
     def call(self, x: Any, adjacency: Any) -> Any:
         """Attend to neighbours, [batch, n, heads * units]."""

@@ -91,7 +91,6 @@ class TreeLayer(ConfigurableLayer):
         self.inner.build((None, None, 5 * channels))
         self.outer = keras.layers.Dense(channels, dtype=self.dtype_policy, name="outer")
         self.outer.build((None, None, self.hidden))
-        self.built = True
 
     def call(
         self, x: Any, matrix: Any, sides: Any, mask: Any = None, training: bool | None = None
@@ -136,7 +135,6 @@ class GroupPooling(ConfigurableLayer):
         if x_shape[-1] % self.heads:
             raise ValueError(f"{self.heads} heads do not divide {x_shape[-1]} channels")
         self.gate.build((None, None, x_shape[-1]))
-        self.built = True
 
     def call(self, x: Any, groups: Any, leaders: Any) -> Any:
         """Pool, [batch, group, 3 channels]."""
