@@ -155,11 +155,11 @@ class NNBaseClass(abc.ABC):
             weights: the best epoch is on the disk. ``train`` adds saving, history, progress and
             ``training.callbacks``.
         """
-        watched = {"monitor": training.monitor, "mode": training.mode}
-        callbacks: list[Any] = training.schedule.callbacks(**watched)
+        monitor, mode = training.monitor, training.mode
+        callbacks: list[Any] = training.schedule.callbacks(monitor, mode)
         if training.patience is not None:
             callbacks.append(
-                keras.callbacks.EarlyStopping(patience=training.patience, verbose=0, **watched)
+                keras.callbacks.EarlyStopping(monitor, mode=mode, patience=training.patience)
             )
         return callbacks
 

@@ -105,7 +105,11 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
             network = build(settings.model, information, settings.normalisation, **lengths)
             if source is not None:
                 take_backbone(source, network.model, training.fine_tuning)
-            network.compile(training, plan.steps * plan.parts, events.retention.tolist())
+            network.compile(
+                training,
+                steps_per_epoch=plan.steps * plan.parts,
+                retention=events.retention.tolist(),
+            )
             micro_batches = number_of_micro_batches(training, network.model, devices)
             use_micro_batches(network.model, micro_batches)
             # A checkpoint fills its variables.
