@@ -296,6 +296,11 @@ class TrainingSettings:
     progress: bool = True
 
     @property
+    def mode(self) -> Literal["min", "max"]:
+        """Whether less or more of the monitored quantity is better."""
+        return "min" if self.monitor == "val_loss" else "max"
+
+    @property
     def patience(self) -> int | None:
         """Epochs without improvement after which the training stops; None: it does not."""
         if self.early_stopping != "auto":

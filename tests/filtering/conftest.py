@@ -17,8 +17,8 @@ from smartbkg_tf.dataset.dataset import Dataset, open_dataset
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.filtering import scorers
 from smartbkg_tf.filtering.filter_fit import fit_filter
+from smartbkg_tf.models.loading import save_model
 from smartbkg_tf.models.registry import build
-from smartbkg_tf.models.saving import save_model
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.filtering import FilterFitSettings

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -247,16 +246,6 @@ class ModelTestCase:
         assert np.isfinite(scores).all()
         assert scores.std() > 1e-3, "the network does not look at the events"
         assert network.model.output_names == ["y_output"]
-
-    def test_config_round_trip(self, network: NNBaseClass, spare: NNBaseClass) -> None:
-        config = network.get_config()
-        assert json.loads(json.dumps(config)) == config
-        # `spare` was made from it.
-        assert spare.get_config() == config
-        events = self.events(4)
-        np.testing.assert_array_equal(
-            self.eager_scores(spare, events), self.eager_scores(network, events)
-        )
 
     def test_save_and_load(self, network: NNBaseClass, spare: NNBaseClass, tmp_path: Path) -> None:
         network.save(tmp_path / "model.keras")

@@ -14,7 +14,7 @@ from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.training import TrainingSettings, TrainSettings
-from smartbkg_tf.training.optimisation import layer_rates, make_optimizer
+from smartbkg_tf.training.optimizers import layer_rates
 
 ROOM = "smartbkg_tf.training"
 COSINE = {"_target_": f"{ROOM}.schedules.Cosine"}
@@ -27,6 +27,10 @@ def optimizer_of(name: str, **values: Any) -> dict[str, Any]:
 
 def training(**values: Any) -> TrainingSettings:
     return validate(TrainingSettings, values)
+
+
+def make_optimizer(settings: TrainingSettings, steps: int, model: Any = None) -> Any:
+    return settings.optimizer.for_training(settings, steps, model)
 
 
 def callbacks_of(**values: Any) -> list[Any]:
