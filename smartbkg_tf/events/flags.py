@@ -53,12 +53,8 @@ class LabelReport:
 class Labeller:
     """Label events piece by piece, and report at the end what did not match.
 
-    Parameters
-    ----------
-    passing : mapping of str to array_like [n, 4]
-        Skim -> keys of the events that passed it, as `read_passing_keys` gives them. Every
-        event that is not among them is labelled 0: the lists must cover all events that
-        are labelled.
+    `passing` maps skims to keys [n, 4] of the events that passed them (`read_passing_keys`). Every
+    event that is not among them is labelled 0: the lists must cover all events that are labelled.
     """
 
     def __init__(self, passing: Mapping[str, npt.ArrayLike]) -> None:
@@ -70,18 +66,7 @@ class Labeller:
         self._n_events = 0
 
     def label(self, table: EventTable) -> EventTable:
-        """Label some events; labels of the same name are replaced, others stay.
-
-        Parameters
-        ----------
-        table : EventTable
-            Events; it is not changed.
-
-        Returns
-        -------
-        EventTable
-            The same events with the skims' labels.
-        """
+        """Label some events; labels of the same name are replaced, others stay."""
         labels = dict(table.labels)
         for name, index in self._indices.items():
             row = index.find(table.keys)
@@ -116,19 +101,5 @@ class Labeller:
 
 
 def label_events(table: EventTable, passing: Mapping[str, npt.ArrayLike]) -> EventTable:
-    """Label events by the lists of those that passed.
-
-    Parameters
-    ----------
-    table : EventTable
-        Events; it is not changed.
-    passing : mapping of str to array_like [n, 4]
-        Skim -> keys of the events that passed it (`read_passing_keys`).
-
-    Returns
-    -------
-    EventTable
-        The same events; label 1 if the four-part key is in the list, else 0. For events
-        in pieces, and for what did not match, use `Labeller`.
-    """
+    """Label events at once, as a `Labeller` does piece by piece."""
     return Labeller(passing).label(table)

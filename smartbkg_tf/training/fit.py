@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from smartbkg_tf.dataset import stream
+from smartbkg_tf.dataset.batches import EvaluationBatches, TrainingBatches
 from smartbkg_tf.errors import ConfigurationError, OutputError, Problems, UserError
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.registry import build, model_name
@@ -283,12 +284,11 @@ def _train(
         batch = error.batch
         if error.part == "training":
             batch += first
-            options |= {"seed": training.seed, "epoch": number}
-            options["balance"] = events.balance
+            options |= {"seed": training.seed, "balance": events.balance}
+            rows = TrainingBatches(dataset, events.train, **options).rows(number, batch)
         else:
             options["length_buckets"] = buckets
-        chosen = events.train if error.part == "training" else events.validation
-        rows = stream.batch_events(dataset, chosen, batch, **options)
+            rows = EvaluationBatches(dataset, events.validation, **options).rows(0, batch)
         write_bad_batch(run.bad_batch, dataset, rows)
         raise _explained(error, batch, run) from error
     finally:
