@@ -19,7 +19,8 @@ import pytest
 import yaml
 
 from smartbkg_tf.dataset.dataset import open_dataset
-from smartbkg_tf.events.hdf5 import iterate_hdf5, write_hdf5
+from smartbkg_tf.events.hdf5 import write_hdf5
+from smartbkg_tf.events.readers import iterate_events
 from smartbkg_tf.events.table import concatenate
 
 
@@ -189,7 +190,7 @@ def test_real_mdst_file_through_the_chain(chain: Path, mdst_file: Path) -> None:
 def relabel(tables: list[Path]) -> None:
     """Give every event a label that keeps about half: enough charged, stable particles."""
     for path in tables:
-        table = concatenate(list(iterate_hdf5(path)))
+        table = concatenate([piece for _, piece in iterate_events(path)])
         stable = (table.particles["nDaughters"] == 0) & (table.particles["charge"] != 0)
         tracks = np.bincount(table.event_of_particle()[stable], minlength=len(table))
         label = (tracks > np.median(tracks)).astype(np.int8)

@@ -217,8 +217,8 @@ class ModelTestCase:
 
     @pytest.fixture(scope="class")
     @classmethod
-    def _another(cls, network: NNBaseClass) -> NNBaseClass:
-        return type(network).from_config(json.loads(json.dumps(network.get_config())))
+    def _another(cls) -> NNBaseClass:
+        return cls.make()
 
     @pytest.fixture
     def spare(self, network: NNBaseClass, _another: NNBaseClass) -> NNBaseClass:
