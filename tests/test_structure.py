@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -40,3 +41,23 @@ def test_no_class_name_stands_twice() -> None:
 
 def test_the_picture_shows_the_imports() -> None:
     assert drawn() == picture(), "python -m tests.architecture draws it anew"
+
+
+def test_the_files_that_documents_name_exist() -> None:
+    """Paths in CONTRIBUTING.md, README.md and docs; at most two files of the package for a wish."""
+    pages = [ROOT / "CONTRIBUTING.md", ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    named = re.compile(
+        r"`((?:smartbkg_tf|conf|docs|tests|benchmarks|examples|experiments)/[\w./-]*)`"
+    )
+    found = [(page.name, path) for page in pages for path in named.findall(page.read_text())]
+    assert len(found) > 20
+    missing = [
+        (page, path) for page, path in found if not ("NAME" in path or (ROOT / path).exists())
+    ]
+    assert not missing
+    wishes = pages[0].read_text().partition("## I want to change")[2].splitlines()
+    rows = [row for row in wishes if row.startswith("| ")][2:]
+    assert len(rows) == 14
+    for row in rows:
+        modules = [path for path in named.findall(row.split("|")[2]) if path.endswith(".py")]
+        assert len(modules) <= 2, row

@@ -313,7 +313,12 @@ def compare(
     They may differ by `tolerance`, relative to max(1, abs(score)). Raises `InputError` when a
     shape is refused or scores differ by more, and returns what was compared.
     """
+    import tensorflow as tf
+
     session = open_session(path)
+    # Traced once, as scorers do; a call of the model for every shape takes ten times as long.
+    read = {x.name: tf.TensorSpec([None, *x.shape[1:]], x.dtype) for x in model.inputs}
+    scores = tf.function(lambda arrays: model(arrays, training=False), input_signature=[read])
     random = np.random.default_rng(0)
     longest = max(description.max_particles, description.max_tokens)
     fixed = all(None not in tensor.shape[1:] for tensor in model.inputs)
@@ -330,7 +335,7 @@ def compare(
                     padded[name] = np.full_like(values, -1 if name == "mother_index_input" else 0)
                 if "event_type_input" in arrays:
                     padded["event_type_input"] = arrays["event_type_input"]
-            expected = model(padded, training=False).numpy().astype(np.float32)
+            expected = scores(padded).numpy().astype(np.float32)
             # ONNX Runtime crashes on empty axes, so the scorer never sends them.
             found = np.asarray(session.run([OUTPUT], padded)[0])
             if found.shape != expected.shape or not np.isfinite(found).all():

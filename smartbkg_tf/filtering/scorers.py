@@ -174,7 +174,12 @@ class Scorer(ABC):
                 where=dataset.path,
                 next_step=again,
             )
-        mine, theirs = self.description.encoding.features, dataset.encoding.features
+        mine, theirs = (
+            {"_target_": encoding.features, **encoding.arguments}
+            if encoding.arguments
+            else encoding.features
+            for encoding in (self.description.encoding, dataset.encoding)
+        )
         if mine != theirs and "particle_input" in self.input_names:
             raise InputError(
                 f"was written with features={theirs}, the model reads features={mine}",
@@ -249,8 +254,6 @@ def _added(first: EncodingReport, second: EncodingReport) -> EncodingReport:
         unknown_codes=dict(Counter(first.unknown_codes) + Counter(second.unknown_codes)),
         truncated_particles=first.truncated_particles + second.truncated_particles,
         truncated_tokens=first.truncated_tokens + second.truncated_tokens,
-        longest_particles=max(first.longest_particles, second.longest_particles),
-        longest_tokens=max(first.longest_tokens, second.longest_tokens),
     )
 
 

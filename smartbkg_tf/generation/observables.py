@@ -151,7 +151,7 @@ class Summary:
     @cached_property
     def thrust(self) -> Floats:
         """Thrust in the CMS."""
-        from smartbkg_tf.generation.kernels import thrust
+        from smartbkg_tf.generation.thrust import thrust
 
         result: Floats = thrust(
             np.ascontiguousarray(self._inside[:, :3]), offsets_of(self._event, self._n)

@@ -1,4 +1,4 @@
-"""Produce training tables in chunks, over several processes, and continue where a run was stopped."""
+"""Produce training tables in chunks, in several processes, and continue stopped runs."""
 
 from __future__ import annotations
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from smartbkg_tf.generation.arrays import Floats, Integers
+from smartbkg_tf.settings.detector import SPECIES as SPECIES
 
-#: Species by which a track may be named, in the order of the identification matrix.
-SPECIES = ("electron", "muon", "pion", "kaon", "proton")
+#: Positions in `SPECIES`.
 ELECTRON, MUON, PION, KAON, PROTON = range(5)
 
 #: Their masses, GeV (PDG 2024).

@@ -1,4 +1,4 @@
-"""Attention over all particles of an event: additive, and biased by the decay tree."""
+"""Attention over all particles of an event, and tokens that stand for the whole event."""
 
 from __future__ import annotations
 
@@ -7,13 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from smartbkg_tf.models.activations import activation_layer
-from smartbkg_tf.models.configurable import ConfigurableLayer
-from smartbkg_tf.models.pooling import masked_softmax
-
-
-def _everything(x: Any) -> Any:
-    return ops.ones_like(x[..., 0], dtype="bool")
+from smartbkg_tf.models.configurable import ConfigurableLayer, activation_layer
+from smartbkg_tf.models.pooling import everything, masked_softmax
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
@@ -22,13 +17,6 @@ class AdditiveSelfAttention(ConfigurableLayer):
 
     The self-attention of the original (package keras-self-attention): Bahdanau et al.,
     arXiv:1409.0473. It holds `units` numbers for every pair of particles.
-
-    Parameters
-    ----------
-    units : int, default 32
-        Hidden units.
-    **kwargs
-        As any Keras layer.
     """
 
     def __init__(self, units: int = 32, **kwargs: Any) -> None:
@@ -45,11 +33,10 @@ class AdditiveSelfAttention(ConfigurableLayer):
         self.receiver.build(x_shape)
         self.sender.build(x_shape)
         self.score.build((*x_shape[:-1], self.units))
-        self.built = True
 
     def call(self, x: Any, mask: Any = None) -> Any:
         """Attend, [batch, length, channels]."""
-        mask = _everything(x) if mask is None else mask
+        mask = everything(x) if mask is None else mask
         hidden = ops.tanh(ops.expand_dims(self.receiver(x), 2) + ops.expand_dims(self.sender(x), 1))
         logits = self.score(hidden)[..., 0]
         weights = masked_softmax(logits, ops.expand_dims(mask, 1), axis=-1)
@@ -75,8 +62,6 @@ class TreeAttentionBlock(ConfigurableLayer):
         Share of the outputs of both parts dropped in training.
     activation : str, default "gelu"
         Inside the feed-forward part.
-    **kwargs
-        As any Keras layer.
     """
 
     def __init__(
@@ -119,11 +104,10 @@ class TreeAttentionBlock(ConfigurableLayer):
         self.tree = dense(self.heads, "tree", (None, None, None, relations_shape[-1]), False)
         self.inner = dense(self.hidden, "inner", row)
         self.outer = dense(channels, "outer", (None, None, self.hidden))
-        self.built = True
 
     def call(self, x: Any, relations: Any, mask: Any = None, training: bool | None = None) -> Any:
         """Apply both parts, [batch, n, channels]."""
-        mask = _everything(x) if mask is None else mask
+        mask = everything(x) if mask is None else mask
         n, channels = ops.shape(x)[1], x.shape[-1]
         share = channels // self.heads
 
@@ -150,14 +134,7 @@ class ClassAttention(ConfigurableLayer):
 
     Input: ``x`` [batch, n, channels], ``token`` [batch, channels], ``mask`` [batch, n].
     Output: [batch, channels]; the token itself for an event without particles, up to a
-    constant.
-
-    Parameters
-    ----------
-    heads : int
-        Heads; divides the channels.
-    **kwargs
-        As any Keras layer.
+    constant. `heads` divides the channels.
     """
 
     def __init__(self, heads: int, **kwargs: Any) -> None:
@@ -175,11 +152,10 @@ class ClassAttention(ConfigurableLayer):
             )
             layer.build((None, None, channels))
             setattr(self, name, layer)
-        self.built = True
 
     def call(self, x: Any, token: Any, mask: Any = None) -> Any:
         """Attend, [batch, channels]."""
-        mask = _everything(x) if mask is None else mask
+        mask = everything(x) if mask is None else mask
         n, channels = ops.shape(x)[1], x.shape[-1]
         share = channels // self.heads
         query = ops.reshape(self.query(token) * share**-0.5, (-1, 1, self.heads, share))
@@ -189,3 +165,60 @@ class ClassAttention(ConfigurableLayer):
         weights = masked_softmax(logits, ops.expand_dims(mask, -1), axis=1)
         found = ops.sum(ops.cast(ops.expand_dims(weights, -1), value.dtype) * value, axis=1)
         return token + self.joined(ops.reshape(found, (-1, channels)))
+
+
+#: Event types that have an embedding; their order is that of the data.
+N_EVENT_TYPES = 7
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class EventTypeOneHot(ConfigurableLayer):
+    """The event type as a one-hot vector; zeros for a type that is not known.
+
+    Input: int [batch]. Output: [batch, 7].
+    """
+
+    def call(self, kinds: Any) -> Any:
+        """Compare, [batch, 7]."""
+        places = ops.arange(N_EVENT_TYPES, dtype="int32")
+        kinds = ops.expand_dims(ops.cast(kinds, "int32"), -1)
+        return ops.cast(ops.equal(kinds, places), self.compute_dtype)
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class EventToken(ConfigurableLayer):
+    """A learned vector, the same for every event.
+
+    Input: anything with a batch axis. Output: [batch, `units`].
+    """
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.units = units
+
+    def build(self, like_shape: Any) -> None:
+        """Make the weights."""
+        self.token = self.add_weight(
+            name="token", shape=(1, self.units), initializer=keras.initializers.RandomNormal(0, 0.1)
+        )
+
+    def call(self, like: Any) -> Any:
+        """Repeat, [batch, units]."""
+        token = ops.cast(self.token, self.compute_dtype)
+        return ops.broadcast_to(token, (ops.shape(like)[0], self.units))
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class WithToken(ConfigurableLayer):
+    """Put a token in front of the particles; it is related to none of them.
+
+    Input: ``x`` [batch, n, channels], ``token`` [batch, channels], ``relations``
+    [batch, n, n, relation], ``filled`` [batch, n]. Output: the same three with n + 1.
+    """
+
+    def call(self, x: Any, token: Any, relations: Any, filled: Any) -> tuple[Any, Any, Any]:
+        """Join."""
+        x = ops.concatenate([ops.expand_dims(token, 1), x], axis=1)
+        relations = ops.pad(relations, [[0, 0], [1, 0], [1, 0], [0, 0]])
+        there = ops.concatenate([ops.ones_like(filled[:, :1]), filled], axis=1)
+        return x, there, relations

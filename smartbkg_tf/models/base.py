@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import abc
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import keras
 
 from smartbkg_tf.encoding.candidate_columns import candidate_names
+from smartbkg_tf.encoding.pad import INPUTS_OF
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
-from smartbkg_tf.models.checks import checked_model, constructor_arguments
-from smartbkg_tf.models.inputs import DEFAULT_INPUTS, ModelInputs
+from smartbkg_tf.models.inputs import INPUTS, OUTPUT, ModelInputs
+from smartbkg_tf.models.loading import copy_weights, load_model, save_model
 from smartbkg_tf.models.metrics import SkimAUC
 from smartbkg_tf.models.packing import set_packing
 from smartbkg_tf.models.physics import ACCEPTANCE, BEAMS
-from smartbkg_tf.models.saving import save_model
 from smartbkg_tf.runtime.files import atomic_file
-from smartbkg_tf.settings.plugins import plain
 from smartbkg_tf.settings.training import TrainingSettings
 
 
 class NNBaseClass(abc.ABC):
     r"""A network that predicts from generated particles whether an event passes the skims.
 
-    Inherit, keep your constructor's arguments as attributes of the same names, and build a
-    functional Keras model in `build_model`. Everything else is here: inputs, normalisation
-    and output in the right form, compile, fit, atomic saving, summary, callbacks.
+    Inherit and build a functional Keras model in `build_model`. Everything else is here: inputs,
+    normalisation and output in the right form, compile, fit, atomic saving, summary, callbacks.
 
     The arguments below are common to all networks and are given by ``train``. A custom class
     takes further ones with plain values as defaults and hands ``**common`` on.
@@ -107,9 +104,9 @@ class NNBaseClass(abc.ABC):
         max_tokens: int | None = None,
         event_type: bool = False,
     ) -> None:
-        if inputs not in DEFAULT_INPUTS:
+        if inputs not in INPUTS_OF:
             raise ConfigurationError(
-                f"model.inputs: '{inputs}' is not a choice; {did_you_mean(inputs, DEFAULT_INPUTS)}"
+                f"model.inputs: '{inputs}' is not a choice; {did_you_mean(inputs, INPUTS_OF)}"
             )
         if not label_names:
             raise ConfigurationError("a network needs at least one label to predict")
@@ -158,13 +155,11 @@ class NNBaseClass(abc.ABC):
             weights: the best epoch is on the disk. ``train`` adds saving, history, progress and
             ``training.callbacks``.
         """
-        mode = "min" if training.monitor == "val_loss" else "max"
-        callbacks: list[Any] = training.schedule.callbacks(training.monitor, mode)
+        monitor, mode = training.monitor, training.mode
+        callbacks: list[Any] = training.schedule.callbacks(monitor, mode)
         if training.patience is not None:
             callbacks.append(
-                keras.callbacks.EarlyStopping(
-                    monitor=training.monitor, mode=mode, patience=training.patience, verbose=0
-                )
+                keras.callbacks.EarlyStopping(monitor, mode=mode, patience=training.patience)
             )
         return callbacks
 
@@ -190,7 +185,7 @@ class NNBaseClass(abc.ABC):
             For an unknown name.
         """
         if not names:
-            names = DEFAULT_INPUTS[self.inputs]
+            names = INPUTS_OF[self.inputs]
             names = (*names, "event_type_input") if self.event_type else names
         self._event = ModelInputs(self, names)
         return self._event
@@ -242,44 +237,13 @@ class NNBaseClass(abc.ABC):
     def model(self) -> keras.Model:
         """The Keras model; built and checked at the first use."""
         if self._model is None:
-            self._model = checked_model(self.name, self.build_model(), self.n_outputs)
+            self._model = _checked_model(self.name, self.build_model(), self.n_outputs)
         return self._model
 
     @property
     def input_names(self) -> tuple[str, ...]:
         """Names of the arrays that the network reads."""
         return tuple(tensor.name for tensor in self.model.inputs)
-
-    def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments as plain values; ``from_config`` makes the same network.
-
-        Raises
-        ------
-        ConfigurationError
-            When the class does not keep an argument under its own name, or its value is
-            none that JSON can hold.
-        """
-        config: dict[str, Any] = {}
-        for name in constructor_arguments(type(self)):
-            if not hasattr(self, name):
-                raise ConfigurationError(
-                    f"{self.name} does not keep its argument '{name}'",
-                    next_step=f"write self.{name} = {name} in its __init__",
-                )
-            config[name] = plain(getattr(self, name))
-        try:
-            values: dict[str, Any] = json.loads(json.dumps(config))
-        except (TypeError, ValueError) as error:
-            raise ConfigurationError(
-                f"{self.name}: an argument is not a plain value ({error})",
-                next_step="take numbers, texts, lists and dicts as arguments",
-            ) from error
-        return values
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Make a network, with new weights, from the values of `get_config`."""
-        return cls(**config)
 
     def compile(
         self,
@@ -375,9 +339,6 @@ class NNBaseClass(abc.ABC):
         InputError
             When the file is missing, damaged, or holds another architecture.
         """
-        # The loader must import networks' classes, which import this module.
-        from smartbkg_tf.models.loading import copy_weights, load_model
-
         copy_weights(load_model(path), self.model, where=path)
         return self.model
 
@@ -401,3 +362,46 @@ class NNBaseClass(abc.ABC):
         with atomic_file(path) as partial:
             partial.write_bytes(drawing)
         return True
+
+
+def _checked_model(name: str, model: Any, n_outputs: int) -> Any:
+    """Refuse a network that the rest of the chain could not use; make inputs go by name.
+
+    The result has the same layers and picks its arrays by name out of a dict that may hold more.
+    """
+    step = "see the example in the docstring of smartbkg_tf.models.base.NNBaseClass"
+    if not isinstance(model, keras.Model):
+        raise ConfigurationError(
+            f"{name}.build_model returns a {type(model).__name__}, not a keras.Model",
+            next_step=step,
+        )
+    if not getattr(model, "inputs", None):
+        raise ConfigurationError(
+            f"{name}.build_model must return a functional model: "
+            "keras.Model(event.inputs, event.output(x))",
+            next_step=step,
+        )
+    outputs = list(model.outputs)
+    shape = tuple(outputs[0].shape) if len(outputs) == 1 else ()
+    if (
+        len(outputs) != 1
+        or model.output_names != [OUTPUT]
+        or shape != (None, n_outputs)
+        or outputs[0].dtype != "float32"
+    ):
+        raise ConfigurationError(
+            f"{name} must have one output '{OUTPUT}', float32 [batch, {n_outputs}], "
+            f"not {model.output_names} {[(tuple(o.shape), o.dtype) for o in outputs]}",
+            next_step="make it with event.output(x)",
+        )
+    # A list of inputs: Keras then picks them by name out of a dict that holds more.
+    # With a dict it would take extra arrays by position.
+    # Further columns of a feature set come last; a dataset refuses names that it does not have.
+    known = list(INPUTS)
+    ordered = sorted(
+        model.inputs,
+        key=lambda tensor: known.index(tensor.name) if tensor.name in known else len(known),
+    )
+    # A class of the user's own keeps its training step.
+    kind = keras.Model if type(model).__module__.startswith("keras.") else type(model)
+    return kind(ordered, outputs[0], name=model.name)

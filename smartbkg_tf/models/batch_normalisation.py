@@ -22,17 +22,8 @@ class MaskedBatchNormalization(ConfigurableLayer):
 
     Where several devices share a batch, the moments are those of the whole batch: sums and
     counts are added up over the devices, forwards and backwards, so that a network learns the same
-    on any number of them.
-
-    Parameters
-    ----------
-    momentum : float, default 0.9
-        Share of the old moving averages kept at each step. 0.99 lags behind at a few
-        hundred steps an epoch, and the validation loss jumps.
-    epsilon : float, default 1e-3
-        Added to the variance.
-    **kwargs
-        As any Keras layer.
+    on any number of them. `momentum` is the share of the old moving averages kept at each step:
+    0.99 lags behind at a few hundred steps an epoch, and the validation loss jumps.
     """
 
     def __init__(self, momentum: float = 0.9, epsilon: float = 1e-3, **kwargs: Any) -> None:
@@ -51,7 +42,6 @@ class MaskedBatchNormalization(ConfigurableLayer):
         self.moving_variance = self.add_weight(
             name="moving_variance", initializer="ones", **options
         )
-        self.built = True
 
     def call(self, x: Any, mask: Any = None, training: bool | None = None) -> Any:
         """Normalise, [batch, length, channels]."""

@@ -1,18 +1,15 @@
-"""Blocks of layers, as functions of the functional graph.
-
-Rows are [batch, length, channels], `mask` [batch, length] is true where there is something;
-`name` begins the names of the layers.
-"""
+"""Blocks of layers, as functions of the functional graph."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from smartbkg_tf.models.activations import activation_layer
 from smartbkg_tf.models.batch_normalisation import MaskedBatchNormalization
+from smartbkg_tf.models.configurable import activation_layer
 from smartbkg_tf.models.convolutions import MaskedConv1D, MaskedGroupedConv1D
 from smartbkg_tf.models.pooling import MaskedPairPooling, PairMask
 
@@ -23,128 +20,98 @@ def dense(x: Any, units: int, activation: str, name: str) -> Any:
     return activation_layer(activation, name=f"{name}_activation")(x)
 
 
-def convolution_block(
-    x: Any,
-    mask: Any,
-    filters: int,
-    kernel_size: int,
-    name: str,
-    activation: str | None = "leaky_relu",
-    momentum: float = 0.9,
-) -> Any:
-    """Apply a masked convolution, masked batch normalisation, and an activation (None: none)."""
-    # The normalisation's offset takes the place of a bias.
-    convolve = MaskedConv1D(filters, kernel_size, use_bias=False, name=f"{name}_convolution")
-    normalise = MaskedBatchNormalization(momentum, name=f"{name}_normalisation")
-    x = normalise(convolve(x, mask=mask), mask=mask)
-    return x if activation is None else activation_layer(activation, name=f"{name}_activation")(x)
+@dataclass
+class Blocks:
+    """Blocks for rows [batch, length, channels]; the last argument begins the names of the layers.
 
-
-def _skip(x: Any, inside: Any, activation: str, name: str) -> Any:
-    """Add the skip connection, then activate."""
-    x = keras.layers.Add(name=f"{name}_sum")([inside, x])
-    return activation_layer(activation, name=f"{name}_output")(x)
-
-
-def residual_block(
-    x: Any,
-    mask: Any,
-    filters: int,
-    kernel_size: int,
-    name: str,
-    activation: str = "leaky_relu",
-    momentum: float = 0.9,
-) -> Any:
-    """Apply two convolution blocks and a skip connection (He et al., arXiv:1512.03385).
-
-    ``activation(x' + block2(block1(x)))``; x' is x, or a convolution of width 1 of it when the
-    number of channels changes.
+    `mask` [batch, length] is true where there is something, `momentum` that of the normalisation.
     """
-    shortcut = x
-    inside = convolution_block(x, mask, filters, kernel_size, f"{name}_first", activation, momentum)
-    inside = convolution_block(inside, mask, filters, kernel_size, f"{name}_second", None, momentum)
-    if x.shape[-1] != filters:
-        shortcut = convolution_block(x, mask, filters, 1, f"{name}_shortcut", None, momentum)
-    return _skip(shortcut, inside, activation, name)
 
+    mask: Any
+    activation: str = "leaky_relu"
+    momentum: float = 0.9
 
-def bottleneck_block(
-    x: Any,
-    mask: Any,
-    filters: int,
-    kernel_sizes: Sequence[int],
-    name: str,
-    activation: str = "leaky_relu",
-    momentum: float = 0.9,
-) -> Any:
-    """Apply convolutions with `filters` filters, the last with those of x, and a skip connection.
+    def normalise(self, x: Any, name: str) -> Any:
+        """Apply masked batch normalisation."""
+        return MaskedBatchNormalization(self.momentum, name=name)(x, mask=self.mask)
 
-    ``activation(x + last(... first(x)))`` (He et al., arXiv:1512.03385), as the original has it.
-    """
-    inside = x
-    for number, kernel_size in enumerate(kernel_sizes, 1):
-        last = number == len(kernel_sizes)
-        inside = convolution_block(
-            inside,
-            mask,
-            x.shape[-1] if last else filters,
-            kernel_size,
-            f"{name}_convolution_{number}",
-            None if last else activation,
-            momentum,
-        )
-    return _skip(x, inside, activation, name)
+    def activate(self, x: Any, name: str) -> Any:
+        """Apply the activation."""
+        return activation_layer(self.activation, name=name)(x)
 
+    def convolution(
+        self, x: Any, filters: int, kernel_size: int, name: str, *, activate: bool = True
+    ) -> Any:
+        """Apply a masked convolution, masked batch normalisation, and the activation if wanted."""
+        # The normalisation's offset takes the place of a bias.
+        convolve = MaskedConv1D(filters, kernel_size, use_bias=False, name=f"{name}_convolution")
+        x = self.normalise(convolve(x, mask=self.mask), f"{name}_normalisation")
+        return self.activate(x, f"{name}_activation") if activate else x
 
-def preactivation_block(
-    x: Any,
-    mask: Any,
-    kernel_size: int,
-    name: str,
-    activation: str = "leaky_relu",
-    momentum: float = 0.9,
-) -> Any:
-    """Normalise, activate, convolve, twice; nothing on the skip connection (arXiv:1603.05027)."""
-    inside = x
-    for number in (1, 2):
-        normalise = MaskedBatchNormalization(momentum, name=f"{name}_normalisation_{number}")
-        inside = normalise(inside, mask=mask)
-        inside = activation_layer(activation, name=f"{name}_activation_{number}")(inside)
-        # Every later normalisation would take a bias away again.
-        inside = MaskedConv1D(
-            x.shape[-1], kernel_size, use_bias=False, name=f"{name}_convolution_{number}"
-        )(inside, mask=mask)
-    return keras.layers.Add(name=f"{name}_sum")([inside, x])
+    def residual(self, x: Any, filters: int, kernel_size: int, name: str) -> Any:
+        """Apply two convolutions and a skip connection (He et al., arXiv:1512.03385).
 
+        ``activation(x' + second(first(x)))``; x' is x, or a convolution of width 1 of it when the
+        number of channels changes.
+        """
+        inside = self.convolution(x, filters, kernel_size, f"{name}_first")
+        inside = self.convolution(inside, filters, kernel_size, f"{name}_second", activate=False)
+        if x.shape[-1] != filters:
+            x = self.convolution(x, filters, 1, f"{name}_shortcut", activate=False)
+        return self._skip(x, inside, name)
 
-def resnext_block(
-    x: Any,
-    mask: Any,
-    cardinality: int,
-    group_filters: int,
-    kernel_sizes: Sequence[int],
-    name: str,
-    activation: str = "leaky_relu",
-    momentum: float = 0.9,
-) -> Any:
-    """Apply grouped convolutions and a skip connection (Xie et al., arXiv:1611.05431).
+    def bottleneck(self, x: Any, filters: int, kernel_sizes: Sequence[int], name: str) -> Any:
+        """Apply convolutions, the last with the channels of x, and a skip connection.
 
-    As in the original the channels are split into `cardinality` groups, each goes through its own
-    narrow convolutions with normalisation and activation, and the results are joined.
-    """
-    inside = x
-    for number, kernel_size in enumerate(kernel_sizes, 1):
-        last = number == len(kernel_sizes)
-        filters = x.shape[-1] if last else cardinality * group_filters
-        convolve = MaskedGroupedConv1D(
-            filters, kernel_size, cardinality, name=f"{name}_convolution_{number}"
-        )
-        normalise = MaskedBatchNormalization(momentum, name=f"{name}_normalisation_{number}")
-        inside = normalise(convolve(inside, mask=mask), mask=mask)
-        inside = activation_layer(activation, name=f"{name}_activation_{number}")(inside)
-    return _skip(x, inside, activation, name)
+        ``activation(x + last(... first(x)))`` (He et al., arXiv:1512.03385), as in the original.
+        """
+        inside = x
+        for number, kernel_size in enumerate(kernel_sizes, 1):
+            last = number == len(kernel_sizes)
+            channels = x.shape[-1] if last else filters
+            inside = self.convolution(
+                inside, channels, kernel_size, f"{name}_convolution_{number}", activate=not last
+            )
+        return self._skip(x, inside, name)
 
+    def preactivation(self, x: Any, kernel_size: int, name: str) -> Any:
+        """Normalise, activate, convolve, twice; a bare skip connection (arXiv:1603.05027)."""
+        inside = x
+        for number in (1, 2):
+            inside = self.normalise(inside, f"{name}_normalisation_{number}")
+            inside = self.activate(inside, f"{name}_activation_{number}")
+            # Every later normalisation would take a bias away again.
+            inside = MaskedConv1D(
+                x.shape[-1], kernel_size, use_bias=False, name=f"{name}_convolution_{number}"
+            )(inside, mask=self.mask)
+        return keras.layers.Add(name=f"{name}_sum")([inside, x])
 
-def pool_pairs(x: Any, mask: Any, mode: str, name: str) -> tuple[Any, Any]:
-    """Join pairs of neighbours by "average" or "max"; give half as many rows and their mask."""
-    return MaskedPairPooling(mode, name=name)(x, mask=mask), PairMask(name=f"{name}_mask")(mask)
+    def resnext(
+        self, x: Any, cardinality: int, group_filters: int, kernel_sizes: Sequence[int], name: str
+    ) -> Any:
+        """Apply grouped convolutions and a skip connection (Xie et al., arXiv:1611.05431).
+
+        As in the original the channels are split into `cardinality` groups, each goes through its
+        own narrow convolutions with normalisation and activation, and the results are joined.
+        """
+        inside = x
+        for number, kernel_size in enumerate(kernel_sizes, 1):
+            last = number == len(kernel_sizes)
+            filters = x.shape[-1] if last else cardinality * group_filters
+            convolve = MaskedGroupedConv1D(
+                filters, kernel_size, cardinality, name=f"{name}_convolution_{number}"
+            )
+            inside = convolve(inside, mask=self.mask)
+            inside = self.normalise(inside, f"{name}_normalisation_{number}")
+            inside = self.activate(inside, f"{name}_activation_{number}")
+        return self._skip(x, inside, name)
+
+    def _skip(self, x: Any, inside: Any, name: str) -> Any:
+        """Add the skip connection, then activate."""
+        return self.activate(keras.layers.Add(name=f"{name}_sum")([inside, x]), f"{name}_output")
+
+    def pool_pairs(self, x: Any, mode: str, name: str) -> Any:
+        """Join pairs of neighbours by "average" or "max"; half as many rows are left, masked so."""
+        x = MaskedPairPooling(mode, name=name)(x, mask=self.mask)
+        self.mask = PairMask(name=f"{name}_mask")(self.mask)
+        return x

@@ -30,7 +30,8 @@ def sizes(*values: int) -> Any:
 class Branch(Plugin):
     """A part of a network that turns a part of the event into one vector.
 
-    Inherit `ParticleBranch` or `DecayBranch`, declare sizes as annotated fields, and write `build`.
+    Inherit `ParticleBranch`, `DecayBranch` or `smartbkg_tf.models.head_inputs.HeadInput`, declare
+    sizes as annotated fields, and write `build`.
 
     Attributes
     ----------
@@ -38,14 +39,10 @@ class Branch(Plugin):
         Short name, for tables and names of models; that of the class by default.
     reads : tuple of str
         The arrays that it needs, of `smartbkg_tf.models.inputs.INPUTS`.
-    purpose, source : str
-        Columns of the table in docs/models.md.
     """
 
     name: ClassVar[str] = ""
     reads: ClassVar[tuple[str, ...]] = ()
-    purpose: ClassVar[str] = ""
-    source: ClassVar[str] = ""
 
     @property
     def label(self) -> str:

@@ -1,22 +1,9 @@
 """A detector that the network learns, and what is left of a skim's candidates behind it.
 
-Which candidates of a skim an event holds follows from its generated particles; which of them
-survive depends on the detector: whether each particle is found, which name it gets, whether the
-measured masses stay in their windows. `CandidateSurvival` learns the second from the first:
-
-* every particle gets probabilities, from its columns, to be found as what it is, to be renamed,
-  and to seem displaced;
-* every candidate gets a probability to stay within the cuts if all its members are found, from
-  its own columns and from those of its members;
-* `draws` imagined measurements, the same for every event, draw all that: a candidate survives
-  one if all its members do, in the way in which it needs them. The share of measurements in which
-  any candidate survives estimates the probability that the event passes. So candidates that share
-  particles are not taken for independent.
-
-The draws are smooth (a sigmoid in place of a step), so that gradients reach every probability. They
-are constants, made of a fixed seed: equal for training and prediction, and for every machine.
-
-The columns are those of `smartbkg_tf.encoding.candidate_columns`.
+The design is described in docs/models.md; the columns are those of
+`smartbkg_tf.encoding.candidate_columns`. The imagined measurements are smooth (a sigmoid in place
+of a step), so that gradients reach every probability, and constants, made of a fixed seed: equal
+for training and prediction, and for every machine.
 """
 
 from __future__ import annotations
@@ -65,26 +52,6 @@ class CandidateSurvival(Float32Layer):
     one plus their mean number, logarithm of the best one's chance (over three); a mean over the
     candidates weighted by their chances, and a sum. Always float32: probabilities are products
     of many.
-
-    Parameters
-    ----------
-    feature_names : sequence of str
-        Columns of ``x``.
-    units : int, default 32
-        Width of the candidates' vectors; the layers that make them are twice as wide.
-    traits : int, default 8
-        Numbers that each particle hands to its candidates, such as how well it is measured.
-    draws : int, default 64
-        Imagined measurements of each event.
-    softness : float, default 0.5
-        Width of the steps, in logits; 0 would be exact, without gradients.
-    **kwargs
-        As any Keras layer.
-
-    Raises
-    ------
-    ConfigurationError
-        When a column of candidates is missing.
     """
 
     def __init__(
@@ -160,7 +127,6 @@ class CandidateSurvival(Float32Layer):
         # particles, which candidates share.
         self.stays = dense("stays", 1, width, bias_initializer=keras.initializers.Constant(3.0))
         self.vector = dense("vector", self.units, width + 2, activation="silu")
-        self.built = True
 
     def _rows(self, x: Any) -> Any:
         """Take the candidates' rows, [batch, most, feature]."""
@@ -254,13 +220,6 @@ class CorrectedEstimate(Float32Layer):
     estimate (scale 1, no shift) and a random correction of some half a unit. Training events
     of equal parts passing and failing shift the logit by that of the retention, some units; the
     shift is made to learn fast, lest the estimate bends to make up for it.
-
-    Parameters
-    ----------
-    units : int
-        Number of skims.
-    **kwargs
-        As any Keras layer.
     """
 
     def __init__(self, units: int, **kwargs: Any) -> None:
@@ -275,7 +234,6 @@ class CorrectedEstimate(Float32Layer):
         # Names that weight decay leaves alone.
         self.scale = self.add_weight(name="gamma", shape=(self.units,), initializer="ones")
         self.shift = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
-        self.built = True
 
     def call(self, x: Any, estimate: Any) -> Any:
         """Correct, [batch, units]."""

@@ -90,13 +90,6 @@ class CodeProperties(Float32Layer):
     """Look up what a PDG code tells: track, photon, neutrino, charm, ... (`CODE_COLUMNS`).
 
     Input: int [batch, n]. Output: float32 [batch, n, property], under every precision.
-
-    Parameters
-    ----------
-    codes : sequence of int
-        PDG code of each token from token 2 on.
-    **kwargs
-        As any Keras layer.
     """
 
     def __init__(self, codes: Sequence[int], **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Masked convolutions."""
+"""Layers along a row of particles or tokens, padding left out: convolutions and an LSTM."""
 
 from __future__ import annotations
 
@@ -8,30 +8,17 @@ import keras
 from keras import ops
 
 from smartbkg_tf.models.configurable import ConfigurableLayer
-from smartbkg_tf.models.masks import apply_mask
+from smartbkg_tf.models.pooling import apply_mask
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
 class MaskedConv1D(keras.layers.Conv1D):
     """A convolution that sees zeros behind the end of an event, whatever the padding holds.
 
-    Stride 1 and ``padding="same"``: position i of the output belongs to particle i, and the
-    zeros that Keras adds at the end equal the padding of a longer batch, so that the length
-    of a batch does not matter. Even kernels reach one further to the right.
-
-    Parameters
-    ----------
-    filters : int
-        Channels of the output.
-    kernel_size : int
-        Width.
-    **kwargs
-        As `keras.layers.Conv1D`; ``strides``, ``padding`` and ``data_format`` are fixed.
-
-    Raises
-    ------
-    ValueError
-        When a fixed argument is given another value.
+    As `keras.layers.Conv1D` with stride 1 and ``padding="same"``, which are fixed: position i of
+    the output belongs to particle i, and the zeros that Keras adds at the end equal the padding of
+    a longer batch, so that the length of a batch does not matter. Even kernels reach one further
+    to the right.
     """
 
     def __init__(self, filters: int, kernel_size: int, **kwargs: Any) -> None:
@@ -61,18 +48,7 @@ class MaskedGroupedConv1D(ConfigurableLayer):
 
     The kernel is kept small and laid out as one block-diagonal kernel: TensorFlow has no
     gradient of grouped convolutions on a CPU, and at 64 channels one dense convolution is
-    faster than sixteen small ones.
-
-    Parameters
-    ----------
-    filters : int
-        Channels of the output; divisible by `groups`, as the input's are.
-    kernel_size : int
-        Width.
-    groups : int
-        Groups.
-    **kwargs
-        As any Keras layer.
+    faster than sixteen small ones. `groups` divides `filters` and the channels of the input.
     """
 
     def __init__(self, filters: int, kernel_size: int, groups: int, **kwargs: Any) -> None:
@@ -94,7 +70,6 @@ class MaskedGroupedConv1D(ConfigurableLayer):
             shape=(self.kernel_size, inside, self.groups, outside),
             initializer=keras.initializers.RandomUniform(-limit, limit),
         )
-        self.built = True
 
     def call(self, x: Any, mask: Any = None) -> Any:
         """Mask, then convolve, [batch, length, filters]."""
@@ -108,3 +83,40 @@ class MaskedGroupedConv1D(ConfigurableLayer):
             (self.kernel_size, self.groups * inside, self.groups * outside),
         )
         return ops.conv(apply_mask(x, mask), dense, strides=1, padding="same")
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class MaskedLSTM(ConfigurableLayer):
+    """The last state of an LSTM (Hochreiter and Schmidhuber, 1997), padding left out.
+
+    Input: [batch, length, channels] and ``mask``; padding stands behind everything else.
+    Output: [batch, units]: the state behind the last row that is there, zero for an event
+    without any. The layer runs over padding, too, and keeps the right state; a mask inside
+    the recurrence would leave cuDNN and ONNX out.
+
+    Parameters
+    ----------
+    units : int
+        Size of the state.
+    """
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.units = units
+        self.lstm = keras.layers.LSTM(
+            units, return_sequences=True, dtype=self.dtype_policy, name="lstm"
+        )
+
+    def build(self, x_shape: Any) -> None:
+        """Make the weights."""
+        self.lstm.build(x_shape)
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        """Run over the rows, [batch, units]."""
+        states = self.lstm(apply_mask(x, mask))
+        if mask is None:
+            return states[:, -1]
+        there = ops.cast(mask, states.dtype)
+        after = ops.pad(there, [[0, 0], [0, 1]])[:, 1:]
+        last = ops.expand_dims(there * (1 - after), -1)
+        return ops.sum(states * last, axis=1)

@@ -32,8 +32,6 @@ class WideCnn(DecayBranch):
     """
 
     name: ClassVar[str] = "wide_cnn"
-    purpose: ClassVar[str] = "the decay string alone"
-    source: ClassVar[str] = "original"
 
     filters: PositiveInt = 64
     kernel_sizes: list[PositiveInt] = sizes(4, 5, 6, 7, 8, 9)
@@ -46,16 +44,15 @@ class WideCnn(DecayBranch):
         """Give the second dense layer, [batch, out]."""
         import keras
 
-        from smartbkg_tf.models.blocks import convolution_block, dense
+        from smartbkg_tf.models.blocks import Blocks, dense
         from smartbkg_tf.models.packing import PackedAveragePooling, gap_of
 
         x, mask, segments = event.packed_tokens(gap_of(self.kernel_sizes), embedding=self.embedding)
+        blocks = Blocks(mask, self.activation, self.batch_norm_momentum)
         columns = []
         for number, width in enumerate(self.kernel_sizes, 1):
             name = f"tokens_{number}"
-            column = convolution_block(
-                x, mask, self.filters, width, name, self.activation, self.batch_norm_momentum
-            )
+            column = blocks.convolution(x, self.filters, width, name)
             average = PackedAveragePooling(name=f"{name}_average")
             columns.append(average(column, mask, segments, event.inputs["decay_input"]))
         x = columns[0]
@@ -87,8 +84,6 @@ class CnnLstm(DecayBranch):
     """
 
     name: ClassVar[str] = "cnn_lstm"
-    purpose: ClassVar[str] = "the decay string alone, read in order"
-    source: ClassVar[str] = "original; Hochreiter and Schmidhuber 1997"
 
     filters: PositiveInt = 64
     kernel_size: PositiveInt = 3
@@ -101,18 +96,16 @@ class CnnLstm(DecayBranch):
         """Give the last dense layer, [batch, dense]."""
         import keras
 
-        from smartbkg_tf.models import blocks
+        from smartbkg_tf.models.blocks import Blocks, dense
         from smartbkg_tf.models.layers import MaskedLSTM
 
         x, mask = event.tokens(embedding=self.embedding)
-        convolution = (self.filters, self.kernel_size, "tokens_convolution")
-        x = blocks.convolution_block(
-            x, mask, *convolution, self.activation, self.batch_norm_momentum
-        )
-        x, mask = blocks.pool_pairs(x, mask, "max", "tokens_pool")
-        x = MaskedLSTM(self.units, name="tokens_lstm")(x, mask=mask)
+        blocks = Blocks(mask, self.activation, self.batch_norm_momentum)
+        x = blocks.convolution(x, self.filters, self.kernel_size, "tokens_convolution")
+        x = blocks.pool_pairs(x, "max", "tokens_pool")
+        x = MaskedLSTM(self.units, name="tokens_lstm")(x, mask=blocks.mask)
         for number, units in enumerate(self.dense, 1):
-            x = blocks.dense(x, units, self.activation, f"decay_dense_{number}")
+            x = dense(x, units, self.activation, f"decay_dense_{number}")
             if number == 1:
                 x = keras.layers.Dropout(self.dropout, name="decay_dropout")(x)
         return x
@@ -129,8 +122,6 @@ class DecayFeedForward(DecayBranch):
     """
 
     name: ClassVar[str] = "feed_forward"
-    purpose: ClassVar[str] = "the baseline without any structure"
-    source: ClassVar[str] = "original"
 
     units: list[PositiveInt] = sizes(1024, 1024, 512)
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from smartbkg_tf.errors import ConfigurationError
-from smartbkg_tf.models.branches import Activation, PositiveInt, Share
+from smartbkg_tf.models.branches import Activation, Branch, PositiveInt, Share
 from smartbkg_tf.settings.base import Field, settings
-from smartbkg_tf.settings.plugins import Plugin
 
 if TYPE_CHECKING:
     from smartbkg_tf.models.inputs import ModelInputs
@@ -20,15 +19,13 @@ _THRESHOLDS = (-1.0, -0.4, 0.4, 1.0)
 
 
 @settings
-class HeadInput(Plugin):
+class HeadInput(Branch):
     """A vector for the head of a network, beside those of its branches.
 
-    Inherit, declare settings as annotated fields, and write `build`.
+    Inherit, declare settings as annotated fields, and write `build`, as for a branch.
 
     Attributes
     ----------
-    reads : tuple of str
-        The arrays that it needs, of `smartbkg_tf.models.inputs.INPUTS`.
     whole_events : bool
         Whether no particle of an event may be cut away.
     """
@@ -40,21 +37,6 @@ class HeadInput(Plugin):
     def not_for_particles(self) -> list[str]:
         """Columns that this input reads, and that particle branches then do not."""
         return []
-
-    def build(self, event: ModelInputs) -> Any:
-        """Build the vector; import Keras here.
-
-        Parameters
-        ----------
-        event : smartbkg_tf.models.inputs.ModelInputs
-            Inputs of the network, and what is made of them.
-
-        Returns
-        -------
-        KerasTensor [batch, channels]
-            What the head reads.
-        """
-        raise ConfigurationError(f"{type(self).__name__} does not write build(self, event)")
 
 
 @settings

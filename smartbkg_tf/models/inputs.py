@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
 
-from smartbkg_tf.encoding.pad import INPUTS_OF
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
+from smartbkg_tf.models.attention import EventTypeOneHot
 from smartbkg_tf.models.candidates import CorrectedEstimate
 from smartbkg_tf.models.codes import CodeProperties, codes_of
-from smartbkg_tf.models.masks import MaskedAveragePooling, PaddingMask
-from smartbkg_tf.models.normalisation import ParticleNormalisation
+from smartbkg_tf.models.normalisation import RELATIVE, ParticleNormalisation, RelativeToFirst
 from smartbkg_tf.models.packing import PackedAveragePooling, PackedRows
 from smartbkg_tf.models.physics import PhysicalVariables
-from smartbkg_tf.models.relative import RELATIVE, RelativeToFirst
-from smartbkg_tf.models.tokens import EventTypeOneHot
+from smartbkg_tf.models.pooling import MaskedAveragePooling, PaddingMask
 from smartbkg_tf.models.tree import MotherMatrix
 
 if TYPE_CHECKING:
@@ -32,14 +31,23 @@ INPUTS: dict[str, tuple[str, int]] = {
     "event_type_input": ("int32", 1),
 }
 
-#: What a network reads by default for each choice of ``model.inputs``.
-DEFAULT_INPUTS = INPUTS_OF
-
 #: Name of the output layer of every network.
 OUTPUT = "y_output"
 
 #: How the names of the dense layers between branches and output begin.
 HEAD = "head_"
+
+
+def _once(make: Callable[[ModelInputs], Any]) -> Callable[[ModelInputs], Any]:
+    """Let a method without arguments make its result at the first call only."""
+
+    @functools.wraps(make)
+    def made(self: ModelInputs) -> Any:
+        if make.__name__ not in self._made:
+            self._made[make.__name__] = make(self)
+        return self._made[make.__name__]
+
+    return made
 
 
 class ModelInputs:
@@ -89,11 +97,6 @@ class ModelInputs:
                 shape = (None, len(self.feature_names))
             self.inputs[name] = keras.Input(shape=shape, dtype=dtype, name=name)
 
-    def _once(self, name: str, make: Callable[[], Any]) -> Any:
-        if name not in self._made:
-            self._made[name] = make()
-        return self._made[name]
-
     # -- particles -------------------------------------------------------------------------
 
     @property
@@ -106,62 +109,49 @@ class ModelInputs:
             if name in RELATIVE or constants.get(name, {}).get("relative")
         ]
 
+    @_once
     def values(self) -> Any:
         """Give the particles' physical values [batch, particle, feature] in GeV, cm, ns.
 
         Times and vertices count from the event's first particle, so that what all of them are
         shifted by changes nothing; ``inputs["particle_input"]`` itself is as the files have it.
         """
+        x, names = self.inputs["particle_input"], self.relative_columns
+        if not names:
+            return x
+        return RelativeToFirst(self.feature_names, names, name="relative_to_first")(x)
 
-        def make() -> Any:
-            x, names = self.inputs["particle_input"], self.relative_columns
-            if not names:
-                return x
-            return RelativeToFirst(self.feature_names, names, name="relative_to_first")(x)
-
-        return self._once("values", make)
-
+    @_once
     def mask(self) -> Any:
         """Tell particles from padding, bool [batch, particle]."""
-        return self._once(
-            "mask", lambda: PaddingMask(name="particle_mask")(self.inputs["pdg_input"])
-        )
+        return PaddingMask(name="particle_mask")(self.inputs["pdg_input"])
 
+    @_once
     def mothers(self) -> Any:
         """Make the matrix of the decay tree [batch, n, n]: 1 at (particle, its mother)."""
-        return self._once(
-            "mothers",
-            lambda: MotherMatrix(name="mothers")(
-                self.inputs["mother_index_input"], mask=self.mask()
-            ),
-        )
+        matrix = MotherMatrix(name="mothers")
+        return matrix(self.inputs["mother_index_input"], mask=self.mask())
 
+    @_once
     def codes(self) -> Any:
         """Look up what the PDG codes tell [batch, particle, property]: track, photon, charm, ...
 
         Columns are `smartbkg_tf.models.codes.CODE_COLUMNS`. A vocabulary that is not that of the
         package needs the network's argument ``codes``.
         """
+        codes = codes_of(self._network.vocabulary_size, self._network.codes)
+        return CodeProperties(codes, name="code_properties")(self.inputs["pdg_input"])
 
-        def make() -> Any:
-            codes = codes_of(self._network.vocabulary_size, self._network.codes)
-            return CodeProperties(codes, name="code_properties")(self.inputs["pdg_input"])
-
-        return self._once("codes", make)
-
+    @_once
     def physical(self) -> Any:
         """Compute what a detector would measure of each particle [batch, particle, column].
 
         See `smartbkg_tf.models.physics.PhysicalVariables`.
         """
-
-        def make() -> Any:
-            layer = PhysicalVariables(
-                self.feature_names, self.beams, self.acceptance, name="physical_variables"
-            )
-            return layer(self.values(), self.codes(), self.mothers(), mask=self.mask())
-
-        return self._once("physical", make)
+        layer = PhysicalVariables(
+            self.feature_names, self.beams, self.acceptance, name="physical_variables"
+        )
+        return layer(self.values(), self.codes(), self.mothers(), mask=self.mask())
 
     def particles(self, *, embedding: int = 8, share_embedding: bool = True) -> tuple[Any, Any]:
         """Make what a particle branch starts from.
@@ -234,18 +224,13 @@ class ModelInputs:
         pool = PackedAveragePooling(stride, name="particle_average")
         return pool(x, mask, segments, self.inputs["pdg_input"])
 
+    @_once
     def _normalised(self) -> Any:
         # What counts from the first particle does so already.
         constants = {name: {**one, "relative": False} for name, one in self.normalisation.items()}
-
-        def make() -> Any:
-            left_out = self._network.not_for_particles
-            layer = ParticleNormalisation(
-                self.feature_names, constants, left_out, name="normalisation"
-            )
-            return layer(self.values(), mask=self.mask())
-
-        return self._once("normalised", make)
+        left_out = self._network.not_for_particles
+        layer = ParticleNormalisation(self.feature_names, constants, left_out, name="normalisation")
+        return layer(self.values(), mask=self.mask())
 
     def _with_codes(
         self, features: Any, arrays: Mapping[str, Any], embedding: int, share_embedding: bool

@@ -5,68 +5,41 @@ true where there is something. Each layer takes it as ``mask``; padding is multi
 before a convolution (a bias or a normalisation would have filled it) and left out of means.
 """
 
+# ruff: noqa: F401
+
 from __future__ import annotations
 
-from smartbkg_tf.models.activations import Gelu, activation_layer
-from smartbkg_tf.models.attention import AdditiveSelfAttention, ClassAttention, TreeAttentionBlock
+from smartbkg_tf.models.attention import (
+    AdditiveSelfAttention,
+    ClassAttention,
+    EventToken,
+    EventTypeOneHot,
+    TreeAttentionBlock,
+    WithToken,
+)
 from smartbkg_tf.models.batch_normalisation import MaskedBatchNormalization
 from smartbkg_tf.models.candidates import CandidateSurvival, CorrectedEstimate
 from smartbkg_tf.models.codes import CodeProperties
-from smartbkg_tf.models.convolutions import MaskedConv1D, MaskedGroupedConv1D
-from smartbkg_tf.models.detector_variables import DetectorVariables
-from smartbkg_tf.models.graphs import GraphAttention, GraphConvolution
-from smartbkg_tf.models.masks import MaskedAveragePooling, PaddingMask, apply_mask
-from smartbkg_tf.models.normalisation import EventColumns, ParticleNormalisation
+from smartbkg_tf.models.configurable import Gelu, activation_layer
+from smartbkg_tf.models.convolutions import MaskedConv1D, MaskedGroupedConv1D, MaskedLSTM
+from smartbkg_tf.models.normalisation import EventColumns, ParticleNormalisation, RelativeToFirst
 from smartbkg_tf.models.packing import PackedAveragePooling, PackedRows
-from smartbkg_tf.models.physics import PhysicalVariables, Summaries
-from smartbkg_tf.models.pooling import AttentionPooling, FixedLength, MaskedPairPooling, PairMask
-from smartbkg_tf.models.recurrent import MaskedLSTM
-from smartbkg_tf.models.relative import RelativeToFirst
+from smartbkg_tf.models.physics import DetectorVariables, PhysicalVariables, Summaries
+from smartbkg_tf.models.pooling import (
+    AttentionPooling,
+    FixedLength,
+    MaskedAveragePooling,
+    MaskedPairPooling,
+    PaddingMask,
+    PairMask,
+    apply_mask,
+)
 from smartbkg_tf.models.thresholds import SoftThresholds
-from smartbkg_tf.models.tokens import EventToken, EventTypeOneHot, WithToken
-from smartbkg_tf.models.tree import MotherMatrix, NormalisedAdjacency, TreeRelations
+from smartbkg_tf.models.tree import (
+    GraphAttention,
+    GraphConvolution,
+    MotherMatrix,
+    NormalisedAdjacency,
+    TreeRelations,
+)
 from smartbkg_tf.models.treenet import BothSides, GroupPooling, Sides, SliceFeatures, TreeLayer
-
-__all__ = [
-    "AdditiveSelfAttention",
-    "AttentionPooling",
-    "BothSides",
-    "CandidateSurvival",
-    "ClassAttention",
-    "CodeProperties",
-    "CorrectedEstimate",
-    "DetectorVariables",
-    "EventColumns",
-    "EventToken",
-    "EventTypeOneHot",
-    "FixedLength",
-    "Gelu",
-    "GraphAttention",
-    "GraphConvolution",
-    "GroupPooling",
-    "MaskedAveragePooling",
-    "MaskedBatchNormalization",
-    "MaskedConv1D",
-    "MaskedGroupedConv1D",
-    "MaskedLSTM",
-    "MaskedPairPooling",
-    "MotherMatrix",
-    "NormalisedAdjacency",
-    "PackedAveragePooling",
-    "PackedRows",
-    "PaddingMask",
-    "PairMask",
-    "ParticleNormalisation",
-    "PhysicalVariables",
-    "RelativeToFirst",
-    "Sides",
-    "SliceFeatures",
-    "SoftThresholds",
-    "Summaries",
-    "TreeAttentionBlock",
-    "TreeLayer",
-    "TreeRelations",
-    "WithToken",
-    "activation_layer",
-    "apply_mask",
-]

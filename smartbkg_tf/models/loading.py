@@ -1,9 +1,10 @@
-"""Load a saved model, with a clear message for everything that can be wrong with it."""
+"""Save and load models, with a clear message for everything that can be wrong with a file."""
 
 from __future__ import annotations
 
 import io
 import re
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ import h5py
 import keras
 
 from smartbkg_tf.errors import ConfigurationError, InputError
+from smartbkg_tf.models import layers  # noqa: F401 (Keras must know them)
+from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.plugins import TARGET, import_class
 
@@ -26,44 +29,38 @@ _LARGEST_TEXT = 16 * 2**20
 #: archive does not unpack, nor weights.
 _EXPANSION, _SMALL = 4, 64 * 2**20
 
+#: How Keras says that a class or function of a file is not known.
+_UNKNOWN = re.compile(r"Could not locate \w+ '([^']*)'")
+
+
+def save_model(model: Any, path: str | Path) -> None:
+    """Write a Keras model atomically to a name that ends in ``.keras``.
+
+    Keras itself writes to the final name; a process that is killed then leaves a piece of
+    the new file and nothing of the old one.
+    """
+    if Path(path).suffix != ".keras":
+        raise ValueError(f"{path}: the name of a saved model ends in .keras")
+    with atomic_file(path) as partial, warnings.catch_warnings():
+        # Keras 3.15 calls np.array on its variables in a way that NumPy 2 warns about.
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
+        model.save(partial)
+
 
 def load_model(path: str | Path, target: str | Sequence[str] | None = None) -> Any:
-    """Load a ``.keras`` file for application.
+    """Load a ``.keras`` file for application: not compiled, no code inside it is run.
 
-    Code inside the file is never run (Keras' safe mode); layers come from installed
-    modules only.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The file.
-    target : str or sequence of str, optional
-        Import paths of the classes that the network is made of (`target_of`). Their modules
-        may define layers; they are imported only if Keras does not know a class of the file,
-        which is said on the terminal.
-
-    Returns
-    -------
-    keras.Model
-        Not compiled; reads a dict of arrays by name, gives logits [batch, n_skims].
-
-    Raises
-    ------
-    InputError
-        When the file is missing, truncated, not a Keras model, or needs a class that cannot
-        be imported.
+    `target`: import paths of the classes that the network is made of (`target_of`). Their modules
+    may define layers; they are imported only if Keras does not know a class of the file.
     """
-    # The layers of the package must be known to Keras.
-    from smartbkg_tf.models import layers, legacy  # noqa: F401
-
     path = Path(path)
     _check_file(path)
+    targets = [target] if isinstance(target, str) else list(target or ())
+    custom = [one for one in targets if not one.startswith("smartbkg_tf.")]
     try:
         return _load(path)
     except Exception as error:
         missing = _UNKNOWN.search(str(error))
-        targets = [target] if isinstance(target, str) else list(target or ())
-        custom = [one for one in targets if not one.startswith("smartbkg_tf.")]
         if missing is None or not custom:
             raise _cannot_be_rebuilt(path, error) from error
     for one in custom:
@@ -97,48 +94,31 @@ def target_of(config: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(targets(config.get("model"))))
 
 
-#: How Keras says that a class or function of a file is not known.
-_UNKNOWN = re.compile(r"Could not locate \w+ '([^']*)'")
-
-
 def _load(path: Path) -> Any:
     return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
 def _cannot_be_rebuilt(path: Path, error: Exception) -> InputError:
-    text = str(error).strip().splitlines()
-    first = text[0] if text else type(error).__name__
+    missing = _UNKNOWN.search(str(error))
+    if missing is not None:
+        reason = f"neither Keras nor this version of smartbkg_tf knows its '{missing[1]}'"
+    else:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = f"{type(error).__name__}: {first[:300]}"
     return InputError(
-        f"the model cannot be rebuilt ({type(error).__name__}: {first[:300]})",
+        f"the model cannot be rebuilt ({reason})",
         where=path,
-        next_step="it was probably written by another version of smartbkg_tf or Keras, or "
-        "uses layers that are not registered with "
-        "@keras.saving.register_keras_serializable(); train again or load it there",
+        next_step="train again if another version of smartbkg_tf or Keras has written it; a layer "
+        "of your own must be registered with @keras.saving.register_keras_serializable()",
     )
 
 
 def copy_weights(source: Any, destination: Any, *, where: str | Path | None = None) -> None:
-    """Copy all weights between models of one architecture.
-
-    Parameters
-    ----------
-    source : keras.Model
-        Where from.
-    destination : keras.Model
-        Where to.
-    where : str or pathlib.Path, optional
-        The file of `source`, for the message.
-
-    Raises
-    ------
-    InputError
-        When names or shapes of the inputs or weights differ; the first difference is named.
-    """
-
-    def description(model: Any) -> list[tuple[str, tuple[int, ...]]]:
-        return [(weight.path, tuple(weight.shape)) for weight in model.weights]
-
-    ours, theirs = description(destination), description(source)
+    """Copy all weights between models of one architecture; `where` is the file of `source`."""
+    theirs, ours = (
+        [(weight.path, tuple(weight.shape)) for weight in model.weights]
+        for model in (source, destination)
+    )
     if ours != theirs:
         different = next(
             (
@@ -153,19 +133,20 @@ def copy_weights(source: Any, destination: Any, *, where: str | Path | None = No
 
 
 def _check_file(path: Path) -> None:
+    """Refuse what is not a whole Keras model, or unpacks to more than any model does."""
+    problem = None
     if not path.exists():
-        raise InputError("the model file does not exist", where=path, next_step=_MADE_BY)
-    if not path.is_file():
-        raise InputError("is a folder, not a model file", where=path, next_step=_MADE_BY)
-    if path.stat().st_size == 0:
-        raise InputError("the model file is empty", where=path, next_step=_MADE_BY)
-    with path.open("rb") as stream:
-        if stream.read(2) != b"PK":
-            raise InputError(
-                "is not a Keras model (a .keras file is a zip archive)",
-                where=path,
-                next_step=_MADE_BY,
-            )
+        problem = "the model file does not exist"
+    elif not path.is_file():
+        problem = "is a folder, not a model file"
+    elif path.stat().st_size == 0:
+        problem = "the model file is empty"
+    else:
+        with path.open("rb") as stream:
+            if stream.read(2) != b"PK":
+                problem = "is not a Keras model (a .keras file is a zip archive)"
+    if problem is not None:
+        raise InputError(problem, where=path, next_step=_MADE_BY)
     truncated = InputError(
         "the model file is truncated or damaged",
         where=path,
@@ -173,32 +154,19 @@ def _check_file(path: Path) -> None:
     )
     try:
         with zipfile.ZipFile(path) as archive:
-            _check_sizes(archive, path)
-            names = archive.namelist()
+            sizes = {member.filename: member.file_size for member in archive.infolist()}
+            for name in _TEXTS:
+                _check_size(path, name, sizes.get(name, 0), _LARGEST_TEXT)
+            _check_size(path, "all of it", sum(sizes.values()))
             bad = archive.testzip()
+            missing = [name for name in (*_TEXTS, _WEIGHTS) if name not in sizes]
+            content = b"" if bad or missing else archive.read(_WEIGHTS)
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise truncated from error
     if bad is not None:
         raise truncated
-    missing = [name for name in (*_TEXTS, _WEIGHTS) if name not in names]
     if missing:
         raise InputError(f"is not a Keras model: {missing[0]} is missing in it", where=path)
-    _check_weights(path)
-
-
-def _check_sizes(archive: zipfile.ZipFile, path: Path) -> None:
-    """Refuse an archive that would unpack to more than any model; nothing is read."""
-    members = archive.infolist()
-    for member in members:
-        if member.filename in _TEXTS and member.file_size > _LARGEST_TEXT:
-            raise _too_large(path, member.filename, member.file_size)
-    total = sum(member.file_size for member in members)
-    if total > _EXPANSION * path.stat().st_size + _SMALL:
-        raise _too_large(path, "all of it", total)
-
-
-def _check_weights(path: Path) -> None:
-    """Refuse weights that claim to be larger than their file; none is read."""
     found = 0
 
     def count(_: str, node: Any) -> None:
@@ -207,23 +175,21 @@ def _check_weights(path: Path) -> None:
             found += int(node.size or 0) * node.dtype.itemsize
 
     try:
-        with zipfile.ZipFile(path) as archive:
-            # As Keras does it: an archive's members are slow to read in any other order.
-            content = io.BytesIO(archive.read(_WEIGHTS))
-        with h5py.File(content, "r") as file:
+        with h5py.File(io.BytesIO(content), "r") as file:
             file.visititems(count)
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise InputError(
             f"the model file is damaged: {_WEIGHTS} is not an HDF5 file", where=path
         ) from error
-    if found > _EXPANSION * path.stat().st_size + _SMALL:
-        raise _too_large(path, _WEIGHTS, found)
+    # Weights may claim to be larger than their file.
+    _check_size(path, _WEIGHTS, found)
 
 
-def _too_large(path: Path, what: str, size: int) -> InputError:
-    return InputError(
-        f"is not a model of this package: {what} unpacks to {size / 1e6:,.0f} MB, the file has "
-        f"{path.stat().st_size / 1e6:,.1f} MB",
-        where=path,
-        next_step=_MADE_BY,
-    )
+def _check_size(path: Path, what: str, size: int, largest: int | None = None) -> None:
+    if size > (_EXPANSION * path.stat().st_size + _SMALL if largest is None else largest):
+        raise InputError(
+            f"is not a model of this package: {what} unpacks to {size / 1e6:,.0f} MB, the file has "
+            f"{path.stat().st_size / 1e6:,.1f} MB",
+            where=path,
+            next_step=_MADE_BY,
+        )

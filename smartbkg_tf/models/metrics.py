@@ -7,9 +7,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from smartbkg_tf.models.configurable import Configurable
+
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class SkimAUC(keras.metrics.Metric):
+class SkimAUC(Configurable, keras.metrics.Metric):
     """Area under the ROC curve, streamed: histograms of the sigmoid of the logits.
 
     Unlike `keras.metrics.AUC` it works on logits and leaves out unknown labels: those below 0
@@ -17,17 +19,6 @@ class SkimAUC(keras.metrics.Metric):
     alone, the AUC does not depend on them. With 16384
     bins it agrees with the exact value to better than 1e-3 unless nearly all scores fall
     into a few bins, as those of an untrained network may.
-
-    Parameters
-    ----------
-    n_skims : int
-        Length of the label vector.
-    skim : int, optional
-        Position of one skim; None averages over the skims that have both classes.
-    bins : int, default 16384
-        Bins between 0 and 1.
-    **kwargs
-        As any Keras metric.
     """
 
     def __init__(
@@ -79,12 +70,3 @@ class SkimAUC(keras.metrics.Metric):
         area = ops.sum(passing * below, axis=1) / ops.maximum(pairs, 1.0)
         both = ops.cast(ops.greater(pairs, 0.0), "float32")
         return ops.sum(area * both) / ops.maximum(ops.sum(both), 1.0)
-
-    def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "n_skims": self.n_skims,
-            "skim": self.skim,
-            "bins": self.bins,
-        }

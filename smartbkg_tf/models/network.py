@@ -119,7 +119,7 @@ class BranchedNetwork(NNBaseClass):
 
     def build_model(self) -> keras.Model:
         """Build the network, from what the branches read to ``y_output`` [batch, n_outputs]."""
-        parts: list[Branch | HeadInput] = [*self._branches(), *self._head_inputs()]
+        parts: list[Branch] = [*self._branches(), *self._head_inputs()]
         event = self.event(*dict.fromkeys(name for part in parts for name in part.reads))
         vectors = [part.build(event) for part in parts]
         x = vectors[0] if len(vectors) == 1 else keras.layers.Concatenate(name="event")(vectors)

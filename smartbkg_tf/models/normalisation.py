@@ -1,7 +1,8 @@
-"""The layer that turns physical values into numbers of order one."""
+"""From physical values to numbers of order one, counted from the first particle where needed."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from keras import ops
 
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.models.configurable import Float32Layer
+from smartbkg_tf.settings.normalisation import FeatureScale
 
 #: Charges that have a column of their own.
 CHARGES = (-2, -1, 0, 1, 2)
@@ -19,14 +21,7 @@ CHARGES = (-2, -1, 0, 1, 2)
 #: The feature that becomes a one-hot vector.
 CHARGE = "charge"
 
-_DEFAULTS: dict[str, Any] = {
-    "transform": "linear",
-    "scale": 1.0,
-    "centre": 0.0,
-    "spread": 1.0,
-    "limit": 10.0,
-    "relative": False,
-}
+_DEFAULTS: dict[str, Any] = dataclasses.asdict(FeatureScale())
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
@@ -39,24 +34,6 @@ class ParticleNormalisation(Float32Layer):
     GeV, cm and ns. The arithmetic is float32 under every precision policy: 10.58 GeV in
     float16 would be right to 5 MeV only. A charge beyond +-2 has no column and gives
     zeros. Padding gives zeros.
-
-    Parameters
-    ----------
-    feature_names : sequence of str
-        The columns of the input.
-    features : mapping of str to mapping
-        For each column but ``charge`` the constants transform, scale, centre, spread,
-        limit and relative (`smartbkg_tf.settings.normalisation.FeatureScale`).
-    leave_out : sequence of str, default ()
-        Columns that something else reads, as they are.
-    **kwargs
-        As any Keras layer.
-
-    Raises
-    ------
-    ConfigurationError
-        For a feature without constants, and for constants that are not finite or not
-        positive where they must be; the message names the feature.
     """
 
     def __init__(
@@ -119,22 +96,6 @@ class EventColumns(Float32Layer):
 
     Input: ``x`` [batch, particle, feature], ``mask`` [batch, particle]. Output: float32
     [batch, column], normalised as in `ParticleNormalisation`; zero for an event without particles.
-
-    Parameters
-    ----------
-    names : sequence of str
-        The columns.
-    feature_names : sequence of str
-        All columns of the input.
-    features : mapping of str to mapping
-        As in `ParticleNormalisation`.
-    **kwargs
-        As any Keras layer.
-
-    Raises
-    ------
-    ConfigurationError
-        When a name is none of `feature_names`, or is ``charge``, or constants are missing.
     """
 
     def __init__(
@@ -168,7 +129,6 @@ class EventColumns(Float32Layer):
     def build(self, x_shape: Any) -> None:
         """Make the weights."""
         self._normalise.build((*x_shape[:2], len(self.names)))
-        self.built = True
 
     def call(self, x: Any, mask: Any = None) -> Any:
         """Take them, [batch, column]."""
@@ -202,3 +162,32 @@ def _check(feature_names: Sequence[str], features: Mapping[str, Mapping[str, Any
                 raise ConfigurationError(
                     f"normalisation: {name}: {key} is {value:g}, it must be positive{hint}"
                 )
+
+
+#: Columns with an offset that all particles of an event share: in Belle II's files times are off by
+#: multiples of the bunch spacing (3.93 ns), and vertices by the place of the interaction.
+RELATIVE = ("prodTime", "x", "y", "z")
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class RelativeToFirst(Float32Layer):
+    """Particles whose times and vertices count from the event's first particle.
+
+    The first thing that a network does with particles, so that no layer behind it can learn from
+    an offset of the whole event. Columns that are relative already stay as they are. Input: ``x``
+    [batch, particle, feature] in ns and cm, events at the left. Output: the same, float32.
+    """
+
+    def __init__(
+        self, feature_names: Sequence[str], names: Sequence[str] = RELATIVE, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.feature_names = [str(name) for name in feature_names]
+        self.names = [str(name) for name in names]
+        self._chosen = np.array([name in self.names for name in self.feature_names])
+
+    def call(self, x: Any) -> Any:
+        """Subtract the first particle's values, [batch, particle, feature]."""
+        x = ops.cast(x, "float32")
+        # `where`, not a product: another column may hold what is not finite.
+        return x - ops.where(self._chosen, x[:, :1, :], 0.0)

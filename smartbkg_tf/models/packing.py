@@ -1,11 +1,8 @@
 """Packed batches: all events in one row while a network is trained, no time is spent on padding.
 
-A batch of events is as wide as its longest one, and convolutions cost as much for padding as
-for particles. While training, all events of the batch are put into one row instead, with as
-many zeros between them as a convolution can see. Convolutions, batch normalisation and
-averages then give the same numbers as on padded events, whatever the lengths are, so that
-batches need not be sorted by length. Inference, and thus every exported model, reads padded
-events.
+Between two events are as many zeros as a convolution can see, so that convolutions, batch
+normalisation and averages give the same numbers as on padded events. Inference, and thus every
+exported model, reads padded events.
 """
 
 from __future__ import annotations
@@ -33,14 +30,9 @@ def gap_of(kernel_sizes: Sequence[int], halvings: int = 0) -> int:
 
 
 class _Packing(ConfigurableLayer):
-    """A layer that treats a batch in training differently from inference.
+    """A layer that treats a batch in training differently from inference."""
 
-    Attributes
-    ----------
-    active : bool
-        False leaves events as they are in training as well: XLA compiles fixed shapes only.
-    """
-
+    #: False leaves events as they are in training as well: XLA compiles fixed shapes only.
     active = True
 
     @property
@@ -72,17 +64,6 @@ class PackedRows(_Packing):
     Input: a dictionary of arrays [batch, length, ...]. Output: the same arrays [1, n, ...],
     and ``segments`` int32 [1, n]: 2 i for the particles of event i, 2 i + 1 for the gap behind
     it. What is between events is zero in all arrays.
-
-    Parameters
-    ----------
-    leader : str
-        The array whose entries are 0 where there is nothing.
-    gap : int
-        Zeros between two events.
-    align : int, default 1
-        Events begin at multiples of this.
-    **kwargs
-        As any Keras layer.
     """
 
     def __init__(self, leader: str, gap: int, align: int = 1, **kwargs: Any) -> None:
@@ -127,13 +108,6 @@ class PackedAveragePooling(_Packing):
     Input: values [1, n, channels], ``mask`` and ``segments`` [1, n], ``tokens`` [batch,
     length] as before packing. Output: [batch, channels]; zero for an event without anything.
     Without ``training``: of padded events, values [batch, length, channels].
-
-    Parameters
-    ----------
-    stride : int, default 1
-        Positions of ``segments`` for each of the values: pairs of neighbours were joined.
-    **kwargs
-        As any Keras layer.
     """
 
     def __init__(self, stride: int = 1, **kwargs: Any) -> None:

@@ -14,6 +14,7 @@ from smartbkg_tf.models.branches import ParticleBranch, PositiveInt, Share, size
 from smartbkg_tf.settings.base import Field, settings
 
 if TYPE_CHECKING:
+    from smartbkg_tf.models.blocks import Blocks
     from smartbkg_tf.models.inputs import ModelInputs
 
 
@@ -30,10 +31,21 @@ class NormalisedBranch(ParticleBranch):
 
     batch_norm_momentum: Share = 0.9
 
-    @property
-    def block(self) -> dict[str, Any]:
-        """Arguments of the blocks of `smartbkg_tf.models.blocks`."""
-        return {"activation": self.activation, "momentum": self.batch_norm_momentum}
+    def block_layers(self, mask: Any = None) -> Blocks:
+        """Give the blocks of layers for rows with a mask."""
+        from smartbkg_tf.models.blocks import Blocks
+
+        return Blocks(mask, self.activation, self.batch_norm_momentum)
+
+    def packed(
+        self, event: ModelInputs, widths: list[int], halvings: int = 0
+    ) -> tuple[Any, Any, Blocks]:
+        """Give packed particles, their segments and blocks, for convolutions of some widths."""
+        from smartbkg_tf.models.packing import gap_of
+
+        gap = gap_of(widths, halvings)
+        x, mask, segments = event.packed_particles(gap, align=2**halvings, **self.embeddings)
+        return x, segments, self.block_layers(mask)
 
 
 @settings
@@ -49,21 +61,16 @@ class ResNet(NormalisedBranch):
     """
 
     name: ClassVar[str] = "resnet"
-    purpose: ClassVar[str] = "the default and the reference of the original"
-    source: ClassVar[str] = "[original](#the-originals-networks); He et al., arXiv:1512.03385"
 
     filters: PositiveInt = 64
     kernel_sizes: list[PositiveInt] = sizes(4, 3, 3, 3)
 
     def build(self, event: ModelInputs) -> Any:
         """Give the mean of the last block over the particles, [batch, filters]."""
-        from smartbkg_tf.models.blocks import residual_block
-        from smartbkg_tf.models.packing import gap_of
-
-        x, mask, segments = event.packed_particles(gap_of(self.kernel_sizes), **self.embeddings)
+        x, segments, blocks = self.packed(event, self.kernel_sizes)
         for number, width in enumerate(self.kernel_sizes, 1):
-            x = residual_block(x, mask, self.filters, width, f"residual_{number}", **self.block)
-        return event.average(x, mask, segments)
+            x = blocks.residual(x, self.filters, width, f"residual_{number}")
+        return event.average(x, blocks.mask, segments)
 
 
 @settings
@@ -81,8 +88,6 @@ class ResNetPreactivation(NormalisedBranch):
     """
 
     name: ClassVar[str] = "resnet_preact"
-    purpose: ClassVar[str] = "very deep, slow; for comparisons"
-    source: ClassVar[str] = "original; arXiv:1603.05027"
 
     filters: PositiveInt = 64
     kernel_size: PositiveInt = 3
@@ -90,18 +95,15 @@ class ResNetPreactivation(NormalisedBranch):
 
     def build(self, event: ModelInputs) -> Any:
         """Give the mean over the particles, [batch, filters]."""
-        from smartbkg_tf.models.activations import activation_layer
-        from smartbkg_tf.models.blocks import preactivation_block
-        from smartbkg_tf.models.layers import MaskedBatchNormalization, MaskedConv1D
-        from smartbkg_tf.models.packing import gap_of
+        from smartbkg_tf.models.layers import MaskedConv1D
 
-        x, mask, segments = event.packed_particles(gap_of([self.kernel_size]), **self.embeddings)
-        x = MaskedConv1D(self.filters, self.kernel_size, use_bias=False, name="first")(x, mask=mask)
+        x, segments, blocks = self.packed(event, [self.kernel_size])
+        first = MaskedConv1D(self.filters, self.kernel_size, use_bias=False, name="first")
+        x = first(x, mask=blocks.mask)
         for number in range(1, self.blocks + 1):
-            x = preactivation_block(x, mask, self.kernel_size, f"residual_{number}", **self.block)
-        last = MaskedBatchNormalization(self.batch_norm_momentum, name="last_normalisation")
-        x = activation_layer(self.activation, name="last_activation")(last(x, mask=mask))
-        return event.average(x, mask, segments)
+            x = blocks.preactivation(x, self.kernel_size, f"residual_{number}")
+        x = blocks.activate(blocks.normalise(x, "last_normalisation"), "last_activation")
+        return event.average(x, blocks.mask, segments)
 
 
 @settings
@@ -153,41 +155,27 @@ class StagedResNet(NormalisedBranch):
 
     def build(self, event: ModelInputs) -> Any:
         """Give the mean over the particles, [batch, first_filters or columns of a particle]."""
-        from smartbkg_tf.models.blocks import bottleneck_block, convolution_block, pool_pairs
-        from smartbkg_tf.models.packing import gap_of
-
         kernels = [width for stage in self.stages for width in stage.kernel_sizes]
         if self.first_filters is not None:
             kernels.append(self.first_kernel_size)
         halvings = sum(stage.pool for stage in self.stages)
-        x, mask, segments = event.packed_particles(
-            gap_of(kernels, halvings), align=2**halvings, **self.embeddings
-        )
+        x, segments, blocks = self.packed(event, kernels, halvings)
         if self.first_filters is not None:
-            first = (self.first_filters, self.first_kernel_size)
-            x = convolution_block(x, mask, *first, "first", **self.block)
+            x = blocks.convolution(x, self.first_filters, self.first_kernel_size, "first")
         for number, stage in enumerate(self.stages, 1):
             for block in range(1, stage.blocks + 1):
                 name = f"residual_{number}_{block}"
-                x = bottleneck_block(x, mask, stage.filters, stage.kernel_sizes, name, **self.block)
+                x = blocks.bottleneck(x, stage.filters, stage.kernel_sizes, name)
             if stage.pool:
-                x, mask = pool_pairs(x, mask, "average", f"pool_{number}")
-        return event.average(x, mask, segments, stride=2**halvings)
+                x = blocks.pool_pairs(x, "average", f"pool_{number}")
+        return event.average(x, blocks.mask, segments, stride=2**halvings)
 
 
 @settings
 class ResNet34(StagedResNet):
-    """3, 4, 6, 3 blocks of two convolutions, averages of pairs between the stages.
-
-    Parameters
-    ----------
-    stages : list of Stage
-        The blocks.
-    """
+    """3, 4, 6, 3 blocks of two convolutions, averages of pairs between the stages."""
 
     name: ClassVar[str] = "resnet34"
-    purpose: ClassVar[str] = "deep, with shorter and shorter rows"
-    source: ClassVar[str] = "original"
 
     stages: list[Stage] = _stages(
         (3, 64, [3, 3], True),
@@ -199,17 +187,9 @@ class ResNet34(StagedResNet):
 
 @settings
 class ResNet50(StagedResNet):
-    """3, 4, 6, 3 blocks of three convolutions (1, 3, 1).
-
-    Parameters
-    ----------
-    stages : list of Stage
-        The blocks.
-    """
+    """3, 4, 6, 3 blocks of three convolutions (1, 3, 1)."""
 
     name: ClassVar[str] = "resnet50"
-    purpose: ClassVar[str] = "the deepest of the original's stages"
-    source: ClassVar[str] = "original"
 
     stages: list[Stage] = _stages(
         (3, 64, [1, 3, 1], False),
@@ -221,19 +201,9 @@ class ResNet50(StagedResNet):
 
 @settings
 class PointwiseResNet(StagedResNet):
-    """4 blocks of width 1, 8 of width 3; the channels stay those of a particle.
-
-    Parameters
-    ----------
-    first_filters : int or None, default None
-        As `StagedResNet`.
-    stages : list of Stage
-        The blocks.
-    """
+    """4 blocks of width 1, 8 of width 3; the channels stay those of a particle."""
 
     name: ClassVar[str] = "conv1x1_resnet"
-    purpose: ClassVar[str] = "the same as conv1x1, residual"
-    source: ClassVar[str] = "original"
 
     first_filters: PositiveInt | None = None
     stages: list[Stage] = _stages(
@@ -264,8 +234,6 @@ class ResNeXt(NormalisedBranch):
     """
 
     name: ClassVar[str] = "resnext"
-    purpose: ClassVar[str] = "few weights for its width"
-    source: ClassVar[str] = "original; Xie et al., arXiv:1611.05431"
 
     filters: PositiveInt = 64
     first_kernel_size: PositiveInt = 3
@@ -277,20 +245,17 @@ class ResNeXt(NormalisedBranch):
 
     def build(self, event: ModelInputs) -> Any:
         """Give the mean over the particles, [batch, filters]."""
-        from smartbkg_tf.models.blocks import convolution_block, pool_pairs, resnext_block
-        from smartbkg_tf.models.packing import gap_of
-
         self.must_divide("cardinality", self.cardinality, self.filters)
         halvings = int(self.first_pool)
-        gap = gap_of([self.first_kernel_size, *self.kernel_sizes], halvings)
-        x, mask, segments = event.packed_particles(gap, align=2**halvings, **self.embeddings)
-        x = convolution_block(x, mask, self.filters, self.first_kernel_size, "first", **self.block)
+        widths = [self.first_kernel_size, *self.kernel_sizes]
+        x, segments, blocks = self.packed(event, widths, halvings)
+        x = blocks.convolution(x, self.filters, self.first_kernel_size, "first")
         if self.first_pool:
-            x, mask = pool_pairs(x, mask, "max", "pool_1")
+            x = blocks.pool_pairs(x, "max", "pool_1")
         groups = (self.cardinality, self.group_filters, self.kernel_sizes)
         for number in range(1, self.blocks + 1):
-            x = resnext_block(x, mask, *groups, f"residual_{number}", **self.block)
-        return event.average(x, mask, segments, stride=2**halvings)
+            x = blocks.resnext(x, *groups, f"residual_{number}")
+        return event.average(x, blocks.mask, segments, stride=2**halvings)
 
 
 @settings
@@ -299,11 +264,9 @@ class Convolutions(NormalisedBranch):
 
     Parameters
     ----------
-    filters : list of int
-        Filters of each convolution.
-    kernel_sizes : list of int
-        Width of each convolution.
-    pool : {"max", "average"} or None, default None
+    filters, kernel_sizes : list of int
+        Filters and width of each convolution.
+    pool : {"max", "average"} or None
         Joins pairs of neighbours behind each convolution.
     """
 
@@ -313,41 +276,26 @@ class Convolutions(NormalisedBranch):
 
     def build(self, event: ModelInputs) -> Any:
         """Give the mean over the particles, [batch, filters]."""
-        from smartbkg_tf.models.blocks import convolution_block, pool_pairs
-        from smartbkg_tf.models.packing import gap_of
-
         if len(self.filters) != len(self.kernel_sizes):
             raise ConfigurationError(
                 f"{self.label}: {len(self.filters)} filters, but {len(self.kernel_sizes)} "
                 "kernel_sizes; one of each makes a convolution"
             )
         halvings = 0 if self.pool is None else len(self.filters)
-        x, mask, segments = event.packed_particles(
-            gap_of(self.kernel_sizes, halvings), align=2**halvings, **self.embeddings
-        )
+        x, segments, blocks = self.packed(event, self.kernel_sizes, halvings)
         pairs = zip(self.filters, self.kernel_sizes, strict=True)
         for number, (filters, width) in enumerate(pairs, 1):
-            x = convolution_block(x, mask, filters, width, f"convolution_{number}", **self.block)
+            x = blocks.convolution(x, filters, width, f"convolution_{number}")
             if self.pool is not None:
-                x, mask = pool_pairs(x, mask, self.pool, f"pool_{number}")
-        return event.average(x, mask, segments, stride=2**halvings)
+                x = blocks.pool_pairs(x, self.pool, f"pool_{number}")
+        return event.average(x, blocks.mask, segments, stride=2**halvings)
 
 
 @settings
 class Conv1x1(Convolutions):
-    """convolutions 32, 32 (width 1), 64, 64 (width 3).
-
-    Parameters
-    ----------
-    filters : list of int, default [32, 32, 64, 64]
-        Filters of each convolution.
-    kernel_sizes : list of int, default [1, 1, 3, 3]
-        Width of each convolution.
-    """
+    """convolutions 32, 32 (width 1), 64, 64 (width 3)."""
 
     name: ClassVar[str] = "conv1x1"
-    purpose: ClassVar[str] = "what single particles tell, then neighbours"
-    source: ClassVar[str] = "original"
 
     filters: list[PositiveInt] = sizes(32, 32, 64, 64)
     kernel_sizes: list[PositiveInt] = sizes(1, 1, 3, 3)
@@ -355,21 +303,9 @@ class Conv1x1(Convolutions):
 
 @settings
 class VanillaCnn(Convolutions):
-    """three convolutions of 64, max pooling behind each.
-
-    Parameters
-    ----------
-    filters : list of int, default [64, 64, 64]
-        Filters of each convolution.
-    kernel_sizes : list of int, default [3, 3, 3]
-        Width of each convolution.
-    pool : {"max", "average"} or None, default "max"
-        As `Convolutions`.
-    """
+    """three convolutions of 64, max pooling behind each."""
 
     name: ClassVar[str] = "vanilla_cnn"
-    purpose: ClassVar[str] = "a plain CNN as baseline"
-    source: ClassVar[str] = "original"
 
     filters: list[PositiveInt] = sizes(64, 64, 64)
     kernel_sizes: list[PositiveInt] = sizes(3, 3, 3)
@@ -389,25 +325,19 @@ class Attention(NormalisedBranch):
     """
 
     name: ClassVar[str] = "attention"
-    purpose: ClassVar[str] = (
-        "order-independent; keeps 32 numbers for each pair of particles and layer"
-    )
-    source: ClassVar[str] = "original; Bahdanau et al., arXiv:1409.0473"
 
     units: PositiveInt = 32
     layers: PositiveInt = 13
 
     def build(self, event: ModelInputs) -> Any:
         """Give the mean over the particles, [batch, columns of a particle]."""
-        from smartbkg_tf.models.layers import AdditiveSelfAttention, MaskedBatchNormalization
+        from smartbkg_tf.models.layers import AdditiveSelfAttention
 
         x, mask = event.particles(**self.embeddings)
+        blocks = self.block_layers(mask)
         for number in range(1, self.layers + 1):
             x = AdditiveSelfAttention(self.units, name=f"attention_{number}")(x, mask=mask)
-            normalise = MaskedBatchNormalization(
-                self.batch_norm_momentum, name=f"normalisation_{number}"
-            )
-            x = normalise(x, mask=mask)
+            x = blocks.normalise(x, f"normalisation_{number}")
         return event.average(x, mask)
 
 
@@ -422,10 +352,6 @@ class FeedForward(NormalisedBranch):
     """
 
     name: ClassVar[str] = "feed_forward"
-    purpose: ClassVar[str] = (
-        "the baseline without any structure; length fixed at data.max_particles, data.max_tokens"
-    )
-    source: ClassVar[str] = "original"
 
     units: list[PositiveInt] = sizes(2056, 2056, 2056, 512)
 
@@ -433,15 +359,15 @@ class FeedForward(NormalisedBranch):
         """Give the last dense layer, [batch, units]."""
         import keras
 
-        from smartbkg_tf.models.activations import activation_layer
-        from smartbkg_tf.models.layers import FixedLength, MaskedBatchNormalization
+        from smartbkg_tf.models.layers import FixedLength
 
         x, mask = event.particles(**self.embeddings)
         x = FixedLength(event.fixed_length("max_particles"), name="fixed_particles")(x, mask=mask)
         x = keras.layers.Flatten(name="particles_flat")(x)
+        blocks = self.block_layers()
         for number, units in enumerate(self.units, 1):
             name = f"particles_dense_{number}"
             x = keras.layers.Dense(units, use_bias=False, name=name)(x)
-            x = MaskedBatchNormalization(self.batch_norm_momentum, name=f"{name}_normalisation")(x)
-            x = activation_layer(self.activation, name=f"{name}_activation")(x)
+            x = blocks.normalise(x, f"{name}_normalisation")
+            x = blocks.activate(x, f"{name}_activation")
         return x

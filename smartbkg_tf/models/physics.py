@@ -16,6 +16,7 @@ from keras import ops
 from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.codes import CODE_COLUMNS
 from smartbkg_tf.models.configurable import Float32Layer
+from smartbkg_tf.models.thresholds import logarithms, soft_thresholds
 from smartbkg_tf.models.tree import tree_shape
 
 #: Total px, py, pz, E of the beams in GeV: electrons of 7.004 GeV and positrons of 4.002 GeV,
@@ -28,19 +29,15 @@ ACCEPTANCE = (17.0, 150.0)
 #: Columns that must be there.
 NEEDED = ("energy", "prodTime", "x", "y", "z", "px", "py", "pz")
 
+#: Steps of transverse momentum, energy and momentum, GeV: a generic tracker and calorimeter reach
+#: their full efficiency between 0.05 and 0.5 GeV.
+STEPS = (0.05, 0.07, 0.1, 0.14, 0.2, 0.4, 0.8, 2.0)
+#: Steps of the transverse displacement, cm: resolution of a vertex detector to a drift chamber.
+DISPLACEMENTS = (0.01, 0.03, 0.1, 1.0, 10.0)
+#: Near to an edge of the acceptance, degrees.
+NEAR_EDGE = 5.0
+
 _TINY = 1e-4
-
-
-def needed_columns(feature_names: Sequence[str]) -> dict[str, int]:
-    """Give the place of every column; refuse data that lack one of `NEEDED`."""
-    places = {name: place for place, name in enumerate(feature_names)}
-    missing = [name for name in NEEDED if name not in places]
-    if missing:
-        raise ConfigurationError(
-            f"physical variables need the columns {', '.join(missing)}, which the data lack",
-            next_step="preprocess with features=original or features=smartbackground",
-        )
-    return places
 
 
 def checked_beams(beams: Sequence[float]) -> list[float]:
@@ -88,31 +85,10 @@ def _log(value: Any) -> Any:
     return ops.log(ops.maximum(value, _TINY))
 
 
-@keras.saving.register_keras_serializable(package="smartbkg_tf")
-class PhysicalVariables(Float32Layer):
-    """What a detector would measure of each particle, and its place in the decay tree.
+class PhysicsLayer(Float32Layer):
+    """Reads the columns `NEEDED` of particles, refuses data without them, and keeps constants.
 
-    Input: ``particle_input`` [batch, n, feature], ``properties`` (`CodeProperties`), ``matrix``
-    (`smartbkg_tf.models.tree.MotherMatrix`) and ``mask``. Output: float32 [batch, n, column]:
-    log E, log pT, cosine of the polar angle and direction of pT in the laboratory; log p and
-    cosine in the centre-of-mass system; within the acceptance; transverse and longitudinal
-    displacement and time (asinh); the code's properties; depth and number of daughters;
-    stable (no daughters); detectable (stable, a track or photon, within the acceptance).
-    Zero in padding.
-
-    Parameters
-    ----------
-    feature_names : sequence of str
-        Columns of ``particle_input``.
-    beams, acceptance : sequence of float, default `BEAMS`, `ACCEPTANCE`
-        Total px, py, pz, E of the beams, GeV, and polar angles covered, degrees.
-    **kwargs
-        As any Keras layer.
-
-    Raises
-    ------
-    ConfigurationError
-        When a column of `NEEDED` is missing.
+    `beams` and `acceptance` are as `BEAMS` and `ACCEPTANCE`; they are saved in the model.
     """
 
     def __init__(
@@ -126,14 +102,36 @@ class PhysicalVariables(Float32Layer):
         self.feature_names = [str(name) for name in feature_names]
         self.beams = checked_beams(beams)
         self.acceptance = checked_acceptance(acceptance)
-        self._places = needed_columns(self.feature_names)
+        missing = [name for name in NEEDED if name not in self.feature_names]
+        if missing:
+            raise ConfigurationError(
+                f"physical variables need the columns {', '.join(missing)}, which the data lack",
+                next_step="preprocess with features=original or features=smartbackground",
+            )
+
+    def columns(self, x: Any, mask: Any) -> tuple[dict[str, Any], Any]:
+        """Give columns [batch, n, 1] by name and momenta [batch, n, 3], zero in padding."""
+        x = ops.where(ops.expand_dims(mask, -1), ops.cast(x, "float32"), 0.0)
+        column = {name: x[..., i : i + 1] for i, name in enumerate(self.feature_names)}
+        return column, ops.concatenate([column["px"], column["py"], column["pz"]], axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class PhysicalVariables(PhysicsLayer):
+    """What a detector would measure of each particle, and its place in the decay tree.
+
+    Input: ``particle_input`` [batch, n, feature], ``properties`` (`CodeProperties`), ``matrix``
+    (`smartbkg_tf.models.tree.MotherMatrix`) and ``mask``. Output: float32 [batch, n, column]:
+    log E, log pT, cosine of the polar angle and direction of pT in the laboratory; log p and
+    cosine in the centre-of-mass system; within the acceptance; transverse and longitudinal
+    displacement and time (asinh); the code's properties; depth and number of daughters;
+    stable (no daughters); detectable (stable, a track or photon, within the acceptance).
+    Zero in padding.
+    """
 
     def call(self, x: Any, properties: Any, matrix: Any, mask: Any = None) -> Any:
         """Compute the variables, [batch, n, column]."""
-        filled = ops.expand_dims(mask, -1)
-        x = ops.where(filled, ops.cast(x, "float32"), 0.0)
-        column = {name: x[..., i : i + 1] for name, i in self._places.items()}
-        momentum = ops.concatenate([column["px"], column["py"], column["pz"]], axis=-1)
+        column, momentum = self.columns(x, mask)
         energy_cms, momentum_cms = to_centre_of_mass(column["energy"], momentum, self.beams)
         transverse, total = _length(momentum[..., :2]), _length(momentum)
         total_cms = _length(momentum_cms)
@@ -162,7 +160,7 @@ class PhysicalVariables(Float32Layer):
             stable * seen * accepted,
         ]
         result = ops.clip(ops.concatenate(columns, axis=-1), -10.0, 10.0)
-        return ops.where(filled, result, 0.0)
+        return ops.where(ops.expand_dims(mask, -1), result, 0.0)
 
 
 def within_acceptance(momentum: Any, acceptance: Sequence[float] = ACCEPTANCE) -> Any:
@@ -173,7 +171,7 @@ def within_acceptance(momentum: Any, acceptance: Sequence[float] = ACCEPTANCE) -
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class Summaries(Float32Layer):
+class Summaries(PhysicsLayer):
     """Sums and counts over the detectable particles of groups of particles.
 
     For each group: numbers of tracks and photons; visible and photon energy; total visible
@@ -183,44 +181,15 @@ class Summaries(Float32Layer):
     Fox-Wolfram R2 (from the tensor ``sum p p^T / |p|``: R2 = (3 tr T^2 / (tr T)^2 - 1) / 2);
     largest momentum, smallest pT of a track. Input: as `PhysicalVariables`, and ``groups``
     [batch, n, group]. Output: float32 [batch, group, 21].
-
-    Parameters
-    ----------
-    feature_names : sequence of str
-        Columns of ``particle_input``.
-    beams, acceptance : sequence of float, default `BEAMS`, `ACCEPTANCE`
-        Total px, py, pz, E of the beams, GeV, and polar angles covered, degrees.
-    **kwargs
-        As any Keras layer.
-
-    Raises
-    ------
-    ConfigurationError
-        When a column of `NEEDED` is missing.
     """
-
-    def __init__(
-        self,
-        feature_names: Sequence[str],
-        beams: Sequence[float] = BEAMS,
-        acceptance: Sequence[float] = ACCEPTANCE,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.feature_names = [str(name) for name in feature_names]
-        self.beams = checked_beams(beams)
-        self.acceptance = checked_acceptance(acceptance)
-        self._places = needed_columns(self.feature_names)
 
     def call(
         self, x: Any, properties: Any, matrix: Any, groups: Any = None, mask: Any = None
     ) -> Any:
         """Add up, [batch, group, 21]."""
         filled = ops.cast(ops.expand_dims(mask, -1), "float32")
-        x = ops.where(ops.expand_dims(mask, -1), ops.cast(x, "float32"), 0.0)
-        column = {name: x[..., i : i + 1] for name, i in self._places.items()}
+        column, momentum = self.columns(x, mask)
         kind = {name: properties[..., i : i + 1] for i, name in enumerate(CODE_COLUMNS)}
-        momentum = ops.concatenate([column["px"], column["py"], column["pz"]], axis=-1)
         energy_cms, momentum_cms = to_centre_of_mass(column["energy"], momentum, self.beams)
         _, daughters = tree_shape(ops.cast(matrix, "float32"), steps=0)
         stable = filled * ops.cast(ops.equal(ops.expand_dims(daughters, -1), 0), "float32")
@@ -294,3 +263,48 @@ class Summaries(Float32Layer):
             axis=-1,
         )
         return ops.clip(result, -10.0, 10.0)
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class DetectorVariables(PhysicsLayer):
+    """Columns of particles on which the response of a detector depends.
+
+    Input: ``x`` [batch, n, feature], ``mask``. Output: float32 [batch, n, column]:
+    ``exp(-d / 5 degrees)`` for the distances d of the polar angle from both edges of the
+    acceptance, 1 beyond them; soft steps of the logarithms of transverse momentum, energy and
+    momentum at `STEPS`, and of the transverse displacement at `DISPLACEMENTS`. In the laboratory.
+    Zero in padding. `PhysicalVariables` are smooth; without edges a network learns of rare
+    particles, and of those near the edges, what holds for the many others.
+    """
+
+    def __init__(
+        self,
+        feature_names: Sequence[str],
+        acceptance: Sequence[float] = ACCEPTANCE,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(feature_names, acceptance=acceptance, **kwargs)
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        """Compute the columns, [batch, n, column]."""
+        column, _ = self.columns(x, mask)
+        squared = ops.square(column["px"]) + ops.square(column["py"])
+        transverse = ops.sqrt(squared + _TINY**2)
+        momentum = ops.sqrt(squared + ops.square(column["pz"]) + _TINY**2)
+        radius = ops.sqrt(ops.square(column["x"]) + ops.square(column["y"]) + _TINY**2)
+        degrees = ops.arctan2(transverse, column["pz"]) * (180.0 / math.pi)
+        low, high = self.acceptance
+        distances = ops.concatenate([degrees - low, high - degrees], axis=-1)
+        energy = ops.maximum(column["energy"], _TINY)
+        result = ops.concatenate(
+            [
+                ops.exp(-ops.clip(distances, 0.0, 60.0) / NEAR_EDGE),
+                *(
+                    soft_thresholds(ops.log(size), logarithms(*STEPS), 3.0)
+                    for size in (transverse, energy, momentum)
+                ),
+                soft_thresholds(ops.log(radius), logarithms(*DISPLACEMENTS), 1.5),
+            ],
+            axis=-1,
+        )
+        return ops.where(ops.expand_dims(mask, -1), result, 0.0)

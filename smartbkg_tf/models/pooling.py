@@ -1,4 +1,4 @@
-"""Shorter rows and single vectors out of rows of particles, padding left out."""
+"""Where an event ends: masks, and shorter rows and single vectors that leave padding out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,50 @@ import keras
 from keras import ops
 
 from smartbkg_tf.models.configurable import ConfigurableLayer, Float32Layer
-from smartbkg_tf.models.masks import apply_mask
+
+
+def apply_mask(x: Any, mask: Any) -> Any:
+    """Set padding to zero, [batch, length, channels]."""
+    if mask is None:
+        return x
+    return x * ops.cast(ops.expand_dims(mask, -1), x.dtype)
+
+
+def everything(x: Any) -> Any:
+    """Give the mask of rows [batch, length, channels] without padding."""
+    return ops.ones_like(x[..., 0], dtype="bool")
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class PaddingMask(Float32Layer):
+    """True where a token is not padding (token 0).
+
+    Input: int [batch, length]. Output: bool [batch, length].
+    """
+
+    def call(self, tokens: Any) -> Any:
+        """Compare with 0, [batch, length]."""
+        return ops.not_equal(tokens, 0)
+
+
+@keras.saving.register_keras_serializable(package="smartbkg_tf")
+class MaskedAveragePooling(ConfigurableLayer):
+    """Mean over what there is; zero for an event without anything.
+
+    Input: [batch, length, channels] and ``mask`` [batch, length]. Output: [batch, channels].
+    The sum is taken in float32: float16 overflows over a long event.
+    """
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        """Average over the length, [batch, channels]."""
+        wide = ops.cast(x, "float32")
+        if mask is None:
+            return ops.cast(ops.mean(wide, axis=1), self.compute_dtype)
+        weights = ops.cast(mask, "float32")
+        total = ops.sum(wide * ops.expand_dims(weights, -1), axis=1)
+        count = ops.maximum(ops.sum(weights, axis=1, keepdims=True), 1.0)
+        return ops.cast(total / count, self.compute_dtype)
+
 
 #: Stands for minus infinity in masked maxima and softmaxes; always in float32.
 MINUS = -1e9
@@ -44,22 +87,10 @@ class PairMask(Float32Layer):
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
 class MaskedPairPooling(ConfigurableLayer):
-    """Mean or maximum of each pair of neighbours, over what there is.
+    """The "average" or "max" (`mode`) of each pair of neighbours, over what there is.
 
     Input: [batch, length, channels] and ``mask``. Output: [batch, (length + 1) // 2,
     channels]. A pair of which one half is padding gives the other half.
-
-    Parameters
-    ----------
-    mode : {"average", "max"}
-        What to take.
-    **kwargs
-        As any Keras layer.
-
-    Raises
-    ------
-    ValueError
-        For another mode.
     """
 
     def __init__(self, mode: str = "average", **kwargs: Any) -> None:
@@ -70,8 +101,7 @@ class MaskedPairPooling(ConfigurableLayer):
 
     def call(self, x: Any, mask: Any = None) -> Any:
         """Join neighbours, [batch, (length + 1) // 2, channels]."""
-        if mask is None:
-            mask = ops.ones_like(x[..., 0], dtype="bool")
+        mask = everything(x) if mask is None else mask
         first, second = _pairs(apply_mask(x, mask))
         one, two = (ops.expand_dims(m, -1) for m in _pairs(ops.cast(mask, x.dtype)))
         if self.mode == "average":
@@ -86,13 +116,6 @@ class FixedLength(ConfigurableLayer):
     """Cut rows to a length, or fill them with zeros; padding becomes zero.
 
     Input: [batch, length, channels] and ``mask``. Output: [batch, `length`, channels].
-
-    Parameters
-    ----------
-    length : int
-        The length of every row of the output.
-    **kwargs
-        As any Keras layer.
     """
 
     def __init__(self, length: int, **kwargs: Any) -> None:
@@ -111,14 +134,7 @@ class AttentionPooling(ConfigurableLayer):
 
     Each head weighs the particles by a softmax of a linear function of them and averages
     its share of the channels: Li et al., arXiv:1511.05493, section 3.3, without the second
-    gate. Zero for an event without particles.
-
-    Parameters
-    ----------
-    heads : int, default 1
-        Sets of weights; divides the number of channels.
-    **kwargs
-        As any Keras layer.
+    gate. `heads` divides the number of channels. Zero for an event without particles.
     """
 
     def __init__(self, heads: int = 1, **kwargs: Any) -> None:
@@ -132,13 +148,11 @@ class AttentionPooling(ConfigurableLayer):
         if x_shape[-1] % self.heads:
             raise ValueError(f"{self.heads} heads do not divide {x_shape[-1]} channels")
         self.gate.build(x_shape)
-        self.built = True
 
     def call(self, x: Any, mask: Any = None) -> Any:
         """Average, [batch, channels]."""
         logits = self.gate(x)
-        if mask is None:
-            mask = ops.ones_like(x[..., 0], dtype="bool")
+        mask = everything(x) if mask is None else mask
         weights = masked_softmax(logits, ops.expand_dims(mask, -1), axis=1)
         values = ops.cast(apply_mask(x, mask), "float32")
         share = x.shape[-1] // self.heads

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.models.base import NNBaseClass
-from smartbkg_tf.models.checks import constructor_arguments
 from smartbkg_tf.models.network import BranchedNetwork
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.models import ModelSettings
 from smartbkg_tf.settings.normalisation import NormalisationSettings
 from smartbkg_tf.settings.plugins import import_class
-
-#: What ``train`` gives to every network.
-COMMON = tuple(constructor_arguments(NNBaseClass))
 
 #: Settings of parts that a network may take as arguments of the same names.
 _PARTS = ("particles", "decay", "head")
@@ -24,6 +21,25 @@ _PARTS = ("particles", "decay", "head")
 _STEP = (
     "a network inherits smartbkg_tf.models.base.NNBaseClass; its docstring has a complete example"
 )
+
+
+def constructor_arguments(cls: type) -> list[str]:
+    """Name all arguments that a class takes, up to the first base that hands nothing on."""
+    names: dict[str, None] = {}
+    for base in cls.__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
+        for parameter in parameters:
+            if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+                names[parameter.name] = None
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return list(names)
+
+
+#: What ``train`` gives to every network.
+COMMON = tuple(constructor_arguments(NNBaseClass))
 
 
 def model_name(model: ModelSettings) -> str:
@@ -34,24 +50,7 @@ def model_name(model: ModelSettings) -> str:
 
 
 def check_model(model: ModelSettings) -> type[NNBaseClass]:
-    """Find everything that can be wrong with a network without looking at any data.
-
-    Parameters
-    ----------
-    model : ModelSettings
-        Class and sizes.
-
-    Returns
-    -------
-    type
-        The network's class.
-
-    Raises
-    ------
-    ConfigurationError
-        When the class cannot be used, or an argument in ``model.parameters`` is none of its
-        constructor's.
-    """
+    """Find everything that can be wrong with a network without data, and give its class."""
     where = f"model._target_={model.target}"
     found = import_class(model.target, NNBaseClass)
     missing = sorted(getattr(found, "__abstractmethods__", ()))
@@ -88,26 +87,8 @@ def build(
 ) -> NNBaseClass:
     """Make a network for a dataset; its Keras model is built at the first use.
 
-    Parameters
-    ----------
-    model : ModelSettings
-        Class and sizes.
-    information : mapping
-        Values of ``dataset.json``: encoding, vocabulary, normalisation, label_names.
-    normalisation : NormalisationSettings, optional
-        Constants instead of those of the dataset.
-    max_particles, max_tokens : int, optional
-        Lengths that are read, if not those of the dataset.
-
-    Returns
-    -------
-    NNBaseClass
-        The network.
-
-    Raises
-    ------
-    ConfigurationError
-        As `check_model`, and when the constructor refuses its arguments.
+    `information` are the values of ``dataset.json``; `normalisation`, `max_particles` and
+    `max_tokens` are taken instead of those of the dataset.
     """
     found = check_model(model)
     encoding = information.get("encoding", {})

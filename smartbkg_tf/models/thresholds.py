@@ -23,17 +23,7 @@ def soft_thresholds(values: Any, places: Sequence[float], steepness: float) -> A
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
 class SoftThresholds(Float32Layer):
-    """The values, and `soft_thresholds` of them.
-
-    Parameters
-    ----------
-    places : sequence of float
-        Where the thresholds are.
-    steepness : float, default 3
-        Their slopes there.
-    **kwargs
-        As any Keras layer; float32 by default, because thresholds are steep.
-    """
+    """The values, and `soft_thresholds` of them; float32, because thresholds are steep."""
 
     def __init__(self, places: Sequence[float], steepness: float = 3.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)

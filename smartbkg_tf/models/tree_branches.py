@@ -17,10 +17,34 @@ class TreeBranch(ParticleBranch):
 
     reads: ClassVar[tuple[str, ...]] = (*ParticleBranch.reads, "mother_index_input")
 
+
+@settings
+class ParticleStates(TreeBranch):
+    """A state for each particle, from features and physical variables; base of the next two.
+
+    Parameters
+    ----------
+    units : int, default 64
+        Width of a particle's state.
+    layers : int, default 4
+        Encoder blocks, or rounds of messages.
+    heads : int, default 4
+        Heads of the attention, or of the pooling over each B; divides `units`.
+    dropout : float, default 0.1
+        Share of hidden values dropped in training.
+    """
+
+    share_embedding: bool = False
+    units: PositiveInt = 64
+    layers: PositiveInt = 4
+    heads: PositiveInt = 4
+    dropout: Share = 0.1
+
     def columns(self, event: ModelInputs) -> tuple[Any, Any]:
         """Give features and physical variables side by side, and the mask of the particles."""
         import keras
 
+        self.must_divide("heads", self.heads, self.units)
         features, mask = event.particles(**self.embeddings)
         joined = keras.layers.Concatenate(name="particle_columns")([features, event.physical()])
         return joined, mask
@@ -38,13 +62,9 @@ class Gcn(TreeBranch):
         Dense layers on each particle, in front.
     graph_layers : int, default 3
         Graph convolutions.
-    activation : {"relu", "leaky_relu", "silu", "gelu"}
-        Behind the layers.
     """
 
     name: ClassVar[str] = "gcn"
-    purpose: ClassVar[str] = "the decay tree, cheap"
-    source: ClassVar[str] = "Kipf and Welling, arXiv:1609.02907"
 
     activation: Activation = "relu"
     units: PositiveInt = 128
@@ -81,8 +101,6 @@ class GatGap(TreeBranch):
     """
 
     name: ClassVar[str] = "gatgap"
-    purpose: ClassVar[str] = "the network of Belle II's generators package"
-    source: ClassVar[str] = "arXiv:1710.10903, arXiv:1511.05493"
 
     units: PositiveInt = 32
     heads: PositiveInt = 4
@@ -110,27 +128,13 @@ class GatGap(TreeBranch):
 
 
 @settings
-class Transformer(TreeBranch):
+class Transformer(ParticleStates):
     """four pre-norm blocks, attention biased by the tree, an event token, class attention.
 
     Parameters
     ----------
-    embedding : int, default 16
-        Dimensions of the embedding of a PDG code.
-    share_embedding : bool, default False
-        One embedding for a particle and its mother, or two.
-    activation : {"gelu", "leaky_relu", "relu", "silu"}
-        Inside the blocks.
-    units : int, default 64
-        Width.
-    heads : int, default 4
-        Heads; divides `units`.
-    layers : int, default 4
-        Encoder blocks.
     expansion : int, default 3
         Width of the feed-forward part of a block, in `units`.
-    dropout : float, default 0.1
-        Share of the outputs of attention and feed-forward dropped in training.
     distance : int, default 4
         Ancestors up to this distance have a bias of their own; all others share one.
     pooling : {"class", "attention"}
@@ -138,17 +142,10 @@ class Transformer(TreeBranch):
     """
 
     name: ClassVar[str] = "transformer"
-    purpose: ClassVar[str] = "every pair of particles; several skims"
-    source: ClassVar[str] = "arXiv:1706.03762, arXiv:2106.05234, arXiv:2103.17239"
 
     embedding: PositiveInt = 16
-    share_embedding: bool = False
     activation: Activation = "gelu"
-    units: PositiveInt = 64
-    heads: PositiveInt = 4
-    layers: PositiveInt = 4
     expansion: PositiveInt = 3
-    dropout: Share = 0.1
     distance: PositiveInt = 4
     pooling: Literal["class", "attention"] = "class"
 
@@ -158,7 +155,6 @@ class Transformer(TreeBranch):
 
         from smartbkg_tf.models import layers
 
-        self.must_divide("heads", self.heads, self.units)
         columns, mask = self.columns(event)
         relations = layers.TreeRelations(self.distance, name="relations")(event.mothers())
         x = keras.layers.Dense(self.units, name="particle_dense")(columns)
@@ -185,48 +181,27 @@ class Transformer(TreeBranch):
 
 
 @settings
-class TreeNet(TreeBranch):
+class TreeNet(ParticleStates):
     """messages along the tree, a vector for each B, sums over detectable particles.
 
-    The design is described in `smartbkg_tf.models.treenet`.
+    The design is described in docs/models.md.
 
     Parameters
     ----------
-    embedding : int, default 12
-        Dimensions of the embedding of a PDG code.
-    share_embedding : bool, default False
-        One embedding for a particle and its mother, or two.
-    activation : {"silu", "leaky_relu", "relu", "gelu"}
-        Inside the layers.
-    units : int, default 64
-        Width of a particle's state.
     hidden : int, default 96
         Width inside a layer.
-    layers : int, default 4
-        Rounds of messages.
-    heads : int, default 4
-        Heads of the pooling over each B.
     side_units : int, default 64
         Width of the vector of a B.
-    dropout : float, default 0.1
-        Share of hidden values dropped in training.
     side_summaries : bool, default True
         Sums and counts over the detectable particles of each B go into its vector.
     """
 
     name: ClassVar[str] = "treenet"
-    purpose: ClassVar[str] = "tag skims: which B, and what can be seen of it"
-    source: ClassVar[str] = "[ours](#treenet)"
 
     embedding: PositiveInt = 12
-    share_embedding: bool = False
     activation: Activation = "silu"
-    units: PositiveInt = 64
     hidden: PositiveInt = 96
-    layers: PositiveInt = 4
-    heads: PositiveInt = 4
     side_units: PositiveInt = 64
-    dropout: Share = 0.1
     side_summaries: bool = True
 
     def build(self, event: ModelInputs) -> Any:
@@ -236,7 +211,6 @@ class TreeNet(TreeBranch):
         from smartbkg_tf.models import layers
         from smartbkg_tf.models.blocks import dense
 
-        self.must_divide("heads", self.heads, self.units)
         columns, mask = self.columns(event)
         values, properties, matrix = event.values(), event.codes(), event.mothers()
         energy = layers.SliceFeatures(event.feature_names.index("energy"), 1, name="energy")

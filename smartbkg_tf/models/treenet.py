@@ -1,22 +1,4 @@
-"""TreeNet: messages along the decay tree, one vector for each B, the better one counts.
-
-The design, and why:
-
-* A tag skim asks whether *one* B can be reconstructed completely, and whether the event as a
-  whole passes a few cuts. So the two B are kept apart: each particle belongs to side 1,
-  side 2 or neither, found in the model from the mother indices, and each side gets a
-  vector of its own by the same weights. What the head sees of the sides is their sum and
-  their maximum, so that nothing depends on which B is called the first. In events
-  without a B, two taus or two charmed hadrons take their place.
-* Whether a decay can be reconstructed is a property of the tree: a D can if its daughters
-  can. Messages go along it, from daughters (a sum: nothing may be missing), from the
-  mother, among siblings, and from the side as a whole.
-* What a detector can see is in the inputs: logarithms of energies, angles in both systems,
-  acceptance, stability, displacement, and what the PDG code tells.
-* The event as a whole (energies, event shape, missing momentum) goes to the head.
-
-About 0.2 million weights.
-"""
+"""The layers of TreeNet: sides, messages, pooling of groups; docs/models.md has the design."""
 
 from __future__ import annotations
 
@@ -25,11 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from smartbkg_tf.models.activations import activation_layer
 from smartbkg_tf.models.codes import CODE_COLUMNS
-from smartbkg_tf.models.configurable import ConfigurableLayer, Float32Layer
-from smartbkg_tf.models.masks import apply_mask
-from smartbkg_tf.models.pooling import MINUS, masked_softmax
+from smartbkg_tf.models.configurable import ConfigurableLayer, Float32Layer, activation_layer
+from smartbkg_tf.models.pooling import MINUS, apply_mask, masked_softmax
 from smartbkg_tf.models.tree import under_a_head
 
 _BOTTOM, _CHARM, _TAU = (CODE_COLUMNS.index(name) for name in ("bottom", "charm", "tau"))
@@ -70,15 +50,7 @@ class Sides(Float32Layer):
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
 class SliceFeatures(Float32Layer):
-    """Some neighbouring features of its input.
-
-    Parameters
-    ----------
-    first, count : int
-        Which.
-    **kwargs
-        As any Keras layer.
-    """
+    """Some neighbouring features of its input."""
 
     def __init__(self, first: int, count: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -97,17 +69,6 @@ class TreeLayer(ConfigurableLayer):
     ``x + dense(drop(activation(dense([y, daughters, mother, siblings, side]))))`` with
     ``y = norm(x)``: the sum of y over the daughters, y of the mother, the sum over all
     daughters of the mother, and the mean over the particle's side.
-
-    Parameters
-    ----------
-    hidden : int
-        Width of the inner layer.
-    dropout : float, default 0
-        Share of its values dropped in training.
-    activation : str, default "silu"
-        Its activation.
-    **kwargs
-        As any Keras layer.
     """
 
     def __init__(
@@ -130,7 +91,6 @@ class TreeLayer(ConfigurableLayer):
         self.inner.build((None, None, 5 * channels))
         self.outer = keras.layers.Dense(channels, dtype=self.dtype_policy, name="outer")
         self.outer.build((None, None, self.hidden))
-        self.built = True
 
     def call(
         self, x: Any, matrix: Any, sides: Any, mask: Any = None, training: bool | None = None
@@ -163,13 +123,6 @@ class GroupPooling(ConfigurableLayer):
     of the sum, and the head particle of the group, where it has one. Input: ``x``
     [batch, n, channels], ``groups`` [batch, n, group], ``heads`` [batch, n, group].
     Output: [batch, group, 3 channels]; zero for an empty group.
-
-    Parameters
-    ----------
-    heads : int, default 4
-        Sets of weights; divides the channels.
-    **kwargs
-        As any Keras layer.
     """
 
     def __init__(self, heads: int = 4, **kwargs: Any) -> None:
@@ -182,7 +135,6 @@ class GroupPooling(ConfigurableLayer):
         if x_shape[-1] % self.heads:
             raise ValueError(f"{self.heads} heads do not divide {x_shape[-1]} channels")
         self.gate.build((None, None, x_shape[-1]))
-        self.built = True
 
     def call(self, x: Any, groups: Any, leaders: Any) -> Any:
         """Pool, [batch, group, 3 channels]."""

@@ -11,11 +11,9 @@ from smartbkg_tf.settings.base import CommandSettings, Field, settings
 from smartbkg_tf.settings.cluster import FarmSettings
 from smartbkg_tf.settings.detector import DetectorSettings
 from smartbkg_tf.settings.plugins import plugin
+from smartbkg_tf.settings.sources import EVENT_TYPES
 
-__all__ = ["EVENT_TYPE_NAMES", "ProduceSettings"]
-
-#: Must equal `smartbkg_tf.events.table.EVENT_TYPES` (a test compares them).
-EVENT_TYPE_NAMES = ("mixed", "charged", "uubar", "ddbar", "ssbar", "ccbar", "taupair")
+__all__ = ["ProduceSettings"]
 
 
 @settings
@@ -81,7 +79,7 @@ class ProduceSettings(CommandSettings):
     @classmethod
     def _known_types(cls, value: str | list[str]) -> str | list[str]:
         names = value.split(",") if isinstance(value, str) else value
-        known = (*EVENT_TYPE_NAMES, "all", "unknown")
+        known = (*EVENT_TYPES, "all", "unknown")
         for name in (n.strip() for n in names):
             if name not in known:
                 raise ValueError(f"'{name}' is not an event type; {did_you_mean(name, known)}")
@@ -98,7 +96,7 @@ class ProduceSettings(CommandSettings):
     @model_validator(mode="after")
     def _consistent(self) -> ProduceSettings:
         if not self.event_types:
-            raise ValueError(f"event_type: give at least one of {', '.join(EVENT_TYPE_NAMES)}")
+            raise ValueError(f"event_type: give at least one of {', '.join(EVENT_TYPES)}")
         self.source.check(self)
         return self
 
@@ -108,5 +106,5 @@ class ProduceSettings(CommandSettings):
         names = self.event_type.split(",") if isinstance(self.event_type, str) else self.event_type
         wanted = {name.strip() for name in names}
         if "all" in wanted:
-            return EVENT_TYPE_NAMES
-        return tuple(n for n in (*EVENT_TYPE_NAMES, "unknown") if n in wanted)
+            return EVENT_TYPES
+        return tuple(n for n in (*EVENT_TYPES, "unknown") if n in wanted)

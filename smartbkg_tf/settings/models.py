@@ -66,8 +66,8 @@ class ModelSettings:
     name: str = ""
     inputs: Inputs = "combined"
     event_type: bool = False
-    particles: Annotated[Any, plugin("smartbkg_tf.models.branches.ParticleBranch")] | None = None
-    decay: Annotated[Any, plugin("smartbkg_tf.models.branches.DecayBranch")] | None = None
+    particles: Annotated[Any, plugin("smartbkg_tf.models.built_in.ParticleBranch")] | None = None
+    decay: Annotated[Any, plugin("smartbkg_tf.models.built_in.DecayBranch")] | None = None
     head: HeadSettings = Field(default_factory=HeadSettings)
     parameters: dict[str, Any] = Field(default_factory=dict)
 

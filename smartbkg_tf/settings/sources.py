@@ -1,12 +1,17 @@
-"""What the settings of several sources share: the beams, and which particles tables keep."""
+"""What the settings of several sources share: event types, beams, which particles tables keep."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from smartbkg_tf.settings.base import Field, settings
 
-__all__ = ["BeamSettings", "ParticleSet"]
+__all__ = ["EVENT_TYPES", "BeamSettings", "EventType", "ParticleSet"]
+
+EventType = Literal["mixed", "charged", "uubar", "ddbar", "ssbar", "ccbar", "taupair"]
+
+#: The position in this tuple is the event type's code.
+EVENT_TYPES: tuple[str, ...] = get_args(EventType)
 
 #: Which generated particles tables keep: those of the training tables of old, or all that
 #: basf2's SmartBackground module sees.

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 from typing_extensions import TypedDict
 
 from smartbkg_tf.errors import InputError, Problems
+from smartbkg_tf.settings.sources import ParticleSet
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Length = Annotated[int, Field(ge=1, le=10**6)]
@@ -60,7 +61,7 @@ class _ExportedModel(TypedDict):
     vocabulary: _ExportedVocabulary
     max_particles: _Length
     max_tokens: _Length
-    particles: NotRequired[Literal["tables", "generator"]]
+    particles: NotRequired[ParticleSet]
     filter: NotRequired[dict[str, StoredRule] | None]
 
 

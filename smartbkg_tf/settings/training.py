@@ -14,8 +14,7 @@ from smartbkg_tf.settings.models import ModelSettings
 from smartbkg_tf.settings.normalisation import NormalisationSettings
 from smartbkg_tf.settings.plugins import plugin
 from smartbkg_tf.settings.preprocessing import SplitFractions
-
-EventType = Literal["mixed", "charged", "uubar", "ddbar", "ssbar", "ccbar", "taupair"]
+from smartbkg_tf.settings.sources import EventType
 
 
 @settings
@@ -295,6 +294,11 @@ class TrainingSettings:
     fine_tuning: FineTuningSettings = Field(default_factory=FineTuningSettings)
     mlflow: MLflowSettings | None = None
     progress: bool = True
+
+    @property
+    def mode(self) -> Literal["min", "max"]:
+        """Whether less or more of the monitored quantity is better."""
+        return "min" if self.monitor == "val_loss" else "max"
 
     @property
     def patience(self) -> int | None:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.dataset.order import balanced_counts
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.training import TrainSettings
@@ -85,15 +84,12 @@ def choose_events(settings: TrainSettings, dataset: Any) -> ChosenEvents:
                 f"its labels weighs {growth:.3g} times as much"
             )
     weights = training_weights(drawn, settings.training.class_weights, names)
-    events = len(train)
-    if balance is not None:
-        events = sum(balanced_counts(int(every.passing[0]), int(every.failing[0]), balance))
     return ChosenEvents(
         train=train,
         validation=validation,
         test=split["test"],
         balance=balance,
-        events=events,
+        events=round(drawn.events),
         weights=weights,
         validation_weights=validation_weights(watched, drawn, weights),
         retention=every.share,

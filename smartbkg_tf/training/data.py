@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
 
 import smartbkg_tf
+from smartbkg_tf.dataset.build import build_dataset
 from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.dataset.legacy import is_legacy
-from smartbkg_tf.errors import InputError, OutputError, UserError, did_you_mean
+from smartbkg_tf.errors import InputError, OutputError, did_you_mean
 from smartbkg_tf.events.legacy_tables import content_number
 from smartbkg_tf.generation.table_records import made_by
 from smartbkg_tf.runtime.code_digest import code_digests
@@ -21,6 +23,7 @@ from smartbkg_tf.settings.generation import ProduceSettings
 from smartbkg_tf.settings.plugins import plain
 from smartbkg_tf.settings.preprocessing import PreprocessSettings
 from smartbkg_tf.settings.training import DemoSettings, TrainSettings
+from smartbkg_tf.training.provenance import usable_cores
 
 _MADE_BY = "python -m smartbkg_tf.preprocess input='tables/*.h5' output="
 
@@ -64,16 +67,13 @@ def _given(path: Path, demo: DemoSettings) -> Path:
 
 def _taken_over(path: Path, demo: DemoSettings) -> Path:
     """Preprocess public data or arrays of the original project once, and keep the result."""
-    from smartbkg_tf.dataset.build import build_dataset
-
     files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
     content = [(p.name, p.stat().st_size, content_number(p)) for p in files]
     code = code_digests(_PREPROCESS, _PREPROCESS_PACKAGES)
     key = hash_of_values({"content": content, "version": smartbkg_tf.__version__, "code": code})
-    folder = _cache(demo, f"{path.stem}-{key}")
-    dataset = folder / "dataset"
-    with _alone(folder):
-        if _usable(dataset):
+    with _kept(demo, f"{path.stem}-{key}") as (folder, found):
+        dataset = folder / "dataset"
+        if found:
             say(f"data: {path} was taken over earlier: {dataset}")
             return dataset
         say(f"data: {path} is not a dataset directory; it is preprocessed into {dataset} (once)")
@@ -87,18 +87,15 @@ def _taken_over(path: Path, demo: DemoSettings) -> Path:
 
 def cache_folder(demo: DemoSettings) -> Path:
     """Tell where samples are kept."""
-    if demo.cache:
-        return Path(demo.cache).expanduser()
-    if os.environ.get("SMARTBKG_TF_CACHE"):
-        return Path(os.environ["SMARTBKG_TF_CACHE"]).expanduser()
-    if os.environ.get("XDG_CACHE_HOME"):
-        return Path(os.environ["XDG_CACHE_HOME"]) / "smartbkg_tf"
-    return Path.home() / ".cache" / "smartbkg_tf"
+    chosen = demo.cache or os.environ.get("SMARTBKG_TF_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "smartbkg_tf"
 
 
 def demo_settings(demo: DemoSettings, folder: Path) -> tuple[ProduceSettings, PreprocessSettings]:
     """Compose the settings of the two steps that make the sample."""
-    workers = demo.workers or _cores()
+    workers = demo.workers or usable_cores()
     types = ",".join(demo.event_types)
     produce = compose_settings(
         "produce",
@@ -139,20 +136,12 @@ def demo_key(demo: DemoSettings) -> str:
     return hash_of_values({"steps": steps, "made_by": made})
 
 
-def _usable(dataset: Path) -> bool:
-    """Tell whether a kept dataset is there and whole; a damaged one is removed."""
-    if not dataset.exists():
-        return False
-    try:
-        open_dataset(dataset)
-    except InputError as error:
-        say(f"data: the kept dataset is damaged and is made again: {error}")
-        shutil.rmtree(dataset)
-        return False
-    return True
+@contextlib.contextmanager
+def _kept(demo: DemoSettings, name: str) -> Iterator[tuple[Path, bool]]:
+    """Give the folder of a kept dataset to one process at a time, and whether a whole one is there.
 
-
-def _cache(demo: DemoSettings, name: str) -> Path:
+    A damaged one is removed.
+    """
     try:
         folder = cache_folder(demo).absolute() / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -162,15 +151,22 @@ def _cache(demo: DemoSettings, name: str) -> Path:
             where=cache_folder(demo),
             next_step="choose another one: data.demo.cache=FOLDER",
         ) from error
-    return folder
+    dataset = folder / "dataset"
+    with exclusive_lock(folder, busy="another process is making this sample", wait=True):
+        if dataset.exists():
+            try:
+                open_dataset(dataset)
+            except InputError as error:
+                say(f"data: the kept dataset is damaged and is made again: {error}")
+                shutil.rmtree(dataset)
+        yield folder, dataset.exists()
 
 
 def _demo(demo: DemoSettings) -> Path:
     name = "+".join(demo.event_types)
-    folder = _cache(demo, f"{name}-{demo.n_events}-{demo_key(demo)}")
-    dataset = folder / "dataset"
-    with _alone(folder):
-        if _usable(dataset):
+    with _kept(demo, f"{name}-{demo.n_events}-{demo_key(demo)}") as (folder, found):
+        dataset = folder / "dataset"
+        if found:
             say(f"data: using the sample of an earlier run, {dataset}")
             return dataset
         produce, preprocess = demo_settings(demo, folder)
@@ -179,35 +175,11 @@ def _demo(demo: DemoSettings) -> Path:
             f"data: no data.path given, so {n_events} {name} events are produced with Pythia 8 "
             f"and labelled by {demo.skim} (once; kept in {folder})"
         )
-        _produce(produce)
-        say(f"data: preprocessing into {dataset}")
-        from smartbkg_tf.dataset.build import build_dataset
-
-        return build_dataset(preprocess)
-
-
-def _produce(produce: ProduceSettings) -> None:
-    try:
         from smartbkg_tf.generation.production import produce as run
-    except ModuleNotFoundError as error:
-        if error.name in ("pythia8mc", "decaylanguage"):
-            raise UserError(
-                f"the demo sample needs the package '{error.name}', which is not installed",
-                next_step="pip install 'smartbkg_tf[generate]', or give data.path=DATASET",
-            ) from error
-        raise
-    run(produce)
 
-
-def _alone(folder: Path) -> AbstractContextManager[None]:
-    """Let one process at a time make a sample; others wait for it."""
-    return exclusive_lock(folder, busy="another process is making this sample", wait=True)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return max(len(os.sched_getaffinity(0)), 1)
-    return os.cpu_count() or 1
+        run(produce)
+        say(f"data: preprocessing into {dataset}")
+        return build_dataset(preprocess)
 
 
 def _quoted(path: Path) -> str:

@@ -10,6 +10,8 @@ from smartbkg_tf.dataset.information import check_information
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.models.inputs import HEAD, OUTPUT
 from smartbkg_tf.models.loading import load_model, target_of
+from smartbkg_tf.models.normalisation import ParticleNormalisation, RelativeToFirst
+from smartbkg_tf.models.physics import PhysicsLayer
 from smartbkg_tf.runtime.files import read_yaml
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
 from smartbkg_tf.settings.training import FineTuningSettings
@@ -36,19 +38,11 @@ def open_source(path: str, information: Mapping[str, Any]) -> BackboneRun:
     run = open_run(path)
     config, their_information = read_yaml(run.config), run.dataset_information()
     check_information(their_information, where=run.dataset)
-    source = BackboneRun(run, config, their_information)
-    for name, ours, theirs in (
-        (
-            "vocabulary",
-            information["vocabulary"].get("digest"),
-            source.information["vocabulary"].get("digest"),
-        ),
-        (
-            "features",
-            list(information["encoding"].get("feature_names", ())),
-            list(source.information["encoding"].get("feature_names", ())),
-        ),
+    for name, part, key in (
+        ("vocabulary", "vocabulary", "digest"),
+        ("features", "encoding", "feature_names"),
     ):
+        ours, theirs = (one[part].get(key) for one in (information, their_information))
         if ours != theirs:
             raise InputError(
                 f"training.init_from: its data have another {name} ({theirs}) than those to "
@@ -56,7 +50,7 @@ def open_source(path: str, information: Mapping[str, Any]) -> BackboneRun:
                 where=path,
                 next_step="preprocess the data as those of that run",
             )
-    return source
+    return BackboneRun(run, config, their_information)
 
 
 def take_backbone(source: BackboneRun, model: Any, tuning: FineTuningSettings) -> None:
@@ -89,38 +83,33 @@ def take_backbone(source: BackboneRun, model: Any, tuning: FineTuningSettings) -
 
 
 def _backbone(model: Any) -> dict[str, Any]:
-    """Give the weights by path; what were layers inside a block's layer are layers now."""
-    weights = [w for layer in model.layers if layer.name != OUTPUT for w in layer.weights]
-    paths = [weight.path.rpartition("/") for weight in weights]
-    names = [f"{layer.replace('/', '_')}/{name}" for layer, _, name in paths]
-    return dict(zip(names, weights, strict=True))
+    """Give the weights before the output by path."""
+    layers = [layer for layer in model.layers if layer.name != OUTPUT]
+    return {weight.path: weight for layer in layers for weight in layer.weights}
 
 
 def _same_constants(layer: Any, other: Any, source: BackboneRun) -> None:
     """Refuse other inputs: the weights behind them were learned with those."""
-    from smartbkg_tf.models.detector_variables import DetectorVariables
-    from smartbkg_tf.models.normalisation import ParticleNormalisation
-    from smartbkg_tf.models.physics import PhysicalVariables, Summaries
-    from smartbkg_tf.models.relative import RelativeToFirst
-
-    constants = (RelativeToFirst, PhysicalVariables, Summaries, DetectorVariables)
-    if other is None and isinstance(layer, (*constants, ParticleNormalisation)):
+    if not isinstance(layer, (RelativeToFirst, PhysicsLayer, ParticleNormalisation)):
+        return
+    if other is None:
         raise InputError(
             f"training.init_from: its network has no layer '{layer.name}': another version of "
             "smartbkg_tf trained it",
             where=source.run.path,
             next_step="train that network again with this version",
         )
-    if isinstance(layer, constants) and layer.get_config() != other.get_config():
-        raise InputError(
-            f"training.init_from: its network was trained with other constants in '{layer.name}' "
-            "(columns, beams, acceptance)",
-            where=source.run.path,
-            next_step=f"give the model settings of {source.run.config}",
-        )
-    if isinstance(layer, ParticleNormalisation) and layer.get_config() != other.get_config():
+    if layer.get_config() == other.get_config():
+        return
+    if isinstance(layer, ParticleNormalisation):
         raise InputError(
             "training.init_from: its network was trained with another normalisation",
             where=source.run.path,
             next_step="leave normalisation out (normalisation=null): that of the run is taken",
         )
+    raise InputError(
+        f"training.init_from: its network was trained with other constants in '{layer.name}' "
+        "(columns, beams, acceptance)",
+        where=source.run.path,
+        next_step=f"give the model settings of {source.run.config}",
+    )

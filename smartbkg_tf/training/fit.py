@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from smartbkg_tf.dataset import stream
+from smartbkg_tf.dataset.batches import EvaluationBatches, TrainingBatches
 from smartbkg_tf.errors import ConfigurationError, OutputError, Problems, UserError
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.registry import build, model_name
@@ -24,7 +25,7 @@ from smartbkg_tf.training.chosen_events import ChosenEvents, choose_events
 from smartbkg_tf.training.devices import check_devices, device_scope
 from smartbkg_tf.training.divergence import DivergenceError, StopOnDivergence, write_bad_batch
 from smartbkg_tf.training.finetuning import BackboneRun, open_source, take_backbone
-from smartbkg_tf.training.history import EpochProgress, EpochReport
+from smartbkg_tf.training.history import EpochReport
 from smartbkg_tf.training.input_pipeline import WaitingTime, filled, trimmed
 from smartbkg_tf.training.loggers import MLflowLog, TensorBoardLog, require_mlflow
 from smartbkg_tf.training.micro_batches import number_of_micro_batches, use_micro_batches
@@ -39,7 +40,7 @@ from smartbkg_tf.training.run_folder import (
     unfinished_run,
     write_yaml,
 )
-from smartbkg_tf.training.savers import AveragedWeights, SaveBest, SaveLast
+from smartbkg_tf.training.savers import AveragedWeights, SaveModels
 
 #: Widths of validation batches.
 BUCKETS = 8
@@ -98,16 +99,11 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
     if training.init_from is not None:
         source = open_source(training.init_from, information)
         information["normalisation"] = source.normalisation
+    lengths = {"max_particles": settings.data.max_particles, "max_tokens": settings.data.max_tokens}
     with device_scope(training) as strategy:
         devices = strategy.num_replicas_in_sync
         with strategy.scope():
-            network = build(
-                settings.model,
-                information,
-                settings.normalisation,
-                max_particles=settings.data.max_particles,
-                max_tokens=settings.data.max_tokens,
-            )
+            network = build(settings.model, information, settings.normalisation, **lengths)
             if source is not None:
                 take_backbone(source, network.model, training.fine_tuning)
             network.compile(
@@ -120,8 +116,8 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
             # A checkpoint fills its variables.
             network.model.optimizer.build(network.model.trainable_variables)
         dataset.check_inputs(network.input_names)
-        dataset.lengths(settings.data.max_particles, settings.data.max_tokens)
-        run, checkpoint = _run_directory(settings, dataset, network)
+        dataset.lengths(**lengths)
+        run, checkpoint = _run_directory(settings, dataset)
         with training_lock(run):
             keep_log_in(run.path)
             run.failure.unlink(missing_ok=True)
@@ -139,16 +135,17 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
                 f"validation events{f', on {devices} devices' if devices > 1 else ''}"
             )
             report, best = _train(run, settings, dataset, network, events, plan, checkpoint)
-            rates = [row["events_per_second"] for row in report.rows]
             record["result"] = {
                 "epochs": len(report.rows),
                 "best_epoch": best.best_epoch,
                 training.monitor: best.best,
                 "stopped_early": len(report.rows) < plan.epochs,
             }
+            seconds = [float(row["seconds"]) for row in report.rows]
+            rates = [float(row["events_per_second"]) for row in report.rows]
             record["timings"] |= {
                 "ended": now(),
-                "training_seconds": round(sum(float(row["seconds"]) for row in report.rows), 1),
+                "training_seconds": round(sum(seconds), 1),
                 "command_seconds": round(time.monotonic() - begin, 1),
                 "events_per_second": float(np.median(rates)),
             }
@@ -157,21 +154,20 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
     return run
 
 
-def _run_directory(
-    settings: TrainSettings, dataset: Any, network: NNBaseClass
-) -> tuple[RunDirectory, Checkpoint | None]:
+def _run_directory(settings: TrainSettings, dataset: Any) -> tuple[RunDirectory, Checkpoint | None]:
     """Make the folder, or find the unfinished run in it and its newest checkpoint."""
+    name = model_name(settings.model)
     run = unfinished_run(settings)
     if run is None:
         note_unfinished(settings)
-        return make_run_directory(settings, model_name(settings.model)), None
+        return make_run_directory(settings, name), None
     with training_lock(run):
         checkpoint = newest_checkpoint(run.checkpoints)
         if checkpoint is None or not run.metadata.is_file():
             say(
                 f"{run.path} holds a run that was ended before its first checkpoint: from the start"
             )
-            return make_run_directory(settings, model_name(settings.model)), None
+            return make_run_directory(settings, name), None
         record = read_yaml(run.metadata)
         check_stored(RECORD, record, run.metadata, next_step="train again with overwrite=true")
         if record["dataset"]["digest"] != dataset.digest:
@@ -205,7 +201,7 @@ def _train(
     events: ChosenEvents,
     plan: EpochPlan,
     checkpoint: Checkpoint | None,
-) -> tuple[EpochReport, SaveBest]:
+) -> tuple[EpochReport, SaveModels]:
     import tensorflow as tf
 
     training = settings.training
@@ -215,18 +211,19 @@ def _train(
         "max_particles": settings.data.max_particles,
         "max_tokens": settings.data.max_tokens,
     }
+    # How the events of both parts follow one another.
+    counter = stream.EpochCounter(parts=True)
+    order: dict[str, Any] = {"seed": training.seed, "balance": events.balance}
     # The order of validation events decides nothing, so that they can be sorted by length. XLA
     # would compile every length anew.
-    buckets = None if training.xla else BUCKETS
-    counter = stream.EpochCounter(parts=True)
+    watched_order: dict[str, Any] = {"length_buckets": None if training.xla else BUCKETS}
     train = stream.training_stream(
         dataset,
         events.train,
-        seed=training.seed,
-        balance=events.balance,
         class_weights=events.weights.table(dataset.label_names),
         counter=counter,
         symmetries=settings.data.symmetries,
+        **order,
         **options,
     )
     watched = stream.evaluation_stream(
@@ -234,7 +231,7 @@ def _train(
         events.validation,
         with_weights=True,
         class_weights=events.validation_weights.table(dataset.label_names),
-        length_buckets=buckets,
+        **watched_order,
         **options,
     )
     waiting = WaitingTime()
@@ -244,28 +241,23 @@ def _train(
         train = trimmed(train)
     devices = network.model.distribute_strategy.num_replicas_in_sync
     train, watched = filled(train, devices), filled(watched, devices)
-    mode = "min" if training.monitor == "val_loss" else "max"
-    best = SaveBest(network, run.model, training.monitor, mode)
+    best = SaveModels(network, run, training.monitor, training.mode)
     size = min(plan.steps * training.batch_size, events.events)
-    report = EpochReport(plan, size, best, waiting, run.history)
-    tensorboard = TensorBoardLog(run.tensorboard, best, dataset.label_names)
+    report = EpochReport(plan, size, best, waiting, run.history, progress=training.progress)
     remembered: list[Any] = [
         *network.callbacks(training),
         *(plugin.make(run) for plugin in training.callbacks),
         best,
-        SaveLast(network, run.last_model),
         report,
     ]
     if training.mlflow is not None:
         parameters = flat_settings(plain(settings))
         remembered.append(MLflowLog(training.mlflow, run.path.name, parameters))
+    tensorboard = TensorBoardLog(run.tensorboard, best, dataset.label_names)
     callbacks = [StopOnDivergence(network.model), *remembered, tensorboard]
     if training.ema is not None:
         callbacks.append(AveragedWeights())
     callbacks.append(Resume(run.checkpoints, counter, plan, remembered, checkpoint))
-    progress = EpochProgress(plan, size)
-    if training.progress:
-        callbacks.insert(0, progress)
     begin = 0 if checkpoint is None else checkpoint.epoch
     if checkpoint is not None and checkpoint.stopped:
         begin = plan.epochs
@@ -279,20 +271,20 @@ def _train(
             callbacks=callbacks,
         )
     except DivergenceError as error:
-        number, first, _ = plan.place(error.epoch)
         batch = error.batch
         if error.part == "training":
+            number, first, _ = plan.place(error.epoch)
             batch += first
-            options |= {"seed": training.seed, "epoch": number}
-            options["balance"] = events.balance
+            rows = TrainingBatches(dataset, events.train, **order, **options).rows(number, batch)
         else:
-            options["length_buckets"] = buckets
-        chosen = events.train if error.part == "training" else events.validation
-        rows = stream.batch_events(dataset, chosen, batch, **options)
+            watched_batches = EvaluationBatches(
+                dataset, events.validation, **watched_order, **options
+            )
+            rows = watched_batches.rows(0, batch)
         write_bad_batch(run.bad_batch, dataset, rows)
         raise _explained(error, batch, run) from error
     finally:
-        progress.close()
+        report.close()
     return report, best
 
 

@@ -13,7 +13,7 @@ from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.training.input_pipeline import WaitingTime
 from smartbkg_tf.training.resume import EpochPlan
-from smartbkg_tf.training.savers import SaveBest
+from smartbkg_tf.training.savers import SaveModels
 
 #: Columns of the history that come first.
 _FIRST = ("loss", "auc", "val_loss", "val_auc")
@@ -38,62 +38,22 @@ def epoch_name(plan: EpochPlan, epoch: int) -> str:
     return name
 
 
-class EpochProgress(keras.callbacks.Callback):
-    """Progress inside an epoch: a bar on a terminal, plain lines in a log."""
-
-    def __init__(self, plan: EpochPlan, events: int) -> None:
-        super().__init__()
-        self.plan = plan
-        #: Of an epoch.
-        self.events = events
-        self._progress: Progress | None = None
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Begin a bar."""
-        name = epoch_name(self.plan, epoch)
-        self._progress = Progress(name, total=self.events, interval=30.0)
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Count the events of an execution, which ends with this batch."""
-        if self._progress is not None:
-            done = min(batch + 1, self.plan.steps)
-            note = ""
-            if done % _LOSSES == 1 and logs and "loss" in logs:
-                note = f"loss {float(logs['loss']):.4f}"
-            total = self.events * done // self.plan.steps
-            self._progress.add(total - self._progress.done, note)
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """End the bar."""
-        self.close()
-
-    def close(self) -> None:
-        """End the bar; also after an error."""
-        if self._progress is not None:
-            # As after an error: the bar is closed, and a log gets no second last line.
-            self._progress.close(finished=False)
-            self._progress = None
-
-
 class EpochReport(keras.callbacks.Callback):
-    """History as CSV, rewritten after every epoch, and a line for each epoch.
+    """History as CSV, rewritten after every epoch, a line for each epoch, and progress inside it.
 
-    Parameters
-    ----------
-    plan : EpochPlan
-        Epochs.
-    events : int
-        Training events of an epoch.
-    best : SaveBest
-        Tells which epoch is the best; stands before this callback.
-    waiting : WaitingTime
-        Of the training stream.
-    history : pathlib.Path
-        The CSV file.
+    `events` are those of an epoch; `best` comes before this callback. Progress is a bar on a
+    terminal, plain lines in a log.
     """
 
     def __init__(
-        self, plan: EpochPlan, events: int, best: SaveBest, waiting: WaitingTime, history: Path
+        self,
+        plan: EpochPlan,
+        events: int,
+        best: SaveModels,
+        waiting: WaitingTime,
+        history: Path,
+        *,
+        progress: bool = False,
     ) -> None:
         super().__init__()
         self.plan = plan
@@ -109,19 +69,42 @@ class EpochReport(keras.callbacks.Callback):
         #: one to the other is counted: the first may hold the compilation and the start of the
         #: stream, and the end of a tf.data iterator can stall.
         self._ends: list[list[float]] = []
+        self._bar: Progress | None = None
+
+        def bar(epoch: int) -> Progress | None:
+            name = epoch_name(plan, epoch)
+            return Progress(name, total=events, interval=30.0) if progress else None
+
+        # A function: a number would be restored when another process goes on with the run.
+        self._make_bar = bar
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Start the clock."""
+        """Start the clock, and a bar."""
+        self._bar = self._make_bar(epoch)
         self._begin, self._ends = time.monotonic(), []
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Note the time."""
+        """Note the time; count the events of an execution, which ends with this batch."""
+        done = min(batch + 1, self.plan.steps)
         self._ends[1:] = []
-        self._ends.append([time.monotonic(), min(batch + 1, self.plan.steps)])
+        self._ends.append([time.monotonic(), done])
+        if self._bar is not None:
+            note = ""
+            if done % _LOSSES == 1 and logs and "loss" in logs:
+                note = f"loss {float(logs['loss']):.4f}"
+            self._bar.add(self.events * done // self.plan.steps - self._bar.done, note)
+
+    def close(self) -> None:
+        """End the bar; also after an error."""
+        if self._bar is not None:
+            # As after an error: the bar is closed, and a log gets no second last line.
+            self._bar.close(finished=False)
+            self._bar = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Write the history and the line."""
         seconds = time.monotonic() - self._begin
+        self.close()
         self.spent += seconds
         batches, worked, waiting = float(self.plan.steps), max(seconds, 1e-9), 0.0
         if len(self._ends) > 1:

@@ -16,7 +16,7 @@ from smartbkg_tf.errors import UserError
 from smartbkg_tf.models.metrics import SkimAUC
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.training import MLflowSettings
-from smartbkg_tf.training.savers import SaveBest
+from smartbkg_tf.training.savers import SaveModels
 
 
 class TensorBoardLog(keras.callbacks.Callback):
@@ -25,7 +25,7 @@ class TensorBoardLog(keras.callbacks.Callback):
     Written as ``tf.summary.scalar`` and ``image`` do, which want TensorBoard to be installed.
     """
 
-    def __init__(self, folder: Path, best: SaveBest, label_names: Sequence[str]) -> None:
+    def __init__(self, folder: Path, best: SaveModels, label_names: Sequence[str]) -> None:
         super().__init__()
         self.folder = folder
         self.best = best

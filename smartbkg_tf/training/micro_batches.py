@@ -62,25 +62,11 @@ def number_of_micro_batches(training: TrainingSettings, model: keras.Model, devi
 
 
 def sorted_parts(inputs: dict[str, Any], n: int) -> tuple[list[dict[str, Any]], list[Any], Any]:
-    """Sort the events of a batch by length and divide them.
+    """Sort the events of a batch by length and divide them into `n` parts.
 
-    Parameters
-    ----------
-    inputs : dict of str to tf.Tensor [batch, ...]
-        As a stream gives them.
-    n : int
-        Number of micro-batches.
-
-    Returns
-    -------
-    parts : list of dict of str to tf.Tensor
-        The events from short to long, in parts that differ by at most one event, each padded to
-        its longest event. No part is empty.
-    sizes : list of tf.Tensor
-        How many of the first events of each part count: all but for parts that would be empty,
-        in a batch of fewer than `n` events, which hold one that stands elsewhere too.
-    order : tf.Tensor [batch]
-        Position in the batch of each event of the parts.
+    Gives the parts, each padded to its longest event; how many of the first events of each part
+    count (in a batch of fewer than `n` events a part holds one that stands elsewhere, too: some
+    operations are not defined for no events); and the place in the batch of each of their events.
     """
     import tensorflow as tf
 
@@ -92,7 +78,6 @@ def sorted_parts(inputs: dict[str, Any], n: int) -> tuple[list[dict[str, Any]], 
     parts, sizes = [], []
     for i in range(n):
         first, last = n_events * i // n, n_events * (i + 1) // n
-        # Some operations, such as a maximum, are not defined for no events.
         rows = order[first : tf.maximum(last, first + 1)]
         parts.append(trim_padding({name: tf.gather(x, rows) for name, x in inputs.items()}))
         sizes.append(last - first)

@@ -63,6 +63,13 @@ def _memory_gib() -> float | None:
         return None
 
 
+def usable_cores() -> int:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return max(len(os.sched_getaffinity(0)), 1)
+    return os.cpu_count() or 1
+
+
 def hardware() -> dict[str, Any]:
     """Give processor, usable cores, memory and GPUs (only if TensorFlow is loaded)."""
     gpus: list[str] = []
@@ -73,9 +80,7 @@ def hardware() -> dict[str, Any]:
             gpus.append(str(details.get("device_name", device.name)))
     return {
         "cpu": _processor(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": usable_cores(),
         "memory_gib": _memory_gib(),
         "gpus": gpus,
     }

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,20 +25,6 @@ KEPT = 2
 _NAME = re.compile(r"epoch_(\d{5})\.npz")
 _STATE = "state"
 _AGAIN = "start again from the beginning in another run_dir"
-
-#: What NumPy raises for truncated files, changed bytes and other files.
-_DAMAGE = (
-    OSError,
-    EOFError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    NotImplementedError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -93,19 +77,6 @@ class Resume(keras.callbacks.Callback):
 
     Comes last in the list of callbacks: it restores after the others have begun, and saves what
     they have noted. The optimiser must be built.
-
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Of the checkpoints.
-    counter : EpochCounter
-        Of the training stream; told which batches are next.
-    plan : EpochPlan
-        Epochs.
-    callbacks : sequence of keras.callbacks.Callback
-        Those whose state is saved: attributes that JSON holds, and lists of arrays.
-    checkpoint : Checkpoint, optional
-        Where to begin.
     """
 
     def __init__(
@@ -197,7 +168,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
         values = json.loads(arrays.pop(_STATE).tobytes())
-    except _DAMAGE as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # NumPy and zlib raise what they like
         raise InputError("is truncated or damaged", where=path) from error
     return Checkpoint(int(name[1]), values, arrays)
 

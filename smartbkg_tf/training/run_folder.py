@@ -26,6 +26,8 @@ from smartbkg_tf.settings.training import TrainSettings
 #: Parent of runs that were given no folder.
 DEFAULT_PARENT = "runs"
 
+_IS_A_FILE = "is a file, not a folder for a run"
+
 #: Settings that change nothing in the weights: a run goes on whatever they are. What the data
 #: are is compared by their digest.
 WITHOUT_EFFECT = (
@@ -49,15 +51,12 @@ def with_sweep_folder(settings: TrainSettings) -> TrainSettings:
 def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Name the settings that differ between two configurations and matter."""
     before, after = flat_settings(old), flat_settings(new)
-    return [
-        f"{key}: {before.get(key, 'not there')} -> {after.get(key, 'not there')}"
+    pairs = {
+        key: (before.get(key, "not there"), after.get(key, "not there"))
         for key in sorted(before.keys() | after.keys())
-        if before.get(key, _MISSING) != after.get(key, _MISSING)
-        and not any(key == name or key.startswith(f"{name}.") for name in WITHOUT_EFFECT)
-    ]
-
-
-_MISSING = object()
+        if not any(key == name or key.startswith(f"{name}.") for name in WITHOUT_EFFECT)
+    }
+    return [f"{key}: {one} -> {other}" for key, (one, other) in pairs.items() if one != other]
 
 
 def flat_settings(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -83,26 +82,33 @@ def unfinished_run(settings: TrainSettings) -> RunDirectory | None:
         return None
     resolve_output(settings.run_dir)
     run = RunDirectory(Path(settings.run_dir))
-    if not run.config.is_file() or run.done.exists():
-        if _only_pieces(run.path):
-            return None
-        if run.done.exists() and not settings.overwrite:
+    if run.path.exists() and not run.path.is_dir():
+        raise OutputError(_IS_A_FILE, where=run.path, next_step="choose another run_dir")
+    if run.done.exists() and not settings.overwrite:
+        raise OutputError(
+            "holds a finished run, which is not overwritten",
+            where=run.path,
+            next_step="choose another run_dir or add overwrite=true",
+        )
+    if run.done.exists() or not run.config.is_file():
+        names = _further_names(run)
+        if names:
+            refuse_existing(run.path, overwrite=settings.overwrite)
+        if names and not (run.config.exists() or run.done.exists()):
+            # Files may happen to be named as those of a run: overwrite=true must not delete them.
             raise OutputError(
-                "holds a finished run, which is not overwritten",
+                f"is not a run directory (config.yaml is missing; it holds {', '.join(names[:5])}"
+                f"{', ...' if len(names) > 5 else ''}), and nothing in it is replaced",
                 where=run.path,
-                next_step="choose another run_dir or add overwrite=true",
+                next_step="choose another run_dir, or remove the folder yourself",
             )
-        refuse_existing(run.path, overwrite=settings.overwrite)
-        if run.path.is_dir() and not (run.config.exists() or run.done.exists()):
-            _refuse_no_run(run.path)
         return None
     try:
         old = read_yaml(run.config)
+        validate(TrainSettings, old)
     except InputError:
-        old = None
-    if old is None:
         reason = "holds an unfinished run whose config.yaml cannot be read"
-    elif not _of_this_version(old):
+    except ConfigurationError:
         reason = "holds an unfinished run of another version of smartbkg_tf, which does not go on"
     else:
         changed = changed_keys(old, plain(settings))
@@ -117,15 +123,6 @@ def unfinished_run(settings: TrainSettings) -> RunDirectory | None:
         next_step="give the same settings to continue it, choose another run_dir, or replace it "
         "with overwrite=true",
     )
-
-
-def _of_this_version(config: Mapping[str, Any]) -> bool:
-    """Whether a configuration has the keys of this version."""
-    try:
-        validate(TrainSettings, config)
-    except ConfigurationError:
-        return False
-    return True
 
 
 def finished_job(settings: TrainSettings) -> float | None:
@@ -144,24 +141,12 @@ def finished_job(settings: TrainSettings) -> float | None:
     return best_validation(run).get("val_auc", math.nan)
 
 
-def _refuse_no_run(path: Path) -> None:
-    """Never let ``overwrite=true`` delete files that happen to be named as those of a run."""
-    names = sorted(item.name for item in path.iterdir())
-    if names:
-        raise OutputError(
-            f"is not a run directory (config.yaml is missing; it holds {', '.join(names[:5])}"
-            f"{', ...' if len(names) > 5 else ''}), and nothing in it is replaced",
-            where=path,
-            next_step="choose another run_dir, or remove the folder yourself",
-        )
-
-
-def _only_pieces(path: Path) -> bool:
-    """Whether a folder holds nothing but what a job leaves that ended before its run began."""
-    if not path.is_dir():
-        return False
-    run = RunDirectory(path)
-    return all(PARTIAL in item.name or item in (run.log, run.failure) for item in path.iterdir())
+def _further_names(run: RunDirectory) -> list[str]:
+    """List what a folder holds beside what a job leaves that ended before its run began."""
+    if not run.path.is_dir():
+        return []
+    items = [item for item in run.path.iterdir() if item not in (run.log, run.failure)]
+    return sorted(item.name for item in items if PARTIAL not in item.name)
 
 
 def check_run_folder(settings: TrainSettings) -> None:
@@ -207,8 +192,7 @@ def make_run_directory(settings: TrainSettings, name: str) -> RunDirectory:
     try:
         if settings.run_dir is not None:
             run = RunDirectory(Path(settings.run_dir))
-            if unfinished_run(settings) is None and not _only_pieces(run.path):
-                refuse_existing(run.path, overwrite=settings.overwrite)
+            unfinished_run(settings)
             run.path.mkdir(parents=True, exist_ok=True)
             _clear(run)
             return run
@@ -224,9 +208,7 @@ def make_run_directory(settings: TrainSettings, name: str) -> RunDirectory:
             except FileExistsError:
                 number += 1
     except (FileExistsError, NotADirectoryError) as error:
-        raise OutputError(
-            "is a file, not a folder for a run", where=settings.run_dir or DEFAULT_PARENT
-        ) from error
+        raise OutputError(_IS_A_FILE, where=settings.run_dir or DEFAULT_PARENT) from error
     except OSError as error:
         raise OutputError(
             f"the run directory cannot be made ({error.strerror})",

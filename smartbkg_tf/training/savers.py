@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import keras
 
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.keras_internals import averaged_weights
+from smartbkg_tf.runtime.run_directory import RunDirectory
 
 
 def improves(value: float, best: float | None, mode: str) -> bool:
@@ -19,37 +19,25 @@ def improves(value: float, best: float | None, mode: str) -> bool:
     return best is None or (value < best if mode == "min" else value > best)
 
 
-class SaveBest(keras.callbacks.Callback):
-    """Save the network whenever the monitored quantity improves."""
+class SaveModels(keras.callbacks.Callback):
+    """Save the network after every epoch, and as the best one whenever `monitor` improves."""
 
-    def __init__(self, network: NNBaseClass, path: Path, monitor: str, mode: str) -> None:
+    def __init__(self, network: NNBaseClass, run: RunDirectory, monitor: str, mode: str) -> None:
         super().__init__()
         self.network = network
-        self.path = path
+        self.run = run
         self.monitor = monitor
         self.mode = mode
         self.best: float | None = None
         self.best_epoch: int | None = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Compare and save."""
+        """Compare and save; the optimiser's state is saved, too."""
         value = float((logs or {})[self.monitor])
         if improves(value, self.best, self.mode):
-            self.network.save(self.path)
+            self.network.save(self.run.model)
             self.best, self.best_epoch = value, epoch + 1
-
-
-class SaveLast(keras.callbacks.Callback):
-    """Save the network after every epoch, the optimiser's state included."""
-
-    def __init__(self, network: NNBaseClass, path: Path) -> None:
-        super().__init__()
-        self.network = network
-        self.path = path
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Save."""
-        self.network.save(self.path)
+        self.network.save(self.run.last_model)
 
 
 class AveragedWeights(keras.callbacks.Callback):

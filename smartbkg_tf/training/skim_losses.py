@@ -8,83 +8,65 @@ from typing import Any
 import keras
 from keras import ops
 
+from smartbkg_tf.models.configurable import Configurable
 from smartbkg_tf.models.replicas import over_replicas, replicas
 from smartbkg_tf.settings.costs import CostSettings
 
 
+class SkimLoss(Configurable, keras.losses.Loss):
+    """A loss of logits [batch, n_skims] in float32; labels below 0 are unknown."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"name": "skim_loss", "dtype": "float32", **kwargs})
+
+
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class SkimCrossentropy(keras.losses.Loss):
+class SkimCrossentropy(SkimLoss):
     """Binary cross-entropy of logits, one for each event and skim.
 
-    ``softplus(-z) + (1 - y) z`` for a logit z and a label y in 0..1. Labels below 0 are
-    unknown and do not contribute. Weights may be given for each event and skim.
-
-    Parameters
-    ----------
-    label_smoothing : float, default 0
-        Labels 0 and 1 become s / 2 and 1 - s / 2.
-    **kwargs
-        As any Keras loss.
+    ``softplus(-z) + (1 - y) z`` for a logit z and a label y in 0..1, smoothed to s / 2 and
+    1 - s / 2.
+    Unknown labels do not contribute. Weights may be given for each event and skim.
     """
 
     def __init__(self, label_smoothing: float = 0.0, **kwargs: Any) -> None:
-        kwargs.setdefault("name", "skim_crossentropy")
-        kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.label_smoothing = label_smoothing
+
+    def labels(self, y_true: Any) -> Any:
+        """Smooth the labels."""
+        labels = ops.clip(ops.cast(y_true, "float32"), 0.0, 1.0)
+        return labels * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Compute the loss of every event and skim, tensors [batch, n_skims]."""
         logits = ops.cast(y_pred, "float32")
         known = ops.cast(ops.greater_equal(y_true, 0), "float32")
-        labels = ops.clip(ops.cast(y_true, "float32"), 0.0, 1.0)
-        labels = labels * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
-        return known * (ops.softplus(-logits) + (1.0 - labels) * logits)
-
-    def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments."""
-        return {**super().get_config(), "label_smoothing": self.label_smoothing}
+        return known * (ops.softplus(-logits) + (1.0 - self.labels(y_true)) * logits)
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
 class SkimFocal(SkimCrossentropy):
-    """Cross-entropy in which well classified events count less.
+    """The cross-entropy times ``|y - sigmoid(z)| ** gamma``: well classified events count less.
 
-    The cross-entropy times ``|y - sigmoid(z)| ** gamma`` (Lin et al., arXiv:1708.02002; its
-    alpha is a weight of classes).
-
-    Parameters
-    ----------
-    gamma : float, default 2
-        0 is plain cross-entropy.
-    label_smoothing : float, default 0
-        Labels 0 and 1 become s / 2 and 1 - s / 2.
-    **kwargs
-        As any Keras loss.
+    Lin et al., arXiv:1708.02002; its alpha is a weight of classes.
     """
 
     def __init__(self, gamma: float = 2.0, label_smoothing: float = 0.0, **kwargs: Any) -> None:
-        kwargs.setdefault("name", "skim_focal")
         super().__init__(label_smoothing, **kwargs)
         self.gamma = gamma
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Compute the loss of every event and skim, tensors [batch, n_skims]."""
         crossentropy = super().call(y_true, y_pred)
-        logits = ops.cast(y_pred, "float32")
-        labels = ops.clip(ops.cast(y_true, "float32"), 0.0, 1.0)
-        labels = labels * (1.0 - self.label_smoothing) + 0.5 * self.label_smoothing
+        probability = ops.sigmoid(ops.cast(y_pred, "float32"))
         # Off zero: there the gradient of a power below 1 is infinite.
-        distance = ops.maximum(ops.abs(labels - ops.sigmoid(logits)), 1e-7)
+        distance = ops.maximum(ops.abs(self.labels(y_true) - probability), 1e-7)
         return crossentropy * ops.power(distance, self.gamma)
-
-    def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments."""
-        return {**super().get_config(), "gamma": self.gamma}
 
 
 @keras.saving.register_keras_serializable(package="smartbkg_tf")
-class SkimSpeedup(keras.losses.Loss):
+class SkimSpeedup(SkimLoss):
     r"""Time with a sampling filter over the time without, at equal effective statistics.
 
     The filter keeps an event with the probability ``p = c + (1 - c) sigmoid(z)``, where
@@ -92,22 +74,9 @@ class SkimSpeedup(keras.losses.Loss):
     `smartbkg_tf.settings.costs.CostSettings.ratio` of <p> over all events and <1 / p> over
     passing ones, averaged over skims. It is a quantity of a batch, not a mean over events:
     batches need some tens of passing and failing events each; a skim that lacks one of the
-    two does not contribute. Natural mixtures are restored by the retention f,
+    two does not contribute. Natural mixtures are restored by the retention f of each skim,
     <p> = f <p>_passing + (1 - f) <p>_failing, so that balanced draws and weights of classes do
-    not matter.
-
-    Parameters
-    ----------
-    retention : sequence of float
-        Natural fraction of passing events of each skim.
-    generation : float, default 0.01
-        Time of generation / time of simulation.
-    network : float, default 0.001
-        Time of the network / time of simulation.
-    maximum_weight : float, default 20
-        Largest weight of an event.
-    **kwargs
-        As any Keras loss.
+    not matter. Times of generation and network are in units of that of the simulation.
     """
 
     def __init__(
@@ -118,8 +87,6 @@ class SkimSpeedup(keras.losses.Loss):
         maximum_weight: float = 20.0,
         **kwargs: Any,
     ) -> None:
-        kwargs.setdefault("name", "skim_speedup")
-        kwargs.setdefault("dtype", "float32")
         super().__init__(**kwargs)
         self.retention = [float(value) for value in retention]
         self.generation = generation
@@ -139,24 +106,16 @@ class SkimSpeedup(keras.losses.Loss):
         floor = 1.0 / self.maximum_weight
         probability = floor + (1.0 - floor) * ops.sigmoid(logits)
 
-        # Of the whole batch: a mean of ratios of its parts would be another quantity.
-        n_passing, n_failing, kept_passing, kept_failing, weight_passing = ops.unstack(
-            over_replicas(
-                ops.stack(
-                    [
-                        ops.sum(values, axis=0)
-                        for values in (
-                            passing,
-                            failing,
-                            probability * passing,
-                            probability * failing,
-                            passing / probability,
-                        )
-                    ]
-                )
-            ),
-            5,
+        quantities = (
+            passing,
+            failing,
+            probability * passing,
+            probability * failing,
+            passing / probability,
         )
+        # Of the whole batch: a mean of ratios of its parts would be another quantity.
+        sums = over_replicas(ops.stack([ops.sum(values, axis=0) for values in quantities]))
+        n_passing, n_failing, kept_passing, kept_failing, weight_passing = ops.unstack(sums, 5)
         n_passing_or_1 = ops.where(n_passing > 0.0, n_passing, 1.0)
         n_failing_or_1 = ops.where(n_failing > 0.0, n_failing, 1.0)
         share = ops.convert_to_tensor(self.retention, dtype="float32")
@@ -172,13 +131,3 @@ class SkimSpeedup(keras.losses.Loss):
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Compute the loss of a batch without weights."""
         return self(y_true, y_pred)
-
-    def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments."""
-        return {
-            **super().get_config(),
-            "retention": self.retention,
-            "generation": self.generation,
-            "network": self.network,
-            "maximum_weight": self.maximum_weight,
-        }

@@ -11,9 +11,7 @@ from smartbkg_tf.generation.pythia_source import PythiaSource, generate_events
 
 
 @pytest.fixture(scope="session")
-def mixed_events(tmp_path_factory: pytest.TempPathFactory) -> EventTable:
+def mixed_events() -> EventTable:
     """Give 200 mixed events."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SMARTBKG_TF_CACHE", str(tmp_path_factory.mktemp("cache")))
-        source = PythiaSource(tau_spin_correlations=False)
-        return generate_events("mixed", source, 200, 11, 0, Counter())
+    source = PythiaSource(tau_spin_correlations=False)
+    return generate_events("mixed", source, 200, 11, 0, Counter())

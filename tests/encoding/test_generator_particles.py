@@ -122,7 +122,7 @@ def test_any_list_follows_the_rules(
                 row["mother"] = 0
     path = tmp_path_factory.getbasetemp() / "lists.root"
     write_generator_list(path, events=events)
-    (table,) = iterate_mdst(path, particles="generator", key="train_events")
+    (table,) = iterate_mdst(path, particles="generator")
     try:
         encoded = encode(table, SMARTBACKGROUND, VOCABULARY)
     except InputError:  # a ring, which basf2 refuses too

@@ -113,7 +113,14 @@ def test_a_run_gets_metrics_plots_and_report(tmp_path: Path) -> None:
     assert f"{area:.2f}" in report
 
 
-def test_scores_without_decisions_get_the_speedup_of_a_rule_fitted_to_them(tmp_path: Path) -> None:
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smartbkg_tf.evaluation.evaluate.draw_models", lambda *_: [])
+
+
+def test_scores_without_decisions_get_the_speedup_of_a_rule_fitted_to_them(
+    tmp_path: Path, no_figures: None
+) -> None:
     run, scores, labels = write_run(tmp_path / "run")
     decided = read_predictions(run.predictions)
     everything = decide(np.ones(600), np.zeros(600))
@@ -143,7 +150,7 @@ def test_a_second_evaluation_gives_the_same_numbers(tmp_path: Path) -> None:
 
 
 def test_a_skim_with_one_class_does_not_spoil_the_others(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, no_figures: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, _, _ = write_run(tmp_path / "run", skims=("empty", "good"), one_class=("empty",))
     values = evaluate_run(run, FAST)

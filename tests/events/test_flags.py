@@ -114,7 +114,7 @@ def test_broken_lists(tmp_path: Path) -> None:
         "binary.csv": "is not a CSV table",
         "other.parquet": "no column of the event key",
         "holes.parquet": "2 entries are missing",
-        "cut.parquet": "damaged Parquet",
+        "cut.parquet": "is not a Parquet table, or damaged",
         "table.h5": "is not a list of passing events",
         "cut.root": "truncated or damaged",
         "missing.npy": "does not exist",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -14,15 +13,6 @@ from smartbkg_tf.settings.detector import DetectorSettings
 from smartbkg_tf.settings.generation import ProduceSettings
 
 N_MIXED = 6000
-
-
-@pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Keep the decay table of these tests out of the user's cache."""
-    folder = tmp_path_factory.mktemp("cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SMARTBKG_TF_CACHE", str(folder))
-        yield folder
 
 
 @pytest.fixture(scope="session")
@@ -46,12 +36,12 @@ def mixed_failures() -> Counter[str]:
 
 
 @pytest.fixture(scope="session")
-def mixed(own_cache: Path, source: PythiaSource, mixed_failures: Counter[str]) -> EventTable:
+def mixed(source: PythiaSource, mixed_failures: Counter[str]) -> EventTable:
     return generate_events("mixed", source, N_MIXED, 12, 0, mixed_failures)
 
 
 @pytest.fixture(scope="session")
-def samples(own_cache: Path, source: PythiaSource, mixed: EventTable) -> dict[str, EventTable]:
+def samples(source: PythiaSource, mixed: EventTable) -> dict[str, EventTable]:
     """One table for each event type; ssbar and taupair with radiation by the beams."""
     silent = PythiaSource(tau_spin_correlations=False, initial_state_radiation=False)
     tables = {

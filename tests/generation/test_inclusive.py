@@ -51,7 +51,7 @@ def decays(record):
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_listed_channels_come_with_the_fraction_of_the_table(own_cache, monkeypatch, kept):
+def test_listed_channels_come_with_the_fraction_of_the_table(monkeypatch, kept):
     failures = Counter()
     chosen = engine(monkeypatch, inclusive="as_pythia" if kept else "avoid_listed")
     record = chosen.generate(N, 3, np.random.default_rng(5), failures)
@@ -71,7 +71,7 @@ def test_listed_channels_come_with_the_fraction_of_the_table(own_cache, monkeypa
         assert share[(-411, 211)] == pytest.approx(0.2, abs=error)
 
 
-def test_fractions_of_inclusive_channels_are_kept(own_cache, monkeypatch):
+def test_fractions_of_inclusive_channels_are_kept(monkeypatch):
     chosen = engine(monkeypatch)
     kinds = chosen._inclusive.draw(100_000, np.random.default_rng(2))
     shares = np.bincount(kinds.ravel(), minlength=3) / kinds.size
@@ -87,7 +87,7 @@ def test_fractions_of_inclusive_channels_are_kept(own_cache, monkeypatch):
     assert sum(drawn) == 300
 
 
-def test_the_same_seed_gives_the_same_events(own_cache, monkeypatch):
+def test_the_same_seed_gives_the_same_events(monkeypatch):
     chosen = engine(monkeypatch)
     first, second = (
         replace(chosen.generate(300, 3, np.random.default_rng(5), Counter())) for _ in range(2)

@@ -18,7 +18,6 @@ from smartbkg_tf.generation.extract import stored_particles
 from smartbkg_tf.generation.pythia import PythiaEngine
 from smartbkg_tf.generation.pythia_source import PythiaSource, engine_for, generate_events
 from smartbkg_tf.generation.record import read_batch
-from smartbkg_tf.settings.generation import EVENT_TYPE_NAMES
 from smartbkg_tf.settings.sources import BeamSettings
 from tests.generation.conftest import N_MIXED
 
@@ -32,10 +31,6 @@ def vectors(table):
 def parents(table):
     mother = table.particles["motherIndex"].astype(np.int64)
     return np.where(mother >= 0, mother + table.offsets[:-1][table.event_of_particle()], -1)
-
-
-def test_event_types_are_spelt_alike_everywhere():
-    assert EVENT_TYPE_NAMES == EVENT_TYPES
 
 
 @pytest.mark.parametrize("kind", EVENT_TYPES)
@@ -152,7 +147,7 @@ def test_bulk_reading_equals_pythias_own_accessors(source):
         assert record.event[i] == np.count_nonzero(record.code[: top + 1] == 300553) - 1
 
 
-def test_stable_k_long_never_decays(own_cache):
+def test_stable_k_long_never_decays():
     stable = PythiaSource(k_long="stable")
     table = generate_events("mixed", stable, 500, 3, 0, Counter())
     assert not np.any(table.particles["motherPDG"] == 130)
@@ -252,7 +247,7 @@ def test_without_pythia_the_error_says_what_to_install(monkeypatch, source):
         PythiaEngine("mixed", source)
 
 
-def test_beams_below_the_threshold_are_refused(own_cache):
+def test_beams_below_the_threshold_are_refused():
     weak = PythiaSource(beams=BeamSettings(energy_her=6.0))
     with pytest.raises(UserError, match=r"no B pairs"):
         PythiaEngine("mixed", weak)
@@ -290,7 +285,7 @@ def test_the_beams_radiate_as_much_as_quantum_electrodynamics_says(samples):
 
 
 @pytest.mark.parametrize("radiation", [True, False])
-def test_lepton_pairs_radiate(own_cache, monkeypatch, radiation):
+def test_lepton_pairs_radiate(monkeypatch, radiation):
     table = {
         511: [Channel(1.0, "PHSP", (), ("J/psi", "K0"), (443, 311))],
         443: [Channel(1.0, "VLL", (), ("e+", "e-"), (-11, 11))],

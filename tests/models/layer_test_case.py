@@ -68,7 +68,7 @@ class LayerTestCase:
         assert again.get_config() == layer.get_config()
 
     def test_survives_saving(self, tmp_path: Path) -> None:
-        from smartbkg_tf.models.saving import save_model
+        from smartbkg_tf.models.loading import save_model
 
         model = self.model(self.make())
         save_model(model, tmp_path / "layer.keras")

@@ -10,16 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from smartbkg_tf.models import blocks
+from smartbkg_tf.models.blocks import Blocks
 from tests.models.layer_test_case import batch
 
 CASES: dict[str, tuple[Callable[[Any, Any], Any], int]] = {
-    "convolution": (lambda x, mask: blocks.convolution_block(x, mask, 4, 5, "b"), 4),
-    "residual": (lambda x, mask: blocks.residual_block(x, mask, 3, 4, "b"), 3),
-    "residual_that_widens": (lambda x, mask: blocks.residual_block(x, mask, 6, 3, "b", "silu"), 6),
-    "bottleneck": (lambda x, mask: blocks.bottleneck_block(x, mask, 5, [1, 3, 1], "b"), 3),
-    "preactivation": (lambda x, mask: blocks.preactivation_block(x, mask, 3, "b"), 3),
-    "resnext": (lambda x, mask: blocks.resnext_block(x, mask, 3, 2, [1, 3, 1], "b"), 3),
+    "convolution": (lambda x, mask: Blocks(mask).convolution(x, 4, 5, "b"), 4),
+    "residual": (lambda x, mask: Blocks(mask).residual(x, 3, 4, "b"), 3),
+    "residual_that_widens": (lambda x, mask: Blocks(mask, "silu").residual(x, 6, 3, "b"), 6),
+    "bottleneck": (lambda x, mask: Blocks(mask).bottleneck(x, 5, [1, 3, 1], "b"), 3),
+    "preactivation": (lambda x, mask: Blocks(mask).preactivation(x, 3, "b"), 3),
+    "resnext": (lambda x, mask: Blocks(mask).resnext(x, 3, 2, [1, 3, 1], "b"), 3),
 }
 
 
@@ -71,4 +71,4 @@ def test_residual_block_with_zero_weights_is_its_activation() -> None:
 
 def test_groups_that_do_not_divide_the_channels_are_refused() -> None:
     with pytest.raises(ValueError, match="do not divide"):
-        model(lambda x, mask: blocks.resnext_block(x, mask, 2, 2, [1], "b"))
+        model(lambda x, mask: Blocks(mask).resnext(x, 2, 2, [1], "b"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -21,9 +24,10 @@ from smartbkg_tf.models.network import BranchedNetwork
 from smartbkg_tf.models.registry import build, check_model, model_name
 from smartbkg_tf.runtime.command import compose_settings, configuration_directory
 from smartbkg_tf.settings.models import ModelSettings
+from smartbkg_tf.settings.plugins import plain
 from smartbkg_tf.settings.training import TrainSettings
 from tests.models.branch_classes import package_branches
-from tests.models.model_test_case import FEATURES, NORMALISATION
+from tests.models.model_test_case import FEATURES, NORMALISATION, common_arguments
 from tests.models.test_registry import folder, write  # noqa: F401
 
 CONF = Path(str(configuration_directory())) / "model"
@@ -83,7 +87,7 @@ LARGE = ("resnet_preact", "resnet34", "resnet50", "feed_forward")
 
 
 def row(name: str, parameters: str | None = None) -> str:
-    """Make a row of the table of architectures: what the classes say, and the number of weights."""
+    """Make a row of the table: configuration, class, number of weights; its source stands there."""
     model = composed(f"model={name}")
     assert check_model(model) is BranchedNetwork
     assert model_name(model) == name
@@ -91,12 +95,11 @@ def row(name: str, parameters: str | None = None) -> str:
         network = build(model, INFORMATION)
         assert network.model.output_shape == (None, 1)
         parameters = f"{network.model.count_params():,}"
-    branch = model.particles or model.decay
-    assert comment(CONF / f"{name}.yaml") == branch.purpose
-    design = first_line(type(branch))
+    design = first_line(type(model.particles or model.decay))
     if model.particles is not None and model.decay is not None:
         design += f"; `{model.decay.label}` over the decay string"
-    cells = (f"`{name}`", parameters, branch.purpose, design, branch.source)
+    source = ROWS[name].rstrip(" |").rpartition(" | ")[2]
+    cells = (f"`{name}`", parameters, comment(CONF / f"{name}.yaml"), design, source)
     return f"| {' | '.join(cells)} |"
 
 
@@ -111,6 +114,12 @@ def test_every_network_is_in_the_table_of_the_documentation() -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in LARGE])
 def test_the_table_in_the_documentation_is_that_of_the_classes(name: str) -> None:
     assert ROWS[name] == row(name)
+
+
+@pytest.mark.parametrize("name", ["transformer", "treenet"])
+def test_our_networks_are_small(name: str) -> None:
+    # The test above proves the number.
+    assert 150_000 < int(ROWS[name].split(" | ")[1].replace(",", "")) < 280_000
 
 
 @pytest.mark.parametrize("name", LARGE)
@@ -153,6 +162,58 @@ def test_branches_and_head_inputs_are_swapped_by_groups() -> None:
     assert composed("model=treenet", "model/head/inputs=[]").head.inputs == {}
 
 
+CHOICES = {
+    kind: [path.stem for path in sorted((CONF / kind).glob("*.yaml"))]
+    for kind in ("particles", "decay")
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_named_network_sets_nothing_inside_its_branches(name: str) -> None:
+    """So that another branch has no key that it does not know."""
+    values = yaml.safe_load((CONF / f"{name}.yaml").read_text())
+    assert set(values) <= {"defaults", "name", "inputs", "head"}
+
+
+@pytest.mark.parametrize(
+    ("name", "particles"),
+    [
+        pytest.param(
+            name,
+            particles,
+            marks=[] if (j - i) % len(CHOICES["particles"]) == 0 else pytest.mark.slow,
+        )
+        for i, name in enumerate(NAMES)
+        for j, particles in enumerate(CHOICES["particles"])
+    ],
+)
+def test_every_branch_goes_with_every_network(name: str, particles: str) -> None:
+    decay = CHOICES["decay"][CHOICES["particles"].index(particles) % len(CHOICES["decay"])]
+    model = composed(f"model={name}", f"model/particles={particles}", f"model/decay={decay}")
+    for kind, chosen in (("particles", particles), ("decay", decay)):
+        target = yaml.safe_load((CONF / kind / f"{chosen}.yaml").read_text())["_target_"]
+        assert type(getattr(model, kind)).__name__ == target.rpartition(".")[2]
+
+
+def test_the_schema_knows_every_class_of_the_configuration() -> None:
+    """In a process of its own: nothing else has imported them."""
+    code = (
+        "from smartbkg_tf.settings.base import json_schema\n"
+        "from smartbkg_tf.settings.training import TrainSettings\n"
+        "print(json_schema(TrainSettings))\n"
+    )
+    command = [sys.executable, "-c", code]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    texts = [
+        path.read_text()
+        for group in ("model", "training")
+        for path in CONF.parent.glob(f"{group}/*/**/*.yaml")
+    ]
+    targets = {target for text in texts for target in re.findall(r"_target_: (\S+)", text)}
+    assert len(targets) > 20
+    assert {target for target in targets if f"'{target}'" not in shown} == set()
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
@@ -185,9 +246,8 @@ def test_an_own_branch_of_a_file_outside_the_package(folder: Path) -> None:  # n
     network = build(composed(*command), INFORMATION)
     assert network.name == "MyBranch"
     assert network.model.get_layer("mine").units == 3
-    assert network.get_config()["particles"]["_target_"] == "my_module.MyBranch"
-    again = type(network).from_config(network.get_config())
-    assert again.get_config() == network.get_config()
+    again = BranchedNetwork(**common_arguments("particles"), particles=plain(network.particles))
+    assert again.particles == network.particles  # type: ignore[attr-defined]
     with pytest.raises(ConfigurationError, match=r"particles.widht: .*did you mean 'width'"):
         composed(*command[:-1], "model.particles.widht=3")
 

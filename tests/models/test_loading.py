@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -16,11 +15,9 @@ import numpy as np
 import pytest
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.models import legacy
 from smartbkg_tf.models.base import NNBaseClass
-from smartbkg_tf.models.loading import copy_weights, load_model, target_of
+from smartbkg_tf.models.loading import copy_weights, load_model, save_model, target_of
 from smartbkg_tf.models.network import BranchedNetwork
-from smartbkg_tf.models.saving import save_model
 from tests.models.model_test_case import common_arguments, random_events
 from tests.models.test_resnet import SMALL
 
@@ -32,18 +29,12 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_models_saved_when_blocks_were_layers_give_their_scores() -> None:
-    """Saved by version 0.1 before branches were classes: `test_resnet.SMALL` with seven events."""
-    folder = Path(__file__).parent / "saved"
-    model = load_model(folder / "resnet_0_1.keras")
-    assert "residual_1" in [layer.name for layer in model.layers]
-    expected = json.loads((folder / "resnet_0_1.json").read_text())
-    np.testing.assert_allclose(model(random_events(7)), expected, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("layer", [*legacy.RENAMED, "BottleneckBlock", "PreactivationBlock"])
-def test_layers_of_older_files_are_known_by_their_names(layer: str) -> None:
-    assert f"smartbkg_tf>{layer}" in keras.saving.get_custom_objects()
+def test_a_model_of_version_0_1_is_refused_with_what_to_do() -> None:
+    """Saved when blocks were layers."""
+    path = Path(__file__).parent / "saved" / "resnet_0_1.keras"
+    words = r"version of smartbkg_tf knows its 'ConvolutionBlock'[\s\S]*train again"
+    with pytest.raises(InputError, match=words):
+        load_model(path)
 
 
 def test_file_that_is_not_there(tmp_path: Path) -> None:

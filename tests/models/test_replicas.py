@@ -20,7 +20,6 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 from smartbkg_tf.models.batch_normalisation import MaskedBatchNormalization
-from smartbkg_tf.training.optimisation import make_optimizer
 from smartbkg_tf.models.replicas import over_replicas
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.training import TrainingSettings
@@ -114,7 +113,8 @@ def network():
         {"optimizer": {"_target_": "smartbkg_tf.training.optimizers.SGD"}, "learning_rate": 1.0,
          "gradient_clipping": 0.01, "epochs": 1},
     )
-    model.compile(make_optimizer(settings, 1), keras.losses.BinaryCrossentropy(from_logits=True))
+    optimizer = settings.optimizer.for_training(settings, 1)
+    model.compile(optimizer, keras.losses.BinaryCrossentropy(from_logits=True))
     model.optimizer.build(model.trainable_variables)
     return model
 

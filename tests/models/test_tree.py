@@ -13,7 +13,6 @@ import pytest
 from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.generation.pythia_source import PythiaSource
 from smartbkg_tf.models.codes import CODE_COLUMNS, CodeProperties, code_table, codes_of
-from smartbkg_tf.models.graphs import GraphAttention, GraphConvolution
 from smartbkg_tf.models.physics import (
     BEAMS,
     PhysicalVariables,
@@ -22,6 +21,8 @@ from smartbkg_tf.models.physics import (
     within_acceptance,
 )
 from smartbkg_tf.models.tree import (
+    GraphAttention,
+    GraphConvolution,
     MotherMatrix,
     NormalisedAdjacency,
     TreeRelations,

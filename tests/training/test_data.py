@@ -164,7 +164,8 @@ def test_a_damaged_sample_is_made_again(
 
 
 def _hold(folder: str, ready: Any, done: Any) -> None:
-    with data._alone(Path(folder)):
+    demo = DemoSettings(cache=str(Path(folder).parent))
+    with data._kept(demo, Path(folder).name):
         ready.set()
         done.wait(60)
 

@@ -18,11 +18,12 @@ import keras
 import pytest
 import tensorflow as tf
 
-from smartbkg_tf.training.history import EpochProgress, EpochReport
+from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.training.history import EpochReport
 from smartbkg_tf.training.input_pipeline import WaitingTime
 from smartbkg_tf.training.loggers import TensorBoardLog
 from smartbkg_tf.training.resume import EpochPlan, read_callbacks, write_callbacks
-from smartbkg_tf.training.savers import SaveBest
+from smartbkg_tf.training.savers import SaveModels
 
 
 def tiny_model() -> keras.Model:
@@ -34,12 +35,10 @@ def tiny_model() -> keras.Model:
 
 def report_of_two_epochs(folder: Path, progress: bool = False) -> EpochReport:
     model, plan, waiting = tiny_model(), EpochPlan(passes=5, parts=1, batches=3), WaitingTime()
-    best = SaveBest(Any, folder / "model.keras", "val_loss", "min")  # type: ignore[arg-type]
+    best = SaveModels(Any, RunDirectory(folder), "val_loss", "min")  # type: ignore[arg-type]
     best.best_epoch = 2
-    report = EpochReport(plan, 100, best, waiting, folder / "history.csv")
+    report = EpochReport(plan, 100, best, waiting, folder / "history.csv", progress=progress)
     callbacks = [report, TensorBoardLog(folder / "tensorboard", best, ["one"])]
-    if progress:
-        callbacks.insert(0, EpochProgress(plan, 100))
     listed = keras.callbacks.CallbackList(callbacks, model=model)
     listed.on_train_begin()
     for epoch in range(2):

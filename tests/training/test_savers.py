@@ -10,8 +10,9 @@ import keras
 import numpy as np
 import pytest
 
-from smartbkg_tf.models.saving import save_model
-from smartbkg_tf.training.savers import AveragedWeights, SaveBest, SaveLast, improves
+from smartbkg_tf.models.loading import save_model
+from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.training.savers import AveragedWeights, SaveModels, improves
 
 #: Keras 3.15 calls np.array on its variables in a way that NumPy 2 warns about.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -30,7 +31,7 @@ class Network:
 def tiny_model() -> keras.Model:
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", jit_compile=False)
     return model
 
 
@@ -51,7 +52,7 @@ def test_improvement(value: float, best: float | None, mode: str, expected: bool
 
 def test_the_best_epoch_stays_on_the_disk(tmp_path: Path) -> None:
     model = tiny_model()
-    callback = SaveBest(Network(model), tmp_path / "model.keras", "val_auc", "max")  # type: ignore[arg-type]
+    callback = SaveModels(Network(model), RunDirectory(tmp_path), "val_auc", "max")  # type: ignore[arg-type]
     callback.set_model(model)
     for epoch, auc in enumerate([0.6, 0.8, 0.7]):
         model.set_weights([np.full((2, 1), epoch, np.float32), np.zeros(1, np.float32)])
@@ -65,7 +66,7 @@ def test_the_best_epoch_stays_on_the_disk(tmp_path: Path) -> None:
 
 def test_the_last_epoch_keeps_the_state_of_the_optimiser(tmp_path: Path) -> None:
     model = tiny_model()
-    callback = SaveLast(Network(model), tmp_path / "last.keras")  # type: ignore[arg-type]
+    callback = SaveModels(Network(model), RunDirectory(tmp_path), "loss", "min")  # type: ignore[arg-type]
     model.fit(np.ones((8, 2)), np.ones((8, 1)), batch_size=2, verbose=0, callbacks=[callback])
     again = keras.saving.load_model(tmp_path / "last.keras")
     assert int(again.optimizer.iterations) == 4
@@ -89,7 +90,9 @@ def test_validation_and_saving_take_the_averages() -> None:
             self.saved.append(self.model.get_weights()[0])
 
     model, kernels, later = tiny_model(), Kernels(), Kernels()
-    model.compile(keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.7), "mse")
+    model.compile(
+        keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.7), "mse", jit_compile=False
+    )
     x, y = np.random.default_rng(1).normal(size=(10, 2)), np.ones((10, 1))
     model.fit(
         x, y, batch_size=2, epochs=2, verbose=0, validation_data=(x, y), validation_batch_size=10,

@@ -292,27 +292,8 @@ def _run(
     if selected is None:
         selected = np.ones(len(base.offsets) - 1, dtype=bool)
     room = (np.empty((most, 7)), np.empty((most, 2), np.int64), np.empty((most, 3), np.uint64))
-    best = _combine(
-        *base,
-        selected,
-        reactions.mothers,
-        reactions.daughters,
-        reactions.n_daughters,
-        reactions.kinds,
-        reactions.low,
-        reactions.high,
-        reactions.centre,
-        reactions.width,
-        reactions.prior,
-        reactions.constrain,
-        len(reactions.species),
-        cuts.floor,
-        cuts.capacity,
-        cuts.beam_energy,
-        cuts.minimum_mbc,
-        cuts.maximum_delta_e,
-        *room,
-    )
+    columns = reactions.columns()
+    best = _combine(*base, selected, *columns, len(reactions.species), *cuts, *room)
     return Best(*best), room
 
 

@@ -170,6 +170,10 @@ class Reactions:
     constrain: np.ndarray
     texts: tuple[str, ...]  # the reactions in words
 
+    def columns(self) -> list[np.ndarray]:
+        """Give what `combiner._combine` reads, in its order."""
+        return [value for value in vars(self).values() if isinstance(value, np.ndarray)]
+
 
 def compile_modes(modes: tuple[Mode, ...]) -> Reactions:
     """Turn modes (mothers before the reactions that use them) and their conjugates into arrays."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from smartbkg_tf.errors import ConfigurationError
-from smartbkg_tf.models.detector_variables import DISPLACEMENTS, STEPS, DetectorVariables
+from smartbkg_tf.models.physics import DISPLACEMENTS, STEPS, DetectorVariables
 from tests.models.model_test_case import FEATURES, random_events
 
 

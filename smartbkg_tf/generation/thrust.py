@@ -1,4 +1,4 @@
-"""Compiled loops: thrust. Imported only where they run, because numba is slow to import."""
+"""Thrust, a compiled loop. Imported only where it runs, because numba is slow to import."""
 
 from __future__ import annotations
 
