@@ -18,7 +18,8 @@ import pandas as pd
 from common import sample
 
 from smartbkg_tf.events.decay_strings import decay_tokens, tokenise
-from smartbkg_tf.events.hdf5 import iterate_hdf5, write_hdf5
+from smartbkg_tf.events.hdf5 import write_hdf5
+from smartbkg_tf.events.readers import iterate_events
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
 
@@ -87,7 +88,7 @@ def main(n_events: int) -> None:
         return decay_tokens(tokens, table.particles["motherIndex"], table.offsets, vocabulary)
 
     def read(key: str) -> Callable[[], object]:
-        return lambda: [len(piece) for piece in iterate_hdf5(path, key=key)]  # type: ignore[arg-type]
+        return lambda: [len(piece) for _, piece in iterate_events(path, key=key)]  # type: ignore[arg-type]
 
     with tempfile.TemporaryDirectory() as folder:
         path, other = Path(folder) / "ours.h5", Path(folder) / "pandas.h5"

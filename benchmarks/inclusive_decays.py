@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 
 import numpy as np
 
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.generation.chunks import label_events
 from smartbkg_tf.generation.decay_table import read_decay_table
-from smartbkg_tf.generation.pythia import LISTED, Failures
+from smartbkg_tf.generation.pythia import LISTED
 from smartbkg_tf.generation.pythia_source import PythiaSource, generate_events
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.generation import ProduceSettings
@@ -76,20 +77,20 @@ def main() -> None:
         decays, retention, again, ratios = [], [], 0, []
         for inclusive in SETTINGS:
             source = PythiaSource(inclusive=inclusive)
-            failures = Failures()
+            failures = Counter()
             table = generate_events(event_type, source, n_events, 1, 0, failures)
             decays.append(fractions(table, species))
             labels = label_events(
                 table, source.beams, settings.detector, settings.skim, np.random.default_rng(1)
             ).labels
             retention.append({name: int(values.sum()) for name, values in labels.items()})
-            again = failures.counts[LISTED]
+            again = failures[LISTED]
         for chunk in range(1, repeats + 1):
             spent = []
             for inclusive in SETTINGS:
                 start = time.process_time()
                 source = PythiaSource(inclusive=inclusive)
-                generate_events(event_type, source, n_events, 1, chunk, Failures())
+                generate_events(event_type, source, n_events, 1, chunk, Counter())
                 spent.append(time.process_time() - start)
             ratios.append(spent[1] / spent[0])
         for name, codes in DECAYS[species].items():

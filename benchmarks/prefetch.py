@@ -55,7 +55,7 @@ def main() -> None:
 
     tf.config.experimental.enable_op_determinism()
     making: list[float] = []
-    make = batches.BatchMaker._padded
+    make = batches.Batches._padded
 
     def timed(*arguments: Any) -> Any:
         # As slow as a batch of large events from a slow disk.
@@ -72,7 +72,7 @@ def main() -> None:
             training_stream, dataset, np.arange(len(dataset)), batch_size=BATCH, inputs="combined",
             seed=1,
         )  # fmt: skip
-        with mock.patch.object(batches.BatchMaker, "_padded", timed):
+        with mock.patch.object(batches.Batches, "_padded", timed):
             stream = new()
             seconds(stream, 0.0)
             work = statistics.median(making)

@@ -34,7 +34,8 @@ from smartbkg_tf.dataset.hashing import new_hash
 from smartbkg_tf.encoding.checks import find_unusable_events
 from smartbkg_tf.encoding.encode import check_and_encode, encode
 from smartbkg_tf.events.decay_strings import decay_tokens, tokenise
-from smartbkg_tf.events.hdf5 import iterate_hdf5, write_hdf5
+from smartbkg_tf.events.hdf5 import write_hdf5
+from smartbkg_tf.events.readers import iterate_events
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.settings.encoding import EncodingSettings
 
@@ -155,7 +156,7 @@ def against_ceiling(path: Path, folder: Path, options: argparse.Namespace) -> No
 
 def encoding(path: Path, options: argparse.Namespace) -> None:
     vocabulary, settings = default_vocabulary(), EncodingSettings()
-    tables = list(iterate_hdf5(path, key="train_events", chunk_events=10000))
+    tables = [t for _, t in iterate_events(path, key="train_events", chunk_events=10000)]
     columns = ("energy", "prodTime", "x", "y", "z", "px", "py", "pz", "charge", "PDG",
                "motherPDG", "motherIndex")  # fmt: skip
 
@@ -266,7 +267,7 @@ def threads(path: Path, folder: Path, options: argparse.Namespace) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     vocabulary = default_vocabulary()
-    tables = [next(iterate_hdf5(path, chunk_events=5000)) for _ in range(2)]
+    tables = [next(iterate_events(path, chunk_events=5000))[1] for _ in range(2)]
     strings = [table.decay_strings for table in tables]
     data = [np.ones(1 << 26, np.uint8) for _ in range(2)]
     copies = [np.ones(1 << 26, np.uint8) for _ in range(2)]

@@ -10,6 +10,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.shared import folder_of_all_workers
+
 # How long an example takes says something about the machine, not about the code.
 hypothesis.settings.register_profile("any_machine", deadline=None)
 hypothesis.settings.load_profile("any_machine")
@@ -17,6 +19,10 @@ hypothesis.settings.load_profile("any_machine")
 # Before TensorFlow is imported anywhere: tests are about results, not about its log.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+# XLA compiles the same operations in half of the time.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# tf2onnx does not copy a graph before each of its steps, to go on when one fails: here it must not.
+os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -31,7 +37,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _private_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the user's cache out of the tests, and the tests out of the user's cache."""
-    os.environ["SMARTBKG_TF_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    os.environ["SMARTBKG_TF_CACHE"] = str(folder_of_all_workers(tmp_path_factory) / "cache")
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+from smartbkg_tf.config import command_named
 from smartbkg_tf.events.hdf5 import write_hdf5
 from tests.datasets import write_dataset
 from tests.mdst_twin import write_mdst_twin
@@ -21,22 +20,41 @@ from tests.samples import make_events
 Make = Callable[[Path], list[str]]
 
 
-def refuse(folder: Path, command: str, *overrides: str) -> str:
-    """Run a command that must end with exit code 1; give its message."""
-    before = sorted(folder.rglob("*"))
-    done = subprocess.run(
-        [sys.executable, "-m", f"smartbkg_tf.{command}", *overrides],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        timeout=120,
-    )
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stderr.count("error:") == 1
-    assert sorted(folder.rglob("*")) == before, "something was left behind"
-    return done.stderr
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Give a function that runs a command in an empty folder: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(command: str, *overrides: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [command, *overrides])
+        capfd.readouterr()
+        code = 0
+        try:
+            command_named(command)()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code, *capfd.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def refuse(run: Run, tmp_path: Path) -> Callable[..., str]:
+    """Give a function that runs a command that must end with exit code 1; it gives its message."""
+
+    def call(command: str, *overrides: str) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        code, out, message = run(command, *overrides)
+        assert code == 1, out + message
+        assert "Traceback" not in message
+        assert message.count("error:") == 1
+        assert sorted(tmp_path.rglob("*")) == before, "something was left behind"
+        return message
+
+    return call
 
 
 def wrong_path(folder: Path) -> list[str]:
@@ -93,39 +111,36 @@ def no_events(folder: Path) -> list[str]:
         (no_events, ["a.h5", "no events"]),
     ],
 )
-def test_preprocess_refuses(make: Make, words: list[str], tmp_path: Path) -> None:
+def test_preprocess_refuses(
+    make: Make, words: list[str], refuse: Callable[..., str], tmp_path: Path
+) -> None:
     overrides = make(tmp_path)
-    message = refuse(tmp_path, "preprocess", *overrides, "output=dataset")
+    message = refuse("preprocess", *overrides, "output=dataset")
     for word in words:
         assert word in message, message
 
 
-def test_one_class_training_set(tmp_path: Path) -> None:
+def test_one_class_training_set(refuse: Callable[..., str], tmp_path: Path) -> None:
     """Rare passing events, all of them in one split: found before anything is trained."""
     write_dataset(tmp_path, make_events(60, passing=0.02))
-    message = refuse(tmp_path, "train", "data.path=dataset", "run_dir=run")
+    message = refuse("train", "data.path=dataset", "run_dir=run")
     assert "needs passing and failing events" in message
     assert "0 passing" in message
 
 
-def test_wrong_dataset_and_wrong_run(tmp_path: Path) -> None:
-    assert "smartbkg_tf.preprocess" in refuse(tmp_path, "train", "data.path=nowhere")
+def test_wrong_dataset_and_wrong_run(refuse: Callable[..., str], tmp_path: Path) -> None:
+    assert "smartbkg_tf.preprocess" in refuse("train", "data.path=nowhere")
     write_hdf5(tmp_path / "a.h5", make_events(5))
-    message = refuse(tmp_path, "apply", "model=nowhere", "input=a.h5", "output=p.parquet")
+    message = refuse("apply", "model=nowhere", "input=a.h5", "output=p.parquet")
     assert "nowhere" in message
     assert "smartbkg_tf.train" in message
 
 
-def test_unknown_pdg_code_is_counted_and_never_fails(tmp_path: Path) -> None:
+def test_unknown_pdg_code_is_counted_and_never_fails(run: Run, tmp_path: Path) -> None:
     table = make_events(20)
     codes = table.particles["PDG"].copy()
     codes[table.offsets[3] + 1] = 9990
     write_hdf5(tmp_path / "a.h5", replace(table, particles={**table.particles, "PDG": codes}))
-    done = subprocess.run(
-        [sys.executable, "-m", "smartbkg_tf.preprocess", "input=a.h5", "output=dataset"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "9990" in done.stdout + done.stderr
+    code, out, message = run("preprocess", "input=a.h5", "output=dataset")
+    assert code == 0, message
+    assert "9990" in out + message

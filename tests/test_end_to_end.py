@@ -1,4 +1,7 @@
-"""The whole chain as a user runs it: commands in processes of their own, real events."""
+"""The whole chain as a user runs it, real events: each command in a process of its own once.
+
+`test_preprocess.py` does so for `preprocess`, `test_apply.py` for `apply`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ import pytest
 import yaml
 
 from smartbkg_tf.dataset.dataset import open_dataset
-from smartbkg_tf.events.hdf5 import iterate_hdf5, write_hdf5
+from smartbkg_tf.events.hdf5 import write_hdf5
+from smartbkg_tf.events.readers import iterate_events
 from smartbkg_tf.events.table import concatenate
 
 
@@ -63,10 +67,12 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # The skim keeps a few per cent, too few of 200 events for three splits. A label that
     # keeps half of them takes its place; everything else is as produced.
     relabel(tables)
-    run("preprocess", "input=tables/*.h5", "output=dataset", cwd=folder)
+    run_here("preprocess", "input=tables/*.h5", "output=dataset", cwd=folder)
     done = run(
         "train",
         "model=resnet",
+        "model.particles.kernel_sizes=[4]",
+        "model.decay.kernel_sizes=[4,5]",
         "data.path=dataset",
         "training.epochs=2",
         "training.batch_size=32",
@@ -155,7 +161,7 @@ def test_test_events_were_never_trained_on(chain: Path) -> None:
 
 def test_real_mdst_file_through_the_chain(chain: Path, mdst_file: Path) -> None:
     """Tables, dataset and scores from a basf2 file, with the model of this chain."""
-    run(
+    run_here(
         "produce",
         "source=mdst",
         f"input={mdst_file}",
@@ -184,7 +190,7 @@ def test_real_mdst_file_through_the_chain(chain: Path, mdst_file: Path) -> None:
 def relabel(tables: list[Path]) -> None:
     """Give every event a label that keeps about half: enough charged, stable particles."""
     for path in tables:
-        table = concatenate(list(iterate_hdf5(path)))
+        table = concatenate([piece for _, piece in iterate_events(path)])
         stable = (table.particles["nDaughters"] == 0) & (table.particles["charge"] != 0)
         tracks = np.bincount(table.event_of_particle()[stable], minlength=len(table))
         label = (tracks > np.median(tracks)).astype(np.int8)

@@ -22,13 +22,13 @@ from benchmarks.fei_b0.reading import Floats, Integers, Reading
 from benchmarks.fei_b0.replay import Replay, Variation
 from smartbkg_tf.generation.reconstruction import SPECIES
 from smartbkg_tf.generation.skims.combiner import (
-    BY_BEAM,
     MOST_TRACKS,
     Base,
     Bits,
     Candidates,
     find_candidates,
 )
+from smartbkg_tf.generation.skims.modes import BY_BEAM
 
 #: Most candidates of an event.
 MOST = 32

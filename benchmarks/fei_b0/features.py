@@ -25,8 +25,8 @@ from benchmarks.fei_b0.candidates import candidate_features
 from benchmarks.fei_b0.reading import ACCEPTANCE, INVISIBLE, TRACKS, Floats, Groups, Reading
 from benchmarks.fei_b0.replay import replay_features
 from smartbkg_tf.events.table import EventTable
-from smartbkg_tf.generation.kernels import thrust
 from smartbkg_tf.generation.observables import fox_wolfram_r2, sphericity_aplanarity
+from smartbkg_tf.generation.thrust import thrust
 
 Columns = dict[str, Floats]
 

@@ -19,7 +19,6 @@ from smartbkg_tf.generation.beams import nominal_collision
 from smartbkg_tf.generation.observables import EventView
 from smartbkg_tf.generation.reconstruction import SPECIES, Clusters, Reconstruction, Tracks
 from smartbkg_tf.generation.skims.combiner import (
-    MOST_DAUGHTERS,
     MOST_TRACKS,
     Base,
     Best,
@@ -133,9 +132,7 @@ class Replay:
         self.reconstruction = _reconstruction(r, tracks, photons)
         view = self.view(self.reconstruction)
         #: What the skim combines.
-        self.reactions = compile_modes(
-            LIGHT_MODES + D_MODES + D_STAR_MODES + B_MODES[skim.tag], MOST_DAUGHTERS
-        )
+        self.reactions = compile_modes(LIGHT_MODES + D_MODES + D_STAR_MODES + B_MODES[skim.tag])
         #: What candidates must fulfil.
         self.cuts = Cuts(
             float(np.log(variation.probability)),

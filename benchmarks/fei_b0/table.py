@@ -33,7 +33,7 @@ from benchmarks.fei_b0.run import BUDGET
 from benchmarks.resampling import SortedScores, area_under_roc, resamples
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.evaluation.metrics import Estimate, working_points
-from smartbkg_tf.filtering.fitting import fit_sampling_rule
+from smartbkg_tf.filtering.fitting import fit_sampling_rule, sampling_rule
 from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.filtering.score_counts import ScoreCounts
 from smartbkg_tf.runtime.command import guarded
@@ -80,9 +80,9 @@ def decide_on(validation: Scores) -> Working:
         Rule and threshold.
     """
     counts = ScoreCounts.of(validation.score, validation.label)
-    fitted = fit_sampling_rule(counts, bootstrap=0)
+    rule = sampling_rule(fit_sampling_rule(counts, bootstrap=0))
     (point,) = working_points(counts, [EFFICIENCY])
-    return Working(fitted.rule, point.threshold)
+    return Working(rule, point["threshold"])
 
 
 class Measures:

@@ -2,7 +2,7 @@
 
 In this folder (or with it on PYTHONPATH):
 
-    python -m smartbkg_tf.preprocess features=candidate_features.WithCandidates \
+    python -m smartbkg_tf.preprocess features._target_=candidate_features.WithCandidates \
         input='tables/*.h5' output=dataset
     python -m smartbkg_tf.train data.path=dataset model=custom \
         model._target_=candidate_network.CandidateNetwork

@@ -2,7 +2,7 @@
 
 In this folder (or with it on PYTHONPATH):
 
-    python -m smartbkg_tf.preprocess features=transverse_features.Transverse \
+    python -m smartbkg_tf.preprocess features._target_=transverse_features.Transverse \
         input='tables/*.h5' output=dataset
     python -m smartbkg_tf.train data.path=dataset
 

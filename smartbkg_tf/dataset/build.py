@@ -20,17 +20,17 @@ import numpy as np
 
 from smartbkg_tf.dataset.duplicates import in_order
 from smartbkg_tf.dataset.information import FILE_NAME
-from smartbkg_tf.dataset.legacy import is_legacy, legacy_encoding, legacy_inputs
+from smartbkg_tf.dataset.legacy import is_legacy, legacy_encoding
 from smartbkg_tf.dataset.shuffle import Shuffle
 from smartbkg_tf.dataset.sources import (
-    ReadingSettings,
+    Reading,
     SourceReport,
     find_files,
     read_sources,
 )
 from smartbkg_tf.dataset.summary import describe_dataset, information_of
 from smartbkg_tf.dataset.writer import DatasetWriter, inputs_in, stored_schema
-from smartbkg_tf.encoding.checks import Findings
+from smartbkg_tf.encoding.checks import Finding, summed
 from smartbkg_tf.encoding.feature_sets import complete
 from smartbkg_tf.errors import ConfigurationError, InputError, Problems
 from smartbkg_tf.events.vocabulary import default_vocabulary
@@ -51,43 +51,18 @@ _MADE_BY = "python -m smartbkg_tf.produce source=pythia|mdst output=DIR"
 
 
 def build_dataset(settings: PreprocessSettings) -> Path:
-    """Read tables, encode them and write a dataset directory.
+    """Read tables, encode them and write a dataset directory; gives its path.
 
-    Parameters
-    ----------
-    settings : PreprocessSettings
-        What to read, how to encode, where to write.
-
-    Returns
-    -------
-    pathlib.Path
-        The dataset directory.
-
-    Raises
-    ------
-    InputError
-        When there is no input, a file cannot be read, no event is left, or, with
-        ``mode=strict``, any event cannot be used; the message lists all reasons.
-    OutputError
-        When the output exists and `overwrite` is false, or cannot be written. Nothing
-        half-written is left behind, here as in every other case.
+    InputError when there is no input, a file cannot be read, no event is left, or, with
+    ``mode=strict``, any event cannot be used; the message lists all reasons. OutputError when the
+    output exists and `overwrite` is false, or cannot be written. Nothing half-written is left
+    behind.
     """
     output = Path(settings.output)
     check_output(output, overwrite=settings.overwrite, own=WRITTEN)
     paths = find_files(expand_inputs(settings.input, made_by=_MADE_BY))
-    encoding = _encoding(settings, paths)
-    inputs = inputs_in(settings.key, encoding)
-    if encoding.features == LEGACY:
-        inputs = legacy_inputs(paths[0])
+    encoding, inputs = _encoding(settings, paths)
     schema = stored_schema(encoding, inputs)
-    reading = ReadingSettings(
-        key=settings.key,
-        encoding=encoding,
-        schema=schema,
-        seed=settings.seed,
-        chunk_events=settings.chunk_events,
-        reader=settings.reader,
-    )
     start = time.monotonic()
     say(f"preprocess: {len(paths)} file{'s' * (len(paths) != 1)} -> {output}")
     with atomic_directory(
@@ -95,12 +70,10 @@ def build_dataset(settings: PreprocessSettings) -> Path:
     ) as partial:
         folder = partial / "events"
         shuffle = Shuffle(folder / "shuffle")
-        reports = read_sources(paths, reading, settings.workers, folder, shuffle.add)
+        reports = read_sources(paths, Reading(settings, encoding, schema), folder, shuffle.add)
         _refuse_two_particle_sets(reports)
-        findings = Findings()
-        for report in reports:
-            findings.extend(report.findings)
-        files = np.array([report.path for report in reports], dtype=object)
+        found = [finding for report in reports for finding in report.findings]
+        files = np.array([str(report.path) for report in reports], dtype=object)
         writer = DatasetWriter(
             partial,
             encoding=encoding,
@@ -111,7 +84,7 @@ def build_dataset(settings: PreprocessSettings) -> Path:
         n_read = sum(report.n_read for report in reports)
         with writer, Progress("preprocess: shuffle and write", total=n_read) as progress:
             for bucket in shuffle.buckets():
-                found = in_order(
+                events, rows, more = in_order(
                     bucket,
                     schema,
                     writer.label_names,
@@ -119,17 +92,11 @@ def build_dataset(settings: PreprocessSettings) -> Path:
                     files,
                     labelled=any(report.labelled for report in reports),
                 )
-                findings.extend(found.findings)
-                encoded = bucket.select(schema)
-                for begin, end in _pieces(len(found.rows)):
-                    rows = found.rows[begin:end]
-                    writer.append(
-                        encoded.take(rows),
-                        bucket["keys"][rows],
-                        found.labels[begin:end],
-                        found.observables[begin:end],
-                    )
+                found += more
+                for begin, end in _pieces(len(rows)):
+                    writer.append(events.take(rows[begin:end]))
                 progress.add(len(bucket))
+            findings = summed(found)
             _check(writer, findings, reports, settings)
             maps = writer.close()
         if folder.exists():
@@ -150,17 +117,19 @@ def _pieces(n_events: int) -> Iterable[tuple[int, int]]:
     return pairwise(i * n_events // n_pieces for i in range(n_pieces + 1)) if n_pieces else ()
 
 
-def _names_of(lists: Iterable[list[str]]) -> list[str]:
+def _names_of(lists: Iterable[Iterable[str]]) -> list[str]:
     """Give all names in the order of the files where they agree, else sorted."""
-    orders = {tuple(names) for names in lists if names}
+    orders = {tuple(names) for names in lists} - {()}
     if len(orders) == 1:
         return list(orders.pop())
     return sorted({name for names in orders for name in names})
 
 
-def _encoding(settings: PreprocessSettings, paths: Sequence[Path]) -> EncodingSettings:
-    """How events become arrays: as configured, or as the original project left them."""
-    values = {name: getattr(settings, name) for name in ("features", "max_particles", "max_tokens")}
+def _encoding(
+    settings: PreprocessSettings, paths: Sequence[Path]
+) -> tuple[EncodingSettings, tuple[str, ...]]:
+    """How events become arrays, as configured or as the original project left them, and inputs."""
+    lengths = {"max_particles": settings.max_particles, "max_tokens": settings.max_tokens}
     legacy = [path for path in paths if is_legacy(path)]
     if not legacy:
         if settings.features == LEGACY:
@@ -169,7 +138,8 @@ def _encoding(settings: PreprocessSettings, paths: Sequence[Path]) -> EncodingSe
                 "themselves; the input holds tables",
                 next_step=f"use features={'|'.join(FEATURE_SETS)}",
             )
-        return complete(values)
+        encoding = complete(settings.features, **lengths)
+        return encoding, inputs_in(settings.key, encoding)
     if len(legacy) < len(paths):
         other = next(path for path in paths if path not in legacy)
         raise InputError(
@@ -183,7 +153,7 @@ def _encoding(settings: PreprocessSettings, paths: Sequence[Path]) -> EncodingSe
             where=legacy[0],
             next_step="use key=all; a model then chooses model.inputs=decay",
         )
-    return legacy_encoding(legacy, **values)
+    return legacy_encoding(legacy, **lengths)
 
 
 def _refuse_two_particle_sets(reports: Sequence[SourceReport]) -> None:
@@ -201,7 +171,7 @@ def _refuse_two_particle_sets(reports: Sequence[SourceReport]) -> None:
 
 def _check(
     writer: DatasetWriter,
-    findings: Findings,
+    findings: Sequence[Finding],
     reports: Sequence[SourceReport],
     settings: PreprocessSettings,
 ) -> None:
@@ -209,7 +179,7 @@ def _check(
     if not sum(report.n_read for report in reports):
         raise InputError(
             "there are no events in the input",
-            where=", ".join(report.path for report in reports[:5]),
+            where=", ".join(str(report.path) for report in reports[:5]),
             next_step=f"tables are made by: {_MADE_BY}",
         )
     labels = sum(writer.label_counts.values(), np.zeros((len(writer.label_names), 3), np.int64))
@@ -229,7 +199,7 @@ def _check(
             problems.add(text)
         problems.raise_if_any(
             "the input holds events that cannot be used"
-            if len(findings)
+            if findings
             else "the input cannot be trained on",
             kind=InputError,
             next_step="mend the input, or drop such events: mode=lenient",

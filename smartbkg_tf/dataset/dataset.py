@@ -16,7 +16,7 @@ from smartbkg_tf.dataset.information import (
     read_information,
 )
 from smartbkg_tf.dataset.split import split_events
-from smartbkg_tf.dataset.store import LazyMaps, check_map
+from smartbkg_tf.dataset.store import check_map, open_map
 from smartbkg_tf.dataset.stored import StoredEvents
 from smartbkg_tf.dataset.writer import stored_schema
 from smartbkg_tf.encoding.events import Schema
@@ -37,19 +37,8 @@ from smartbkg_tf.settings.preprocessing import SplitFractions
 class Dataset:
     """Encoded events in read-only memory maps; made by `open_dataset`.
 
-    Nothing but labels, keys and event types is ever read as a whole. A dataset may be
-    used by several threads, forked, and sent to other processes (it is opened anew).
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The dataset directory.
-    information : dict
-        Its ``dataset.json``.
-    maps : dict of str to numpy.ndarray
-        Its maps.
-    skims : sequence of str, optional
-        The labels to show, in this order; None shows all.
+    Nothing but labels, keys and event types is ever read as a whole. A dataset may be used by
+    several threads, forked, and sent to other processes (it is opened anew).
 
     Attributes
     ----------
@@ -58,23 +47,17 @@ class Dataset:
     information : dict
         What stands in ``dataset.json``; names and counts of labels are those of the chosen
         skims.
-
-    Raises
-    ------
-    ConfigurationError
-        When a skim is none of the dataset's, is named twice, or none is named.
     """
 
     def __init__(
         self,
         path: Path,
         information: dict[str, Any],
-        maps: Mapping[str, npt.NDArray[Any]],
         skims: Sequence[str] | None = None,
     ) -> None:
         self.path = path
         self.information = information
-        self._maps = maps
+        self._opened: dict[str, npt.NDArray[Any]] = {}
         self._columns: list[int] | None = None
         self._labels: npt.NDArray[np.int8] | None = None
         if skims is not None:
@@ -84,8 +67,6 @@ class Dataset:
         #: Columns of the events that are stored.
         self.schema: Schema = stored_schema(self._encoding, information["maps"])
         self._stored: dict[Schema, StoredEvents] = {}
-        keys = self._maps["keys"]
-        self._keys = {name: keys[:, i] for i, name in enumerate(KEY_COLUMNS)}
 
     def __len__(self) -> int:
         """Give the number of events."""
@@ -98,6 +79,17 @@ class Dataset:
     def __reduce__(self) -> tuple[object, ...]:
         """Send the path, not the data."""
         return (open_dataset, (self.path, None if self._columns is None else self.label_names))
+
+    def _map(self, name: str) -> npt.NDArray[Any]:
+        """Map a file into memory when it is first used.
+
+        The large ones are read as files (`stored`), so that a dataset may be larger than the
+        address space of a process.
+        """
+        if name not in self._opened:
+            # A plain view: indexing the class memmap costs more than the reading itself.
+            self._opened[name] = open_map(self.path, name).view(np.ndarray)
+        return self._opened[name]
 
     @property
     def digest(self) -> str:
@@ -133,10 +125,10 @@ class Dataset:
     def labels(self) -> npt.NDArray[np.int8]:
         """int8 [n_events, n_skims]: 1 passes, 0 does not, -1 unknown; read-only."""
         if self._columns is None:
-            return self._maps["labels"]
+            return self._map("labels")
         if self._labels is None:
             # A byte for each event and skim, in memory: streams ask for it in every batch.
-            labels = np.ascontiguousarray(self._maps["labels"][:, self._columns])
+            labels = np.ascontiguousarray(self._map("labels")[:, self._columns])
             labels.flags.writeable = False
             self._labels = labels
         return self._labels
@@ -144,46 +136,34 @@ class Dataset:
     @property
     def keys(self) -> dict[str, npt.NDArray[np.int64]]:
         """Experiment, run, event, production: int64 [n_events] each; read-only."""
-        return dict(self._keys)
+        return {name: self._map("keys")[:, i] for i, name in enumerate(KEY_COLUMNS)}
 
     @property
     def event_type(self) -> npt.NDArray[np.int8]:
         """Position in `events.table.EVENT_TYPES`, -1 unknown: int8 [n_events]; read-only."""
-        return self._maps["event_type_input"]
+        return self._map("event_type_input")
 
     @property
     def observables(self) -> dict[str, npt.NDArray[np.float64]]:
         """Bias observables where the tables had them: float64 [n_events] each."""
-        values = self._maps["observables"]
+        values = self._map("observables")
         return {name: values[:, i] for i, name in enumerate(self.information["observable_names"])}
 
     @property
     def n_particles(self) -> npt.NDArray[np.int32]:
         """Particles of every event before cutting: int32 [n_events]; read-only."""
-        return self._maps["n_particles"]
+        return self._map("n_particles")
 
     @property
     def n_tokens(self) -> npt.NDArray[np.int32]:
         """Decay tokens of every event before cutting: int32 [n_events]; read-only."""
-        return self._maps["n_tokens"]
+        return self._map("n_tokens")
 
     def with_skims(self, skims: Sequence[str] | None) -> Dataset:
-        """Show other labels of the same events.
+        """Show other labels of the same events: some of `label_names`, in the wanted order.
 
-        Parameters
-        ----------
-        skims : sequence of str, optional
-            Some of `label_names`, in the wanted order; None changes nothing.
-
-        Returns
-        -------
-        Dataset
-            The same maps.
-
-        Raises
-        ------
-        ConfigurationError
-            When a skim is none of `label_names`, is named twice, or none is named.
+        None changes nothing. ConfigurationError when a skim is none of `label_names`, is named
+        twice, or none is named.
         """
         if skims is None or tuple(skims) == self.label_names:
             return self
@@ -195,42 +175,16 @@ class Dataset:
     ) -> dict[str, npt.NDArray[np.int64]]:
         """Divide the events into training, validation and test events by their keys.
 
-        Parameters
-        ----------
-        fractions : SplitFractions or mapping, optional
-            Defaults: 0.7, 0.15, 0.15.
-
-        Returns
-        -------
-        dict of str to numpy.ndarray [n_part]
-            ``train``, ``validation``, ``test``: increasing int64 positions.
-
-        Raises
-        ------
-        ConfigurationError
-            When the fractions cannot be used.
+        `fractions` default to 0.7, 0.15, 0.15. Gives increasing int64 positions for ``train``,
+        ``validation`` and ``test``. ConfigurationError when the fractions cannot be used.
         """
-        return split_events(self._keys, fractions)
+        return split_events(self.keys, fractions)
 
     def check_inputs(self, inputs: str | Sequence[str]) -> tuple[str, ...]:
-        """Make sure that the dataset has what a model reads.
+        """Make sure that the dataset has what a model reads; gives the names of the inputs.
 
-        Parameters
-        ----------
-        inputs : str or sequence of str
-            A variant (combined, particles, decay) or names of inputs.
-
-        Returns
-        -------
-        tuple of str
-            Names of inputs.
-
-        Raises
-        ------
-        ConfigurationError
-            When a name is not known.
-        InputError
-            When the dataset lacks an input.
+        `inputs` is a variant (combined, particles, decay) or names of inputs. ConfigurationError
+        when a name is not known, InputError when the dataset lacks an input.
         """
         names = inputs_of(inputs, (c.name for c in self._encoding.further_columns))
         available = self.information["inputs"]
@@ -248,27 +202,13 @@ class Dataset:
     def lengths(
         self, max_particles: int | None = None, max_tokens: int | None = None
     ) -> tuple[int, int]:
-        """Fill in the default lengths and check them.
+        """Fill in the default lengths of particles and tokens and check them.
 
-        Parameters
-        ----------
-        max_particles, max_tokens : int, optional
-            None: as the dataset was preprocessed.
-
-        Returns
-        -------
-        tuple of int
-            Particles and tokens of a batch.
-
-        Raises
-        ------
-        InputError
-            When a length is below 1.
+        None: as the dataset was preprocessed. InputError when a length is below 1.
         """
-        encoding = self._encoding
         chosen = (
-            encoding.max_particles if max_particles is None else int(max_particles),
-            encoding.max_tokens if max_tokens is None else int(max_tokens),
+            self._encoding.max_particles if max_particles is None else int(max_particles),
+            self._encoding.max_tokens if max_tokens is None else int(max_tokens),
         )
         for what, length in zip(("particles", "tokens"), chosen, strict=True):
             if length < 1:
@@ -300,10 +240,8 @@ class Dataset:
 
         Raises
         ------
-        InputError
-            When the dataset lacks an input, or a length is below 1.
-        IndexError
-            When a position lies outside the dataset.
+        InputError, IndexError
+            When the dataset lacks an input or a length is below 1; when a position lies outside.
         """
         names = self.check_inputs(inputs)
         lengths = self.lengths(max_particles, max_tokens)
@@ -386,7 +324,7 @@ def open_dataset(path: str | Path, skims: Sequence[str] | None = None) -> Datase
     normalisation_of(information)
     for name, entry in information["maps"].items():
         check_map(path, name, entry)
-    dataset = Dataset(path, information, LazyMaps(path, information["maps"]), skims)
+    dataset = Dataset(path, information, skims)
     problems = Problems()
     for column in dataset.schema.columns:
         entry = information["maps"].get(column.name, {"dtype": None, "shape": [0]})

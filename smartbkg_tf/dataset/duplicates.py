@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,31 +11,11 @@ import numpy.typing as npt
 from smartbkg_tf.encoding.checks import Finding, finding_of
 from smartbkg_tf.encoding.events import Events, Schema, same_events
 from smartbkg_tf.events.keys import key_columns
+from smartbkg_tf.events.table import KEY_COLUMNS
+from smartbkg_tf.settings.encoding import Column
 
 #: How columns of labels and observables of events are called before they are written.
 LABEL, OBSERVABLE = "label:", "observable:"
-
-
-@dataclass(frozen=True)
-class Ordered:
-    """Which events of a bucket are kept, in their order, and what belongs to them.
-
-    Parameters
-    ----------
-    rows : numpy.ndarray [n]
-        int64 positions in the bucket.
-    labels : numpy.ndarray [n, n_skims]
-        int8, -1 unknown; merged over all copies.
-    observables : numpy.ndarray [n, n_observables]
-        float64, NaN where not defined; merged over all copies.
-    findings : list of Finding
-        Events that were dropped.
-    """
-
-    rows: npt.NDArray[np.int64]
-    labels: npt.NDArray[np.int8]
-    observables: npt.NDArray[np.float64]
-    findings: list[Finding]
 
 
 def in_order(
@@ -47,13 +26,14 @@ def in_order(
     files: npt.NDArray[np.object_],
     *,
     labelled: bool,
-) -> Ordered:
+) -> tuple[Events, npt.NDArray[np.int64], list[Finding]]:
     """Put a bucket into the order of the data set, and drop what cannot be used.
 
     The bucket has the columns hash, keys and source (a position in `files`). Two copies of an event
     must share the columns `encoded`. Labels and observables that no event has are unknown. With
     `labelled`, any event of any file has a label: then those without are of no use. Sorted by hash,
-    equal hashes by key.
+    equal hashes by key. Gives the events with the columns of `written_columns`, labels and
+    observables merged over all copies; the positions of those that are kept; and the faults.
     """
     order = np.argsort(events["hash"])
     hashes = events["hash"][order]
@@ -61,8 +41,8 @@ def in_order(
     if again.any():
         columns = reversed(list(key_columns(events["keys"]).values()))
         order = np.lexsort((*columns, events["hash"]))
-    labels = _matrix(events, LABEL, label_names, np.int8(-1))[order]
-    observables = _matrix(events, OBSERVABLE, observable_names, np.float64(np.nan))[order]
+    labels = _matrix(events, LABEL, label_names, np.int8(-1))
+    observables = _matrix(events, OBSERVABLE, observable_names, np.float64(np.nan))
     kept = np.ones(len(order), dtype=np.bool_)
     masks = {}
     if again.any():
@@ -73,16 +53,28 @@ def in_order(
     if labelled:
         unknown = kept.copy()
         for i in range(labels.shape[1]):  # NumPy is slow along so short an axis
-            unknown &= labels[:, i] == -1
+            unknown &= labels[order, i] == -1
         masks["no_label"] = unknown
         kept &= ~masks["no_label"]
     keys, source = key_columns(events["keys"][order]), files[events["source"][order]]
     findings = [
         finding_of(reason, mask, keys, source) for reason, mask in masks.items() if mask.any()
     ]
-    if kept.all():
-        return Ordered(order, labels, observables, findings)
-    return Ordered(order[kept], labels[kept], observables[kept], findings)
+    values = (events["keys"], labels, observables)
+    columns_of_events = written_columns(len(label_names), len(observable_names))
+    result = events.select(encoded).with_event_columns(
+        {column: values[i] for i, column in enumerate(columns_of_events)}
+    )
+    return result, order if kept.all() else order[kept], findings
+
+
+def written_columns(n_labels: int, n_observables: int) -> tuple[Column, ...]:
+    """Describe what every dataset holds of an event beside its encoding."""
+    return (
+        Column(name="keys", dtype="int64", shape=(len(KEY_COLUMNS),)),
+        Column(name="labels", dtype="int8", shape=(n_labels,)),
+        Column(name="observables", dtype="float64", shape=(n_observables,)),
+    )
 
 
 def _matrix(
@@ -102,7 +94,7 @@ def _repeated(
     labels: npt.NDArray[np.int8],
     observables: npt.NDArray[np.float64],
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Find events whose key occurs twice, in their order; merges labels and observables in place.
+    """Find events whose key occurs twice, in that order; merges labels and observables in place.
 
     Gives bool [n_events] each: copies of an event before them, whose labels it takes over; those of
     them that bring no new labels; and all events of a key with different events or contradicting
@@ -116,14 +108,15 @@ def _repeated(
     copies = np.flatnonzero(~begins)
     differs = np.zeros(len(starts), dtype=np.bool_)
     differs[group[copies[~same_events(events, order[copies - 1], order[copies])]]] = True
-    known = np.maximum.reduceat(labels, starts, axis=0)  # unknown is the smallest, -1
-    lowest = np.minimum.reduceat(np.where(labels < 0, 127, labels), starts, axis=0)
+    ordered = labels[order]
+    known = np.maximum.reduceat(ordered, starts, axis=0)  # unknown is the smallest, -1
+    lowest = np.minimum.reduceat(np.where(ordered < 0, 127, ordered), starts, axis=0)
     differs |= ((lowest < known) & (known >= 0)).any(axis=1)
     conflict = differs[group]
     further = ~begins & ~conflict
     duplicate = np.ones(n, dtype=np.bool_)
-    rows = np.column_stack([group, labels])
+    rows = np.column_stack([group, ordered])
     duplicate[np.unique(rows, axis=0, return_index=True)[1]] = False
-    labels[starts] = known
-    observables[starts] = np.fmax.reduceat(observables, starts, axis=0)
+    labels[order[starts]] = known
+    observables[order[starts]] = np.fmax.reduceat(observables[order], starts, axis=0)
     return further, duplicate & further, conflict

@@ -47,6 +47,7 @@ class _Encoding(TypedDict):
     max_tokens: _Length
     units: NotRequired[list[str]]
     definition: NotRequired[str | None]
+    arguments: NotRequired[dict[str, Any] | None]
     further_columns: NotRequired[list[dict[str, Any]]]
 
 
@@ -178,6 +179,7 @@ def encoding_of(information: dict[str, Any], where: str | Path = FILE_NAME) -> E
             "column_units": recorded.get("units"),
             "further_columns": recorded.get("further_columns", ()),
             "definition": recorded.get("definition"),
+            "arguments": recorded.get("arguments"),
         }
     elif list(recorded["feature_names"]) != list(known):
         raise InputError(

@@ -75,19 +75,6 @@ def is_legacy(path: Path) -> bool:
     return any(_array_of(p) is not None for p in path.iterdir())
 
 
-@dataclass(frozen=True)
-class LegacySet:
-    """The arrays of one input file, or joint memory maps: files and values by name of the array."""
-
-    name: str
-    paths: dict[str, Path]
-    arrays: dict[str, _Stored]
-
-    def __len__(self) -> int:
-        """Count the events."""
-        return len(self.arrays["y_output"])
-
-
 def open_legacy(path: Path) -> list[LegacySet]:
     """Open all sets of a folder; InputError tells all arrays that do not belong together."""
     groups: dict[str, dict[str, Path]] = {}
@@ -96,28 +83,27 @@ def open_legacy(path: Path) -> list[LegacySet]:
         if found is not None:
             groups.setdefault(found[0], {})[found[1]] = file
     problems, sets = Problems(), []
-    for name, paths in sorted(groups.items()):
-        arrays: dict[str, _Stored] = {}
-        for array, file in paths.items():
+    for name, files in sorted(groups.items()):
+        arrays: LegacySet = {}
+        for array, file in files.items():
             try:
                 arrays[array] = _open(file, array)
             except InputError as error:
                 problems.add(error)
-        lengths = {array: len(values) for array, values in arrays.items()}
-        if len(set(lengths.values())) > 1:
-            listed = ", ".join(f"{paths[a].name}: {n}" for a, n in lengths.items())
+        if len({len(values) for values in arrays.values()}) > 1:
+            listed = ", ".join(f"{values.path.name}: {len(values)}" for values in arrays.values())
             problems.add(
                 f"{path}: the arrays do not belong together, their numbers of events differ "
                 f"({listed})"
             )
-        whole = set(_PARTICLES) <= set(paths) or not set(_PARTICLES) & set(paths)
-        if "y_output" not in paths or not whole or len(paths) == 1:
-            there = ", ".join(p.name for p in paths.values())
+        whole = set(_PARTICLES) <= set(files) or not set(_PARTICLES) & set(files)
+        if "y_output" not in files or not whole or len(files) == 1:
+            there = ", ".join(file.name for file in files.values())
             problems.add(f"{path}: the set '{name}' is not whole; there are {there}")
-        sets.append(LegacySet(name, paths, arrays))
-    if len({frozenset(s.paths) for s in sets}) > 1:
+        sets.append(arrays)
+    if len({frozenset(files) for files in groups.values()}) > 1:
         problems.add(f"{path}: not all sets have the same arrays")
-    widths = {s.arrays["particle_input"].shape[2] for s in sets if "particle_input" in s.arrays}
+    widths = {arrays["particle_input"].shape[2] for arrays in sets if "particle_input" in arrays}
     if len(widths) > 1:
         problems.add(f"{path}: the sets have different numbers of features: {sorted(widths)}")
     problems.raise_if_any(
@@ -148,6 +134,10 @@ class _Stored:
         except OSError as error:
             raise InputError(f"cannot be read ({error})", where=self.path) from error
         return values
+
+
+#: The arrays of one input file, or joint memory maps, by name.
+LegacySet = dict[str, _Stored]
 
 
 def _open(path: Path, name: str) -> _Stored:
@@ -187,38 +177,34 @@ def _open(path: Path, name: str) -> _Stored:
 
 
 def legacy_encoding(
-    paths: Sequence[Path], *, features: str, max_particles: int, max_tokens: int
-) -> EncodingSettings:
-    """Give the encoding of folders of the original's arrays: the columns that are there."""
-    found = {
-        tuple(sorted(s.arrays)): s.arrays["particle_input"].shape[2]
-        if "particle_input" in s.arrays
-        else len(_COLUMNS)
-        for path in paths
-        for s in open_legacy(path)
-    }
-    widths = set(found.values())
-    if len(found) > 1 or len(widths) > 1:
+    paths: Sequence[Path], *, max_particles: int, max_tokens: int
+) -> tuple[EncodingSettings, tuple[str, ...]]:
+    """Give the encoding of folders of the original's arrays, and the inputs that are there.
+
+    The original did not keep ``mother_index_input``.
+    """
+    first, *others = [one for path in paths for one in open_legacy(path)]
+
+    def n_columns(one: LegacySet) -> int:
+        return one["particle_input"].shape[2] if "particle_input" in one else len(_COLUMNS)
+
+    width = n_columns(first)
+    if any(set(one) != set(first) or n_columns(one) != width for one in others):
         raise InputError(
             "the folders hold different arrays or numbers of features",
             where=", ".join(map(str, paths)),
             next_step="preprocess them alone",
         )
-    width = widths.pop()
     columns = _COLUMNS if width == len(_COLUMNS) else tuple(f"feature_{i}" for i in range(width))
-    return EncodingSettings(
+    encoding = EncodingSettings(
         features=LEGACY,
         max_particles=max_particles,
         max_tokens=max_tokens,
         columns=list(columns),
         column_units=[""] * width,
     )
-
-
-def legacy_inputs(path: Path) -> tuple[str, ...]:
-    """Name the model inputs of a folder; the original did not keep ``mother_index_input``."""
-    there = open_legacy(path)[0].paths
-    return (*(n for n in (*_PARTICLES, "decay_input") if n in there), "event_type_input")
+    inputs = [name for name in (*_PARTICLES, "decay_input") if name in first]
+    return encoding, (*inputs, "event_type_input")
 
 
 def read_legacy(
@@ -226,10 +212,10 @@ def read_legacy(
 ) -> Iterator[tuple[EventTable, Events, list[Finding]]]:
     """Read a folder piece by piece: keys and labels of usable events, encoded, faults of others."""
     for number, one in enumerate(open_legacy(path)):
-        content = next(iter(one.paths[name] for name in ARRAYS if name in one.paths))
-        production = content_number(content)
-        for begin in range(0, len(one), chunk_events):
-            end = min(begin + chunk_events, len(one))
+        production = content_number(next(one[name].path for name in ARRAYS if name in one))
+        n_events = len(one["y_output"])
+        for begin in range(0, n_events, chunk_events):
+            end = min(begin + chunk_events, n_events)
             table = _table(one, begin, end, number, production)
             encoded = _encoded(one, encoding, begin, end)
             usable, findings = _check(encoded, one, table, str(path))
@@ -242,8 +228,8 @@ def read_legacy(
 def _table(one: LegacySet, begin: int, end: int, number: int, production: int) -> EventTable:
     n = end - begin
     labels = labels_from(
-        one.arrays["y_output"][begin:end],
-        where=str(one.paths["y_output"]),
+        one["y_output"][begin:end],
+        where=str(one["y_output"].path),
         first_row=begin,
     )
     return EventTable(
@@ -273,16 +259,16 @@ def _encoded(one: LegacySet, encoding: EncodingSettings, begin: int, end: int) -
         (PARTICLES, "pdg_input", _PARTICLES),
         (TOKENS, "decay_input", ("decay_input",)),
     ):
-        if leader not in one.arrays:
+        if leader not in one:
             continue
-        there = one.arrays[leader][begin:end] != 0
+        there = one[leader][begin:end] != 0
         offsets[axis] = offsets_of(there.sum(axis=1))
         for name in names:
-            values = one.arrays[name][begin:end][there]
+            values = one[name][begin:end][there]
             columns[name] = (
                 np.ascontiguousarray(values, dtype=np.float32)
                 if name == "particle_input"
-                else _tokens(values, one.paths[name])
+                else _tokens(values, one[name].path)
             )
     columns["mother_index_input"] = np.full(len(columns["pdg_input"]), -1, dtype=np.int16)
     return Events(schema, columns, offsets, n)
@@ -305,7 +291,7 @@ def _check(
     broken = np.zeros(n, dtype=np.bool_)
     broken[event[~np.isfinite(encoded["particle_input"]).all(axis=1)]] = True
     empty = np.zeros(n, dtype=np.bool_)
-    if "pdg_input" in one.arrays:
+    if "pdg_input" in one:
         empty = encoded.lengths(PARTICLES) == 0
     findings = [
         finding_of(reason, mask, table.keys, file)

@@ -30,14 +30,9 @@ _ALL_BITS = 64
 class Shuffle:
     """Events by ranges of their hashes.
 
-    Parameters
-    ----------
-    folder : pathlib.Path
-        Where files are written, if any are needed; it need not exist.
-    memory_bytes : int, optional
-        Keep so much in memory; `MEMORY_BYTES` by default.
-    used_bits : int, default 0
-        Upper bits of the hashes that all events share.
+    Files are written to `folder`, which need not exist, when more than `memory_bytes` (by default
+    `MEMORY_BYTES`) would be kept; `used_bits` upper bits of the hashes are those that all events
+    share.
     """
 
     def __init__(self, folder: Path, memory_bytes: int | None = None, used_bits: int = 0) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,16 +16,17 @@ import numpy.typing as npt
 from smartbkg_tf.dataset.duplicates import LABEL, OBSERVABLE
 from smartbkg_tf.dataset.hashing import hash_file, new_hash
 from smartbkg_tf.dataset.legacy import is_legacy, open_legacy, read_legacy
-from smartbkg_tf.encoding.checks import Findings
+from smartbkg_tf.encoding.checks import Finding
 from smartbkg_tf.encoding.encode import check_and_encode
 from smartbkg_tf.encoding.events import Events, Schema, read_frames
 from smartbkg_tf.errors import InputError, Problems
-from smartbkg_tf.events.hdf5 import TrainingFile
+from smartbkg_tf.events.hdf5 import HDF5Reader, TrainingFile
 from smartbkg_tf.events.keys import hash_keys, key_rows
 from smartbkg_tf.events.readers import (
     Reader,
+    as_asked,
     count_events,
-    file_format,
+    find_reader,
     iterate_events,
     particle_set,
 )
@@ -33,6 +35,7 @@ from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.runtime.pool import run_in_processes
 from smartbkg_tf.runtime.progress import Progress
 from smartbkg_tf.settings.encoding import Column, EncodingSettings
+from smartbkg_tf.settings.preprocessing import PreprocessSettings
 from smartbkg_tf.settings.sources import ParticleSet
 
 #: What file names of tables end in, when a folder is given.
@@ -47,19 +50,12 @@ _SOURCE = Column(name="source", dtype="int32")
 
 
 @dataclass(frozen=True)
-class ReadingSettings:
-    """What a process needs to know to read a file.
+class Reading:
+    """How files are read: as configured, encoded so, of which the columns of `schema` are kept."""
 
-    `schema` names the columns that are kept, `seed` is that of the shuffle, `chunk_events` are in
-    memory at a time, and a custom `reader` is asked first.
-    """
-
-    key: Literal["all", "train_events", "decay_strings"]
+    settings: PreprocessSettings
     encoding: EncodingSettings
     schema: Schema
-    seed: int
-    chunk_events: int
-    reader: Reader | None = None
 
 
 @dataclass(frozen=True)
@@ -76,41 +72,19 @@ class Part:
 class SourceReport:
     """What came out of one file.
 
-    Parameters
-    ----------
-    name : str
-        File name without folder, for ``dataset.json``.
-    path : str
-        The file as it was given, for messages.
-    size : int
-        Bytes.
-    hash : str
-        Hash of the file.
-    n_read : int
-        Events in the file.
-    findings : Findings
-        Events that cannot be used.
-    unknown_codes : dict of str to int
-        Codes without token.
-    label_names, observable_names : list of str
-        In the order of the file.
-    labelled : bool
-        Whether any event has a known label.
-    vocabulary_size : int
-        Tokens of arrays of the original project, which have a vocabulary of their own.
-    particles : {"tables", "generator"}
-        Which generated particles it keeps.
+    `path` is the file as it was given, `size` and `hash` those of its bytes, `labelled` whether any
+    event has a known label, `vocabulary_size` that of arrays of the original project, which have a
+    vocabulary of their own, and `particles` which generated particles the file keeps.
     """
 
-    name: str
-    path: str = ""
+    path: Path
     size: int = 0
     hash: str = ""
     n_read: int = 0
-    findings: Findings = field(default_factory=Findings)
-    unknown_codes: dict[str, int] = field(default_factory=dict)
-    label_names: list[str] = field(default_factory=list)
-    observable_names: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    unknown_codes: Counter[str] = field(default_factory=Counter)
+    label_names: dict[str, None] = field(default_factory=dict)
+    observable_names: dict[str, None] = field(default_factory=dict)
     labelled: bool = False
     vocabulary_size: int = 0
     particles: ParticleSet = "tables"
@@ -118,14 +92,10 @@ class SourceReport:
     def extend(self, other: SourceReport) -> None:
         """Add what came out of a later part of the same file."""
         self.n_read += other.n_read
-        self.findings.extend(other.findings)
-        for code, count in other.unknown_codes.items():
-            self.unknown_codes[code] = self.unknown_codes.get(code, 0) + count
-        for mine, names in (
-            (self.label_names, other.label_names),
-            (self.observable_names, other.observable_names),
-        ):
-            mine.extend(name for name in names if name not in mine)
+        self.findings += other.findings
+        self.unknown_codes.update(other.unknown_codes)
+        self.label_names |= other.label_names
+        self.observable_names |= other.observable_names
         self.labelled |= other.labelled
         self.vocabulary_size = max(self.vocabulary_size, other.vocabulary_size)
 
@@ -170,30 +140,30 @@ def hash_source(path: Path) -> tuple[int, str]:
     return sum(file.stat().st_size for file in files), every.hexdigest()
 
 
-def read_part(
-    part: Part, settings: ReadingSettings, take: Callable[[Events], None]
-) -> SourceReport:
+def read_part(part: Part, reading: Reading, take: Callable[[Events], None]) -> SourceReport:
     """Read a part of a file, and hand over its usable events chunk by chunk.
 
-    Besides the columns of ``settings.schema`` they have hash, keys, source, and one for every label
+    Besides the columns of ``reading.schema`` they have hash, keys, source, and one for every label
     and observable.
     """
-    report = SourceReport(name=part.path.name, path=str(part.path))
-    for table, encoded in _encoded_chunks(part, settings, report):
+    report = SourceReport(part.path)
+    for table, encoded in _encoded_chunks(part, reading, report):
         report.labelled |= any(np.any(values != -1) for values in table.labels.values())
         if len(table):
-            take(_travelling(table, encoded.select(settings.schema), settings, part.source))
+            take(
+                _travelling(
+                    table, encoded.select(reading.schema), reading.settings.seed, part.source
+                )
+            )
     if part.begin == 0:
         report.size, report.hash = hash_source(part.path)
     return report
 
 
-def _travelling(
-    table: EventTable, encoded: Events, settings: ReadingSettings, source: int
-) -> Events:
+def _travelling(table: EventTable, encoded: Events, seed: int, source: int) -> Events:
     """Put encoded events together with everything that travels along."""
     further: dict[Column, npt.NDArray[Any]] = {
-        _HASH: hash_keys(table.keys, shuffle_salt(settings.seed)),
+        _HASH: hash_keys(table.keys, shuffle_salt(seed)),
         _KEYS: key_rows(table.keys),
         _SOURCE: np.full(len(table), source, dtype=np.int32),
     }
@@ -206,55 +176,51 @@ def _travelling(
 
 
 def _encoded_chunks(
-    part: Part, settings: ReadingSettings, report: SourceReport
+    part: Part, reading: Reading, report: SourceReport
 ) -> Iterator[tuple[EventTable, Events]]:
     """Give usable events, encoded; the report is filled."""
     if is_legacy(part.path):
-        report.label_names.append("label")
+        report.label_names = {"label": None}
         for table, encoded, findings in read_legacy(
-            part.path, settings.encoding, settings.chunk_events
+            part.path, reading.encoding, reading.settings.chunk_events
         ):
-            report.findings.extend(findings)
+            report.findings += findings
             report.n_read += len(table) + sum(finding.count for finding in findings)
             for name in ("pdg_input", "mother_pdg_input", "decay_input"):
                 largest = int(encoded[name].max(initial=0))
                 report.vocabulary_size = max(report.vocabulary_size, largest + 1)
             yield table, encoded
         return
-    report.particles = particle_set(part.path, reader=settings.reader) or "tables"
+    report.particles = particle_set(part.path, reader=reading.settings.reader) or "tables"
     vocabulary = default_vocabulary()
-    for table in _tables(part, settings):
+    for table in _tables(part, reading.settings):
         report.n_read += len(table)
-        for names, known in (
-            (table.labels, report.label_names),
-            (table.observables, report.observable_names),
-        ):
-            known.extend(name for name in names if name not in known)
+        report.label_names |= dict.fromkeys(table.labels)
+        report.observable_names |= dict.fromkeys(table.observables)
         usable, encoded, found = check_and_encode(
-            table, settings.encoding, vocabulary, file=str(part.path)
+            table, reading.encoding, vocabulary, file=str(part.path)
         )
-        report.findings.extend(found)
-        for code, count in encoded.report.unknown_codes.items():
-            report.unknown_codes[code] = report.unknown_codes.get(code, 0) + count
+        report.findings += found
+        report.unknown_codes.update(encoded.report.unknown_codes)
         yield usable, encoded
 
 
-def _tables(part: Part, settings: ReadingSettings) -> Iterator[EventTable]:
+def _tables(part: Part, settings: PreprocessSettings) -> Iterator[EventTable]:
     chunk = settings.chunk_events
     if part.end is None:
-        # Of our own files the text says what the mother links say, which is not read again.
-        for _, table in iterate_events(
-            [part.path],
+        tables = iterate_events(
+            part.path,
             key=settings.key,
             chunk_events=chunk,
             decay_text=False,
             reader=settings.reader,
-        ):
-            yield table
+        )
+        yield from (table for _, table in tables)
         return
-    with TrainingFile(part.path, settings.key, decay_text=False) as file:
+    with TrainingFile(part.path, settings.key) as file:
         for start in range(part.begin, part.end, chunk):
-            yield file.read(start, min(start + chunk, part.end))
+            table = file.read(start, min(start + chunk, part.end))
+            yield as_asked(table, settings.key, part.path, start, decay_text=False)
 
 
 def count_sources(paths: Sequence[Path], reader: Reader | None = None) -> list[int]:
@@ -263,7 +229,7 @@ def count_sources(paths: Sequence[Path], reader: Reader | None = None) -> list[i
     for path in paths:
         try:
             counts.append(
-                sum(map(len, open_legacy(path)))
+                sum(len(one["y_output"]) for one in open_legacy(path))
                 if is_legacy(path)
                 else count_events(path, reader=reader)
             )
@@ -276,37 +242,34 @@ def count_sources(paths: Sequence[Path], reader: Reader | None = None) -> list[i
 
 
 def read_sources(
-    paths: Sequence[Path],
-    settings: ReadingSettings,
-    workers: int,
-    folder: Path,
-    take: Callable[[Events], None],
+    paths: Sequence[Path], reading: Reading, folder: Path, take: Callable[[Events], None]
 ) -> list[SourceReport]:
-    """Read all files in `workers` processes, and hand over their events in the order of the files.
+    """Read all files, and hand over their events in the order of the files.
 
     `take` gets the events of a chunk; `folder`, which need not exist, is where processes put the
     events. InputError when files cannot be read: all those that cannot even be opened are named
     before the first one is read. UserError when processes keep dying.
     """
-    counts = count_sources(paths, settings.reader)
+    reader, workers = reading.settings.reader, reading.settings.workers
+    counts = count_sources(paths, reader)
     with Progress("preprocess: read and encode", total=sum(counts)) as progress:
 
         def count_and_take(events: Events) -> None:
             progress.add(len(events))
             take(events)
 
-        parts = _parts(paths, counts, workers, settings.reader)
+        parts = _parts(paths, counts, workers, reader)
         if workers == 1 or len(parts) == 1:
-            reports = [read_part(part, settings, count_and_take) for part in parts]
+            reports = [read_part(part, reading, count_and_take) for part in parts]
         else:
-            reports = _in_processes(parts, settings, workers, folder, count_and_take)
-    by_source: dict[int, SourceReport] = {}
+            reports = _in_processes(parts, reading, folder, count_and_take)
+    whole: dict[int, SourceReport] = {}
     for part, report in zip(parts, reports, strict=True):
-        if part.source in by_source:
-            by_source[part.source].extend(report)
+        if part.source in whole:
+            whole[part.source].extend(report)
         else:
-            by_source[part.source] = report
-    return list(by_source.values())
+            whole[part.source] = report
+    return list(whole.values())
 
 
 def _parts(
@@ -315,7 +278,7 @@ def _parts(
     parts: list[Part] = []
     for source, (path, n_events) in enumerate(zip(paths, counts, strict=True)):
         divided = workers > 1 and n_events > RANGE_EVENTS and not path.is_dir()
-        if not divided or file_format(path, reader=reader) != "hdf5":
+        if not divided or not isinstance(find_reader(path, reader), HDF5Reader):
             parts.append(Part(path, source))
             continue
         for begin in range(0, n_events, RANGE_EVENTS):
@@ -324,18 +287,14 @@ def _parts(
 
 
 def _in_processes(
-    parts: Sequence[Part],
-    settings: ReadingSettings,
-    workers: int,
-    folder: Path,
-    take: Callable[[Events], None],
+    parts: Sequence[Part], reading: Reading, folder: Path, take: Callable[[Events], None]
 ) -> list[SourceReport]:
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"part-{number:06d}" for number in range(len(parts))]
     results = run_in_processes(
         list(zip(parts, files, strict=True)),
-        functools.partial(_write_part, settings=settings),
-        workers,
+        functools.partial(_write_part, reading=reading),
+        reading.settings.workers,
         in_order=True,
         unit="parts of the input",
         next_step="is memory short? use fewer workers or a smaller chunk_events",
@@ -350,8 +309,8 @@ def _in_processes(
     return reports
 
 
-def _write_part(job: tuple[Part, Path], settings: ReadingSettings) -> SourceReport:
+def _write_part(job: tuple[Part, Path], reading: Reading) -> SourceReport:
     """Write the events of a part to a file of frames; runs in a process of its own."""
     part, file = job
     with open(file, "wb") as stream:
-        return read_part(part, settings, lambda events: events.write(stream))
+        return read_part(part, reading, lambda events: events.write(stream))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ _PROBE = 1 << 16
 _BUFFER = 1 << 17
 
 _MADE_BY = "dataset directories are made by: python -m smartbkg_tf.preprocess"
+_COPY_AGAIN = "copy it again from its source, or run preprocess again"
 
 
 def map_path(directory: Path, name: str) -> Path:
@@ -37,26 +38,8 @@ def map_path(directory: Path, name: str) -> Path:
 class MapWriter:
     """Write a map block by block; it ends where the last block ends.
 
-    Plain writes are used: a full disk is then an error, where writing through a memory
-    map would kill the process.
-
-    Parameters
-    ----------
-    directory : pathlib.Path
-        An existing folder.
-    name : str
-        Name of the map.
-    dtype : dtype
-        Of all blocks.
-    shape : sequence of int
-        Of one row.
-
-    Raises
-    ------
-    ValueError
-        When the type cannot be stored.
-    OSError
-        When the disk is full or cannot be written.
+    `shape` is that of one row. Plain writes are used: a full disk is then an error, where writing
+    through a memory map would kill the process.
     """
 
     def __init__(
@@ -72,18 +55,7 @@ class MapWriter:
         self._file = open(self.path, "wb", buffering=_BUFFER)  # noqa: SIM115 (closed by close)
 
     def append(self, block: npt.NDArray[Any]) -> None:
-        """Write the next rows.
-
-        Parameters
-        ----------
-        block : numpy.ndarray [n, ...]
-            Of exactly the map's type and trailing shape.
-
-        Raises
-        ------
-        ValueError
-            When type or shape differ.
-        """
+        """Write the next rows [n, ...], of exactly the map's type and trailing shape."""
         if block.dtype != self.dtype:
             raise ValueError(f"{self.path.name}: a block of {block.dtype} for {self.dtype}")
         if block.ndim == 0 or block.shape[1:] != self.shape:
@@ -93,14 +65,10 @@ class MapWriter:
         self._hash.update(data)
         self.rows += len(block)
 
-    def flush(self) -> None:
-        """Flush to the disk what was written so far; several maps can do so at a time."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-
     def close(self) -> dict[str, Any]:
         """Finish the map and give ``shape``, ``dtype``, ``bytes``, ``xxh3`` and ``fingerprint``."""
-        self.flush()
+        self._file.flush()
+        os.fsync(self._file.fileno())
         self._file.close()
         shape = (self.rows, *self.shape)
         write_metadata(self.path, shape, self.dtype)
@@ -156,55 +124,21 @@ def check_map(
         raise InputError(
             f"the map is {word}: {size} bytes, but {list(shape)} of {dtype} make {expected}",
             where=path,
-            next_step="copy it again from its source, or run preprocess again",
+            next_step=_COPY_AGAIN,
         )
-    if recorded is not None:
-        _compare(path, shape, dtype, recorded)
-    return shape, dtype
-
-
-class LazyMaps(Mapping[str, npt.NDArray[Any]]):
-    """Maps of a folder, each mapped into memory when it is first used.
-
-    Streams read the large maps as files; a process whose address space is limited can then
-    use a dataset that is larger than the limit.
-    """
-
-    def __init__(self, directory: Path, names: Iterable[str]) -> None:
-        self._directory = directory
-        self._opened: dict[str, npt.NDArray[Any] | None] = dict.fromkeys(names)
-
-    def __getitem__(self, name: str) -> npt.NDArray[Any]:
-        values = self._opened[name]
-        if values is None:
-            # A plain view: indexing the class memmap costs more than the reading itself.
-            values = self._opened[name] = open_map(self._directory, name).view(np.ndarray)
-        return values
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._opened)
-
-    def __len__(self) -> int:
-        """Count the maps."""
-        return len(self._opened)
-
-
-def _compare(
-    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], recorded: dict[str, Any]
-) -> None:
+    if recorded is None:
+        return shape, dtype
+    problem = None
     if list(shape) != list(recorded["shape"]) or dtype.name != recorded["dtype"]:
-        raise InputError(
-            f"the map holds {list(shape)} of {dtype}, dataset.json records "
-            f"{recorded['shape']} of {recorded['dtype']}: it is another file",
-            where=path,
-            next_step="copy it again from its source, or run preprocess again",
+        problem = (
+            f"the map holds {list(shape)} of {dtype}, dataset.json records {recorded['shape']} of "
+            f"{recorded['dtype']}: it is another file"
         )
-    if fingerprint(path) != recorded["fingerprint"]:
-        raise InputError(
-            "the content is not what dataset.json records: the map was swapped or damaged",
-            where=path,
-            next_step="copy it again from its source, or run preprocess again",
-        )
+    elif fingerprint(path) != recorded["fingerprint"]:
+        problem = "the content is not what dataset.json records: the map was swapped or damaged"
+    if problem is not None:
+        raise InputError(problem, where=path, next_step=_COPY_AGAIN)
+    return shape, dtype
 
 
 def fingerprint(path: Path) -> str:

@@ -32,20 +32,7 @@ STRETCH = 4096
 
 
 class StoredEvents:
-    """Read events of a dataset into memory.
-
-    Parameters
-    ----------
-    directory : pathlib.Path
-        The dataset directory.
-    schema : Schema
-        Columns that are needed.
-
-    Raises
-    ------
-    InputError
-        When a map cannot be opened.
-    """
+    """Read the columns of a schema of events of a dataset into memory."""
 
     def __init__(self, directory: Path, schema: Schema) -> None:
         self.schema = schema

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from smartbkg_tf.dataset.hashing import HASH
 from smartbkg_tf.dataset.information import FORMAT_VERSION, with_checksum
 from smartbkg_tf.dataset.sources import SourceReport
 from smartbkg_tf.dataset.writer import DatasetWriter
-from smartbkg_tf.encoding.checks import Findings
-from smartbkg_tf.encoding.feature_sets import CHARGE, definition
+from smartbkg_tf.encoding.checks import Finding
+from smartbkg_tf.encoding.feature_sets import CHARGE
 from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.events.vocabulary import Vocabulary
 from smartbkg_tf.runtime.files import hash_of_values
@@ -27,17 +26,12 @@ from smartbkg_tf.settings.preprocessing import PreprocessSettings
 _RECORDED_CODES = 1000
 
 
-def event_type_name(code: int) -> str:
-    """Name an event type by its position in `EVENT_TYPES`; ``unknown`` for anything else."""
-    return EVENT_TYPES[code] if 0 <= code < len(EVENT_TYPES) else "unknown"
-
-
 def information_of(
     settings: PreprocessSettings,
     writer: DatasetWriter,
     maps: dict[str, dict[str, Any]],
     reports: Sequence[SourceReport],
-    findings: Findings,
+    findings: Sequence[Finding],
     vocabulary: Vocabulary,
 ) -> dict[str, Any]:
     """Put together what ``dataset.json`` holds.
@@ -46,14 +40,8 @@ def information_of(
     byte.
     """
     encoding = writer.encoding.plain()
-    own = definition(writer.encoding)
-    if own is not None:
-        encoding["definition"] = own
     statistics = _statistics(writer)
-    unknown: dict[str, int] = {}
-    for report in reports:
-        for code, count in report.unknown_codes.items():
-            unknown[code] = unknown.get(code, 0) + count
+    unknown = sum((report.unknown_codes for report in reports), Counter())
     ordered = sorted(unknown.items(), key=lambda item: (-item[1], item[0]))
     identity = {
         "format_version": FORMAT_VERSION,
@@ -94,9 +82,12 @@ def information_of(
         "unknown_codes": dict(ordered[:_RECORDED_CODES]),
         "n_unknown_codes": sum(unknown.values()),
         "mode": settings.mode,
-        "dropped": findings.counts,
+        "dropped": {finding.reason: finding.count for finding in findings},
         "sources": sorted(
-            ({"name": r.name, "size": r.size, HASH: r.hash, "n_events": r.n_read} for r in reports),
+            (
+                {"name": r.path.name, "size": r.size, HASH: r.hash, "n_events": r.n_read}
+                for r in reports
+            ),
             key=lambda source: (str(source["name"]), str(source[HASH])),
         ),
         "seed": settings.seed,
@@ -123,40 +114,39 @@ def _normalisation(
 
 
 def _counts(writer: DatasetWriter) -> dict[str, Any]:
-    names = ("passing", "failing", "unknown")
-    by_type = {
-        event_type_name(code): counts for code, counts in sorted(writer.label_counts.items())
-    }
-
     def of(counts: Any) -> dict[str, dict[str, int]]:
+        names = ("passing", "failing", "unknown")
         return {
-            label: dict(zip(names, counts[i].tolist(), strict=True))
-            for i, label in enumerate(writer.label_names)
+            label: dict(zip(names, numbers, strict=True))
+            for label, numbers in zip(writer.label_names, counts.tolist(), strict=True)
         }
 
+    # Code -1 is the last entry.
+    types = (*EVENT_TYPES, "unknown")
+    codes = sorted(writer.event_counts)
     return {
-        "labels": of(sum(by_type.values())),
-        "event_types": {
-            event_type_name(code): count for code, count in sorted(writer.event_counts.items())
-        },
-        "labels_by_event_type": {name: of(counts) for name, counts in by_type.items()},
+        "labels": of(sum(writer.label_counts.values())),
+        "event_types": {types[code]: writer.event_counts[code] for code in codes},
+        "labels_by_event_type": {types[code]: of(writer.label_counts[code]) for code in codes},
     }
 
 
 def _statistics(writer: DatasetWriter) -> dict[str, dict[str, float]]:
-    found = [s.result() for s in (writer.statistics, writer.charge_statistics)]
+    found = [stream.result() for stream in (writer.statistics, writer.charge_statistics)]
     if found[0].count == 0:
         return {}
-    columns = {
-        "mean": np.concatenate([one.mean for one in found]),
-        "spread": np.concatenate([one.spread for one in found]),
-        "min": np.concatenate([one.minimum for one in found]),
-        "max": np.concatenate([one.maximum for one in found]),
-    }
-    # Without a charge the last entry is not used.
     return {
-        feature: {what: float(values[i]) for what, values in columns.items()}
-        for i, feature in enumerate(writer.encoding.feature_names)
+        feature: {
+            "mean": float(one.mean[i]),
+            "spread": float(one.spread[i]),
+            "min": float(one.minimum[i]),
+            "max": float(one.maximum[i]),
+        }
+        for feature, (one, i) in zip(
+            writer.encoding.feature_names,
+            [*((found[0], i) for i in range(len(found[0].mean))), (found[1], 0)],
+            strict=False,  # not all feature sets have a charge
+        )
     }
 
 

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.encoding.feature_sets import import_feature_set
+from smartbkg_tf.encoding.feature_sets import FeatureSet
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.events.vocabulary import FIRST_CODE, Vocabulary, default_vocabulary
 from smartbkg_tf.settings.encoding import FEATURE_SETS, LEGACY
+from smartbkg_tf.settings.plugins import import_class
 
 #: Columns that change their sign, and whether tokens become those of antiparticles.
 SYMMETRIES: dict[str, tuple[tuple[str, ...], bool]] = {
@@ -45,28 +46,15 @@ def antiparticle_tokens(vocabulary: Vocabulary) -> npt.NDArray[np.int64]:
 
 def _stated(features: str, symmetry: str) -> bool:
     """Say whether a custom feature set states how it changes."""
-    return features != LEGACY and symmetry in import_feature_set(features).symmetries
+    return features != LEGACY and symmetry in import_class(features, FeatureSet).symmetries
 
 
 class Symmetries:
     """Replace events of a batch by their images.
 
-    Parameters
-    ----------
-    chosen : sequence of str
-        Some of `SYMMETRIES`.
-    features : str
-        Feature set of the dataset.
-    feature_names : sequence of str
-        Columns of ``particle_input``.
-    vocabulary : Vocabulary, optional
-        Of the dataset; the package's by default.
-
-    Raises
-    ------
-    ConfigurationError
-        When a symmetry is unknown or named twice, or it is not known how the columns change
-        (arrays of the original project, custom feature sets whose class does not state it).
+    `chosen` are some of `SYMMETRIES`, `features` and `feature_names` those of the dataset.
+    ConfigurationError when a symmetry is unknown or named twice, or it is not known how the columns
+    change (arrays of the original project, custom feature sets whose class does not state it).
 
     Examples
     --------

@@ -22,14 +22,13 @@ Beside them: ``labels`` int8 [n_events, n_skims] (-1 unknown), ``keys`` int64 [n
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.dataset.duplicates import written_columns
 from smartbkg_tf.dataset.statistics import StreamedStatistics
 from smartbkg_tf.dataset.store import MapWriter
 from smartbkg_tf.encoding.events import Events, Schema, encoded_schema
@@ -65,19 +64,7 @@ def stored_schema(encoding: EncodingSettings, inputs: Iterable[str]) -> Schema:
 
 
 class DatasetWriter:
-    """Write the maps of a dataset directory piece by piece.
-
-    Parameters
-    ----------
-    directory : pathlib.Path
-        An existing folder.
-    encoding : EncodingSettings
-        Feature set and lengths.
-    inputs : sequence of str
-        Model inputs that the dataset has.
-    label_names, observable_names : sequence of str
-        Columns.
-    """
+    """Write the maps of a dataset directory, an existing folder, piece by piece."""
 
     def __init__(
         self,
@@ -90,9 +77,10 @@ class DatasetWriter:
     ) -> None:
         self.encoding = encoding
         self.inputs = tuple(inputs)
-        self.schema = stored_schema(encoding, inputs)
         self.label_names = list(label_names)
         self.observable_names = list(observable_names)
+        further = written_columns(len(self.label_names), len(self.observable_names))
+        self.schema = Schema((*stored_schema(encoding, inputs).columns, *further))
         self.n_events = 0
         self.n_rows = {PARTICLES: 0, TOKENS: 0, **dict.fromkeys(self.schema.axes, 0)}
         self.truncated = {PARTICLES: 0, TOKENS: 0}
@@ -120,39 +108,12 @@ class DatasetWriter:
             maps.append((offsets_name(axis), "int64", ()))
         maps += [("n_particles", "int32", ()), ("n_tokens", "int32", ())]
         maps += [(c.name, c.dtype, c.shape) for c in columns if c.axis not in self.schema.axes]
-        return [
-            *maps,
-            ("labels", "int8", (len(self.label_names),)),
-            ("keys", "int64", (4,)),
-            ("observables", "float64", (len(self.observable_names),)),
-        ]
+        return maps
 
-    def append(
-        self,
-        events: Events,
-        keys: npt.NDArray[np.int64],
-        labels: npt.NDArray[np.int8],
-        observables: npt.NDArray[np.float64],
-    ) -> None:
-        """Write the next events.
+    def append(self, events: Events) -> None:
+        """Write the next events, which have the columns of the schema.
 
-        Parameters
-        ----------
-        events : Events
-            With the columns of the schema.
-        keys : numpy.ndarray [n_events, 4]
-            int64.
-        labels : numpy.ndarray [n_events, n_skims]
-            int8.
-        observables : numpy.ndarray [n_events, n_observables]
-            float64.
-
-        Raises
-        ------
-        ValueError
-            When a column does not fit its map.
-        OSError
-            When the disk is full.
+        ValueError when a column does not fit its map, OSError when the disk is full.
         """
         columns = {column.name: events[column.name] for column in self.schema.columns}
         for axis in self.schema.axes:
@@ -166,11 +127,10 @@ class DatasetWriter:
             columns[f"n_{axis}"] = lengths.astype(np.int32)
             self.truncated[axis] += int(np.count_nonzero(lengths > limit))
             self.longest[axis] = max(self.longest[axis], int(lengths.max(initial=0)))
-        columns |= {"labels": labels, "keys": keys, "observables": observables}
         for name, values in columns.items():
             self._writers[name].append(values)
         self.n_events += len(events)
-        self._count(labels, events["event_type_input"])
+        self._count(events["labels"], events["event_type_input"])
         if "particle_input" in columns:
             self.statistics.add(columns["particle_input"])
         if "charge" in columns:
@@ -185,21 +145,13 @@ class DatasetWriter:
 
     def close(self) -> dict[str, dict[str, Any]]:
         """Finish all maps; gives for each what `MapWriter.close` gives."""
-        # Each flush waits for the disk; together they wait once.
-        with ThreadPoolExecutor(len(self._writers), thread_name_prefix="flush") as pool:
-            list(pool.map(MapWriter.flush, self._writers.values()))
         return {name: writer.close() for name, writer in self._writers.items()}
 
     def __enter__(self) -> DatasetWriter:
         """Begin to write."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close all files, whole or not."""
         for writer in self._writers.values():
             writer.abandon()

@@ -35,22 +35,9 @@ IS, REACTION = "candidate_is", "candidate_reaction"
 
 
 def bit_columns(most: int) -> tuple[str, ...]:
-    """Name the columns that say of what candidates are made.
+    """Name the columns that say of what candidates are made, way by way.
 
-    Parameters
-    ----------
-    most : int
-        Most candidates of an event, a multiple of `BITS`.
-
-    Returns
-    -------
-    tuple of str
-        ``candidate_members_0``, ..., way by way.
-
-    Raises
-    ------
-    ValueError
-        When `most` is not a positive multiple of `BITS`.
+    `most` is the largest number of candidates of an event, a multiple of `BITS` (else ValueError).
     """
     if most < BITS or most % BITS:
         raise ValueError(f"{most} candidates: it must be a positive multiple of {BITS}")
@@ -65,31 +52,13 @@ def candidate_columns(
     values: Mapping[str, npt.ArrayLike],
     most: int,
 ) -> dict[str, Floats]:
-    """Write candidates beside the particles of their events.
+    """Write candidates beside the particles of their events: columns [n_particles] by name.
 
-    Parameters
-    ----------
-    offsets : numpy.ndarray [n_events + 1]
-        Rows of each event's particles.
-    event, place : numpy.ndarray [n_candidates]
-        Event of each candidate, and its number within it, 0 to ``most - 1``.
-    part : mapping of str to tuple of numpy.ndarray
-        For each of `WAYS`: rows of particles, and the candidates (positions in `event`) that
-        they are in; each pair once.
-    values : mapping of str to array [n_candidates]
-        Further columns by name, without `PREFIX`; ``reaction`` among them.
-    most : int
-        Most candidates of an event.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray [n_particles]
-        All columns: those of `bit_columns`, `IS`, and the values.
-
-    Raises
-    ------
-    ValueError
-        When a candidate's number is out of range.
+    `offsets` [n_events + 1] are the rows of each event's particles, `event` and `place`
+    [n_candidates] the event of each candidate and its number within it, 0 to ``most - 1`` (else
+    ValueError). `part` gives for each of `WAYS` rows of particles, and the candidates (positions in
+    `event`) that they are in, each pair once. `values` [n_candidates] are further columns by name,
+    without `PREFIX`, ``reaction`` among them.
     """
     if len(place) and (place.min() < 0 or place.max() >= most):
         raise ValueError(f"numbers of candidates must lie between 0 and {most - 1}")
@@ -111,16 +80,5 @@ def candidate_columns(
 
 
 def candidate_names(feature_names: Sequence[str]) -> list[str]:
-    """Choose the columns that hold candidates.
-
-    Parameters
-    ----------
-    feature_names : sequence of str
-        Columns of a feature set.
-
-    Returns
-    -------
-    list of str
-        Those that begin with `PREFIX`; particle branches do not read them.
-    """
+    """Choose the columns that hold candidates; particle branches do not read them."""
     return [name for name in feature_names if name.startswith(PREFIX)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,10 +35,10 @@ REASONS: dict[str, str] = {
     "conflict": "a key that another, different event has (particles or labels differ)",
 }
 
-#: Columns that must be finite; the position is the bit in the kernel's first mask.
+#: Columns that must be finite, and what float32 holds.
 _CHECKED = ("energy", "prodTime", "x", "y", "z", "px", "py", "pz", "charge")
-
-_IN_GEV = tuple(column in ("energy", "px", "py", "pz") for column in _CHECKED)
+_LARGEST = float(np.finfo(np.float32).max)
+_IN_GEV = ("energy", "px", "py", "pz")
 
 #: So many offending keys are named.
 SHOWN = 3
@@ -64,42 +65,21 @@ class Finding:
         return f"{events} with {REASONS[self.reason]}{columns} ({keys}{more})"
 
 
-@dataclass
-class Findings:
-    """Faults of many chunks and files, added up by reason."""
-
-    by_reason: dict[str, Finding] = field(default_factory=dict)
-
-    def add(self, finding: Finding) -> None:
-        """Add events with one fault; counts add up, the first keys stay the first ones."""
-        old = self.by_reason.get(finding.reason)
-        if old is None:
-            self.by_reason[finding.reason] = finding
-            return
-        self.by_reason[finding.reason] = Finding(
-            reason=finding.reason,
-            count=old.count + finding.count,
-            first=(old.first + finding.first)[:SHOWN],
-            detail=tuple(c for c in _CHECKED if c in old.detail or c in finding.detail),
+def summed(findings: Iterable[Finding]) -> list[Finding]:
+    """Add up findings by reason, in the order of `REASONS`; the first keys stay the first ones."""
+    by_reason: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_reason.setdefault(finding.reason, []).append(finding)
+    return [
+        Finding(
+            reason,
+            sum(finding.count for finding in same),
+            tuple(key for finding in same for key in finding.first)[:SHOWN],
+            tuple(name for name in _CHECKED if any(name in finding.detail for finding in same)),
         )
-
-    def extend(self, findings: Iterable[Finding]) -> None:
-        """Add several, in the order of the events."""
-        for finding in findings:
-            self.add(finding)
-
-    def __iter__(self) -> Iterator[Finding]:
-        """Iterate in the order of `REASONS`."""
-        return (self.by_reason[reason] for reason in REASONS if reason in self.by_reason)
-
-    def __len__(self) -> int:
-        """Count the different faults."""
-        return len(self.by_reason)
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Reason -> number of events."""
-        return {finding.reason: finding.count for finding in self}
+        for reason in REASONS
+        if (same := by_reason.get(reason))
+    ]
 
 
 def finding_of(
@@ -145,16 +125,9 @@ def find_unusable_events(
 
     lengths = np.diff(table.offsets)
     if table.particles:
-        bits, columns = _faults(
-            np.asarray(table.offsets, dtype=np.int64),
-            np.asarray(table.particles["motherIndex"]),
-            *(np.asarray(table.particles[c], dtype=np.float64) for c in _CHECKED),
-        )
-        detail = tuple(c for i, c in enumerate(_CHECKED) if columns & (1 << i))
-        for bit, reason in enumerate(
-            ("not_finite", "negative_energy", "mother_index", "charge", "too_large")
-        ):
-            note(reason, (bits & (1 << bit)) != 0, detail if reason == "not_finite" else ())
+        faults, detail = _faults(table)
+        for reason, mask in faults.items():
+            note(reason, mask, detail if reason == "not_finite" else ())
         note("too_many_particles", lengths > np.iinfo(np.int16).max)
         note("no_particles", lengths == 0)
     if table.labels:
@@ -196,69 +169,73 @@ def find_unusable_encoded(
     return ~(broken | empty | none_kept), findings
 
 
+def _faults(table: EventTable) -> tuple[dict[str, npt.NDArray[np.bool_]], tuple[str, ...]]:
+    """Give the events with each fault of their particles, and the columns that are not finite."""
+    offsets = np.asarray(table.offsets, dtype=np.int64)
+    faults = {
+        reason: np.zeros(len(table), dtype=np.bool_)
+        for reason in ("not_finite", "negative_energy", "mother_index", "charge", "too_large")
+    }
+
+    def note(reason: str, wrong: npt.NDArray[np.bool_]) -> None:
+        rows = np.flatnonzero(wrong)
+        faults[reason][np.searchsorted(offsets, rows, side="right") - 1] = True
+
+    detail = []
+    columns = {n: np.asarray(table.particles[n], dtype=np.float64) for n in _CHECKED}
+    _broken_links(offsets, np.asarray(table.particles["motherIndex"]), faults["mother_index"])
+    if _all_sound(tuple(columns.values())):
+        return faults, ()
+    for name, values in columns.items():
+        finite = np.abs(values) <= _LARGEST  # not for NaN
+        note("not_finite", ~finite)
+        if not finite.all():
+            detail.append(name)
+        if name in _IN_GEV:
+            note("too_large", finite & (np.abs(values) > LARGEST_GEV))
+    note("negative_energy", columns["energy"] < 0)
+    thirds = np.where(np.abs(columns["charge"]) <= _LARGEST, columns["charge"], 0.0) * 3.0
+    note("charge", (np.abs(thirds - np.rint(thirds)) > 1e-3) | (np.abs(thirds) > 127.5))
+    return faults, tuple(detail)
+
+
 @kernel
-def _faults(
+def _all_sound(columns: Any) -> bool:
+    """Tell whether no particle has a fault; columns in the order of `_CHECKED`."""
+    energy, time, x, y, z, px, py, pz, charge = columns
+    for i in range(len(energy)):
+        thirds = charge[i] * 3.0
+        # Written so that NaN fails every comparison.
+        if not (
+            0.0 <= energy[i] <= LARGEST_GEV
+            and abs(time[i]) <= _LARGEST
+            and abs(x[i]) <= _LARGEST
+            and abs(y[i]) <= _LARGEST
+            and abs(z[i]) <= _LARGEST
+            and abs(px[i]) <= LARGEST_GEV
+            and abs(py[i]) <= LARGEST_GEV
+            and abs(pz[i]) <= LARGEST_GEV
+            and abs(thirds) <= 127.5
+            and abs(thirds - np.rint(thirds)) <= 1e-3
+        ):
+            return False
+    return True
+
+
+@kernel
+def _broken_links(
     offsets: npt.NDArray[np.int64],
     mother: npt.NDArray[np.int64],
-    energy: npt.NDArray[np.float64],
-    time: npt.NDArray[np.float64],
-    x: npt.NDArray[np.float64],
-    y: npt.NDArray[np.float64],
-    z: npt.NDArray[np.float64],
-    px: npt.NDArray[np.float64],
-    py: npt.NDArray[np.float64],
-    pz: npt.NDArray[np.float64],
-    charge: npt.NDArray[np.float64],
-) -> tuple[npt.NDArray[np.uint8], int]:
-    """Event bits (0 not finite, 1 energy, 2 mother, 3 charge, 4 size); bits of columns."""
-    largest = 3.4028234e38  # what float32 holds
-    bits = np.zeros(len(offsets) - 1, dtype=np.uint8)
-    columns = 0
+    broken: npt.NDArray[np.bool_],
+) -> None:
+    """Mark the events in which a mother is out of range, or a particle its own ancestor."""
     for event in range(len(offsets) - 1):
         begin = offsets[event]
         n = offsets[event + 1] - begin
         for i in range(n):
-            row = begin + i
-            thirds = charge[row] * 3.0
-            # Written so that NaN fails every comparison. One test for the many sound rows.
-            if not (
-                abs(energy[row]) <= LARGEST_GEV
-                and abs(time[row]) <= largest
-                and abs(x[row]) <= largest
-                and abs(y[row]) <= largest
-                and abs(z[row]) <= largest
-                and abs(px[row]) <= LARGEST_GEV
-                and abs(py[row]) <= LARGEST_GEV
-                and abs(pz[row]) <= LARGEST_GEV
-                and abs(charge[row]) <= largest
-            ):
-                for bit, value in enumerate(
-                    (
-                        energy[row],
-                        time[row],
-                        x[row],
-                        y[row],
-                        z[row],
-                        px[row],
-                        py[row],
-                        pz[row],
-                        charge[row],
-                    )
-                ):
-                    if not abs(value) <= largest:
-                        bits[event] |= 1
-                        columns |= 1 << bit
-                    elif _IN_GEV[bit] and abs(value) > LARGEST_GEV:
-                        bits[event] |= 16
-            if abs(thirds) <= 3.0 * largest and (
-                abs(thirds - np.rint(thirds)) > 1e-3 or abs(thirds) > 127.5
-            ):
-                bits[event] |= 8
-            if energy[row] < 0.0:
-                bits[event] |= 2
-            m = mother[row]
+            m = mother[begin + i]
             if m < -1 or m >= n:
-                bits[event] |= 4
+                broken[event] = True
             elif m >= i:
                 # Mothers usually stand before their daughters; only a chain that does
                 # not can be a circle.
@@ -267,5 +244,4 @@ def _faults(
                     m = mother[begin + m]
                     steps += 1
                 if steps > n:
-                    bits[event] |= 4
-    return bits, columns
+                    broken[event] = True

@@ -6,6 +6,7 @@ events one at a time, so that the two can never differ.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,9 @@ from smartbkg_tf.encoding.features import (
     stacked,
 )
 from smartbkg_tf.encoding.pad import pad
-from smartbkg_tf.encoding.tokens import look_up
 from smartbkg_tf.events.decay_strings import decay_tokens, tokenise
 from smartbkg_tf.events.table import EventTable
-from smartbkg_tf.events.vocabulary import Vocabulary
+from smartbkg_tf.events.vocabulary import UNKNOWN, Vocabulary
 from smartbkg_tf.settings.encoding import FEATURE_SETS, PARTICLES, TOKENS, EncodingSettings
 
 __all__ = ["FEATURES", "EncodingReport", "check_and_encode", "encode", "pad"]
@@ -61,40 +61,21 @@ def encode(
 ) -> Events:
     """Encode events; nothing is padded, cut or dropped yet.
 
-    Parameters
-    ----------
-    table : EventTable
-        The events; left unchanged. Without particle columns (a source of decay strings
-        only) every event has no particles.
-    encoding : EncodingSettings
-        Feature set and lengths; the lengths serve the report only.
-    vocabulary : Vocabulary
-        Tokens of PDG codes.
-    file : str, default ""
-        Where the events come from, for messages.
+    The lengths of `encoding` serve the report only, `file` the messages. Without particle columns
+    (a source of decay strings only) every event has no particles. An event without particles is
+    encoded as one, and an unknown PDG code as token 1; both are legal here. Values that are not
+    finite and decay strings with broken brackets pass through: `checks` finds them.
 
-    Returns
-    -------
-    Events
-        Same events, same order, with the columns of `encoded_schema`. An event without particles
-        is encoded as one, and an unknown PDG code as token 1; both are legal here. Values that
-        are not finite and decay strings with broken brackets pass through: `checks` finds them.
+    Decay tokens come from the decay strings where the table has them, else from the trees of *all*
+    its particles, whatever the feature set keeps. A mother's token is that of ``motherPDG`` in
+    ``original``; in ``smartbackground`` it is that of the particle at the mother index (0 for -1),
+    because basf2 hands over nothing else.
 
-    Raises
-    ------
-    InputError
-        When there are no decay strings and the mothers of an event run in a ring, or a
-        custom feature set gives NaN.
-
-    Notes
-    -----
-    Decay tokens come from the decay strings where the table has them, else from the
-    trees of *all* its particles, whatever the feature set keeps. A mother's token is
-    that of ``motherPDG`` in ``original``; in ``smartbackground`` it is that of the
-    particle at the mother index (0 for -1), because basf2 hands over nothing else.
+    InputError when there are no decay strings and the mothers of an event run in a ring, or a
+    custom feature set gives NaN.
     """
     schema = encoded_schema(encoding)
-    unknown: dict[str, int] = {}
+    unknown: Counter[str] = Counter()
     columns: _Columns = {"event_type_input": np.asarray(table.event_type, dtype=np.int8)}
     offsets = {PARTICLES: np.zeros(len(table) + 1, dtype=np.int64)}
     mother = None
@@ -113,9 +94,8 @@ def encode(
     broken = None
     if table.decay_strings is not None:
         tokens, offsets[TOKENS], words, broken = tokenise(table.decay_strings, vocabulary)
-        for word, count in words.items():
-            # Particle columns hold the same codes, as a rule; they were counted there.
-            unknown[word] = max(unknown.get(word, 0), count)
+        # Particle columns hold the same codes, as a rule; they were counted there.
+        unknown |= Counter(words)
     elif mother is not None:
         pdg = np.asarray(table.particles["PDG"])
         own = columns["pdg_input"] if encoding.features == "original" else vocabulary.tokens(pdg)
@@ -132,8 +112,6 @@ def encode(
         unknown_codes=unknown,
         truncated_particles=int(np.count_nonzero(lengths > encoding.max_particles)),
         truncated_tokens=int(np.count_nonzero(token_lengths > encoding.max_tokens)),
-        longest_particles=int(lengths.max(initial=0)),
-        longest_tokens=int(token_lengths.max(initial=0)),
         broken_strings=broken,
     )
     return Events(schema, columns, offsets, len(table), report)
@@ -148,31 +126,38 @@ def _particles(
     encoding: EncodingSettings,
     vocabulary: Vocabulary,
     mother: npt.NDArray[np.int32],
-    unknown: dict[str, int],
+    unknown: Counter[str],
     file: str,
 ) -> tuple[_Columns, npt.NDArray[np.int64]]:
     """Particle columns and their offsets; codes without a token are added to `unknown`."""
     # Old tables hold codes as floats (211.0); the vocabulary takes any number.
     pdg, mother_pdg = (np.asarray(table.particles[name]) for name in ("PDG", "motherPDG"))
     offsets = np.asarray(table.offsets, dtype=np.int64)
-    charge = None
+    charge = kept = None
     if encoding.features == "smartbackground":
-        return _smartbackground(table, offsets, pdg, mother_pdg, mother, vocabulary, unknown)
-    if encoding.features == "original":
+        values, kept, offsets, mother = smartbackground(table, mother)
+    elif encoding.features == "original":
         values = stacked(*(_column(table, name, np.float64) for name in FEATURES[:-1]))
         charge = _column(table, "charge", np.float64)
     else:
         values, kept, offsets, mother = computed_features(table, encoding, mother, file)
-        if kept is not None:
-            pdg, mother_pdg = pdg[kept], mother_pdg[kept]
         if encoding.feature_names[-1] == "charge":
             charge = values[:, -1].astype(np.float64)
             values = np.ascontiguousarray(values[:, :-1])
-    columns = {
-        "particle_input": values,
-        "pdg_input": look_up(pdg, vocabulary, unknown),
+    if kept is not None:
+        pdg, mother_pdg = pdg[kept], mother_pdg[kept]
+    tokens = _tokens(pdg, vocabulary, unknown)
+    if encoding.features == "smartbackground":
+        first = np.repeat(offsets[:-1], np.diff(offsets))
+        mother_tokens = np.where(mother >= 0, tokens[first + mother], np.int16(0))
+    else:
         # "No mother" is not a particle, although the code 0 has a token.
-        "mother_pdg_input": look_up(mother_pdg, vocabulary, unknown, none=0),
+        mother_tokens = _tokens(mother_pdg, vocabulary, unknown)
+        mother_tokens[np.nan_to_num(mother_pdg) == 0] = 0
+    columns: _Columns = {
+        "particle_input": values,
+        "pdg_input": tokens,
+        "mother_pdg_input": mother_tokens,
         "mother_index_input": _as_int16(mother),
     }
     if charge is not None:
@@ -180,34 +165,14 @@ def _particles(
     return columns, offsets
 
 
-def _smartbackground(
-    table: EventTable,
-    offsets: npt.NDArray[np.int64],
-    pdg: npt.NDArray[Any],
-    mother_pdg: npt.NDArray[Any],
-    mother: npt.NDArray[np.int32],
-    vocabulary: Vocabulary,
-    unknown: dict[str, int],
-) -> tuple[_Columns, npt.NDArray[np.int64]]:
-    kept, offsets, values, kept_mother = smartbackground(
-        offsets,
-        np.nan_to_num(pdg).astype(np.int64),
-        _column(table, "status", np.int64),
-        mother,
-        np.nan_to_num(mother_pdg).astype(np.int64),
-        *(_column(table, name, np.float64) for name in FEATURE_SETS["smartbackground"]),
-    )
-    tokens = look_up(pdg[kept], vocabulary, unknown)
-    first = np.repeat(offsets[:-1], np.diff(offsets))
-    has_mother = kept_mother >= 0
-    mother_tokens = np.zeros(len(tokens), dtype=np.int16)
-    mother_tokens[has_mother] = tokens[(first + kept_mother)[has_mother]]
-    return {
-        "particle_input": values,
-        "pdg_input": tokens,
-        "mother_pdg_input": mother_tokens,
-        "mother_index_input": _as_int16(kept_mother),
-    }, offsets
+def _tokens(
+    codes: npt.NDArray[Any], vocabulary: Vocabulary, unknown: Counter[str]
+) -> npt.NDArray[np.int16]:
+    """Translate PDG codes, and count those that have no token."""
+    tokens = vocabulary.tokens(codes)
+    missing = vocabulary.unknown(codes[tokens == UNKNOWN])
+    unknown.update({str(code): count for code, count in missing.items()})
+    return tokens
 
 
 def _as_int16(mother: npt.NDArray[np.int32]) -> npt.NDArray[np.int16]:

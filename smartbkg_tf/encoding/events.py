@@ -13,13 +13,14 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.events.table import offsets_of as offsets_of
 from smartbkg_tf.runtime.kernels import kernel
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.encoding import EVENT, PARTICLES, TOKENS, Column, EncodingSettings
@@ -44,11 +45,6 @@ class Schema:
         """Names of all lists, without the axis ``event``."""
         return tuple(dict.fromkeys(c.axis for c in self.columns if c.axis != EVENT))
 
-    @cached_property
-    def text(self) -> str:
-        """The schema as JSON, for `schema_of_text`."""
-        return json.dumps([asdict(column) for column in self.columns])
-
     def select(self, names: Iterable[str]) -> Schema:
         """Keep the columns of these names that are there."""
         chosen = set(names)
@@ -62,25 +58,10 @@ class Schema:
         return lengths
 
 
-@lru_cache(maxsize=64)
-def schema_of_text(text: str) -> Schema:
-    """Read a schema from JSON."""
-    return Schema(tuple(validate(Column, values) for values in json.loads(text)))
-
-
 def encoded_schema(encoding: EncodingSettings) -> Schema:
-    """Describe the columns that an encoding gives.
+    """Describe the columns that an encoding gives; their names are those of the memory maps.
 
-    Parameters
-    ----------
-    encoding : EncodingSettings
-        Feature set and further columns.
-
-    Returns
-    -------
-    Schema
-        Its names are those of the memory maps; the charge (units of e/3) stands apart from the
-        other features.
+    The charge (units of e/3) stands apart from the other features.
     """
     names = encoding.feature_names
     charge = names[-1:] == ("charge",)
@@ -100,25 +81,15 @@ def encoded_schema(encoding: EncodingSettings) -> Schema:
 class EncodingReport:
     """What was noticed while events were encoded.
 
-    Parameters
-    ----------
-    unknown_codes : dict of str to int
-        PDG codes (of particles and mothers) and words of decay strings that the
-        vocabulary lacks -> how often.
-    truncated_particles, truncated_tokens : int
-        Events that are longer than ``max_particles`` or ``max_tokens``.
-    longest_particles, longest_tokens : int
-        Of the longest event.
-    broken_strings : numpy.ndarray [n_events], optional
-        bool; True where the brackets of the decay string do not fit together. None where
-        tokens came from trees, which cannot be broken.
+    `unknown_codes` counts PDG codes (of particles and mothers) and words of decay strings that the
+    vocabulary lacks, `truncated_particles` and `truncated_tokens` the events that are longer than
+    ``max_particles`` or ``max_tokens``. `broken_strings`, bool [n_events], tells where the brackets
+    of the decay string do not fit together; None where tokens came from trees.
     """
 
     unknown_codes: dict[str, int] = field(default_factory=dict)
     truncated_particles: int = 0
     truncated_tokens: int = 0
-    longest_particles: int = 0
-    longest_tokens: int = 0
     broken_strings: npt.NDArray[np.bool_] | None = None
 
 
@@ -126,18 +97,8 @@ class EncodingReport:
 class Events:
     """Events as flat columns and offsets; nothing is padded and nothing is cut.
 
-    Parameters
-    ----------
-    schema : Schema
-        Says what the columns are.
-    columns : mapping of str to numpy.ndarray [n_rows, ...]
-        By name; rows of the column's axis.
-    offsets : mapping of str to numpy.ndarray [n_events + 1]
-        int64, by axis.
-    n_events : int
-        How many.
-    report : EncodingReport
-        What was noticed when they were encoded.
+    `columns` are arrays [n_rows, ...] by name, `offsets` int64 [n_events + 1] by axis, and `report`
+    tells what was noticed when the events were encoded.
     """
 
     schema: Schema
@@ -206,41 +167,25 @@ class Events:
 
     def write(self, stream: BinaryIO) -> None:
         """Append the events to a file, for `read_frames`."""
-        text = self.schema.text.encode()
-        stream.write(np.array([len(text), self.n_events], dtype=np.int64).tobytes() + text)
-        for values in (
+        text = json.dumps([self.n_events, [asdict(column) for column in self.schema.columns]])
+        arrays: list[Array] = [
+            np.frombuffer(text.encode(), np.uint8),
             *(self.lengths(axis) for axis in self.schema.axes),
             *(self.columns[column.name] for column in self.schema.columns),
-        ):
-            stream.write(flat_bytes(values).data)
+        ]
+        for values in arrays:
+            np.save(stream, values, allow_pickle=False)
 
 
 def read_frames(path: Path) -> Iterator[Events]:
     """Read what `Events.write` appended to a file, one call after the other."""
     with open(path, "rb") as stream:
-        while head := stream.read(16):
-            n_text, n_events = np.frombuffer(head, dtype=np.int64).tolist()
-            schema = schema_of_text(stream.read(n_text).decode())
-            offsets = {
-                axis: offsets_of(_read_array(stream, "int64", (n_events,))) for axis in schema.axes
-            }
-            columns = {
-                column.name: _read_array(
-                    stream,
-                    column.dtype,
-                    (n_events if column.axis == EVENT else int(offsets[column.axis][-1]),
-                     *column.shape),
-                )
-                for column in schema.columns
-            }  # fmt: skip
-            yield Events(schema, columns, offsets, n_events)
-
-
-def _read_array(stream: BinaryIO, dtype: str, shape: tuple[int, ...]) -> Array:
-    values = np.empty(shape, dtype=dtype)
-    if values.nbytes and stream.readinto(flat_bytes(values).data) != values.nbytes:  # type: ignore[attr-defined]
-        raise OSError(f"{stream.name}: became shorter while it was read")
-    return values
+        while stream.peek(1):
+            n_events, columns = json.loads(np.load(stream).tobytes())
+            schema = Schema(tuple(validate(Column, values) for values in columns))
+            offsets = {axis: offsets_of(np.load(stream)) for axis in schema.axes}
+            arrays = {column.name: np.load(stream) for column in schema.columns}
+            yield Events(schema, arrays, offsets, n_events)
 
 
 def concatenate(parts: Sequence[Events]) -> Events:
@@ -263,14 +208,6 @@ def concatenate(parts: Sequence[Events]) -> Events:
         for axis in schema.axes
     }
     return Events(schema, columns, offsets, sum(map(len, parts)))
-
-
-def offsets_of(lengths: npt.ArrayLike) -> Offsets:
-    """Give the offsets, int64 [n + 1], of pieces of known lengths [n]."""
-    values = np.asarray(lengths)
-    offsets = np.zeros(len(values) + 1, dtype=np.int64)
-    np.cumsum(values, out=offsets[1:])
-    return offsets
 
 
 def flat_bytes(values: Array) -> npt.NDArray[np.uint8]:

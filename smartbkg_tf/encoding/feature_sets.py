@@ -17,7 +17,7 @@
             p = table.particles
             return np.stack([np.hypot(p["px"], p["py"]), p["energy"], p["charge"]], axis=1)
 
-    python -m smartbkg_tf.preprocess features=my_features.Transverse input=... output=...
+    python -m smartbkg_tf.preprocess features._target_=my_features.Transverse input=... output=...
 
 Everything else (tokens, mothers, padding, the data set, training, application) works as
 with the built-in sets, by the same code offline and online.
@@ -39,10 +39,8 @@ They are declared in one place, and are then stored, streamed, padded, and input
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
-import os
-import sys
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import lru_cache
@@ -51,10 +49,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.errors import ConfigurationError, InputError, did_you_mean
+from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.runtime.code_digest import source_digest
-from smartbkg_tf.runtime.kernels import kernel
 from smartbkg_tf.settings.encoding import (
     EVENT,
     FEATURE_SETS,
@@ -64,13 +61,17 @@ from smartbkg_tf.settings.encoding import (
     Column,
     EncodingSettings,
 )
+from smartbkg_tf.settings.plugins import TARGET, Plugin, import_class, make_plugin
 
 #: The column that is stored in units of e/3 and becomes a one-hot vector in a model.
 CHARGE = "charge"
 
 
-class FeatureSet(ABC):
+class FeatureSet(Plugin, ABC):
     """Features of particles, computed from the columns of the particle table.
+
+    A class that `smartbkg_tf.settings.base.settings` declares may have arguments, annotated fields:
+    ``features={_target_: my_features.Near, radius: 2}``.
 
     Attributes
     ----------
@@ -143,45 +144,38 @@ class FeatureSet(ABC):
         return {}
 
 
+def import_feature_set(path: str, arguments: Mapping[str, Any] | None = None) -> FeatureSet:
+    """Make a feature set ``module.Class``; modules in the current folder are found, too."""
+    return _made(path, json.dumps(dict(arguments or {}), sort_keys=True))
+
+
 @lru_cache(maxsize=16)
-def import_feature_set(path: str) -> FeatureSet:
-    """Import a feature set ``module.Class``; modules in the current folder are found too."""
-    module_name, _, class_name = path.rpartition(".")
+def _made(path: str, arguments: str) -> FeatureSet:
     where = f"features={path}"
-    if os.getcwd() not in sys.path and "" not in sys.path:
-        sys.path.append(os.getcwd())  # last: nothing here hides an installed package
-        importlib.invalidate_caches()
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:  # a user's module may raise anything
-        raise ConfigurationError(
-            f"the module '{module_name}' cannot be imported ({type(error).__name__}: {error})",
-            where=where,
-            next_step="run the command in the folder of the file, or set PYTHONPATH",
-        ) from error
-    found = getattr(module, class_name, None)
-    if not (isinstance(found, type) and issubclass(found, FeatureSet)):
-        own = [
-            n for n, v in vars(module).items() if isinstance(v, type) and issubclass(v, FeatureSet)
-        ]
-        raise ConfigurationError(
-            f"'{module_name}' has no feature set '{class_name}'; {did_you_mean(class_name, own)}",
-            where=where,
-            next_step="a feature set inherits smartbkg_tf.encoding.feature_sets.FeatureSet",
-        )
+    found = import_class(path, FeatureSet)
     if getattr(found, "__abstractmethods__", None):
-        raise ConfigurationError(f"'{class_name}' does not write compute", where=where)
+        raise ConfigurationError(f"'{found.__name__}' does not write compute", where=where)
     names, units = (tuple(getattr(found, key, ())) for key in ("names", "units"))
     if not names or len(set(names)) != len(names) or len(units) != len(names):
         raise ConfigurationError(
-            f"'{class_name}' needs names, each once, and one unit for each: names={names}, "
+            f"'{found.__name__}' needs names, each once, and one unit for each: names={names}, "
             f"units={units}",
             where=where,
         )
     if CHARGE in names and names[-1] != CHARGE:
-        raise ConfigurationError(f"'{class_name}': the column 'charge' stands last", where=where)
-    _check_further(found, class_name, where)
-    return found()
+        raise ConfigurationError(
+            f"'{found.__name__}': the column 'charge' stands last", where=where
+        )
+    _check_further(found, found.__name__, where)
+    if arguments == "{}" and "__pydantic_fields__" not in vars(found):
+        return found()
+    try:
+        made: FeatureSet = make_plugin(
+            f"{__name__}.FeatureSet", {TARGET: path, **json.loads(arguments)}
+        )
+    except ValueError as error:
+        raise ConfigurationError(str(error), where=where) from error
+    return made
 
 
 #: Names and axes that every dataset has.
@@ -219,26 +213,25 @@ def _check_further(found: type[FeatureSet], class_name: str, where: str) -> None
             )
 
 
-def complete(encoding_values: dict[str, Any]) -> EncodingSettings:
-    """Make settings of features and lengths; the columns of a custom class are filled in."""
-    name = str(encoding_values["features"])
-    if name in FEATURE_SETS or name == LEGACY:
-        return EncodingSettings(**encoding_values)
-    found = import_feature_set(name)
+def complete(
+    features: str | Mapping[str, Any], max_particles: int, max_tokens: int
+) -> EncodingSettings:
+    """Make settings of features and lengths; what a custom class says of itself is filled in."""
+    lengths: dict[str, Any] = {"max_particles": max_particles, "max_tokens": max_tokens}
+    if isinstance(features, str) and (features in FEATURE_SETS or features == LEGACY):
+        return EncodingSettings(features=features, **lengths)
+    values = {TARGET: features} if isinstance(features, str) else dict(features)
+    path, arguments = str(values.pop(TARGET)), values or None
+    found = import_feature_set(path, arguments)
     return EncodingSettings(
-        **encoding_values,
+        features=path,
+        arguments=arguments,
+        **lengths,
         columns=list(found.names),
         column_units=list(found.units),
         further_columns=found.further_columns,
+        definition=next(iter(_digests(type(found))), None),
     )
-
-
-def definition(encoding: EncodingSettings) -> str | None:
-    """Hash the code of a custom feature set, whatever its comments and layout."""
-    if encoding.features in FEATURE_SETS or encoding.features == LEGACY:
-        return None
-    digests = _digests(type(import_feature_set(encoding.features)))
-    return digests[0] if digests else None
 
 
 @lru_cache(maxsize=16)
@@ -286,11 +279,16 @@ def computed_features(
             f"keep returned {mask.dtype} {mask.shape}, not one bool for each of {n} particles",
             where=where,
         )
-    kept_offsets, kept_mother = _kept_mothers(offsets, mother, mask)
     kept = np.flatnonzero(mask)
     values = values[kept]
     _refuse_not_finite(values, kept, table, encoding, file)
-    return values, kept, kept_offsets, kept_mother
+    rows_before = np.concatenate([[0], np.cumsum(mask)])
+    kept_offsets = rows_before[offsets]
+    event = table.event_of_particle()[kept]
+    above = offsets[event] + mother[kept]
+    stays = (mother[kept] >= 0) & mask[np.maximum(above, 0)]
+    positions = np.where(stays, rows_before[above] - kept_offsets[event], -1)
+    return values, kept, kept_offsets, positions.astype(np.int32)
 
 
 def further_features(
@@ -345,7 +343,7 @@ def _as_recorded(encoding: EncodingSettings) -> FeatureSet:
             "made is not recorded, so that no new event can be encoded in the same way",
             next_step="train on tables that this package preprocessed",
         )
-    found = import_feature_set(encoding.features)
+    found = import_feature_set(encoding.features, encoding.arguments)
     for now, then in (
         (tuple(found.names), tuple(encoding.feature_names)),
         (tuple(found.further_columns), tuple(encoding.further_columns)),
@@ -390,25 +388,3 @@ def _refuse_not_finite(
         where=file or None,
         next_step="mend compute, or leave such particles out with keep",
     )
-
-
-@kernel
-def _kept_mothers(
-    offsets: npt.NDArray[np.int64], mother: npt.NDArray[np.int32], keep: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    new_offsets = np.zeros(len(offsets), dtype=np.int64)
-    place = np.empty(len(mother), dtype=np.int32)
-    out = np.empty(len(mother), dtype=np.int32)
-    total = 0
-    for event in range(len(offsets) - 1):
-        begin, end = offsets[event], offsets[event + 1]
-        first = total
-        for row in range(begin, end):
-            place[row] = total - first if keep[row] else -1
-            total += keep[row]
-        for row in range(begin, end):
-            if keep[row]:
-                m = mother[row]
-                out[first + place[row]] = place[begin + m] if m >= 0 else -1
-        new_offsets[event + 1] = total
-    return new_offsets, out[:total]

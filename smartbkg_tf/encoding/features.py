@@ -1,4 +1,4 @@
-"""The two feature sets, one compiled pass over the particles each.
+"""The two feature sets of the package.
 
 ``original``: every particle of the table, values as they stand.
 
@@ -15,10 +15,14 @@ photon (mDST) and all ISR and FSR photons.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.runtime.kernels import kernel
+from smartbkg_tf.settings.encoding import FEATURE_SETS
 
 #: Production vertices at or beyond this x, y or z are left out by ``smartbackground``, cm.
 VERTEX_LIMIT = 10.0
@@ -30,29 +34,19 @@ INITIAL = 1 << 5
 _DROPPED = -2
 
 
-@kernel
-def stacked(
-    energy: npt.NDArray[np.float64],
-    time: npt.NDArray[np.float64],
-    x: npt.NDArray[np.float64],
-    y: npt.NDArray[np.float64],
-    z: npt.NDArray[np.float64],
-    px: npt.NDArray[np.float64],
-    py: npt.NDArray[np.float64],
-    pz: npt.NDArray[np.float64],
-) -> npt.NDArray[np.float32]:
-    """Put the columns of ``original`` (GeV, ns, cm) side by side [n_particles, 8]."""
-    out = np.empty((len(energy), 8), dtype=np.float32)
-    for i in range(len(energy)):
-        out[i, 0] = energy[i]
-        out[i, 1] = time[i]
-        out[i, 2] = x[i]
-        out[i, 3] = y[i]
-        out[i, 4] = z[i]
-        out[i, 5] = px[i]
-        out[i, 6] = py[i]
-        out[i, 7] = pz[i]
+def stacked(*columns: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """Put eight columns [n_particles] side by side, float32 [n_particles, 8]."""
+    out = np.empty((len(columns[0]), 8), dtype=np.float32)
+    _stack(columns, out)
     return out
+
+
+@kernel
+def _stack(columns: Any, out: npt.NDArray[np.float32]) -> None:
+    c0, c1, c2, c3, c4, c5, c6, c7 = columns
+    for i in range(len(out)):
+        out[i, 0], out[i, 1], out[i, 2], out[i, 3] = c0[i], c1[i], c2[i], c3[i]
+        out[i, 4], out[i, 5], out[i, 6], out[i, 7] = c4[i], c5[i], c6[i], c7[i]
 
 
 @kernel
@@ -70,40 +64,60 @@ def sound_mothers(
     return out
 
 
-@kernel
 def smartbackground(
-    offsets: npt.NDArray[np.int64],
-    pdg: npt.NDArray[np.int64],
-    status: npt.NDArray[np.int64],
-    mother: npt.NDArray[np.int32],
-    mother_pdg: npt.NDArray[np.int64],
-    time: npt.NDArray[np.float64],
-    x: npt.NDArray[np.float64],
-    y: npt.NDArray[np.float64],
-    z: npt.NDArray[np.float64],
-    energy: npt.NDArray[np.float64],
-    px: npt.NDArray[np.float64],
-    py: npt.NDArray[np.float64],
-    pz: npt.NDArray[np.float64],
+    table: EventTable, mother: npt.NDArray[np.int32]
 ) -> tuple[
-    npt.NDArray[np.int64],
-    npt.NDArray[np.int64],
     npt.NDArray[np.float32],
+    npt.NDArray[np.int64],
+    npt.NDArray[np.int64],
     npt.NDArray[np.int32],
 ]:
     """Apply rules 1 to 7 and 10 of basf2's SmartBackground module.
 
-    Gives the kept rows [n_kept], their offsets [n_events + 1], the features [n_kept, 8] (t - t0,
-    x - x0, y - y0, z - z0, E, px, py, pz; ns, cm, GeV) and the positions of the mothers among the
-    event's kept particles, -1 for none.
+    `mother` [n_particles] are positions within the event, -1 for none. Gives the features [n_kept,
+    8] (t - t0, x - x0, y - y0, z - z0, E, px, py, pz; ns, cm, GeV), the kept rows, their offsets
+    [n_events + 1], and the positions of the mothers among the event's kept particles.
     """
-    n_all = len(pdg)
-    kept = np.empty(n_all, dtype=np.int64)
-    kept_offsets = np.zeros(len(offsets) - 1 + 1, dtype=np.int64)
-    features = np.empty((n_all, 8), dtype=np.float32)
-    kept_mother = np.empty(n_all, dtype=np.int32)
+    columns = {
+        name: np.asarray(table.particles[name], dtype=np.float64)
+        for name in FEATURE_SETS["smartbackground"]
+    }
+    pdg, mother_pdg = (
+        np.nan_to_num(table.particles[name]).astype(np.int64) for name in ("PDG", "motherPDG")
+    )
+    gone = np.asarray(table.particles["status"]).astype(np.int64) & INITIAL != 0
+    for axis in "xyz":
+        gone |= columns[axis] >= VERTEX_LIMIT
+    parton = (pdg == 21) | (np.abs(pdg) <= 5)
+    offsets = np.asarray(table.offsets, dtype=np.int64)
+    kept, kept_offsets, kept_mother = _selected(offsets, gone, parton, mother, mother_pdg == 0)
+    first = kept[np.repeat(kept_offsets[:-1], np.diff(kept_offsets))]
+    with np.errstate(invalid="ignore"):
+        values = stacked(
+            *(
+                column[kept] - column[first]
+                if name in ("prodTime", "x", "y", "z")
+                else column[kept]
+                for name, column in columns.items()
+            )
+        )
+    return values, kept, kept_offsets, kept_mother
+
+
+@kernel
+def _selected(
+    offsets: npt.NDArray[np.int64],
+    gone: npt.NDArray[np.bool_],
+    parton: npt.NDArray[np.bool_],
+    mother: npt.NDArray[np.int32],
+    motherless: npt.NDArray[np.bool_],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    """Choose particles, and follow the links of the others: kept rows, offsets, mothers."""
+    kept = np.empty(len(gone), dtype=np.int64)
+    kept_offsets = np.zeros(len(offsets), dtype=np.int64)
+    kept_mother = np.empty(len(gone), dtype=np.int32)
     # Within an event: >= 0 new index, -1 left out, -2 a quark or gluon that is followed.
-    new_index = np.empty(n_all, dtype=np.int32)
+    new_index = np.empty(len(gone), dtype=np.int32)
     total = 0
     for event in range(len(offsets) - 1):
         begin = offsets[event]
@@ -111,56 +125,39 @@ def smartbackground(
         first = total
         for i in range(n):
             row = begin + i
-            if (
-                status[row] & INITIAL
-                or x[row] >= VERTEX_LIMIT
-                or y[row] >= VERTEX_LIMIT
-                or z[row] >= VERTEX_LIMIT
-            ):
+            if gone[row]:
                 new_index[row] = -1
-            elif pdg[row] == 21 or -5 <= pdg[row] <= 5:
+            elif parton[row]:
                 new_index[row] = -2
             else:
                 new_index[row] = total - first
                 kept[total] = row
                 total += 1
         for j in range(first, total):
-            row = kept[j]
-            reference = kept[first]
-            features[j, 0] = time[row] - time[reference]
-            features[j, 1] = x[row] - x[reference]
-            features[j, 2] = y[row] - y[reference]
-            features[j, 3] = z[row] - z[reference]
-            features[j, 4] = energy[row]
-            features[j, 5] = px[row]
-            features[j, 6] = py[row]
-            features[j, 7] = pz[row]
             # Rule 10: what stands after the particle is not known yet when its turn comes.
-            own = row - begin
-            m = _mother_or_first(mother[row], mother_pdg[row])
+            own = kept[j] - begin
+            m = _mother_or_first(mother[kept[j]], motherless[kept[j]])
             # A chain of quarks is shorter than the event, unless it is a circle.
             for _ in range(n):
                 if not 0 < m <= own or new_index[begin + m] != -2:
                     break
-                m = _mother_or_first(mother[begin + m], mother_pdg[begin + m])
+                m = _mother_or_first(mother[begin + m], motherless[begin + m])
             found = 0 <= m <= own and new_index[begin + m] >= 0
             kept_mother[j] = new_index[begin + m] if found else -1
         kept_offsets[event + 1] = total
-    return kept[:total], kept_offsets, features[:total], kept_mother[:total]
+    return kept[:total], kept_offsets, kept_mother[:total]
 
 
 @kernel(inline="always")
-def _mother_or_first(mother: int, mother_pdg: int) -> int:
+def _mother_or_first(mother: int, motherless: bool) -> int:
     """Rule 1: the first particle where there is no mother; -2 where it was dropped."""
     if mother >= 0:
         return mother
-    return 0 if mother_pdg == 0 else _DROPPED
+    return 0 if motherless else _DROPPED
 
 
 @kernel
-def charge_in_thirds(
-    charge: npt.NDArray[np.float64],
-) -> npt.NDArray[np.int8]:
+def charge_in_thirds(charge: npt.NDArray[np.float64]) -> npt.NDArray[np.int8]:
     """Express charges in units of e/3, rounded, limited to -127..127; 0 for NaN."""
     out = np.empty(len(charge), dtype=np.int8)
     for i in range(len(charge)):

@@ -40,23 +40,9 @@ Batch = dict[str, npt.NDArray[Any]]
 def inputs_of(inputs: str | Sequence[str], further: Iterable[str] = ()) -> tuple[str, ...]:
     """Name the arrays that a model reads.
 
-    Parameters
-    ----------
-    inputs : str or sequence of str
-        A variant (combined, particles, decay), or names of inputs, for example a
-        model's own ``input_names``.
-    further : iterable of str
-        Names that a feature set declares, beside `INPUT_NAMES`.
-
-    Returns
-    -------
-    tuple of str
-        Names.
-
-    Raises
-    ------
-    ConfigurationError
-        When a name is not known.
+    `inputs` is a variant (combined, particles, decay), or names of inputs, such as a model's
+    ``input_names``; `further` are names that a feature set declares, beside `INPUT_NAMES`.
+    ConfigurationError when a name is not known.
     """
     if isinstance(inputs, str):
         if inputs not in INPUTS_OF:
@@ -80,14 +66,12 @@ def pad(
     max_particles: int,
     max_tokens: int,
 ) -> Batch:
-    """Make one batch.
+    """Make one batch of events at the positions `rows` [batch], in any order; None takes all.
 
     Parameters
     ----------
     events : Events
-        In memory or in memory maps.
-    rows : array_like of int [batch], optional
-        Positions of the batch's events, in any order; None takes all.
+        In memory.
     inputs : str or sequence of str
         What the model reads, see `inputs_of`.
     max_particles, max_tokens : int
@@ -105,10 +89,8 @@ def pad(
 
     Raises
     ------
-    ConfigurationError
-        When a name of an input is not known.
-    IndexError
-        When a position lies outside the events.
+    ConfigurationError, IndexError
+        When a name of an input is not known; when a position lies outside the events.
     """
     n = len(events)
     chosen = np.arange(n) if rows is None else np.asarray(rows, dtype=np.int64).reshape(-1)

@@ -31,27 +31,10 @@ def _with_band(
 
 
 def roc_curve(counts: ScoreCounts, *, number: int = 200, seed: int = 0) -> Curve:
-    """Give the ROC curve with a 68 % band.
+    """Give the ROC curve with a 68 % band of `number` bootstrap resamples.
 
-    Parameters
-    ----------
-    counts : ScoreCounts
-        Events of both classes.
-    number : int, default 200
-        Bootstrap resamples for the band.
-    seed : int, default 0
-        Of the resamples.
-
-    Returns
-    -------
-    dict
-        ``false_rate`` (kept fraction of failing events), ``efficiency`` (kept fraction of
-        passing events), ``low``, ``high``: lists of equal length.
-
-    Raises
-    ------
-    InputError
-        When a class is empty.
+    ``false_rate`` (kept fraction of failing events), ``efficiency`` (kept fraction of passing
+    events), ``low`` and ``high``: lists of equal length.
     """
     counts.require_both_classes()
     # Dense at both ends: a working point of high efficiency lies at the right one.
@@ -85,27 +68,10 @@ def _upper_interpolation(grid: Floats, x: Floats, y: Floats) -> Floats:
 
 
 def precision_recall_curve(counts: ScoreCounts, *, number: int = 200, seed: int = 0) -> Curve:
-    """Give precision against recall with a 68 % band.
+    """Give precision against recall with a 68 % band of `number` bootstrap resamples.
 
-    Parameters
-    ----------
-    counts : ScoreCounts
-        Events of both classes.
-    number : int, default 200
-        Bootstrap resamples for the band.
-    seed : int, default 0
-        Of the resamples.
-
-    Returns
-    -------
-    dict
-        ``recall``, ``precision``, ``low``, ``high``: lists of equal length; and
-        ``retention``, the precision of a model that guesses.
-
-    Raises
-    ------
-    InputError
-        When a class is empty.
+    ``recall``, ``precision``, ``low`` and ``high`` are lists of equal length; ``retention`` is the
+    precision of a model that guesses.
     """
     counts.require_both_classes()
     grid = np.linspace(1.0 / counts.n_passing, 1.0, min(int(counts.n_passing), _POINTS))
@@ -126,28 +92,10 @@ def precision_recall_curve(counts: ScoreCounts, *, number: int = 200, seed: int 
 
 
 def score_histogram(counts: ScoreCounts, rule: Rule | None = None, *, bins: int = 40) -> Curve:
-    """Give the distributions of the score and the sampling probability above them.
+    """Give the distributions of the score, and the sampling probability of a rule along it.
 
-    Parameters
-    ----------
-    counts : ScoreCounts
-        Events of both classes.
-    rule : Rule, optional
-        Its probability is given along the score.
-    bins : int, default 40
-        Bins between the 0.1 and 99.9 % quantiles of both classes; events beyond are in the
-        outer bins.
-
-    Returns
-    -------
-    dict
-        ``edges`` [bins + 1]; ``passing``, ``failing`` (events per bin); ``score``,
-        ``probability`` (the rule, if given).
-
-    Raises
-    ------
-    InputError
-        When a class is empty.
+    Bins lie between the 0.1 and 99.9 % quantiles of both classes; events beyond are in the outer
+    ones. ``edges`` [bins + 1]; ``passing`` and ``failing`` are events per bin.
     """
     counts.require_both_classes()
     low, high = np.inf, -np.inf
@@ -174,29 +122,11 @@ def score_histogram(counts: ScoreCounts, rule: Rule | None = None, *, bins: int 
 def reliability(
     counts: ScoreCounts, slope: float = 1.0, intercept: float = 0.0, *, bins: int = 10
 ) -> Curve:
-    """Compare predicted with observed passing fractions.
+    """Compare predicted with observed passing fractions, with a calibration of the logit.
 
     Bins hold equal numbers of *passing* events: most events fail, and bins of equal content
-    would put all of the interesting region into the last one.
-
-    Parameters
-    ----------
-    counts : ScoreCounts
-        Events of both classes.
-    slope, intercept : float, default 1, 0
-        Calibration of the logit.
-    bins : int, default 10
-        Number of bins, at most the number of passing events.
-
-    Returns
-    -------
-    dict
-        ``predicted``, ``observed``, ``error``, ``n_events``: one value per bin.
-
-    Raises
-    ------
-    InputError
-        When a class is empty.
+    would put all of the interesting region into the last one. ``predicted``, ``observed``,
+    ``error`` and ``n_events`` have one value per bin.
     """
     from scipy.special import expit
 

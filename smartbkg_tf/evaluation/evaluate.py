@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from smartbkg_tf.evaluation.evaluated_model import MADE_BY, EvaluatedModel, open_model, unique_names
+import numpy as np
+
 from smartbkg_tf.evaluation.html_report import SUMMARY_HEAD, summary_row, write_report
-from smartbkg_tf.evaluation.metrics import Estimate
-from smartbkg_tf.evaluation.observables import read_observables
-from smartbkg_tf.evaluation.paired import auc_differences
+from smartbkg_tf.evaluation.metrics import Estimate, auc_difference
 from smartbkg_tf.evaluation.plots import draw_models
-from smartbkg_tf.evaluation.results import evaluate_predictions
-from smartbkg_tf.filtering.filter_file import read_filter
-from smartbkg_tf.filtering.rules import SamplingRule
+from smartbkg_tf.evaluation.results import MADE_BY, EvaluatedModel, evaluate_model
+from smartbkg_tf.events.keys import KeyIndex
+from smartbkg_tf.filtering.predictions import Predictions
 from smartbkg_tf.runtime.files import atomic_directory, expand_inputs, write_json
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
@@ -30,61 +31,16 @@ def evaluate_run(run: RunDirectory, settings: MetricsSettings | None = None) -> 
     Gives what ``metrics.json`` holds: ``auc`` and ``auc_error`` of the first skim (``skim`` names
     it), and all numbers by skim under ``skims``.
     """
-    model = open_model(run.path, run.path.name)
-    _measure(model, settings or MetricsSettings())
-    values = _metrics_of(model)
+    model = evaluate_model(run.path, run.path.name, settings or MetricsSettings())
+    values = model.metrics()
     figures = draw_models([model], run.plots)
     write_json(run.metrics, values)
     notes = [f"{skim} was not evaluated: {reason}" for skim, reason in model.refused.items()]
-    write_report(
-        run.path / "report.html",
-        f"Run {run.path.name}",
-        {model.name: values["skims"]},
-        figures,
-        notes,
-    )
+    title = f"Run {run.path.name}"
+    write_report(run.path / "report.html", title, {model.name: values["skims"]}, figures, notes)
     for note in notes:
         say(f"warning: {note}")
     return values
-
-
-def _measure(
-    model: EvaluatedModel, settings: MetricsSettings, observables: str | None = None
-) -> None:
-    """Fill in the model's results, and why skims have none."""
-    rules: dict[str, SamplingRule] = {}
-    calibrations: dict[str, tuple[float, float]] = {}
-    if model.run is not None and model.run.filter.is_file():
-        fitted = read_filter(model.run.filter)
-        rules = fitted.rules([skim for skim in model.predictions.skims if skim in fitted.values])
-        calibrations = fitted.calibrations()
-    results, refused = evaluate_predictions(
-        model.predictions,
-        settings,
-        rules=rules,
-        calibrations=calibrations,
-        observables=(
-            None if observables is None else read_observables(observables, model.predictions)
-        ),
-        where=str(model.file),
-    )
-    model.results.update(results)
-    model.refused.update(refused)
-
-
-def _metrics_of(model: EvaluatedModel) -> dict[str, Any]:
-    skims = {name: result.metrics for name, result in model.results.items()}
-    # The first skim's, or the first one's that could be evaluated at all.
-    first, headline = next(iter(skims.items()))
-    return {
-        "auc": headline["auc"],
-        "auc_error": headline["auc_error"],
-        "skim": first,
-        "skims": skims,
-        "not_evaluated": dict(model.refused),
-        "n_events": len(model.predictions),
-        "predictions": model.predictions.information,
-    }
 
 
 def evaluate(settings: EvaluateSettings) -> Path:
@@ -97,8 +53,7 @@ def evaluate(settings: EvaluateSettings) -> Path:
     ) as folder:
         with Progress("evaluate", total=len(paths), unit="model") as progress:
             for path, name in zip(paths, unique_names(paths), strict=True):
-                models.append(open_model(path, name))
-                _measure(models[-1], settings.metrics, settings.observables)
+                models.append(evaluate_model(path, name, settings.metrics, settings.observables))
                 progress.add(1)
         figures = draw_models(models, folder / "plots", settings.plots)
         differences, remarks = auc_differences({model.name: model.predictions for model in models})
@@ -107,7 +62,7 @@ def evaluate(settings: EvaluateSettings) -> Path:
             for model in models
             for skim, why in model.refused.items()
         ] + remarks
-        metrics = {model.name: _metrics_of(model) for model in models}
+        metrics = {model.name: model.metrics() for model in models}
         first = metrics[models[0].name]
         write_json(
             folder / "metrics.json",
@@ -117,23 +72,13 @@ def evaluate(settings: EvaluateSettings) -> Path:
                 "auc_differences": differences,
             },
         )
+        skims = {name: values["skims"] for name, values in metrics.items()}
         rows = [
             [d["model"], d["other"], d["skim"], str(Estimate(d["difference"], d["error"]))]
             for d in differences
         ]
-        write_report(
-            folder / "report.html",
-            "Evaluation",
-            {name: values["skims"] for name, values in metrics.items()},
-            figures,
-            notes,
-            rows,
-        )
-    lines = [
-        summary_row(model.name, skim, result.metrics)
-        for model in models
-        for skim, result in model.results.items()
-    ]
+        write_report(folder / "report.html", "Evaluation", skims, figures, notes, rows)
+    lines = [summary_row(name, skim, of) for name in skims for skim, of in skims[name].items()]
     say(text_table(SUMMARY_HEAD, lines))
     if rows:
         say(text_table(("AUC difference", "other model", "skim", "difference"), rows))
@@ -141,3 +86,50 @@ def evaluate(settings: EvaluateSettings) -> Path:
         say(f"warning: {note}")
     say(f"report: {Path(settings.output) / 'report.html'}")
     return Path(settings.output)
+
+
+def auc_differences(models: Mapping[str, Predictions]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Compare the AUC of every pair of models on the same events.
+
+    Gives ``model``, ``other``, ``skim``, ``difference`` (model - other) and ``error`` of every
+    pair, and remarks on which pairs cannot be compared, and why.
+    """
+    differences: list[dict[str, Any]] = []
+    remarks: list[str] = []
+    for (name, first), (other, second) in itertools.combinations(models.items(), 2):
+        rows = KeyIndex(second.keys).find(first.keys)
+        if len(first) != len(second) or np.any(rows < 0):
+            remarks.append(
+                f"{name} and {other} were evaluated on different events: their numbers differ "
+                "by chance too, and no paired difference is given"
+            )
+            continue
+        for skim, a in first.skims.items():
+            if skim not in second.skims:
+                continue
+            b = second.skims[skim]
+            if not np.array_equal(a.label, b.label[rows]):
+                remarks.append(f"{name} and {other} have different labels of {skim}")
+                continue
+            if len(np.unique(a.label[a.label >= 0])) < 2:
+                continue
+            estimate = auc_difference(a.score, b.score[rows], a.label)
+            pair = {"model": name, "other": other, "skim": skim}
+            differences.append({**pair, "difference": estimate.value, "error": estimate.error})
+    return differences, remarks
+
+
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """Give each path its last part, with as many folders before it as tell it from the others."""
+    resolved = [path.resolve() for path in paths]
+    parts = []
+    for path in resolved:
+        if path.name == "predictions.parquet":  # its folder says more
+            path = path.parent
+        parts.append((path.with_suffix("") if path.suffix == ".parquet" else path).parts)
+    depth = 1
+    while depth < max(len(p) for p in parts) and len({p[-depth:] for p in parts}) < len(parts):
+        depth += 1
+    names = ["/".join(p[-depth:]) for p in parts]
+    # x and x.parquet in one folder differ by their suffix alone.
+    return names if len(set(names)) == len(names) else [str(path) for path in resolved]

@@ -21,15 +21,7 @@ Scores = npt.NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its statistical error.
-
-    Parameters
-    ----------
-    value : float
-        The number, from the events as they are.
-    error : float
-        One standard deviation.
-    """
+    """A number and its statistical error, one standard deviation."""
 
     value: float
     error: float
@@ -170,38 +162,13 @@ def calibration_losses(
     return estimate(softplus, softplus - z), estimate(p**2, (1 - p) ** 2)
 
 
-@dataclass(frozen=True)
-class WorkingPoint:
-    """What a threshold keeps.
+def working_points(counts: ScoreCounts, efficiencies: Sequence[float]) -> list[dict[str, Any]]:
+    """Find the highest thresholds that keep at least given fractions of the passing events.
 
-    Parameters
-    ----------
-    threshold : float
-        On the logit: events at or above it are kept.
-    efficiency, efficiency_error : float
-        Kept fraction of passing events, and its binomial error.
-    false_rate, false_rate_error : float
-        Kept fraction of failing events, and its binomial error.
-    kept_fraction : float
-        Kept fraction of all events.
-    precision : float
-        Passing fraction of kept events.
-    rejection : float or None
-        1 / false_rate; None if no failing event is kept.
+    Each as in ``metrics.json``: ``efficiency`` and ``false_rate`` are the kept fractions of passing
+    and of failing events, their errors binomial; ``precision`` is the passing fraction of kept
+    events; ``rejection`` is 1 / false_rate, None if no failing event is kept.
     """
-
-    threshold: float
-    efficiency: float
-    efficiency_error: float
-    false_rate: float
-    false_rate_error: float
-    kept_fraction: float
-    precision: float
-    rejection: float | None
-
-
-def working_points(counts: ScoreCounts, efficiencies: Sequence[float]) -> list[WorkingPoint]:
-    """Find the highest thresholds that keep at least given fractions of the passing events."""
     counts.require_both_classes()
     failing, passing = (numbers[::-1] for numbers in counts.above())
     n_passing, n_failing = counts.n_passing, counts.n_failing
@@ -213,16 +180,16 @@ def working_points(counts: ScoreCounts, efficiencies: Sequence[float]) -> list[W
         i = int(np.searchsorted(passing, wanted * n_passing * (1 - 1e-12)))
         kept, false = float(passing[i]), float(failing[i])
         points.append(
-            WorkingPoint(
-                threshold=float(counts.lowest[::-1][i]),
-                efficiency=kept / n_passing,
-                efficiency_error=binomial_error(kept, n_passing),
-                false_rate=false / n_failing,
-                false_rate_error=binomial_error(false, n_failing),
-                kept_fraction=(kept + false) / (n_passing + n_failing),
-                precision=kept / (kept + false),
-                rejection=n_failing / false if false > 0 else None,
-            )
+            {
+                "threshold": float(counts.lowest[::-1][i]),
+                "efficiency": kept / n_passing,
+                "efficiency_error": binomial_error(kept, n_passing),
+                "false_rate": false / n_failing,
+                "false_rate_error": binomial_error(false, n_failing),
+                "kept_fraction": (kept + false) / (n_passing + n_failing),
+                "precision": kept / (kept + false),
+                "rejection": n_failing / false if false > 0 else None,
+            }
         )
     return points
 

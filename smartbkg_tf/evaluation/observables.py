@@ -95,29 +95,12 @@ def compare_observable(
     *,
     bins: int = 20,
 ) -> dict[str, Any] | None:
-    """Compare an observable between all passing and kept, weighted passing events.
+    """Compare an observable of all passing and of kept, weighted events; None if none passes.
 
-    Parameters
-    ----------
-    values : numpy.ndarray [n]
-        The observable; NaN where unknown.
-    passing : numpy.ndarray [n]
-        True for events that pass the skim.
-    probability : numpy.ndarray [n]
-        Of being kept.
-    weight : numpy.ndarray [n]
-        1 / probability of kept events, 0 for others.
-    bins : int, default 20
-        Between the 0.5 and 99.5 % quantiles; events beyond are in the outer bins.
-
-    Returns
-    -------
-    dict or None
-        ``edges`` [bins + 1]; ``all``, ``kept``, ``kept_error`` (sqrt(sum w^2)),
-        ``ratio``, ``ratio_error`` (None where no event passes); ``chi2`` and ``bins_used``
-        of kept - all with the variance of the sampling (None after a threshold); means
-        with errors, and the effective number. None without a passing event that has a
-        value.
+    `values` [n] are NaN where unknown; bins lie between the 0.5 and 99.5 % quantiles, events beyond
+    are in the outer ones. Errors are sqrt(sum w^2) for ``kept``, those of the sampling for
+    ``ratio`` (None where no event passes) and for ``chi2`` of kept - all over ``bins_used`` (None
+    after a threshold).
     """
     chosen = passing & np.isfinite(values)
     if not chosen.any():

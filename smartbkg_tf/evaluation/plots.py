@@ -1,4 +1,4 @@
-"""The figures of an evaluation, the built-in ones and a user's own."""
+"""The figures of an evaluation, built-in and custom ones."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from smartbkg_tf.errors import ConfigurationError, UserError
 from smartbkg_tf.evaluation.curves import training_curves
-from smartbkg_tf.evaluation.evaluated_model import EvaluatedModel
 from smartbkg_tf.evaluation.figures import COLOURS, REFERENCE, line_styles, new_figure, save_figure
 from smartbkg_tf.evaluation.metrics import Estimate
+from smartbkg_tf.evaluation.results import EvaluatedModel
 from smartbkg_tf.runtime.files import write_json
 from smartbkg_tf.settings.base import settings
 from smartbkg_tf.settings.plugins import Plugin
@@ -29,7 +29,7 @@ Curves = Mapping[str, Any]
 class Plot(Plugin):
     """One figure of an evaluation: data that are saved as JSON, and how they are drawn.
 
-    A figure of your own inherits this class, is declared with
+    A custom figure inherits this class, is declared with
     `smartbkg_tf.settings.base.settings`, and is chosen by
     ``evaluate 'plots=[{_target_: my_module.WeightsPlot, bins: 30}]'``. It is drawn for every
     model and skim; its files are named after the class, in lower case and without "Plot":
@@ -120,69 +120,70 @@ class Plot(Plugin):
         raise NotImplementedError(f"{type(self).__name__} has no method draw(curves, title)")
 
 
-def _with_area(model: EvaluatedModel, skim: str, label: str, short: str, key: str) -> str:
-    """Write an area and its error behind a label."""
-    return f"{label}: {short} {Estimate.of(model.results[skim].metrics, key).pretty}"
+class _AreaPlot(Plot):
+    """Curves with bands over each other, with the area below each in the legend."""
 
+    overlaid: ClassVar[bool] = True
+    area: ClassVar[tuple[str, str]]  # its short name, and its key in ``metrics.json``
+    columns: ClassVar[tuple[str, str]]  # x and y of the curve
+    axis_labels: ClassVar[tuple[str, str]]
+    legend_place: ClassVar[str]
 
-def _draw_bands(axes: Axes, curves: Curves, x: str, y: str) -> None:
-    for (label, curve), style in zip(curves.items(), line_styles(len(curves)), strict=True):
-        band = (curve[x], curve["low"], curve["high"])
-        axes.fill_between(*band, color=style["color"], alpha=0.2, linewidth=0)
-        axes.plot(curve[x], curve[y], label=label, **style)
+    def legend(self, model: EvaluatedModel, skim: str, label: str) -> str:
+        """Add the area and its error."""
+        short, key = self.area
+        return f"{label}: {short} {Estimate.of(model.results[skim].metrics, key).pretty}"
+
+    def draw(self, curves: Curves, title: str) -> Figure:
+        """Draw."""
+        x, y = self.columns
+        figure, axes = new_figure(5.6, 5.2)
+        for (label, curve), style in zip(curves.items(), line_styles(len(curves)), strict=True):
+            band = (curve[x], curve["low"], curve["high"])
+            axes.fill_between(*band, color=style["color"], alpha=0.2, linewidth=0)
+            axes.plot(curve[x], curve[y], label=label, **style)
+        self._draw_guess(axes, curves)
+        axes.set(xlim=(0, 1), ylim=(0, 1.005), title=title)
+        axes.set(xlabel=self.axis_labels[0], ylabel=self.axis_labels[1])
+        axes.legend(loc=self.legend_place, frameon=False, title="bands: 68 % (bootstrap)")
+        return figure
+
+    def _draw_guess(self, axes: Axes, curves: Curves) -> None:
+        """Draw the curve of a random guess."""
+        raise NotImplementedError
 
 
 @settings
-class RocPlot(Plot):
+class RocPlot(_AreaPlot):
     """ROC curves over each other."""
 
-    overlaid: ClassVar[bool] = True
+    area = ("AUC", "auc")
+    columns = ("false_rate", "efficiency")
+    axis_labels = (
+        "kept fraction of failing events",
+        "kept fraction of passing events (efficiency)",
+    )
+    legend_place = "lower right"
 
-    def legend(self, model: EvaluatedModel, skim: str, label: str) -> str:
-        """Add the AUC."""
-        return _with_area(model, skim, label, "AUC", "auc")
-
-    def draw(self, curves: Curves, title: str) -> Figure:
-        """Draw."""
-        figure, axes = new_figure(5.6, 5.2)
-        _draw_bands(axes, curves, "false_rate", "efficiency")
+    def _draw_guess(self, axes: Axes, curves: Curves) -> None:
         axes.plot([0, 1], [0, 1], label="guess (AUC 0.5)", **REFERENCE)
-        axes.set(
-            xlim=(0, 1),
-            ylim=(0, 1.005),
-            xlabel="kept fraction of failing events",
-            ylabel="kept fraction of passing events (efficiency)",
-            title=title,
-        )
-        axes.legend(loc="lower right", frameon=False, title="bands: 68 % (bootstrap)")
-        return figure
 
 
 @settings
-class PrecisionRecallPlot(Plot):
+class PrecisionRecallPlot(_AreaPlot):
     """Precision-recall curves over each other."""
 
-    overlaid: ClassVar[bool] = True
+    area = ("AP", "average_precision")
+    columns = ("recall", "precision")
+    axis_labels = (
+        "recall (kept fraction of passing events)",
+        "precision (passing fraction of kept events)",
+    )
+    legend_place = "upper right"
 
-    def legend(self, model: EvaluatedModel, skim: str, label: str) -> str:
-        """Add the average precision."""
-        return _with_area(model, skim, label, "AP", "average_precision")
-
-    def draw(self, curves: Curves, title: str) -> Figure:
-        """Draw."""
-        figure, axes = new_figure(5.6, 5.2)
-        _draw_bands(axes, curves, "recall", "precision")
+    def _draw_guess(self, axes: Axes, curves: Curves) -> None:
         for retention in sorted({round(curve["retention"], 6) for curve in curves.values()}):
             axes.axhline(retention, label=f"guess (retention {retention:.3g})", **REFERENCE)
-        axes.set(
-            xlim=(0, 1),
-            ylim=(0, 1.005),
-            xlabel="recall (kept fraction of passing events)",
-            ylabel="precision (passing fraction of kept events)",
-            title=title,
-        )
-        axes.legend(loc="upper right", frameon=False, title="bands: 68 % (bootstrap)")
-        return figure
 
 
 @settings
@@ -314,7 +315,7 @@ class TrainingPlot(Plot):
         return training_curves(model.run.history) if model.run.history.is_file() else None
 
     def draw(self, curves: Curves, title: str) -> Figure:
-        """Draw; the title would name a skim."""
+        """Draw without the title, which would name a skim."""
         (history,) = curves.values()
         quantities = [name for name in ("loss", "auc") if name in history] or [
             name for name in history if name != "epoch" and not name.startswith("val_")
@@ -359,44 +360,30 @@ def draw_models(
 ) -> list[Path]:
     """Draw all figures, with their data as JSON beside them.
 
-    The figures of a single model stand in `folder`; those of several in a folder for each, and
+    The figures of a single model are in `folder`; those of several in a folder for each, and
     comparisons of them in `folder`. Gives the PNG files directly in `folder`.
     """
-    if len(models) == 1:
-        return _draw_model(models[0], folder, own)
     figures = []
+    several = len(models) > 1
     skims = list(dict.fromkeys(skim for model in models for skim in model.results))
     for plot in _all_plots(models, own):
-        for skim in skims if plot.overlaid else ():
-            having = [(model, skim, model.name) for model in models if skim in model.results]
-            file = folder / f"{plot.name}{_suffix(skims, skim)}"
-            figures += _draw(plot, having, file, skim)
-    for model in models:
-        _draw_model(model, folder / model.name.replace("/", "_"), own)
-    return figures
-
-
-def _draw_model(model: EvaluatedModel, folder: Path, own: Sequence[Plot]) -> list[Path]:
-    figures = []
-    skims = list(model.results)
-    for plot in _all_plots([model], own):
-        if plot.overlaid:
-            parts = [(model, skim, skim) for skim in skims]
+        if plot.overlaid and not several:
+            parts = [(models[0], skim, skim) for skim in skims]
             figures += _draw(plot, parts, folder / plot.name, "")
-            continue
-        for skim in skims:
-            file = folder / f"{plot.name}{_suffix(skims, skim)}"
-            figures += _draw(plot, [(model, skim, skim)], file, skim)
+        elif plot.overlaid or not several:
+            for skim in skims:
+                having = [model for model in models if skim in model.results]
+                parts = [(model, skim, model.name if several else skim) for model in having]
+                # The first skim's figures have plain names, which scripts can rely on.
+                name = plot.name if skim == skims[0] else f"{plot.name}_{skim}"
+                figures += _draw(plot, parts, folder / name, skim)
+    for model in models if several else ():
+        draw_models([model], folder / model.name.replace("/", "_"), own)
     return figures
-
-
-def _suffix(skims: Sequence[str], skim: str) -> str:
-    # The first skim's figures have plain names, which scripts can rely on.
-    return "" if skim == skims[0] else f"_{skim}"
 
 
 def _all_plots(models: Sequence[EvaluatedModel], own: Sequence[Plot]) -> list[Plot]:
-    """List the built-in plots and a user's own; no two may have one name."""
+    """List the built-in and custom plots; their names must differ."""
     observables = dict.fromkeys(
         name
         for model in models

@@ -1,66 +1,21 @@
-"""What a filter saves on test events, with bootstrap errors."""
+"""What a filter saves on test events, with bootstrap errors: entries of ``metrics.json``."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.evaluation.metrics import Estimate, WorkingPoint, effective_number, working_points
-from smartbkg_tf.filtering.fitting import expected_speedup, fit_sampling_rule
+from smartbkg_tf.evaluation.metrics import effective_number, working_points
+from smartbkg_tf.filtering.fitting import expected_speedup, fit_sampling_rule, sampling_rule
 from smartbkg_tf.filtering.score_counts import ScoreCounts, known_scores
 from smartbkg_tf.settings.costs import CostSettings
 
 #: Passing events that each half must have for a speedup to be measured from scores.
 _FEWEST_PASSING = 10
-
-
-@dataclass(frozen=True)
-class SamplingSpeedup:
-    """Speedup by importance sampling.
-
-    Parameters
-    ----------
-    expected : Estimate
-        Mean over the random numbers of the sampling; the error is that of the events.
-    drawn : float
-        With the random numbers of these predictions; 0 if no passing event was kept.
-    simulated_fraction : float
-        Mean probability of being kept.
-    effective_passing : float
-        (sum w)^2 / sum w^2 of the passing events that were kept.
-    sum_of_weights, n_passing : float
-        Sum of w of kept passing events, and the number of passing events that it
-        estimates without bias.
-    sum_of_weights_error : float
-        Standard deviation of the sum over the random numbers:
-        sqrt(sum over passing events of (1 - p) / p).
-    """
-
-    expected: Estimate
-    drawn: float
-    simulated_fraction: float
-    effective_passing: float
-    sum_of_weights: float
-    sum_of_weights_error: float
-    n_passing: int
-
-    def plain(self) -> dict[str, Any]:
-        """Give the entry of ``metrics.json``."""
-        return {
-            **self.expected.named("speedup"),
-            "from": "decisions of the predictions",
-            "speedup_drawn": self.drawn,
-            "simulated_fraction": self.simulated_fraction,
-            "effective_passing": self.effective_passing,
-            "sum_of_weights": self.sum_of_weights,
-            "sum_of_weights_error": self.sum_of_weights_error,
-            "n_passing": self.n_passing,
-        }
 
 
 def sampling_speedup(
@@ -71,7 +26,7 @@ def sampling_speedup(
     *,
     number: int = 200,
     seed: int = 0,
-) -> SamplingSpeedup:
+) -> dict[str, Any]:
     """Measure the speedup at equal effective statistics from decisions about events [n].
 
     The probability lies in (0, 1], `weight` is 1 / probability for kept events and 0 for others,
@@ -93,19 +48,22 @@ def sampling_speedup(
     ]
     n_passing = int(counts.n_passing)
     effective = effective_number(w[passes])
-    return SamplingSpeedup(
-        expected=Estimate(
-            cost.speedup(float(p.mean()), float(np.mean(1.0 / p[passes]))),
-            float(np.std(replicas, ddof=1)),
-        ),
-        # Passing events keep their weight: what counts is their effective number.
-        drawn=cost.threshold_speedup(float(np.mean(w > 0)), effective / n_passing),
-        simulated_fraction=float(p.mean()),
-        effective_passing=effective,
-        sum_of_weights=float(w[passes].sum()),
-        sum_of_weights_error=float(np.sqrt(np.sum((1 - p[passes]) / p[passes]))),
-        n_passing=n_passing,
-    )
+    return {
+        # Mean over the random numbers of the sampling; the error is that of the events.
+        "speedup": cost.speedup(float(p.mean()), float(np.mean(1.0 / p[passes]))),
+        "speedup_error": float(np.std(replicas, ddof=1)),
+        "from": "decisions of the predictions",
+        # With the random numbers of these predictions; 0 if no passing event was kept. Passing
+        # events keep their weight: what counts is their effective number.
+        "speedup_drawn": cost.threshold_speedup(float(np.mean(w > 0)), effective / n_passing),
+        "simulated_fraction": float(p.mean()),
+        "effective_passing": effective,
+        # Of kept passing events: an unbiased estimate of their number. The error is the standard
+        # deviation over the random numbers.
+        "sum_of_weights": float(w[passes].sum()),
+        "sum_of_weights_error": float(np.sqrt(np.sum((1 - p[passes]) / p[passes]))),
+        "n_passing": n_passing,
+    }
 
 
 def speedup_from_scores(
@@ -116,13 +74,12 @@ def speedup_from_scores(
     *,
     number: int = 200,
     seed: int = 0,
-) -> tuple[Estimate, float] | None:
+) -> dict[str, Any] | None:
     """Measure what sampling by these scores would save, for predictions without decisions.
 
-    The rule is fitted on one half of the events and measured on the other, both ways. Gives the
-    mean speedup and the simulated fraction; None where a half has fewer than 10 passing events.
-    The error is that of the events at fixed rules: with 200 passing events it is some 15 %
-    smaller than the spread of repeated samples (measured on 349).
+    The rule is fitted on one half of the events and measured on the other, both ways; None where a
+    half has fewer than 10 passing events. The error is that of the events at fixed rules: with 200
+    passing events it is some 15 % smaller than the spread of repeated samples (measured on 349).
     """
     s, y = np.asarray(scores), np.asarray(labels)
     if any(np.count_nonzero(y[half] == 1) < _FEWEST_PASSING for half in (first_half, ~first_half)):
@@ -130,14 +87,18 @@ def speedup_from_scores(
     halves = [ScoreCounts.of(s[half], y[half]) for half in (first_half, ~first_half)]
     values, errors, fractions = [], [], []
     for fitted, measured in (halves, halves[::-1]):
-        rule = fit_sampling_rule(fitted, cost=cost, bootstrap=0).rule
+        rule = sampling_rule(fit_sampling_rule(fitted, cost=cost, bootstrap=0))
         values.append(expected_speedup(measured, rule, cost))
         replicas = [expected_speedup(c, rule, cost) for c in measured.resamples(number, seed)]
         errors.append(float(np.std(replicas, ddof=1)))
         share = measured.everything / measured.everything.sum()
         fractions.append(float(share @ rule.probability(measured.score)))
-    mean = Estimate(float(np.mean(values)), 0.5 * math.hypot(*errors))
-    return mean, float(np.mean(fractions))
+    return {
+        "speedup": float(np.mean(values)),
+        "speedup_error": 0.5 * math.hypot(*errors),
+        "simulated_fraction": float(np.mean(fractions)),
+        "from": "scores: rule fitted on one half of the events, measured on the other",
+    }
 
 
 def threshold_speedups(
@@ -147,13 +108,13 @@ def threshold_speedups(
     *,
     number: int = 200,
     seed: int = 0,
-) -> list[tuple[WorkingPoint, Estimate]]:
+) -> list[dict[str, Any]]:
     """Measure the speedup of thresholds for equal numbers of passing events, at fixed thresholds.
 
     A threshold biases what it keeps.
     """
     points = working_points(counts, efficiencies)
-    place = np.searchsorted(counts.lowest, [point.threshold for point in points])
+    place = np.searchsorted(counts.lowest, [point["threshold"] for point in points])
     replicas = []
     for again in counts.resamples(number, seed):
         failing, passing = (numbers[place] for numbers in again.above())
@@ -162,11 +123,11 @@ def threshold_speedups(
         replicas.append(
             [cost.threshold_speedup(f, e) for f, e in zip(kept, efficiency, strict=True)]
         )
-    errors = np.std(replicas, axis=0, ddof=1)
     return [
-        (
-            point,
-            Estimate(cost.threshold_speedup(point.kept_fraction, point.efficiency), float(error)),
-        )
-        for point, error in zip(points, errors, strict=True)
+        {
+            **{name: point[name] for name in ("efficiency", "threshold", "kept_fraction")},
+            "speedup": cost.threshold_speedup(point["kept_fraction"], point["efficiency"]),
+            "speedup_error": float(error),
+        }
+        for point, error in zip(points, np.std(replicas, axis=0, ddof=1), strict=True)
     ]

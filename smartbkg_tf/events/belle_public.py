@@ -22,16 +22,18 @@ charge from the code. Arrays are read row by row out of the archive, nothing is 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import itertools
 import math
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +59,7 @@ PUBLISHED_MD5 = "85b10c9df3903455ab247a0ab4b51e5f"
 LABEL = "label"
 
 #: What a damaged archive raises.
-_DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError)
+_DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, ValueError)
 
 _STEP = (
     "expected are x_feature_0, x_pdg_0, x_adjacency_0, y_0, ..., or X_train_0, X_train_1, "
@@ -72,6 +74,59 @@ def public_codes() -> npt.NDArray[np.int64]:
     return np.array([int(word) for word in text.split()], dtype=np.int64)
 
 
+@contextlib.contextmanager
+def _explained(path: Path, name: str) -> Iterator[None]:
+    """Turn what a damaged archive raises into an InputError that names the array."""
+    try:
+        yield
+    except _DAMAGE as error:
+        raise InputError(f"the array '{name}' is damaged ({error})", where=path) from error
+
+
+class _StreamedArray:
+    """An array in the archive, of which rows are read one after the other."""
+
+    def __init__(self, archive: zipfile.ZipFile, name: str, path: Path) -> None:
+        self._name, self._path = name, path
+        with _explained(path, name):
+            self._stream = archive.open(f"{name}.npy")
+            version = np.lib.format.read_magic(self._stream)
+            if version > (2, 0):
+                raise ValueError(f"version {version} of the format")
+            read = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
+            self.shape, fortran, self.dtype = read(self._stream)
+        if self.dtype.kind not in "iufb" or (fortran and len(self.shape) > 1):
+            raise InputError(
+                f"the array '{name}' holds {self.dtype}{' by columns' if fortran else ''}; "
+                "numbers, row by row, are expected (objects are never unpickled)",
+                where=path,
+            )
+
+    def read(self, n_rows: int) -> Array:
+        """Read the next rows."""
+        n_bytes = n_rows * math.prod(self.shape[1:]) * self.dtype.itemsize
+        with _explained(self._path, self._name):
+            data = self._stream.read(n_bytes)
+            if len(data) != n_bytes:
+                raise EOFError("it ends too early")
+        return np.frombuffer(data, dtype=self.dtype).reshape(n_rows, *self.shape[1:])
+
+
+@dataclass(frozen=True)
+class _PublicBlock:
+    """Events of one block: its arrays by what they hold, and the places of our features."""
+
+    n_events: int
+    arrays: dict[str, _StreamedArray]
+    features: list[int]
+
+    def read(self, n_events: int) -> dict[str, Array]:
+        """Read the next rows of all arrays."""
+        rows = {part: array.read(n_events) for part, array in self.arrays.items()}
+        features = rows["features"]
+        return {"pdg": features[:, :, -1], **rows, "features": features[:, :, self.features]}
+
+
 def _open(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
@@ -79,138 +134,56 @@ def _open(path: Path) -> zipfile.ZipFile:
         raise InputError(f"is not a complete npz archive ({error})", where=path) from error
 
 
-def _blocks(archive: zipfile.ZipFile, path: str | Path) -> list[dict[str, str]]:
-    names = {name.removesuffix(".npy") for name in archive.namelist()}
-    blocks = []
-    if "X_train_0" in names:
+def _blocks(archive: zipfile.ZipFile, path: Path) -> list[_PublicBlock]:
+    """Open the arrays of all blocks side by side, and check their names and shapes."""
+    there = {name.removesuffix(".npy") for name in archive.namelist()}
+    single = "X_train_0" in there
+    if single:
         blocks = [
             {"features": f"X_{part}_0", "mother": f"X_{part}_1", "label": f"y_{part}"}
             for part in ("train", "test")
-            if f"X_{part}_0" in names
+            if f"X_{part}_0" in there
         ]
     else:
-        number = 0
-        while f"x_feature_{number}" in names:
-            blocks.append(
-                {
-                    "features": f"x_feature_{number}",
-                    "pdg": f"x_pdg_{number}",
-                    "mother": f"x_adjacency_{number}",
-                    "label": f"y_{number}",
-                }
-            )
-            number += 1
-    missing = [name for block in blocks for name in block.values() if name not in names]
+        names = {"features": "x_feature", "pdg": "x_pdg", "mother": "x_adjacency", "label": "y"}
+        numbers = itertools.takewhile(lambda i: f"x_feature_{i}" in there, itertools.count())
+        blocks = [{part: f"{name}_{i}" for part, name in names.items()} for i in numbers]
+    missing = [name for block in blocks for name in block.values() if name not in there]
     if missing or not blocks:
         raise InputError(
             f"lacks the arrays {', '.join(missing) or 'of the data set'}; there are "
-            f"{', '.join(sorted(names))}",
+            f"{', '.join(sorted(there))}",
             where=path,
             next_step=_STEP,
         )
-    return blocks
-
-
-class _PublicBlock:
-    """The arrays of one block, opened side by side in the archive."""
-
-    def __init__(self, archive: zipfile.ZipFile, path: Path, names: dict[str, str]) -> None:
-        self._archive, self._path, self._names = archive, path, names
-        self._streams: dict[str, IO[bytes]] = {}
-        self._layout: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
-        with ExitStack() as stack:
-            for part, name in names.items():
-                try:
-                    stream = stack.enter_context(archive.open(f"{name}.npy"))
-                    self._layout[part] = _read_header(stream, name, path)
-                except _DAMAGE as error:
-                    raise self._damaged(name, error) from error
-                self._streams[part] = stream
-            self._check_shapes()
-            self._order = self._feature_order()
-            self._stack = stack.pop_all()
-
-    def _check_shapes(self) -> None:
-        features = self._layout["features"][1]
-        width = len(FEATURE_NAMES) + ("pdg" not in self._names)
-        if len(features) != 3 or features[2] != width:
-            raise InputError(
-                f"{self._names['features']} has the shape {features}, not "
-                f"[events, particles, {width}]",
-                where=self._path,
-                next_step=_STEP,
-            )
-        for part, (_, shape) in self._layout.items():
-            wanted = features[:1] if part == "label" else features[:2]
-            if part != "features" and shape != wanted:
-                raise InputError(
-                    f"{self._names[part]} has the shape {shape}, but {self._names['features']} "
-                    f"{features}",
-                    where=self._path,
-                )
-        self.n_events = features[0]
-
-    def _feature_order(self) -> list[int]:
-        if "feature_names.npy" not in self._archive.namelist():
-            return list(range(len(FEATURE_NAMES)))
-        try:
-            with self._archive.open("feature_names.npy") as stream:
-                found = [str(n) for n in np.lib.format.read_array(stream, allow_pickle=False)]
-        except (*_DAMAGE, ValueError) as error:
-            raise self._damaged("feature_names", error) from error
+    order = list(range(len(FEATURE_NAMES)))
+    if "feature_names" in there:
+        with _explained(path, "feature_names"), archive.open("feature_names.npy") as stream:
+            found = [str(n) for n in np.lib.format.read_array(stream, allow_pickle=False)]
         if sorted(found) != sorted(FEATURE_NAMES):
             raise InputError(
-                f"feature_names are {found}; expected are {list(FEATURE_NAMES)}", where=self._path
+                f"feature_names are {found}; expected are {list(FEATURE_NAMES)}", where=path
             )
-        return [found.index(name) for name in FEATURE_NAMES]
-
-    def __enter__(self) -> _PublicBlock:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def read(self, n_events: int) -> dict[str, Array]:
-        """Read the next rows of all arrays."""
-        rows = {part: self._rows(part, n_events) for part in self._names}
-        features = rows.pop("features")
-        if "pdg" not in rows:
-            rows["pdg"] = features[:, :, -1]
-        rows["features"] = features[:, :, self._order]
-        return rows
-
-    def _rows(self, part: str, n_events: int) -> Array:
-        dtype, shape = self._layout[part]
-        n_bytes = n_events * math.prod(shape[1:]) * dtype.itemsize
-        try:
-            data = self._streams[part].read(n_bytes)
-        except (*_DAMAGE, ValueError) as error:
-            raise self._damaged(self._names[part], error) from error
-        if len(data) != n_bytes:
-            raise self._damaged(self._names[part], "it ends too early")
-        return np.frombuffer(data, dtype=dtype).reshape(n_events, *shape[1:])
-
-    def _damaged(self, name: str, error: object) -> InputError:
-        return InputError(f"the array '{name}' is damaged ({error})", where=self._path)
-
-
-def _read_header(stream: IO[bytes], name: str, path: Path) -> tuple[np.dtype[Any], tuple[int, ...]]:
-    try:
-        version = np.lib.format.read_magic(stream)
-        read = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, fortran, dtype = read(stream)
-    except (ValueError, KeyError) as error:
-        raise InputError(f"the array '{name}' is damaged ({error})", where=path) from error
-    if dtype.hasobject or dtype.kind not in "iufb" or (fortran and len(shape) > 1):
-        raise InputError(
-            f"the array '{name}' holds {dtype}{' by columns' if fortran else ''}; numbers, row by "
-            "row, are expected (objects are never unpickled)",
-            where=path,
-        )
-    return dtype, tuple(shape)
+        order = [found.index(name) for name in FEATURE_NAMES]
+    opened = []
+    for block in blocks:
+        arrays = {part: _StreamedArray(archive, name, path) for part, name in block.items()}
+        shape, width = arrays["features"].shape, len(FEATURE_NAMES) + single
+        if len(shape) != 3 or shape[2] != width:
+            raise InputError(
+                f"{block['features']} has the shape {shape}, not [events, particles, {width}]",
+                where=path,
+                next_step=_STEP,
+            )
+        for part, array in arrays.items():
+            wanted = shape[:1] if part == "label" else shape[:2]
+            if part != "features" and array.shape != wanted:
+                raise InputError(
+                    f"{block[part]} has the shape {array.shape}, but {block['features']} {shape}",
+                    where=path,
+                )
+        opened.append(_PublicBlock(shape[0], arrays, order))
+    return opened
 
 
 def _table(
@@ -221,33 +194,32 @@ def _table(
     production: int,
     as_codes: bool,
 ) -> EventTable:
-    identity = integers(
-        rows["pdg"].reshape(-1), np.int64, where=f"{path}: particle identity", first_row=0
-    ).reshape(rows["pdg"].shape)
+    def whole(part: str, what: str) -> Array:
+        numbers = integers(rows[part].reshape(-1), np.int64, where=f"{path}: {what}")
+        return numbers.reshape(rows[part].shape)
+
+    identity, mother = whole("pdg", "particle identity"), whole("mother", "mothers")
     there = identity != 0
     n_events, length = there.shape
-    counts = there.sum(axis=1)
-    offsets = offsets_of(counts)
+    offsets = offsets_of(there.sum(axis=1))
     codes = public_codes()
-    chosen = identity[there]
-    if not as_codes and len(chosen) and (chosen.min() < 0 or chosen.max() >= len(codes)):
-        wrong = chosen[(chosen < 0) | (chosen >= len(codes))][0]
-        raise InputError(
-            f"holds the particle identity {wrong}; they go from 0 to {len(codes) - 1}", where=path
-        )
-    pdg = chosen if as_codes else codes[chosen]
-    mother = integers(
-        rows["mother"].reshape(-1), np.int64, where=f"{path}: mothers", first_row=0
-    ).reshape(there.shape)
+    pdg = identity[there]
+    if not as_codes:
+        wrong = pdg[(pdg < 0) | (pdg >= len(codes))]
+        if len(wrong):
+            raise InputError(
+                f"holds the particle identity {wrong[0]}; they go from 0 to {len(codes) - 1}",
+                where=path,
+            )
+        pdg = codes[pdg]
     # Positions among the particles that are there; a mother that is padding is none.
     place = np.cumsum(there, axis=1) - 1
     inside = (mother >= 0) & (mother < length)
     at = np.where(inside, mother, 0)
     known = inside & np.take_along_axis(there, at, axis=1) & (at != np.arange(length))
     mothers = np.where(known, np.take_along_axis(place, at, axis=1), -1)[there]
-    first = np.repeat(offsets[:-1], counts)
     has_mother = mothers >= 0
-    mother_row = (first + mothers)[has_mother]
+    mother_row = (np.repeat(offsets[:-1], np.diff(offsets)) + mothers)[has_mother]
     mother_pdg = np.zeros(len(pdg), dtype=np.int64)
     mother_pdg[has_mother] = pdg[mother_row]
     features = rows["features"][there].astype(np.float64)
@@ -286,8 +258,6 @@ class BellePublicReader(Reader):
     it, ``production`` a number made from the file's content.
     """
 
-    name: ClassVar[str] = "belle_public"
-
     def recognises(self, path: Path) -> bool:
         """Tell by the names of the arrays."""
         try:
@@ -299,12 +269,8 @@ class BellePublicReader(Reader):
 
     def count(self, path: Path) -> int:
         """Count the events of all blocks."""
-        n_events = 0
         with _open(path) as archive:
-            for names in _blocks(archive, path):
-                with _PublicBlock(archive, path, names) as block:
-                    n_events += block.n_events
-        return n_events
+            return sum(block.n_events for block in _blocks(archive, path))
 
     def iterate(self, path: Path, *, chunk_events: int, key: Key) -> Iterator[EventTable]:
         """Read the events piece by piece."""
@@ -320,12 +286,10 @@ class BellePublicReader(Reader):
         production = content_number(path)
         as_codes: bool | None = None
         with _open(path) as archive:
-            for number, names in enumerate(_blocks(archive, path)):
-                with _PublicBlock(archive, path, names) as block:
-                    for begin in range(0, block.n_events, chunk_events):
-                        rows = block.read(min(chunk_events, block.n_events - begin))
-                        if as_codes is None:
-                            identity = rows["pdg"]
-                            low, high = identity.min(initial=0), identity.max(initial=0)
-                            as_codes = bool(low < 0 or high >= len(public_codes()))
-                        yield _table(rows, path, begin, number, production, as_codes)
+            for number, block in enumerate(_blocks(archive, path)):
+                for begin in range(0, block.n_events, chunk_events):
+                    rows = block.read(min(chunk_events, block.n_events - begin))
+                    if as_codes is None:
+                        low, high = rows["pdg"].min(initial=0), rows["pdg"].max(initial=0)
+                        as_codes = bool(low < 0 or high >= len(public_codes()))
+                    yield _table(rows, path, begin, number, production, as_codes)

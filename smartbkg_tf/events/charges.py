@@ -35,21 +35,11 @@ def _charge_of(code: int) -> float | None:
 
 
 def charges(codes: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], dict[int, int]]:
-    """Give the electric charges of PDG codes.
+    """Give the electric charges, float64 [...] in e, of PDG codes [...].
 
-    Parameters
-    ----------
-    codes : array_like of int [...]
-        PDG codes.
-
-    Returns
-    -------
-    charge : numpy.ndarray [...]
-        float64, in units of e: from the table of the ``particle`` package, else from the
-        digits of the code (PDG numbering scheme, nuclei included); 0 where neither knows
-        it (bookkeeping codes of Geant4 and EvtGen, and codes of no scheme).
-    without : dict of int to int
-        The codes that neither knows, and how often each of them occurs.
+    From the table of the ``particle`` package, else from the digits of the code (PDG numbering
+    scheme, nuclei included); 0 where neither knows it (bookkeeping codes of Geant4 and EvtGen, and
+    codes of no scheme). Such codes come back, too, with how often each of them occurs.
     """
     values = np.asarray(codes)
     distinct, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)

@@ -29,20 +29,28 @@ _EVENT_TYPE_CODES = {
 }
 
 
-def integers(values: Array, dtype: npt.DTypeLike, *, where: str, first_row: int = 0) -> Array:
+def _numbers(values: Array, what: str, where: str) -> Array:
+    """Give numbers or truth values, also of objects; InputError when there are others."""
+    if values.dtype.kind == "O":
+        try:
+            values = values.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"holds no {what} ({error})", where=where) from error
+    if values.dtype.kind not in "iufb":
+        raise InputError(f"holds no {what} but {values.dtype}", where=where)
+    return values
+
+
+def integers(
+    values: Array, dtype: npt.DTypeLike = np.int64, *, where: str, first_row: int = 0
+) -> Array:
     """Give whole numbers [n] of a wanted type, never rounded or wrapped around.
 
     Takes integers, booleans and whole floats, also as objects. `where` (file and column) and
     `first_row` are for the message of the InputError when a value is missing or does not fit.
     """
     wanted = np.dtype(dtype)
-    if values.dtype.kind == "O":
-        try:
-            values = values.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"holds no numbers ({error})", where=where) from error
-    if values.dtype.kind not in "iufb":
-        raise InputError(f"holds no numbers but {values.dtype}", where=where)
+    values = _numbers(values, "numbers", where)
     if values.dtype == wanted:
         return values
     if values.dtype.kind == "b" or np.can_cast(values.dtype, wanted):
@@ -79,13 +87,7 @@ def particle_column(name: str, values: Array, *, where: str, first_row: int = 0)
 
 def labels_from(values: Array, *, where: str, first_row: int = 0) -> npt.NDArray[np.int8]:
     """Give labels [n]: 0 and 1 of any type; NaN, None and -1 mean unknown and become -1."""
-    if values.dtype.kind == "O":
-        try:
-            values = values.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"holds no labels ({error})", where=where) from error
-    if values.dtype.kind not in "iufb":
-        raise InputError(f"holds no labels but {values.dtype}", where=where)
+    values = _numbers(values, "labels", where)
     if values.dtype.kind == "f":
         values = np.where(np.isnan(values), -1, values)
     sound = (values == 0) | (values == 1)

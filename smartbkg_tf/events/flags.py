@@ -1,134 +1,70 @@
-"""Label events by the lists of those that passed a skim.
+"""Which events passed a skim, by the list of their keys.
 
 Events are joined on all four parts of the key (experiment, run, event, production).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.events.keys import KeyIndex, key_columns, key_rows
-from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.events.keys import KeyColumns, KeyIndex, key_columns, key_rows
 
 
-@dataclass(frozen=True)
-class LabelReport:
-    """How the passing events of one skim matched the events that were labelled.
-
-    `n_keys` counts the distinct keys of the list, `n_repeated` its further entries,
-    `n_without_event` the keys that matched no event (up to five of them are the examples) and
-    `n_ambiguous` those that matched several.
-    """
-
-    skim: str
-    n_keys: int
-    n_repeated: int
-    n_passing: int
-    n_failing: int
-    n_without_event: int
-    n_ambiguous: int
-    examples_without_event: list[tuple[int, ...]]
-
-    def text(self) -> str:
-        """One line: how many events pass, and what does not match, if anything."""
-        n_events = self.n_passing + self.n_failing
-        share = 100.0 * self.n_passing / n_events if n_events else 0.0
-        parts = [f"{self.skim}: {self.n_passing} of {n_events} events pass ({share:.2f} %)"]
-        if self.n_repeated:
-            parts.append(f"{self.n_repeated} keys occur more than once in the list")
-        if self.n_ambiguous:
-            parts.append(f"{self.n_ambiguous} keys match more than one event")
-        if self.n_without_event:
-            parts.append(
-                f"{self.n_without_event} of {self.n_keys} keys match no event, "
-                f"such as {self.examples_without_event[0]}"
-            )
-        return "; ".join(parts)
-
-
-class Labeller:
-    """Label events piece by piece, and report at the end what did not match.
+class PassingEvents:
+    """The events that passed a skim, and how they matched those that were looked for.
 
     Parameters
     ----------
-    passing : mapping of str to array_like [n, 4]
-        Skim -> keys of the events that passed it, as `read_passing_keys` gives them. Every
-        event that is not among them is labelled 0: the lists must cover all events that
-        are labelled.
+    keys : array_like [n, 4]
+        As `read_passing_keys` gives them. Every event that is not among them fails: the list must
+        cover all events that are looked for.
     """
 
-    def __init__(self, passing: Mapping[str, npt.ArrayLike]) -> None:
-        self._lists = {name: key_columns(keys) for name, keys in passing.items()}
-        self._indices = {name: KeyIndex(keys) for name, keys in self._lists.items()}
-        self._n_matched = {
-            name: np.zeros(len(keys["event"]), dtype=np.int64) for name, keys in self._lists.items()
-        }
+    def __init__(self, keys: npt.ArrayLike) -> None:
+        self._keys = key_columns(keys)
+        self._index = KeyIndex(self._keys)
+        self._n_matched = np.zeros(len(self._keys["event"]), dtype=np.int64)
         self._n_events = 0
+        #: Further entries of the list for the same event.
+        self.n_repeated = self._index.n_repeated
 
-    def label(self, table: EventTable) -> EventTable:
-        """Label some events; labels of the same name are replaced, others stay.
+    def passed(self, keys: KeyColumns) -> npt.NDArray[np.bool_]:
+        """Tell which events [n] passed, and remember that they were met."""
+        row = self._index.find(keys)
+        passed = row >= 0
+        self._n_matched += np.bincount(row[passed], minlength=len(self._n_matched))
+        self._n_events += len(row)
+        return passed
 
-        Parameters
-        ----------
-        table : EventTable
-            Events; it is not changed.
+    @property
+    def n_passing(self) -> int:
+        """Events met so far that passed."""
+        return int(self._n_matched.sum())
 
-        Returns
-        -------
-        EventTable
-            The same events with the skims' labels.
-        """
-        labels = dict(table.labels)
-        for name, index in self._indices.items():
-            row = index.find(table.keys)
-            matched = row >= 0
-            labels[name] = matched.astype(np.int8)
-            self._n_matched[name] += np.bincount(row[matched], minlength=len(self._n_matched[name]))
-        self._n_events += len(table)
-        return replace(table, labels=labels)
+    @property
+    def n_keys(self) -> int:
+        """Different keys of the list."""
+        return len(self._index.rows)
 
-    def reports(self) -> list[LabelReport]:
-        """Report, skim by skim, how the lists matched all events labelled so far."""
-        result = []
-        for name, index in self._indices.items():
-            n_matched = self._n_matched[name][index.rows]
-            lost = key_rows(self._lists[name])[index.rows[n_matched == 0]]
-            n_passing = int(n_matched.sum())
-            result.append(
-                LabelReport(
-                    skim=name,
-                    n_keys=len(index.rows),
-                    n_repeated=index.n_repeated,
-                    n_passing=n_passing,
-                    n_failing=self._n_events - n_passing,
-                    n_without_event=len(lost),
-                    n_ambiguous=int((n_matched > 1).sum()),
-                    examples_without_event=[
-                        tuple(key) for key in lost[np.lexsort(lost.T[::-1])][:5].tolist()
-                    ],
-                )
-            )
+    def not_met(self) -> npt.NDArray[np.int64]:
+        """Give the keys of the list that no event had so far, sorted [m, 4]."""
+        rows = self._index.rows
+        lost = key_rows(self._keys)[rows[self._n_matched[rows] == 0]]
+        result: npt.NDArray[np.int64] = lost[np.lexsort(lost.T[::-1])]
         return result
 
-
-def label_events(table: EventTable, passing: Mapping[str, npt.ArrayLike]) -> EventTable:
-    """Label events by the lists of those that passed.
-
-    Parameters
-    ----------
-    table : EventTable
-        Events; it is not changed.
-    passing : mapping of str to array_like [n, 4]
-        Skim -> keys of the events that passed it (`read_passing_keys`).
-
-    Returns
-    -------
-    EventTable
-        The same events; label 1 if the four-part key is in the list, else 0. For events
-        in pieces, and for what did not match, use `Labeller`.
-    """
-    return Labeller(passing).label(table)
+    def text(self, skim: str) -> str:
+        """One line: how many events pass, and what does not match, if anything."""
+        share = 100.0 * self.n_passing / self._n_events if self._n_events else 0.0
+        parts = [f"{skim}: {self.n_passing} of {self._n_events} events pass ({share:.2f} %)"]
+        if self.n_repeated:
+            parts.append(f"{self.n_repeated} keys occur more than once in the list")
+        if n_ambiguous := np.count_nonzero(self._n_matched > 1):
+            parts.append(f"{n_ambiguous} keys match more than one event")
+        if len(lost := self.not_met()):
+            parts.append(
+                f"{len(lost)} of {self.n_keys} keys match no event, such as "
+                f"{tuple(lost[0].tolist())}"
+            )
+        return "; ".join(parts)

@@ -21,10 +21,10 @@ The attribute ``particles`` of a file is ``generator`` where it was made with
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import h5py
 import numpy as np
@@ -45,17 +45,12 @@ from smartbkg_tf.events.legacy_tables import (
     mother_positions,
 )
 from smartbkg_tf.events.pandas_frames import MADE_BY, Frame, explained, open_frame
-from smartbkg_tf.events.readers import Key, Reader, as_asked, begins_with, check_request
+from smartbkg_tf.events.readers import Key, Reader, begins_with
 from smartbkg_tf.events.table import KEY_COLUMNS, PARTICLE_COLUMNS, EventTable, offsets_of
 from smartbkg_tf.settings.base import settings
 from smartbkg_tf.settings.sources import ParticleSet
 
-__all__ = [
-    "HDF5Reader",
-    "TrainingFile",
-    "iterate_hdf5",
-    "write_hdf5",
-]
+__all__ = ["HDF5Reader", "TrainingFile", "write_hdf5"]
 
 Array = npt.NDArray[Any]
 
@@ -65,34 +60,15 @@ _PARTICLE_INDEX = ("label", "evtNum", "arrayIndex")
 class TrainingFile:
     """An HDF5 training table that is open for reading slices of events.
 
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The file.
-    key : {"all", "train_events", "decay_strings"}, default "all"
-        What to read. ``"all"`` needs particles; decay strings that are not in the file
-        are built from them.
-    decay_text : bool, default True
-        False: no decay strings for events whose tree the mother links tell in full
-        (``key="all"``, not for files of the original project with decay strings of their own).
-
-    Raises
-    ------
-    InputError
-        When the file is not an HDF5 file, is damaged or empty, lacks a key or a column, or
-        when its tables do not belong to each other.
-    ValueError
-        When the key is not one of the three.
+    `key` is that of `readers.iterate_events`. InputError when the file is not an
+    HDF5 file, is damaged or empty, lacks a key or a column, or when its tables do not belong to
+    each other.
     """
 
-    def __init__(self, path: str | Path, key: Key = "all", *, decay_text: bool = True) -> None:
-        check_request(key)
+    def __init__(self, path: str | Path, key: Key = "all") -> None:
         self.path = Path(path)
         self.key = key
-        self._decay_text = decay_text
         with explained(self.path):
-            if self.path.is_dir():
-                raise InputError("is a folder, not an HDF5 file", where=self.path)
             self._file = h5py.File(self.path, "r", locking="best-effort")
         try:
             with explained(self.path):
@@ -108,7 +84,7 @@ class TrainingFile:
         #: Whether the file says all about its events.
         self._described = "events" in self._file
         if self._particles is not None:
-            self._check_particle_columns(self._particles)
+            _require(self._particles, (*_PARTICLE_INDEX, *PARTICLE_COLUMNS))
         if self._described:
             self._events = self._described_events(open_frame(self._file, "events", self.path))
         elif self._particles is not None:
@@ -127,7 +103,8 @@ class TrainingFile:
                 if self._described
                 else "read one of them alone with key=train_events or key=decay_strings",
             )
-        if self._described and self._particles is not None and not self._decay_text:
+        if self._described and self._particles is not None:
+            # Of our own files the mother links tell the same.
             self._strings = None
 
     def _size(self) -> int:
@@ -151,47 +128,24 @@ class TrainingFile:
             )
         if not needed and self.key != "all":
             return None
-        frame = open_frame(self._file, key, self.path)
-        # Index levels without a name are taken in the order in which pandas keeps them.
-        if key == "train_events" and len(frame.index_names) == 3 and "" in frame.index_names:
-            frame.index_names = _PARTICLE_INDEX
-        if key == "decay_strings" and frame.index_names == ("",) and "evtNum" not in frame.columns:
-            frame.index_names = ("evtNum",)
-        return frame
-
-    def _check_particle_columns(self, frame: Frame) -> None:
-        there = frame.names
-        missing = [name for name in (*_PARTICLE_INDEX, *PARTICLE_COLUMNS) if name not in there]
-        if missing:
-            raise InputError(
-                f"lacks the columns {', '.join(missing)}; {did_you_mean(missing[0], there, 30)}",
-                where=frame.where,
-                next_step=MADE_BY,
-            )
+        unnamed = _PARTICLE_INDEX if key == "train_events" else ("evtNum",)
+        return open_frame(self._file, key, self.path, unnamed)
 
     def _described_events(self, frame: Frame) -> EventTable:
         """Read the key ``events``: events without particles, offsets into ``train_events``."""
-        missing = [name for name in KEY_COLUMNS if name not in frame.columns]
-        if missing:
-            raise InputError(
-                f"lacks the columns {', '.join(missing)}; "
-                f"{did_you_mean(missing[0], frame.columns)}",
-                where=frame.where,
-            )
+        _require(frame, KEY_COLUMNS if self._particles is None else (*KEY_COLUMNS, "n_particles"))
         columns = frame.read(frame.columns, 0, frame.n_rows)
-        offsets = np.zeros(frame.n_rows + 1, dtype=np.int64)
-        if "n_particles" in columns:
-            where = f"{frame.where}: n_particles"
-            counts = integers(columns["n_particles"], np.int64, where=where)
-            if (counts < 0).any():
-                row = int(np.argmin(counts))
-                raise InputError(f"row {row} has fewer than 0 particles", where=where)
-            offsets = offsets_of(counts)
-        elif self._particles is not None:
-            offsets = events_of_particles(self._particles, self.path).offsets
-        if self._particles is not None and (
-            len(offsets) != frame.n_rows + 1 or offsets[-1] != self._particles.n_rows
-        ):
+        if self._particles is None:
+            offsets = np.zeros(frame.n_rows + 1, dtype=np.int64)
+            return events_from_columns(columns, offsets, frame.where)
+        where = f"{frame.where}: n_particles"
+        counts = integers(columns["n_particles"], np.int64, where=where)
+        if (counts < 0).any():
+            raise InputError(
+                f"row {int(np.argmin(counts))} has fewer than 0 particles", where=where
+            )
+        offsets = offsets_of(counts)
+        if offsets[-1] != self._particles.n_rows:
             raise InputError(
                 f"the keys do not belong to each other: 'events' has {frame.n_rows} events with "
                 f"{offsets[-1]} particles, 'train_events' has {self._particles.n_rows} rows",
@@ -199,11 +153,6 @@ class TrainingFile:
                 next_step="the file is not complete or was changed; make it again",
             )
         return events_from_columns(columns, offsets, frame.where)
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """Names of the skims."""
-        return tuple(self._events.labels)
 
     def __len__(self) -> int:
         """Count the events."""
@@ -220,23 +169,10 @@ class TrainingFile:
         self._file.close()
 
     def read(self, start: int, stop: int) -> EventTable:
-        """Read a slice of events.
+        """Read a slice of events, by position.
 
-        Parameters
-        ----------
-        start, stop : int
-            Positions of events in the file.
-
-        Returns
-        -------
-        EventTable
-            ``particles`` is empty with ``key="decay_strings"``; ``decay_strings`` is None
-            with ``key="train_events"``.
-
-        Raises
-        ------
-        InputError
-            When the data are damaged, or the tables disagree in these events.
+        ``particles`` is empty with ``key="decay_strings"``; ``decay_strings`` is None with
+        ``key="train_events"``. InputError when the data are damaged, or the tables disagree.
         """
         start, stop = max(start, 0), min(stop, len(self))
         events = self._events.slice(start, stop)
@@ -256,13 +192,12 @@ class TrainingFile:
                     where=self.path,
                     next_step=f"make or copy it again; {MADE_BY}",
                 )
-        table = replace(
+        return replace(
             events,
             particles=particles,
             offsets=events.offsets if particles else np.zeros_like(events.offsets),
             decay_strings=strings,
         )
-        return as_asked(table, self.key, self.path, start, decay_text=self._decay_text)
 
     def _read_particles(
         self, frame: Frame, events: EventTable, first_event: int
@@ -271,25 +206,14 @@ class TrainingFile:
         # Without 'events' the borders were made of these very columns.
         more = ["evtNum", "label"] if self._described else ["arrayIndex"]
         raw = frame.read([*PARTICLE_COLUMNS, *more], low, low + int(events.offsets[-1]))
-        if self._described:
-            counts = np.diff(events.offsets)
-            for name, expected in _repeated_columns(events).items():
-                wrong = raw[name] != np.repeat(expected, counts)
-                if wrong.any():
-                    row = int(np.argmax(wrong))
-                    event = int(np.searchsorted(events.offsets, row, side="right")) - 1
-                    raise InputError(
-                        f"does not agree with 'events': row {low + row} should belong to event "
-                        f"{first_event + event} of the file ({_key_of(events, event)}), where "
-                        f"{name} is {expected[event]}, but {name} is {raw[name][row]} here",
-                        where=frame.where,
-                        next_step="the two tables were not written together; make the file again",
-                    )
         columns = {
             name: particle_column(name, raw[name], where=f"{frame.where}: {name}", first_row=low)
             for name in PARTICLE_COLUMNS
         }
-        if not self._described:
+        if self._described:
+            counts = np.diff(events.offsets)
+            self._check_agreement(frame, {n: raw[n] for n in more}, events, counts, first_event)
+        else:
             where = f"{frame.where}: arrayIndex"
             array_index = integers(raw["arrayIndex"], np.int64, where=where, first_row=low)
             columns["motherIndex"] = mother_positions(
@@ -300,30 +224,13 @@ class TrainingFile:
     def _read_strings(
         self, frame: Frame, events: EventTable, start: int
     ) -> npt.NDArray[np.object_]:
-        labelled = "label" in frame.names
-        names = ("evtNum", "decay_str", "label") if labelled else ("evtNum", "decay_str")
-        raw = frame.read(names, start, start + len(events))
-        found = {
-            "evtNum": integers(
-                raw["evtNum"], np.int64, where=f"{frame.where}: evtNum", first_row=start
-            )
-        }
-        if labelled:
-            where = f"{frame.where}: label"
-            found["label"] = labels_from(raw["label"], where=where, first_row=start)
-        expected = _repeated_columns(events)
-        for name, values in found.items():
-            wrong = values != expected[name]
-            if wrong.any():
-                event = int(np.argmax(wrong))
-                raise InputError(
-                    f"does not agree with '{self._other_key}': event {start + event} of the file "
-                    f"({_key_of(events, event)}) has {name} {expected[name][event]} there and "
-                    f"{values[event]} here",
-                    where=frame.where,
-                    next_step="read one of them alone with key=train_events or "
-                    "key=decay_strings, or make the file again",
-                )
+        repeated = ["evtNum", *(["label"] if "label" in frame.names else [])]
+        raw = frame.read([*repeated, "decay_str"], start, start + len(events))
+        found = {}
+        for name in repeated:
+            made = labels_from if name == "label" else integers
+            found[name] = made(raw[name], where=f"{frame.where}: {name}", first_row=start)
+        self._check_agreement(frame, found, events, np.ones(len(events), np.int64), start)
         strings = texts(raw["decay_str"], where=f"{frame.where}: decay_str", first_row=start)
         missing = strings == "nan"  # how pandas writes a missing text into a table
         if missing.any():
@@ -332,58 +239,68 @@ class TrainingFile:
             )
         return strings
 
+    def _check_agreement(
+        self,
+        frame: Frame,
+        found: dict[str, Array],
+        events: EventTable,
+        counts: npt.NDArray[np.int64],
+        first_event: int,
+    ) -> None:
+        """Refuse a table whose event numbers and first labels, `counts` rows each, are others."""
+        unknown = np.full(len(events), -1, dtype=np.int8)
+        expected: dict[str, Array] = {
+            "evtNum": events.keys["event"],
+            "label": next(iter(events.labels.values()), unknown),
+        }
+        for name, values in found.items():
+            wrong = values != np.repeat(expected[name], counts)
+            if wrong.any():
+                row = int(np.argmax(wrong))
+                i = int(np.searchsorted(np.cumsum(counts), row, side="right"))
+                key = ", ".join(f"{part} {events.keys[part][i]}" for part in KEY_COLUMNS)
+                raise InputError(
+                    f"does not agree with '{self._other_key}': event {first_event + i} of the file "
+                    f"({key}) has {name} {expected[name][i]} there and {values[row]} here",
+                    where=frame.where,
+                    next_step="read one of them alone with key=train_events or "
+                    "key=decay_strings, or make the file again",
+                )
 
-def _repeated_columns(events: EventTable) -> dict[str, Array]:
-    """Give what the other tables repeat of an event: its number, and the first skim's label."""
-    unknown = np.full(len(events), -1, dtype=np.int8)
-    return {"evtNum": events.keys["event"], "label": next(iter(events.labels.values()), unknown)}
 
-
-def _key_of(events: EventTable, event: int) -> str:
-    """Name an event, such as ``experiment 1003, run 1, event 7, production 0``."""
-    return ", ".join(f"{name} {events.keys[name][event]}" for name in KEY_COLUMNS)
-
-
-def iterate_hdf5(
-    path: str | Path, *, key: Key = "all", chunk_events: int = 20000, decay_text: bool = True
-) -> Iterator[EventTable]:
-    """Read one training table piece by piece; arguments are those of `readers.iterate_events`."""
-    check_request(key, chunk_events)
-    with TrainingFile(path, key, decay_text=decay_text) as file:
-        for start in range(0, len(file), chunk_events):
-            yield file.read(start, start + chunk_events)
+def _require(frame: Frame, names: Sequence[str]) -> None:
+    """Refuse a table without some columns."""
+    missing = [name for name in names if name not in frame.names]
+    if missing:
+        raise InputError(
+            f"lacks the columns {', '.join(missing)}; {did_you_mean(missing[0], frame.names, 30)}",
+            where=frame.where,
+            next_step=MADE_BY,
+        )
 
 
 @settings
 class HDF5Reader(Reader):
-    """Training tables in HDF5, ours and those of the original project.
-
-    Parameters
-    ----------
-    decay_text : bool, default True
-        As for `TrainingFile`.
-    """
-
-    name: ClassVar[str] = "hdf5"
-
-    decay_text: bool = True
+    """Training tables in HDF5, ours and those of the original project."""
 
     def recognises(self, path: Path) -> bool:
         """Tell by the first bytes."""
         return begins_with(path, b"\x89HDF\r\n\x1a\n")
 
     def count(self, path: Path) -> int:
-        """Count the events of whichever key the file has."""
-        key: Key = "all"
+        """Count the rows of a table that has one for each event; else find where events begin."""
         with explained(path), h5py.File(path, "r", locking="best-effort") as file:
-            if "train_events" not in file and "decay_strings" in file:
-                key = "decay_strings"
-        with TrainingFile(path, key) as table:
+            for key in ("events", "decay_strings"):
+                if key in file:
+                    return open_frame(file, key, path).n_rows
+        with TrainingFile(path, "train_events") as table:
             return len(table)
 
     def iterate(self, path: Path, *, chunk_events: int, key: Key) -> Iterator[EventTable]:
         """Read the events piece by piece."""
-        return iterate_hdf5(path, key=key, chunk_events=chunk_events, decay_text=self.decay_text)
+        with TrainingFile(path, key) as file:
+            for start in range(0, len(file), chunk_events):
+                yield file.read(start, start + chunk_events)
 
     def particle_set(self, path: Path) -> ParticleSet:
         """Read it from the file's attributes."""

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from smartbkg_tf.errors import OutputError
 from smartbkg_tf.events.columns import event_columns
-from smartbkg_tf.events.decay_strings import build_decay_strings
+from smartbkg_tf.events.decay_strings import strings_to_write
 from smartbkg_tf.events.table import PARTICLE_COLUMNS, EventTable
 from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.settings.sources import ParticleSet
@@ -61,11 +61,7 @@ def write_hdf5(path: str | Path, table: EventTable, *, particles: ParticleSet = 
     """
     import tables
 
-    if not table.particles and table.decay_strings is None:
-        raise OutputError(
-            "there is nothing to write: neither particles nor decay strings", where=path
-        )
-    strings = build_decay_strings(table) if table.decay_strings is None else table.decay_strings
+    strings = strings_to_write(table, path)
     label = next(iter(table.labels.values()), np.full(len(table), -1, dtype=np.int8))
     events = event_columns(table, path)
     with atomic_file(path) as partial, warnings.catch_warnings():
@@ -105,14 +101,11 @@ def _encoded(strings: Array) -> Array:
 
 def _compact(values: Array) -> Array:
     """Give floats as float32 if that changes none of them."""
-    # The first values tell most columns apart without a pass through all of them.
-    for part in (values[:4096], values):
-        with np.errstate(over="ignore", invalid="ignore"):
-            small = part.astype(np.float32)
-        # Compared bit by bit, so that NaN stays NaN and -0 stays -0.
-        if not np.array_equal(small.astype(np.float64).view(np.int64), part.view(np.int64)):
-            return values
-    return small
+    with np.errstate(over="ignore", invalid="ignore"):
+        small = values.astype(np.float32)
+    # Compared bit by bit, so that NaN stays NaN and -0 stays -0.
+    same = np.array_equal(small.astype(np.float64).view(np.int64), values.view(np.int64))
+    return small if same else values
 
 
 def _write_particles(file: Any, table: EventTable, label: Array) -> None:
@@ -149,7 +142,9 @@ def _write_particles(file: Any, table: EventTable, label: Array) -> None:
         node.attrs.kind = "integer"
         node.attrs.name = name
         setattr(node.attrs, f"axis1_name{name}", name)
-        _write_array(file, group, f"axis1_label{i}", codes.astype(_code_type(len(values))))
+        _write_array(
+            file, group, f"axis1_label{i}", codes.astype(np.min_scalar_type(-len(values) - 1))
+        )
     blocks: dict[np.dtype[Any], list[str]] = {}
     for name, values in columns.items():
         blocks.setdefault(values.dtype, []).append(name)
@@ -163,13 +158,6 @@ def _write_particles(file: Any, table: EventTable, label: Array) -> None:
         attributes[f"block{i}_items_variety"] = "regular"
     for name, value in attributes.items():
         setattr(group._v_attrs, name, value)
-
-
-def _code_type(n_values: int) -> type[np.signedinteger[Any]]:
-    for kind in (np.int8, np.int16, np.int32):
-        if n_values <= np.iinfo(kind).max:
-            return kind
-    return np.int64
 
 
 def _write_array(file: Any, group: Any, name: str, values: Array) -> Any:

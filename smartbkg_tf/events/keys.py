@@ -85,12 +85,8 @@ def key_columns(rows: npt.ArrayLike) -> dict[str, npt.NDArray[np.int64]]:
 class KeyIndex:
     """Find event keys in a list of them: searched by hash, compared in full.
 
-    Attributes
-    ----------
-    rows : numpy.ndarray [n_distinct]
-        int64; where each distinct key first occurs in the list.
-    n_repeated : int
-        How many entries of the list repeat an earlier one.
+    `rows` [n_distinct] tells where each distinct key first occurs in the list, `n_repeated` how
+    many entries repeat an earlier one.
     """
 
     def __init__(self, keys: KeyColumns) -> None:

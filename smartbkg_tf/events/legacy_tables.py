@@ -34,33 +34,26 @@ def events_of_particles(frame: Frame, path: Path) -> EventTable:
     Two neighbours of equal evtNum and label are told apart by their arrayIndex; only an event
     without particles leaves no trace.
     """
-    offsets: list[Integers] = []
+    begins: list[Integers] = []
     numbers: list[Integers] = []
     labels: list[npt.NDArray[np.int8]] = []
-    last = None
     for low in range(0, frame.n_rows, _BLOCK_ROWS):
-        high = min(low + _BLOCK_ROWS, frame.n_rows)
-        raw = frame.read(("label", "evtNum", "arrayIndex"), low, high)
+        # One row before tells whether the first one begins an event.
+        first = max(low - 1, 0)
+        raw = frame.read(("label", "evtNum", "arrayIndex"), first, low + _BLOCK_ROWS)
         event, place = (
-            integers(raw[name], np.int64, where=f"{frame.where}: {name}", first_row=low)
+            integers(raw[name], where=f"{frame.where}: {name}", first_row=first)
             for name in ("evtNum", "arrayIndex")
         )
-        label = labels_from(raw["label"], where=f"{frame.where}: label", first_row=low)
-        begins = np.ones(high - low, dtype=bool)
-        begins[1:] = (
-            (event[1:] != event[:-1]) | (label[1:] != label[:-1]) | (place[1:] <= place[:-1])
-        )
-        if last is not None:
-            begins[0] = (event[0], label[0]) != last[:2] or place[0] <= last[2]
-        last = event[-1], label[-1], place[-1]
-        found = np.flatnonzero(begins)
-        offsets.append(found + low)
+        label = labels_from(raw["label"], where=f"{frame.where}: label", first_row=first)
+        new = (event[1:] != event[:-1]) | (label[1:] != label[:-1]) | (place[1:] <= place[:-1])
+        found = np.flatnonzero(np.concatenate([[low == 0], new]))
+        begins.append(found + first)
         numbers.append(event[found])
         labels.append(label[found])
-    everything = np.concatenate([*numbers, np.empty(0, dtype=np.int64)])
     return _events(
-        np.concatenate([*offsets, [frame.n_rows]]).astype(np.int64),
-        everything,
+        np.concatenate([*begins, [frame.n_rows]]).astype(np.int64),
+        np.concatenate([*numbers, np.empty(0, dtype=np.int64)]),
         np.concatenate([*labels, np.empty(0, dtype=np.int8)]),
         path,
     )

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +32,7 @@ import numpy.typing as npt
 from smartbkg_tf.errors import InputError, UserError, did_you_mean
 from smartbkg_tf.events.charges import charges
 from smartbkg_tf.events.columns import particle_column
-from smartbkg_tf.events.readers import Key, Reader, as_asked, begins_with, check_request
+from smartbkg_tf.events.readers import Key, Reader, begins_with
 from smartbkg_tf.events.root_files import EVENT_META_DATA, ROOT_MAGIC, BasfTree, read_event_keys
 from smartbkg_tf.events.table import (
     EVENT_TYPES,
@@ -56,87 +56,52 @@ DROPPED = 1 << 4 | INITIAL | 1 << 6 | 1 << 7
 #: basf2's module does not see particles made at or beyond this x, y or z, cm.
 VERTEX_LIMIT = 10.0
 
-#: Column -> member of MCParticles.
+#: Column -> branch.
 _MEMBERS = {
-    "PDG": "m_pdg",
-    "mass": "m_mass",
-    "energy": "m_energy",
-    "prodTime": "m_productionTime",
-    "x": "m_productionVertex_x",
-    "y": "m_productionVertex_y",
-    "z": "m_productionVertex_z",
-    "px": "m_momentum_x",
-    "py": "m_momentum_y",
-    "pz": "m_momentum_z",
-    "status": "m_status",
+    "PDG": "MCParticles.m_pdg",
+    "mass": "MCParticles.m_mass",
+    "energy": "MCParticles.m_energy",
+    "prodTime": "MCParticles.m_productionTime",
+    "x": "MCParticles.m_productionVertex_x",
+    "y": "MCParticles.m_productionVertex_y",
+    "z": "MCParticles.m_productionVertex_z",
+    "px": "MCParticles.m_momentum_x",
+    "py": "MCParticles.m_momentum_y",
+    "pz": "MCParticles.m_momentum_z",
+    "status": "MCParticles.m_status",
 }
-_MOTHER = "m_mother"
+_MOTHER = "MCParticles.m_mother"
 
 
-def event_type_code(event_type: str | int | None) -> int:
-    """Give the code of an event type: a name, a position in `EVENT_TYPES`, None or -1."""
-    if event_type is None or event_type == UNKNOWN_EVENT_TYPE:
+def event_type_code(event_type: str | None) -> int:
+    """Give the code of an event type; None: it is not known."""
+    if event_type is None:
         return UNKNOWN_EVENT_TYPE
-    if isinstance(event_type, str) and event_type in EVENT_TYPES:
+    if event_type in EVENT_TYPES:
         return EVENT_TYPES.index(event_type)
-    if isinstance(event_type, int) and 0 <= event_type < len(EVENT_TYPES):
-        return event_type
     raise UserError(
-        f"there is no event type {event_type!r}; {did_you_mean(str(event_type), EVENT_TYPES)}"
+        f"there is no event type {event_type!r}; {did_you_mean(event_type, EVENT_TYPES)}"
     )
 
 
 def iterate_mdst(
     path: str | Path,
     *,
-    key: Key = "all",
     chunk_events: int = 20000,
-    event_type: str | int | None = None,
+    event_type: str | None = None,
     first_event: int = 0,
     n_events: int | None = None,
     particles: ParticleSet = "tables",
-    decay_text: bool = True,
 ) -> Iterator[EventTable]:
-    """Read a basf2 file piece by piece, in the order of the file.
+    """Read a basf2 file (mDST, uDST or generator output) piece by piece, in the order of the file.
 
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        mDST, uDST or generator output with MCParticles and EventMetaData.
-    key : {"all", "train_events", "decay_strings"}, default "all"
-        ``"train_events"``: no decay strings. ``"decay_strings"``: no particles. The strings
-        are built from the mother links.
-    chunk_events : int, default 20000
-        At most so many events are in memory at a time.
-    event_type : str or int, optional
-        What the file holds, as ``"mixed"``; the file itself does not tell.
-    first_event : int, default 0
-        Position in the file where to begin.
-    n_events : int, optional
-        At most so many events from there; None: up to the end.
-    particles : {"tables", "generator"}, default "tables"
-        Which ones are kept.
-    decay_text : bool, default True
-        False: no decay strings with ``key="all"``; the mother links tell the same.
-
-    Yields
-    ------
-    EventTable
-        The next events; no labels.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, not a ROOT file, damaged, without events, or lacks
-        MCParticles or EventMetaData; when mother links point nowhere.
-    UserError
-        When there is no such event type.
-    ValueError
-        When `key` or `chunk_events` is out of range.
+    Arguments are those of `MdstReader`; `first_event` and `n_events` (None: up to the end) choose a
+    part of the file. The events have neither labels nor decay strings. InputError when the file is
+    missing, not a ROOT file, damaged, without events, or lacks MCParticles or EventMetaData, and
+    when mother links point nowhere; UserError when there is no such event type.
     """
-    check_request(key, chunk_events)
     code = event_type_code(event_type)
-    wanted = {**EVENT_META_DATA, "MCParticles": [*_MEMBERS.values(), _MOTHER]}
+    wanted = [*EVENT_META_DATA, *_MEMBERS.values(), _MOTHER]
     without_charge: dict[int, int] = {}
     with BasfTree(path, wanted) as tree:
         if tree.n_events == 0:
@@ -144,8 +109,7 @@ def iterate_mdst(
         end = tree.n_events if n_events is None else min(first_event + n_events, tree.n_events)
         for start in range(first_event, end, chunk_events):
             stop = min(start + chunk_events, end)
-            table = _read(tree, start, stop, code, particles, without_charge)
-            yield as_asked(table, key, tree.path, start, decay_text=decay_text)
+            yield _read(tree, start, stop, code, particles, without_charge)
     if without_charge:
         counts = ", ".join(f"{c} ({n} times)" for c, n in list(without_charge.items())[:10])
         say(f"{path}: PDG codes whose charge is not known were taken as neutral: {counts}")
@@ -160,12 +124,12 @@ def _read(
     without_charge: dict[int, int],
 ) -> EventTable:
     keys = read_event_keys(tree, start, stop)
-    status, counts = tree.jagged("MCParticles", _MEMBERS["status"], start, stop)
+    status, counts = tree.jagged(_MEMBERS["status"], start, stop)
     raw = {"status": status}
     for name, member in (*_MEMBERS.items(), ("mother", _MOTHER)):
         if name == "status":
             continue
-        raw[name], lengths = tree.jagged("MCParticles", member, start, stop)
+        raw[name], lengths = tree.jagged(member, start, stop)
         if not np.array_equal(lengths, counts):
             first = int(np.argmax(lengths != counts))
             raise InputError(
@@ -220,7 +184,7 @@ def _particles(
     columns: dict[str, Array] = {}
     for name in _MEMBERS:
         columns[name] = particle_column(
-            name, raw[name][kept], where=f"{tree.path}: MCParticles.{_MEMBERS[name]}"
+            name, raw[name][kept], where=f"{tree.path}: {_MEMBERS[name]}"
         )
     codes = np.where(has_mother, raw["PDG"][above], 0) if len(kept) else above
     columns["motherPDG"] = codes[kept].astype(np.int32)
@@ -242,7 +206,7 @@ def _mothers(
         raise InputError(
             f"is damaged: event {first_event + int(event[row])} has {counts[event[row]]} "
             f"particles, and one of them has the mother {mother[row]}",
-            where=f"{tree.path}: MCParticles.{_MOTHER}",
+            where=f"{tree.path}: {_MOTHER}",
         )
     starts = np.cumsum(counts) - counts
     rows: npt.NDArray[np.int64] = np.where(mother > 0, starts[event] + mother - 1, -1)
@@ -288,15 +252,10 @@ class MdstReader(Reader):
         Which ones are kept.
     event_type : str, optional
         What the files hold, as ``"mixed"``; the files themselves do not tell.
-    decay_text : bool, default True
-        As for `iterate_mdst`.
     """
-
-    name: ClassVar[str] = "root"
 
     particles: ParticleSet = "tables"
     event_type: str | None = None
-    decay_text: bool = True
 
     def recognises(self, path: Path) -> bool:
         """Tell by the first bytes."""
@@ -304,18 +263,16 @@ class MdstReader(Reader):
 
     def count(self, path: Path) -> int:
         """Count the events."""
-        with BasfTree(path, {}) as tree:
+        with BasfTree(path, ()) as tree:
             return tree.n_events
 
     def iterate(self, path: Path, *, chunk_events: int, key: Key) -> Iterator[EventTable]:
         """Read the events piece by piece."""
         return iterate_mdst(
             path,
-            key=key,
             chunk_events=chunk_events,
             event_type=self.event_type,
             particles=self.particles,
-            decay_text=self.decay_text,
         )
 
     def particle_set(self, path: Path) -> None:

@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ from smartbkg_tf.events.columns import (
     particle_column,
     texts,
 )
-from smartbkg_tf.events.decay_strings import build_decay_strings
+from smartbkg_tf.events.decay_strings import strings_to_write
 from smartbkg_tf.events.readers import Key, Reader, begins_with
 from smartbkg_tf.events.table import KEY_COLUMNS, PARTICLE_COLUMNS, EventTable
 from smartbkg_tf.runtime.files import atomic_file
@@ -63,11 +63,6 @@ def write_parquet(
     InputError
         When decay strings must be built and mother links are broken.
     """
-    if not table.particles and table.decay_strings is None:
-        raise OutputError(
-            "there is nothing to write: neither particles nor decay strings", where=path
-        )
-    strings = build_decay_strings(table) if table.decay_strings is None else table.decay_strings
     columns: dict[str, Any] = {}
     for name, values in event_columns(table, path).items():
         columns[name] = (
@@ -75,17 +70,15 @@ def write_parquet(
             if values.dtype.kind == "S"
             else pa.array(values)
         )
-    columns["decay_str"] = pa.array(strings, pa.string())
+    columns["decay_str"] = pa.array(strings_to_write(table, path), pa.string())
     clash = [name for name in columns if name in PARTICLE_COLUMNS]
     if clash:
         raise OutputError(f"an observable cannot be called '{clash[0]}'", where=path)
     if table.particles:
-        wide = table.n_particles > np.iinfo(np.int32).max
-        make = pa.LargeListArray if wide else pa.ListArray
-        offsets = pa.array(table.offsets, pa.int64() if wide else pa.int32())
+        offsets = pa.array(table.offsets, pa.int32())
         for name, dtype in PARTICLE_COLUMNS.items():
             values = pa.array(np.ascontiguousarray(table.particles[name], dtype=dtype))
-            columns[name] = make.from_arrays(offsets, values)
+            columns[name] = pa.ListArray.from_arrays(offsets, values)
     metadata = None if particles == "tables" else {"particles": particles}
     with atomic_file(path) as partial:
         pq.write_table(
@@ -104,10 +97,6 @@ def write_parquet(
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError as error:
-        raise InputError("the file does not exist", where=path, next_step=_MADE_BY) from error
-    except IsADirectoryError as error:
-        raise InputError("is a folder, not a Parquet file", where=path) from error
     except (pa.ArrowException, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
@@ -119,12 +108,10 @@ def _explained(path: Path) -> Iterator[None]:
 
 def _open(path: Path) -> Any:
     with _explained(path):
-        if path.is_dir():
-            raise IsADirectoryError
         return pq.ParquetFile(path, memory_map=False)
 
 
-def _wanted(file: Any, key: Key, decay_text: bool, path: Path) -> list[str]:
+def _wanted(file: Any, key: Key, path: Path) -> list[str]:
     """Choose the columns to read."""
     there = file.schema_arrow.names
     missing = [name for name in KEY_COLUMNS if name not in there]
@@ -146,10 +133,8 @@ def _wanted(file: Any, key: Key, decay_text: bool, path: Path) -> list[str]:
         if pa.types.is_nested(kind)
     ]
     chosen = [name for name in there if name not in lists and name != "decay_str"]
-    chosen += list(PARTICLE_COLUMNS) if particles else []
-    if "decay_str" in there and (key == "decay_strings" or (key == "all" and decay_text)):
-        chosen.append("decay_str")
-    return chosen
+    # With particles, their mother links tell the same as the decay strings.
+    return chosen + (list(PARTICLE_COLUMNS) if particles else ["decay_str"])
 
 
 def _plain(column: Any, where: str) -> Array:
@@ -207,17 +192,7 @@ def _particles(batch: Any, path: Path, counts: Array | None) -> tuple[dict[str, 
 
 @settings
 class ParquetReader(Reader):
-    """Training tables in Parquet; besides a chunk of events one row group is in memory.
-
-    Parameters
-    ----------
-    decay_text : bool, default True
-        Read decay strings although the mother links tell the same.
-    """
-
-    name: ClassVar[str] = "parquet"
-
-    decay_text: bool = True
+    """Training tables in Parquet; besides a chunk of events one row group is in memory."""
 
     def recognises(self, path: Path) -> bool:
         """Tell by the first bytes."""
@@ -233,7 +208,7 @@ class ParquetReader(Reader):
         with _open(path) as file:
             if file.metadata.num_rows == 0:
                 raise InputError("holds no events", where=path, next_step=_MADE_BY)
-            names = _wanted(file, key, self.decay_text, path)
+            names = _wanted(file, key, path)
             batches = file.iter_batches(batch_size=chunk_events, columns=names)
             first_event = 0
             while True:

@@ -43,8 +43,7 @@ def read_passing_keys(path: str | Path, *, fill: Mapping[str, int] | None = None
     ----------
     path : str or pathlib.Path
         NumPy array (fields experiment, run, event, production, or [n, 4] in this order),
-        CSV with a header, Parquet, or a basf2 ROOT file with EventMetaData. The format is
-        recognised by the content.
+        CSV with a header, Parquet, or a basf2 ROOT file with EventMetaData; recognised by content.
     fill : mapping of str to int, optional
         Parts of the key that the file lacks and that are the same for all events, as
         ``{"experiment": 0, "run": 0, "production": 0}`` for a bare list of event numbers
@@ -83,13 +82,13 @@ def read_passing_keys(path: str | Path, *, fill: Mapping[str, int] | None = None
     if begin.startswith(b"\x93NUMPY"):
         columns = _from_npy(path, fill)
     elif begin.startswith(b"PAR1"):
-        columns = _from_parquet(path)
+        columns = _from_table(path, "Parquet")
     elif begin.startswith(b"root"):
         columns = _from_root(path)
     elif begin.startswith((b"\x89HDF", b"PK\x03\x04", b"\x1f\x8b", b"\x80")):
         raise InputError("is not a list of passing events", where=path, next_step=_FORMATS)
     else:
-        columns = _from_csv(path)
+        columns = _from_table(path, "CSV")
     return _ordered(columns, fill, path)
 
 
@@ -152,44 +151,33 @@ def _from_npy(path: Path, fill: Mapping[str, int]) -> dict[str, npt.NDArray[Any]
     )
 
 
-def _from_csv(path: Path) -> dict[str, npt.NDArray[Any]]:
+def _from_table(path: Path, kind: str) -> dict[str, npt.NDArray[Any]]:
+    """Read the columns of the key out of a CSV or Parquet table."""
     import pandas as pd
-
-    try:
-        frame = pd.read_csv(path, comment="#", skipinitialspace=True)
-    except (ValueError, UnicodeDecodeError) as error:  # pandas' own errors are ValueErrors
-        raise InputError(
-            f"is not a CSV table ({str(error).splitlines()[0]})", where=path, next_step=_FORMATS
-        ) from error
-    columns: dict[str, npt.NDArray[Any]] = {}
-    for name in frame.columns:
-        values = frame[name].to_numpy()
-        if values.dtype.kind in "iufb" or len(values) == 0:
-            columns[str(name).strip()] = values if len(values) else np.empty(0, dtype=np.int64)
-        elif str(name).strip() in _KNOWN:
-            raise InputError(f"holds no numbers (as {values[0]!r})", where=f"{path}: {name}")
-    return columns
-
-
-def _from_parquet(path: Path) -> dict[str, npt.NDArray[Any]]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        names = pq.read_schema(path).names
-        table = pq.read_table(path, columns=[name for name in names if name in _KNOWN])
-    except (pa.ArrowException, OSError) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise InputError(f"is a damaged Parquet file ({reason[:200]})", where=path) from error
-    for name in table.column_names:
-        if table.column(name).null_count:
-            raise InputError(
-                f"{table.column(name).null_count} entries are missing", where=f"{path}: {name}"
-            )
-    columns = {name: table.column(name).to_numpy() for name in table.column_names}
+        if kind == "CSV":
+            frame = pd.read_csv(path, comment="#", skipinitialspace=True)
+        else:
+            frame = pd.read_parquet(path, dtype_backend="numpy_nullable")
+    except (ValueError, OSError, pa.ArrowException) as error:  # pandas' own are ValueErrors
+        reason = (str(error).splitlines() or [""])[0][:200]
+        raise InputError(
+            f"is not a {kind} table, or damaged ({reason})", where=path, next_step=_FORMATS
+        ) from error
+    frame.columns = [str(name).strip() for name in frame.columns]
+    columns: dict[str, npt.NDArray[Any]] = {}
+    for name in [name for name in frame.columns if name in _KNOWN]:
+        column, where = frame[name], f"{path}: {name}"
+        if column.isna().any():
+            raise InputError(f"{int(column.isna().sum())} entries are missing", where=where)
+        if len(column) and not pd.api.types.is_numeric_dtype(column):
+            raise InputError(f"holds no numbers (as {column.iloc[0]!r})", where=where)
+        columns[name] = column.to_numpy() if len(column) else np.empty(0, dtype=np.int64)
     if not columns:
         raise InputError(
-            f"has no column of the event key; {did_you_mean('event', names)}",
+            f"has no column of the event key; {did_you_mean('event', frame.columns)}",
             where=path,
             next_step=_FORMATS,
         )

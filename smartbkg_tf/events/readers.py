@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -70,9 +70,6 @@ class Reader(Plugin):
     Files that it does not recognise are read by the readers of the package. Modules that are slow
     to import are imported inside the methods.
     """
-
-    #: What `file_format` calls the files; the class's own name if this is empty.
-    name: ClassVar[str] = ""
 
     def recognises(self, path: Path) -> bool:
         """Tell whether this is a file to be read; all files by default."""
@@ -145,20 +142,23 @@ def as_asked(
     if key == "train_events":
         return dataclasses.replace(table, decay_strings=None)
     if table.decay_strings is None and (decay_text or key == "decay_strings"):
-        from smartbkg_tf.events.decay_strings import with_strings
+        from smartbkg_tf.events.decay_strings import build_decay_strings
 
-        table = with_strings(table, where, first_event)
+        strings = build_decay_strings(table, where=where, first_event=first_event)
+        table = dataclasses.replace(table, decay_strings=strings)
     if key == "decay_strings" and table.particles:
         nothing = np.zeros_like(table.offsets)
         table = dataclasses.replace(table, particles={}, offsets=nothing)
     return table
 
 
-def find_reader(path: Path, reader: Reader | None = None, **options: Any) -> Reader:
+def find_reader(
+    path: Path, reader: Reader | None = None, particles: ParticleSet = "tables"
+) -> Reader:
     """Find the reader of a file: `reader` if it recognises it, else one of the package.
 
-    `options` go to those readers of the package that have such arguments. InputError when the
-    file is missing, a folder, empty, or of no known format.
+    `particles` goes to readers that choose. InputError when the file is missing, a folder, empty,
+    or of no known format.
     """
     try:
         if path.is_dir():
@@ -180,8 +180,8 @@ def find_reader(path: Path, reader: Reader | None = None, **options: Any) -> Rea
         raise InputError("is empty (0 bytes)", where=path, next_step="make or copy it again")
     for name in READERS:
         kind = resolve_name(name)
-        known = {field.name for field in dataclasses.fields(kind)}
-        found: Reader = kind(**{key: value for key, value in options.items() if key in known})
+        chooses = any(field.name == "particles" for field in dataclasses.fields(kind))
+        found: Reader = kind(particles=particles) if chooses else kind()
         if found.recognises(path):
             return found
     other = next((text for magic, text in _OTHERS.items() if begin.startswith(magic)), None)
@@ -192,36 +192,11 @@ def find_reader(path: Path, reader: Reader | None = None, **options: Any) -> Rea
     )
 
 
-def file_format(path: str | Path, *, reader: Reader | None = None) -> str:
-    """Tell the format of an event file by its content.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The file.
-    reader : Reader, optional
-        A custom reader, which is asked first.
-
-    Returns
-    -------
-    str
-        ``"hdf5"``, ``"root"``, ``"parquet"`` or ``"belle_public"``, or the name of `reader`.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, a folder, empty, or of no known format.
-    """
-    found = find_reader(Path(path), reader)
-    return found.name or type(found).__name__
-
-
 def iterate_events(
     paths: Sequence[str | Path] | str | Path,
     *,
     key: Key = "all",
     chunk_events: int = 20000,
-    require_labels: bool = False,
     particles: ParticleSet = "tables",
     decay_text: bool = True,
     reader: Reader | None = None,
@@ -238,8 +213,6 @@ def iterate_events(
         ``"all"``: both; decay strings that are missing are built from the particles.
     chunk_events : int, default 20000
         At most so many events are in memory at a time; no piece spans two files.
-    require_labels : bool, default False
-        Refuse files without labels (for training).
     particles : {"tables", "generator"}, default "tables"
         Which particles of basf2 ROOT files are kept; tables hold what was produced
         (`particle_set` tells).
@@ -267,66 +240,21 @@ def iterate_events(
     """
     check_request(key, chunk_events)
     listed = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
-    options = {"particles": particles, "decay_text": decay_text}
-    readers = [find_reader(path, reader, **options) for path in listed]
+    readers = [find_reader(path, reader, particles) for path in listed]
     for path, found in zip(listed, readers, strict=True):
         first_event = 0
         for table in found.iterate(path, chunk_events=chunk_events, key=key):
-            if require_labels and not table.labels:
-                raise InputError(
-                    "its events carry no labels, and training needs them",
-                    where=path,
-                    next_step="label them: python -m smartbkg_tf.produce source=mdst "
-                    f"input={path} skim_files='PASSING_EVENTS' output=DIR",
-                )
             yield path, as_asked(table, key, path, first_event, decay_text=decay_text)
             first_event += len(table)
 
 
 def count_events(path: str | Path, *, reader: Reader | None = None) -> int:
-    """Count the events of a file without reading its particles.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        A training table or basf2 ROOT file.
-    reader : Reader, optional
-        A custom reader, which is asked first.
-
-    Returns
-    -------
-    int
-        Number of events.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, empty, of no known format or damaged.
-    """
+    """Count the events of a file, without reading its particles if possible."""
     path = Path(path)
     return find_reader(path, reader).count(path)
 
 
 def particle_set(path: str | Path, *, reader: Reader | None = None) -> ParticleSet | None:
-    """Tell which generated particles a table keeps (``source.particles`` of `produce`).
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        A training table or basf2 ROOT file.
-    reader : Reader, optional
-        A custom reader, which is asked first.
-
-    Returns
-    -------
-    {"tables", "generator"} or None
-        None for ROOT files, of which the reader chooses. Tables that do not say so are
-        ``tables``.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, empty, of no known format or damaged.
-    """
+    """Tell which generated particles a file keeps; None where the reader chooses (ROOT)."""
     path = Path(path)
     return find_reader(path, reader).particle_set(path)

@@ -7,7 +7,7 @@ A name is found wherever it stands: under its parent, as basf2 writes it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,29 +26,18 @@ ROOT_MAGIC = b"root"
 class BasfTree:
     """The tree of events in a basf2 ROOT file.
 
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The file.
-    wanted : mapping of str to sequence of str
-        Collection -> names of its members that will be read, as
-        ``{"EventMetaData": ["m_event"], "MCParticles": ["m_pdg"]}``.
-
-    Raises
-    ------
-    InputError
-        When the file is missing, not a ROOT file or damaged, has no tree of events, or the
-        tree lacks some of the branches; the message names them and their likest
-        neighbours.
+    `wanted` names the branches that will be read, such as ``MCParticles.m_pdg``. InputError when
+    the file is missing, not a ROOT file or damaged, has no tree of events, or the tree lacks
+    branches; the message names them and their likest neighbours.
     """
 
-    def __init__(self, path: str | Path, wanted: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, path: str | Path, wanted: Sequence[str]) -> None:
         self.path = Path(path)
         _check_magic(self.path)
         self._file: Any = None
         # The events of the baskets that were unpacked last, per branch: small pieces would
         # otherwise unpack the same basket again and again.
-        self._unpacked: dict[tuple[str, str, str], tuple[int, int, Any]] = {}
+        self._unpacked: dict[str, tuple[int, int, Any]] = {}
         try:
             self._tree = self._open()
             self._branches = self._find(wanted)
@@ -77,31 +66,18 @@ class BasfTree:
             )
         return tree
 
-    def _find(self, wanted: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], Any]:
+    def _find(self, wanted: Sequence[str]) -> dict[str, Any]:
         try:
-            there = {
-                name.rsplit("/", 2)[-2:][0] + "/" + name.rsplit("/", 1)[-1] if "/" in name else name
-                for name in self._tree.keys(recursive=True, full_paths=True)
-            }
+            paths = [name.split("/") for name in self._tree.keys(recursive=True, full_paths=True)]
         except Exception as error:
             raise _damaged(self.path, error) from error
-        branches: dict[tuple[str, str], Any] = {}
-        missing: list[str] = []
-        for collection, members in wanted.items():
-            for member in members:
-                names = (
-                    f"{collection}/{collection}.{member}",
-                    f"{collection}/{member}",
-                    f"{collection}.{member}",
-                )
-                found = next((name for name in names if name in there), None)
-                if found is None:
-                    missing.append(f"{collection}.{member}")
-                else:
-                    branches[collection, member] = self._tree[found]
+        # As 'MCParticles.m_pdg', wherever it stands.
+        there = {p[-1] if "." in p[-1] else ".".join(p[-2:]): "/".join(p) for p in paths}
+        missing = [name for name in wanted if name not in there]
         if missing:
-            tops = sorted({name.split("/")[0].split(".")[0] for name in there})
-            gone = [name for name in wanted if name not in tops]
+            tops = sorted({name.split(".")[0] for name in there})
+            collections = dict.fromkeys(name.split(".")[0] for name in wanted)
+            gone = [name for name in collections if name not in tops]
             if gone:
                 text = f"its tree has no {' and no '.join(gone)}; {did_you_mean(gone[0], tops)}"
                 step = (
@@ -113,41 +89,40 @@ class BasfTree:
                 text = f"its tree lacks the branches {', '.join(missing)}; the likest are {near}"
                 step = "the file may come from another release: tell us which"
             raise InputError(text, where=self.path, next_step=step)
-        return branches
+        return {name: self._tree[there[name]] for name in wanted}
 
-    def flat(self, collection: str, member: str, start: int, stop: int) -> Array:
+    def flat(self, name: str, start: int, stop: int) -> Array:
         """Read a branch with one number per event [stop - start]."""
-        values: Array = self._array(collection, member, start, stop, "np")
-        if values.dtype.kind not in "iufb" or values.ndim != 1:
-            raise InputError("holds no plain numbers", where=f"{self.path}: {collection}.{member}")
-        return values
+        values = self._array(name, start, stop)
+        numbers = np.asarray(values) if values.ndim == 1 else np.empty((), object)
+        if numbers.dtype.kind not in "iufb":
+            raise InputError("holds no plain numbers", where=f"{self.path}: {name}")
+        return numbers
 
-    def jagged(self, collection: str, member: str, start: int, stop: int) -> tuple[Array, Array]:
+    def jagged(self, name: str, start: int, stop: int) -> tuple[Array, Array]:
         """Read a branch with a list per event: all numbers, and each event's count of them."""
         import awkward as ak
 
-        lists = self._array(collection, member, start, stop, "ak")
+        lists = self._array(name, start, stop)
         if lists.ndim != 2:
-            raise InputError("holds no lists", where=f"{self.path}: {collection}.{member}")
+            raise InputError("holds no lists", where=f"{self.path}: {name}")
         counts = ak.to_numpy(ak.num(lists, axis=1)).astype(np.int64)
         return np.asarray(ak.to_numpy(ak.flatten(lists))), counts
 
-    def _array(self, collection: str, member: str, start: int, stop: int, library: str) -> Any:
-        branch = self._branches[collection, member]
-        place = (collection, member, library)
-        low, high, values = self._unpacked.get(place, (0, 0, None))
+    def _array(self, name: str, start: int, stop: int) -> Any:
+        low, high, values = self._unpacked.get(name, (0, 0, None))
         if values is None or not low <= start <= stop <= high:
             try:
-                low, high = _basket_borders(branch.entry_offsets, start, stop)
-                values = branch.array(entry_start=low, entry_stop=high, library=library)
+                low, high = _basket_borders(self._branches[name].entry_offsets, start, stop)
+                values = self._branches[name].array(entry_start=low, entry_stop=high)
             except Exception as error:
-                raise _damaged(self.path, error, f"branch {collection}.{member}") from error
+                raise _damaged(self.path, error, f"branch {name}") from error
             if len(values) != high - low:
                 raise InputError(
                     f"is damaged: {high - low} events were asked for, {len(values)} came",
-                    where=f"{self.path}: {collection}.{member}",
+                    where=f"{self.path}: {name}",
                 )
-            self._unpacked[place] = (low, high, values)
+            self._unpacked[name] = (low, high, values)
         return values[start - low : stop - low]
 
     def close(self) -> None:
@@ -173,7 +148,7 @@ def read_event_keys(tree: BasfTree, start: int, stop: int) -> dict[str, npt.NDAr
     """Read the four columns of the key [stop - start] from a tree with `EVENT_META_DATA`."""
     return {
         name: integers(
-            tree.flat("EventMetaData", f"m_{name}", start, stop),
+            tree.flat(f"EventMetaData.m_{name}", start, stop),
             np.int64,
             where=f"{tree.path}: EventMetaData.m_{name}",
             first_row=start,
@@ -183,7 +158,7 @@ def read_event_keys(tree: BasfTree, start: int, stop: int) -> dict[str, npt.NDAr
 
 
 #: What `read_event_keys` needs.
-EVENT_META_DATA = {"EventMetaData": [f"m_{name}" for name in KEY_COLUMNS]}
+EVENT_META_DATA = [f"EventMetaData.m_{name}" for name in KEY_COLUMNS]
 
 
 def _check_magic(path: Path) -> None:

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.generic]
+from smartbkg_tf.settings.sources import EVENT_TYPES as EVENT_TYPES
 
-#: The seven event types; the position in this tuple is the event type's code.
-EVENT_TYPES = ("mixed", "charged", "uubar", "ddbar", "ssbar", "ccbar", "taupair")
+Array = npt.NDArray[np.generic]
 
 #: Code of an event whose type is not known.
 UNKNOWN_EVENT_TYPE = -1
@@ -118,45 +117,17 @@ class EventTable:
         return int(self.offsets[-1])
 
     def event_of_particle(self) -> npt.NDArray[np.int64]:
-        """Give the event's position for every particle.
-
-        Returns
-        -------
-        numpy.ndarray [n_particles]
-            int64.
-        """
+        """Give the event's position for every particle, int64 [n_particles]."""
         return np.repeat(np.arange(len(self), dtype=np.int64), np.diff(self.offsets))
 
     def slice(self, start: int, stop: int) -> EventTable:
-        """Choose consecutive events.
-
-        Parameters
-        ----------
-        start, stop : int
-            Positions.
-
-        Returns
-        -------
-        EventTable
-            Views of these events.
-        """
+        """Choose the consecutive events start..stop, as views."""
         events = slice(max(start, 0), min(max(start, stop, 0), len(self)))
         offsets = self.offsets[events.start : events.stop + 1]
         return self._part(events, slice(int(offsets[0]), int(offsets[-1])), offsets - offsets[0])
 
     def take(self, events: npt.ArrayLike) -> EventTable:
-        """Choose events by position, in the given order.
-
-        Parameters
-        ----------
-        events : array_like of int [n]
-            Positions; a boolean mask [n_events] works too.
-
-        Returns
-        -------
-        EventTable
-            The chosen events.
-        """
+        """Choose events by position [n], in the given order, or by a mask, bool [n_events]."""
         chosen = np.asarray(events)
         if chosen.dtype == bool:
             chosen = np.flatnonzero(chosen)
@@ -180,29 +151,19 @@ class EventTable:
         )
 
 
-def offsets_of(counts: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Give the borders [n + 1] of events that own so many rows each [n]."""
-    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
+def offsets_of(lengths: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """Give the offsets, int64 [n + 1], of pieces of known lengths [n]."""
+    values = np.asarray(lengths)
+    offsets = np.zeros(len(values) + 1, dtype=np.int64)
+    np.cumsum(values, out=offsets[1:])
+    return offsets
 
 
 def concatenate(tables: Sequence[EventTable]) -> EventTable:
-    """Put tables one after the other.
+    """Put tables one after the other; ValueError when there are none.
 
-    Parameters
-    ----------
-    tables : sequence of EventTable
-        At least one; a label or observable that one of them lacks is unknown there
-        (-1 and NaN). Decay strings are kept only if all have them.
-
-    Returns
-    -------
-    EventTable
-        All events.
-
-    Raises
-    ------
-    ValueError
-        When the sequence is empty.
+    A label or observable that one of them lacks is unknown there (-1 and NaN). Decay strings are
+    kept only if all have them.
     """
     if not tables:
         raise ValueError("nothing to concatenate")

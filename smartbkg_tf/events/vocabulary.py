@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.errors import ConfigurationError
+from smartbkg_tf.runtime.kernels import kernel
 
 #: Token 0 is padding, token 1 a code that the vocabulary lacks.
 UNKNOWN = 1
@@ -41,13 +42,14 @@ class Vocabulary:
     codes : numpy.ndarray [n]
         int64, not writeable.
     slot_codes, slot_tokens : numpy.ndarray [slots]
-        Lookup tables for compiled code: code c stands, if it is known, in slot
-        ``c % slots`` (the remainder is never negative); int64 and int16.
+        Lookup tables, int64 and int16: code c stands, if it is known, in slot
+        ``uint32(c) % slots``.
 
     Raises
     ------
     ConfigurationError
-        When a code appears twice, there is none, or more than an int16 token can hold.
+        When a code appears twice or has more than 32 bits, there is none, or more than an int16
+        token can hold.
 
     Examples
     --------
@@ -67,6 +69,8 @@ class Vocabulary:
         codes = np.array([int(code) for code in self.codes], dtype=np.int64)
         if len(codes) == 0:
             raise ConfigurationError("a vocabulary needs at least one PDG code")
+        if (codes != codes.astype(np.int32)).any():
+            raise ConfigurationError("PDG codes have 32 bits")
         distinct, counts = np.unique(codes, return_counts=True)
         if len(distinct) != len(codes):
             twice = distinct[counts > 1][:10].tolist()
@@ -122,30 +126,17 @@ class Vocabulary:
         return f"Vocabulary({len(self)} codes, digest {self.digest})"
 
     def tokens(self, codes: npt.ArrayLike) -> npt.NDArray[np.int16]:
-        """Translate PDG codes.
+        """Translate PDG codes [...] of any numeric type (211.0 counts as 211) to int16 tokens.
 
-        Parameters
-        ----------
-        codes : array_like [...]
-            Of any numeric type; whole floats such as 211.0 count as their integer.
-
-        Returns
-        -------
-        numpy.ndarray [...]
-            int16 of the same shape; 1 for codes that are not in the list, and for NaN
-            and broken numbers such as 211.5.
-
-        Raises
-        ------
-        TypeError
-            When the codes are not numbers.
+        1 for codes that are not in the list, for NaN, and for broken numbers such as 211.5.
+        TypeError when the codes are not numbers.
         """
         whole, sound = _whole(codes)
-        slots = whole % len(self.slot_codes)
-        known = self.slot_codes[slots] == whole
+        tokens: npt.NDArray[np.int16]
+        tokens = _look_up(whole.reshape(-1), self.slot_codes, self.slot_tokens)
         if sound is not None:
-            known &= sound
-        return np.where(known, self.slot_tokens[slots], np.int16(UNKNOWN))
+            tokens[~sound.reshape(-1)] = UNKNOWN
+        return tokens.reshape(whole.shape)
 
     def unknown(self, codes: npt.ArrayLike) -> dict[int, int]:
         """Count the codes [...] that have no token, the most frequent first; NaN is not a code."""
@@ -165,11 +156,13 @@ class Vocabulary:
 
 def _whole(
     codes: npt.ArrayLike,
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_] | None]:
-    """Give codes as int64, and which of them are whole numbers (None: all are)."""
+) -> tuple[npt.NDArray[np.signedinteger[Any]], npt.NDArray[np.bool_] | None]:
+    """Give codes as integers, and which of them are whole numbers (None: all are)."""
     values = np.asarray(codes)
-    if values.dtype.kind in "ib":
-        return values.astype(np.int64, copy=False), None
+    if values.dtype.kind == "i":
+        return values, None
+    if values.dtype.kind == "b":
+        return values.astype(np.int64), None
     if values.dtype.kind == "u":
         # Above int64 nothing is a code; such a value must not wrap to a negative one.
         sound = values <= np.uint64(np.iinfo(np.int64).max)
@@ -183,22 +176,36 @@ def _whole(
     raise TypeError(f"PDG codes must be numbers, not {values.dtype}")
 
 
+@kernel
+def _look_up(
+    codes: npt.NDArray[np.signedinteger[Any]],
+    slot_codes: npt.NDArray[np.int64],
+    slot_tokens: npt.NDArray[np.int16],
+) -> npt.NDArray[np.int16]:
+    tokens = np.empty(len(codes), dtype=np.int16)
+    slots = np.uint32(len(slot_codes))
+    for i in range(len(codes)):
+        slot = np.uint32(np.int64(codes[i]) & 0xFFFFFFFF) % slots
+        tokens[i] = slot_tokens[slot] if slot_codes[slot] == codes[i] else UNKNOWN
+    return tokens
+
+
 def _slots(
     codes: npt.NDArray[np.int64],
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int16]]:
     """Find a number of slots for which every code has a slot of its own.
 
-    One remainder and one comparison then translate a code, in NumPy as in compiled
-    code; a binary search over the list takes five times as long.
+    One remainder and one comparison then translate a code; a binary search over the list takes
+    five times as long.
     """
     slots = 8 * len(codes)
     for trial in range(20000):
-        if len(np.unique(codes % slots)) == len(codes):
+        places = codes.astype(np.uint32) % np.uint32(slots)
+        if len(np.unique(places)) == len(codes):
             break
         slots += 1 if trial < 3000 else slots // 64
         if slots > 2**26:
             raise ConfigurationError(f"no lookup table found for {len(codes)} PDG codes")
-    places = codes % slots
     # An empty slot holds a code that belongs elsewhere, so that nothing matches it.
     slot_codes = np.where(np.arange(slots) == 0, 1, 0).astype(np.int64)
     slot_tokens = np.full(slots, UNKNOWN, dtype=np.int16)
@@ -209,10 +216,9 @@ def _slots(
 
 @lru_cache(maxsize=1)
 def default_vocabulary() -> Vocabulary:
-    """Give the vocabulary that the package ships: ``events/data/pdg_codes.txt``.
+    """Give the package's vocabulary: the 562 codes of the Belle II software, and 10221.
 
-    All 562 codes that the Belle II software knows, and 10221, which Pythia makes, sorted by
-    size, antiparticle first.
+    Pythia makes the last one. Sorted by size, antiparticle first.
     """
     text = files("smartbkg_tf.events").joinpath("data/pdg_codes.txt").read_text("utf-8")
     return Vocabulary(np.array([int(line) for line in text.split()]))

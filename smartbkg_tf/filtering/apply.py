@@ -15,7 +15,6 @@ from smartbkg_tf.dataset.dataset import Dataset
 from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.events.table import KEY_COLUMNS
 from smartbkg_tf.filtering.apply_summary import ApplySummary
-from smartbkg_tf.filtering.event_lists import EVENT_LIST, write_event_list
 from smartbkg_tf.filtering.event_source import EventsToScore, ScoredChunk, score_rows, split_of_run
 from smartbkg_tf.filtering.filter_fit import fit_filter, fit_on_predictions
 from smartbkg_tf.filtering.predictions import PredictionsWriter
@@ -37,28 +36,31 @@ from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.filtering import ApplySettings, FilterFitSettings
 from smartbkg_tf.settings.plugins import plain
 
+#: Columns of an event list.
+_EVENT_LIST = np.dtype([*((name, np.int64) for name in KEY_COLUMNS), ("weight", np.float64)])
+
 
 def apply(settings: ApplySettings) -> Path:
     """Score events, decide which of them are simulated, and give the path of the predictions."""
     output = Path(settings.output)
     events_output = None if settings.events_output is None else Path(settings.events_output)
-    for path in (output, events_output):
-        if path is not None:
-            check_output(path, overwrite=settings.overwrite)
+    outputs = [path for path in (output, events_output) if path is not None]
+    for path in outputs:
+        check_output(path, overwrite=settings.overwrite)
     # Inputs first: a wrong name is reported before a model is loaded for seconds.
     source = EventsToScore(settings)
+    read = list(source.paths)
     # Other predictions may be in a run directory, but not in the place of its own files.
     model = Path(settings.run)
     own = RunDirectory(model if model.is_dir() else model.parent)
-    read = [*source.paths, *(file for file in own.files() if file.exists() and own.config.exists())]
+    if own.config.exists():
+        read += [file for file in own.files() if file.exists()]
     if settings.fit_on is not None:
         read.append(Path(settings.fit_on))
-    for path in (output, events_output):
-        if path is not None:
-            refuse_overlap(path, read)
+    for path in outputs:
+        refuse_overlap(path, read)
     scorer, run = open_scorer(settings.run, settings.batch_size)
-    source.refuse_other_particles(scorer)
-    source.choose_split(run)
+    source.prepare(scorer, run)
     decider = _Decider(scorer, rules_for(scorer, settings), settings.seed, settings.method)
     say(f"apply {settings.run} to {len(source.paths)} input(s), method={settings.method}")
     summary = ApplySummary(scorer.label_names, settings.cost)
@@ -144,7 +146,7 @@ def rules_for(scorer: Scorer, settings: ApplySettings) -> dict[str, Rule]:
 
 
 class _Decider:
-    """Decide about scored events by the rule of every skim, and write the predictions."""
+    """Apply the rule of every skim to scored events, and write the predictions."""
 
     def __init__(self, scorer: Scorer, rules: Mapping[str, Rule], seed: int, method: str) -> None:
         self.rules = rules
@@ -168,7 +170,7 @@ class _Decider:
         return decisions
 
     def _probability(self, rule: Rule, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Ask a rule, which may be a user's own."""
+        """Evaluate a rule, which may be a user's."""
         where = f"rule {type(rule).__module__}.{type(rule).__qualname__}"
         try:
             p = np.asarray(rule.probability(scores), dtype=np.float64)
@@ -193,11 +195,25 @@ class _Decider:
 
 
 def _kept_events(chunk: ScoredChunk, together: Decision) -> npt.NDArray[np.void]:
-    listed = np.zeros(int(together.kept.sum()), dtype=EVENT_LIST)
+    listed = np.zeros(int(together.kept.sum()), dtype=_EVENT_LIST)
     for name in KEY_COLUMNS:
         listed[name] = chunk.keys[name][together.kept]
     listed["weight"] = together.weight[together.kept]
     return listed
+
+
+def write_event_list(path: Path, events: npt.NDArray[np.void]) -> None:
+    """Write keys and weights of the events to be simulated as .csv, .npy or .parquet."""
+    if path.suffix == ".npy":
+        np.save(path, events, allow_pickle=False)
+        return
+    import pandas as pd
+
+    frame = pd.DataFrame({name: events[name] for name in _EVENT_LIST.names or ()})
+    if path.suffix == ".csv":
+        frame.to_csv(path, index=False)
+    else:
+        frame.to_parquet(path, index=False)
 
 
 def predict_split(
@@ -205,20 +221,17 @@ def predict_split(
     dataset: Dataset,
     split: str = "test",
     *,
-    seed: int | None = None,
     filter_fit: FilterFitSettings | None = None,
 ) -> Path:
     """Score one part of the dataset of a run and write its ``predictions.parquet``.
 
-    Decisions are those of the fitted sampling rule; if there is no ``filter.json`` yet, it is
-    fitted on validation events first, by the settings `filter_fit`. The seed is by default that
-    of the training.
+    Decisions are those of the fitted sampling rule, with the seed of the training; if there is no
+    ``filter.json`` yet, the rule is fitted on validation events first.
     """
     scorer = KerasScorer(run)
     if not run.filter.is_file():
         fit_filter(run, dataset, filter_fit, scorer)
-    if seed is None:
-        seed = int(run.read_config().get("training", {}).get("seed") or 0)
+    seed = int(run.read_config().get("training", {}).get("seed") or 0)
     rows = split_of_run(run, dataset)[split]
     if not len(rows):
         raise InputError(
@@ -226,7 +239,7 @@ def predict_split(
             where=dataset.path,
             next_step=f"raise data.fractions.{split}, or produce more events",
         )
-    decider = _Decider(scorer, scorer.sampling_rules(), seed, "sampling")
+    decider = _Decider(scorer, scorer.fitted_filter().rules(scorer.label_names), seed, "sampling")
     with (
         PredictionsWriter(
             run.predictions, scorer.label_names, {**decider.information, "split": split}

@@ -67,7 +67,7 @@ class ApplySummary:
         self._together.add(together, None)
 
     def text(self, report: EncodingReport) -> str:
-        """Say everything in a few lines; `report` tells what was lost in the encoding."""
+        """Summarise in a few lines; `report` counts what was lost in the encoding."""
         rows = [sums.row(skim, self.events) for skim, sums in self._sums.items()]
         if len(self._sums) > 1:
             rows.append(self._together.row("any skim", self.events))

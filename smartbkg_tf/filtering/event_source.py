@@ -25,24 +25,12 @@ _MADE_BY = "python -m smartbkg_tf.produce ... or python -m smartbkg_tf.preproces
 
 @dataclass(frozen=True)
 class ScoredChunk:
-    """Scored events.
+    """Scored events."""
 
-    Parameters
-    ----------
-    keys : mapping of str to numpy.ndarray [n]
-        int64: experiment, run, event, production.
-    event_type : numpy.ndarray [n]
-        int8 position in `EVENT_TYPES`, -1 if unknown.
-    scores : numpy.ndarray [n, skims]
-        float32 logits.
-    labels : mapping of str to numpy.ndarray [n]
-        int8, -1 unknown.
-    """
-
-    keys: Mapping[str, npt.NDArray[np.int64]]
-    event_type: npt.NDArray[np.int8]
-    scores: Scores
-    labels: Mapping[str, npt.NDArray[np.int8]]
+    keys: Mapping[str, npt.NDArray[np.int64]]  # [n] each: experiment, run, event, production
+    event_type: npt.NDArray[np.int8]  # [n] position in `EVENT_TYPES`, -1 if unknown
+    scores: Scores  # [n, skims] logits
+    labels: Mapping[str, npt.NDArray[np.int8]]  # [n] by skim, -1 unknown
 
 
 class EventsToScore:
@@ -59,7 +47,7 @@ class EventsToScore:
                 raise InputError(
                     f"input: a dataset directory ({folders[0]}) is given alone, not with "
                     f"{len(self.paths) - 1} other inputs",
-                    next_step="apply the model to each of them by itself",
+                    next_step="apply the model to each of them separately",
                 )
             self.dataset = open_dataset(folders[0])
             self.total = len(self.dataset)
@@ -72,26 +60,13 @@ class EventsToScore:
             )
         self.total = sum(count_events(path, reader=settings.reader) for path in self.paths)
 
-    def choose_split(self, run: RunDirectory | None) -> None:
-        """Restrict a dataset to the part that the settings ask for, as the run divided it."""
-        part = self.settings.split
-        if self.dataset is None or part == "all":
-            return
-        if run is None:
-            raise InputError(
-                f"split={part} needs a run directory: an exported model does not know "
-                "which events it was trained on",
-                next_step="give run=RUN_DIR",
-            )
-        self.indices = split_of_run(run, self.dataset)[part]
-        self.total = len(self.indices)
+    def prepare(self, scorer: Scorer, run: RunDirectory | None) -> None:
+        """Restrict a dataset to the `split` asked for, as the run divided it.
 
-    def refuse_other_particles(self, scorer: Scorer) -> None:
-        """Refuse events that keep other generated particles than the model was trained on.
-
+        Refuses events that keep other generated particles than those the model was trained on;
         ROOT files are read as the model needs them.
         """
-        wanted = scorer.description.particles
+        wanted, part = scorer.description.particles, self.settings.split
         for path in self.paths:
             if self.dataset is not None:
                 there: ParticleSet | None = particles_of(self.dataset.information)
@@ -104,6 +79,16 @@ class EventsToScore:
                     where=path,
                     next_step=f"produce the events with source.particles={wanted}",
                 )
+        if self.dataset is None or part == "all":
+            return
+        if run is None:
+            raise InputError(
+                f"split={part} needs a run directory: an exported model does not know "
+                "which events it was trained on",
+                next_step="give run=RUN_DIR",
+            )
+        self.indices = split_of_run(run, self.dataset)[part]
+        self.total = len(self.indices)
 
     def scored(self, scorer: Scorer) -> Iterator[ScoredChunk]:
         """Score all events, at most ``chunk_events`` at a time, in the order of the input."""

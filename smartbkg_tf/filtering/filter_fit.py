@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,7 @@ import numpy.typing as npt
 from smartbkg_tf.dataset.dataset import Dataset
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.filtering.event_source import score_rows, split_of_run
-from smartbkg_tf.filtering.filter_file import FittedFilter, describe_rule
+from smartbkg_tf.filtering.filter_file import FittedFilter, passing_quantiles
 from smartbkg_tf.filtering.fitting import fit_calibration, fit_sampling_rule
 from smartbkg_tf.filtering.predictions import read_predictions
 from smartbkg_tf.filtering.score_counts import ScoreCounts
@@ -21,6 +20,7 @@ from smartbkg_tf.runtime.files import write_json
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.filtering import FilterFitSettings
+from smartbkg_tf.settings.stored import StoredRule
 
 
 def fit_filter(
@@ -28,7 +28,7 @@ def fit_filter(
     dataset: Dataset,
     settings: FilterFitSettings | None = None,
     scorer: Scorer | None = None,
-) -> dict[str, Any]:
+) -> dict[str, StoredRule]:
     """Fit the sampling rule of every skim on validation events and write ``filter.json``."""
     scorer = scorer or KerasScorer(run)
     rows = split_of_run(run, dataset)["validation"]
@@ -74,7 +74,7 @@ def _fit(
     settings: FilterFitSettings,
     event: str,
     where: Path,
-) -> dict[str, Any]:
+) -> dict[str, StoredRule]:
     """Fit the rule of every skim on scores and labels [n]; the values of ``filter.json``."""
     result = {}
     for skim, (scores, labels) in scored.items():
@@ -89,11 +89,15 @@ def _fit(
             bootstrap=settings.bootstrap,
             seed=settings.seed,
         )
-        if not counts.both_classes:
+        fitted["calibration"] = None
+        if counts.both_classes:
+            slope, intercept = fit_calibration(counts)
+            fitted["calibration"] = {"slope": slope, "intercept": intercept}
+        else:
             say(
-                f"warning: {fitted.n_passing} of {fitted.n_events} {event}s pass {skim}: "
+                f"warning: {fitted['n_passing']} of {fitted['n_events']} {event}s pass {skim}: "
                 "the sampling rule cannot be fitted and keeps every event"
             )
-        calibration = fit_calibration(counts) if counts.both_classes else None
-        result[skim] = describe_rule(fitted, calibration, scores[labels == 1])
+        fitted["passing_scores"] = passing_quantiles(scores[labels == 1])
+        result[skim] = fitted
     return result

@@ -14,14 +14,13 @@ with 190 nothing changes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.filtering.rules import Rule, SamplingRule
 from smartbkg_tf.filtering.score_counts import ScoreCounts
 from smartbkg_tf.settings.costs import CostSettings
+from smartbkg_tf.settings.stored import StoredRule
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,35 +30,9 @@ _PSEUDO_EVENTS = 2.0
 _STEEPEST = 10.0
 
 
-@dataclass(frozen=True)
-class FittedRule:
-    """A sampling rule, how well it does on its own events, and how sure that is.
-
-    Parameters
-    ----------
-    rule : SamplingRule
-        The rule.
-    speedup : float
-        On the events of the fit, without the pseudo-events; slightly too good, because
-        it was the quantity that was maximised. 1.0 without passing events.
-    speedup_error : float
-        Standard deviation over bootstrap resamples, the rule held fixed.
-    a_error, b_error : float
-        Standard deviations over bootstrap refits.
-    retention : float
-        Natural fraction of passing events.
-    n_events, n_passing : int
-        Events of the fit.
-    """
-
-    rule: SamplingRule
-    speedup: float
-    speedup_error: float
-    a_error: float
-    b_error: float
-    retention: float
-    n_events: int
-    n_passing: int
+def sampling_rule(fitted: StoredRule) -> SamplingRule:
+    """Make the rule that was fitted."""
+    return SamplingRule(a=fitted["a"], b=fitted["b"], maximum_weight=fitted["maximum_weight"])
 
 
 def expected_speedup(
@@ -94,11 +67,13 @@ def fit_sampling_rule(
     retention: float | None = None,
     bootstrap: int = 100,
     seed: int = 0,
-) -> FittedRule:
+) -> StoredRule:
     """Choose slope and offset of the sampling rule that save the most time.
 
-    Without passing events there is nothing to fit, and the rule keeps everything (a = 0).
-    Without `bootstrap` resamples the errors are 0.
+    Without passing events there is nothing to fit, and the rule keeps everything (a = 0). The
+    speedup is that of the events of the fit, without the pseudo-events: slightly too good, because
+    it was maximised; its error is that at a fixed rule, those of a and b are of bootstrap refits.
+    Without `bootstrap` resamples all errors are 0.
     """
     cost = cost or CostSettings()
     n_events = float(counts.everything.sum())
@@ -115,16 +90,18 @@ def fit_sampling_rule(
             speedups.append(expected_speedup(again, rule, cost, retention))
             slopes.append(refit.a)
             offsets.append(refit.b)
-    return FittedRule(
-        rule=rule,
-        speedup=speedup,
-        speedup_error=_standard_deviation(speedups),
-        a_error=_standard_deviation(slopes),
-        b_error=_standard_deviation(offsets),
-        retention=counts.n_passing / n_events if retention is None else retention,
-        n_events=int(n_events),
-        n_passing=int(counts.n_passing),
-    )
+    return {
+        "a": rule.a,
+        "b": rule.b,
+        "maximum_weight": rule.maximum_weight,
+        "a_error": _standard_deviation(slopes),
+        "b_error": _standard_deviation(offsets),
+        "speedup_validation": speedup,
+        "speedup_validation_error": _standard_deviation(speedups),
+        "retention": counts.n_passing / n_events if retention is None else retention,
+        "n_events": int(n_events),
+        "n_passing": int(counts.n_passing),
+    }
 
 
 def _standard_deviation(values: list[float]) -> float:

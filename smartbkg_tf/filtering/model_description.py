@@ -15,30 +15,14 @@ from smartbkg_tf.settings.stored import METADATA, check_stored
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What must be known about a model to feed it and to read its answers.
+    """What must be known about a model to feed it and to read its answers."""
 
-    Parameters
-    ----------
-    label_names : tuple of str
-        Names of the outputs: the skims.
-    encoding : EncodingSettings
-        How events are encoded.
-    max_particles : int
-        Particles per event.
-    max_tokens : int
-        Decay tokens per event.
-    vocabulary : dict
-        ``size`` and ``digest`` of the vocabulary.
-    particles : {"tables", "generator"}
-        Which generated particles its training tables kept.
-    """
-
-    label_names: tuple[str, ...]
+    label_names: tuple[str, ...]  # the outputs: skims
     encoding: EncodingSettings
-    max_particles: int
+    max_particles: int  # per event
     max_tokens: int
-    vocabulary: dict[str, Any]
-    particles: ParticleSet = "tables"
+    vocabulary: dict[str, Any]  # its size and digest
+    particles: ParticleSet = "tables"  # which particles the training tables kept
 
 
 def description_of(values: dict[str, Any], where: Path) -> ModelDescription:

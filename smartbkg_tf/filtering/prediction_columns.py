@@ -15,6 +15,14 @@ from smartbkg_tf.events.table import EVENT_TYPES
 
 _DECISION = ("probability", "kept", "weight")
 
+#: What kinds of columns hold: predicates of `pyarrow.types`.
+_KINDS = {
+    "numbers": ("is_integer", "is_floating"),
+    "whole numbers": ("is_integer",),
+    "true or false": ("is_boolean",),
+    "text": ("is_string", "is_large_string"),
+}
+
 
 class ColumnReader:
     """Read the columns of an Arrow table and collect what is wrong with them."""
@@ -23,38 +31,55 @@ class ColumnReader:
         self.table = table
         self.problems = Problems()
 
-    def keys(self, names: Sequence[str]) -> dict[str, npt.NDArray[np.int64]]:
-        """Read the event key, int64 [n] each; an event may be in a table once."""
+    def _has(self, name: str) -> bool:
+        """Whether there is a column with values."""
+        return name in self.table.column_names and str(self.table.column(name).type) != "null"
+
+    def _column(self, name: str, kind: str, *, complete: bool = False) -> Any:
+        """Give a column of a kind in `_KINDS`, or None; if `complete`, nulls are a fault."""
         import pyarrow as pa
 
-        before = len(self.problems.texts)
-        keys = {}
-        for name in names:
-            column = self.table.column(name)
-            keys[name] = np.zeros(len(self.table), dtype=np.int64)
-            if not pa.types.is_integer(column.type):
-                self.problems.add(f"{name} holds {column.type}, expected whole numbers")
-            elif column.null_count:
-                self._row(name, "null", column.is_null().to_numpy(), "a whole number")
-            else:
-                keys[name] = column.to_numpy().astype(np.int64)
-        if len(self.problems.texts) == before:
-            self._refuse_repeated(keys)
+        column = self.table.column(name)
+        inner = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        if not any(getattr(pa.types, test)(inner) for test in _KINDS[kind]):
+            self.problems.add(f"{name} holds {inner}, expected {kind}")
+            return None
+        if complete and column.null_count:
+            self._fault(name, "null", column.is_null().to_numpy(), kind)
+            return None
+        return column
+
+    def _numbers(self, name: str) -> npt.NDArray[np.float64]:
+        """Read numbers [n], NaN for null."""
+        column = self._column(name, "numbers")
+        if column is None:
+            return np.ones(len(self.table))
+        return np.asarray(column.to_numpy()).astype(np.float64)
+
+    def keys(self, names: Sequence[str]) -> dict[str, npt.NDArray[np.int64]]:
+        """Read the event key, int64 [n] each; an event may be in a table once."""
+        columns = {name: self._column(name, "whole numbers", complete=True) for name in names}
+        if any(column is None for column in columns.values()):
+            return {name: np.zeros(len(self.table), dtype=np.int64) for name in names}
+        keys = {name: column.to_numpy().astype(np.int64) for name, column in columns.items()}
+        index = KeyIndex(keys)
+        if index.n_repeated:
+            n_events = len(self.table)
+            first = int(np.setdiff1d(np.arange(n_events), index.rows)[0])
+            key = ", ".join(f"{name} {int(values[first])}" for name, values in keys.items())
+            self.problems.add(
+                f"{index.n_repeated} of {n_events} events have the key of another one; the first "
+                f"is {key} in row {first}"
+            )
         return keys
 
     def event_type(self) -> npt.NDArray[np.int8]:
         """Read positions in `EVENT_TYPES` [n], -1 where unknown."""
         import pyarrow as pa
 
-        codes = np.full(len(self.table), -1, dtype=np.int8)
-        if "event_type" not in self.table.column_names:
-            return codes
-        column = self.table.column("event_type")
-        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            if not pa.types.is_null(kind):
-                self.problems.add(f"event_type holds {kind}, expected text")
-            return codes
+        column = self._column("event_type", "text") if self._has("event_type") else None
+        if column is None:
+            return np.full(len(self.table), -1, dtype=np.int8)
         encoded = column.cast(pa.string()).dictionary_encode().combine_chunks()
         numbers = [
             EVENT_TYPES.index(t) if t in EVENT_TYPES else -1 for t in encoded.dictionary.to_pylist()
@@ -83,6 +108,39 @@ class ColumnReader:
             "label": self._label(names["label"]),
         }
 
+    def _decision(
+        self, names: dict[str, str]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+        before = len(self.problems.texts)
+        probability = self._numbers(names["probability"])
+        inside = (probability >= 0) & (probability <= 1)
+        self._check(names["probability"], probability, inside, "a number in [0, 1]")
+        column = self._column(names["kept"], "true or false", complete=True)
+        kept = np.ones(len(self.table), dtype=np.bool_)
+        if column is not None:
+            kept = np.asarray(column.to_numpy()).astype(np.bool_)
+        weight = self._numbers(names["weight"])
+        if len(self.problems.texts) == before:
+            expected = np.zeros(len(weight))
+            np.divide(1.0, probability, out=expected, where=kept & (probability > 0))
+            fits = np.isclose(weight, expected, rtol=1e-4, atol=0.0)
+            wanted = f"1 / {names['probability']} where {names['kept']}, else 0"
+            fits &= (weight > 0) == kept
+            self._check(names["weight"], weight, fits, wanted)
+        return probability, kept, weight
+
+    def _label(self, name: str) -> npt.NDArray[np.int8]:
+        """Read 1 (passes), 0 (fails) and -1 (unknown: null, NaN or -1)."""
+        if not self._has(name):
+            return np.full(len(self.table), -1, dtype=np.int8)
+        if str(self.table.column(name).type) == "bool":
+            values = self.table.column(name).cast("int8").to_numpy().astype(np.float64)
+        else:
+            values = self._numbers(name)
+        values = np.where(np.isnan(values), -1.0, values)
+        self._check(name, values, np.isin(values, (-1.0, 0.0, 1.0)), "0, 1 or empty")
+        return np.clip(values, -1, 1).astype(np.int8)
+
     def information(self, key: bytes) -> dict[str, Any]:
         """Read how the predictions were made: JSON in the file's metadata, if there is any."""
         text = (self.table.schema.metadata or {}).get(key)
@@ -96,62 +154,6 @@ class ColumnReader:
             return {}
         return values
 
-    def _decision(
-        self, names: dict[str, str]
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
-        before = len(self.problems.texts)
-        probability = self._numbers(names["probability"])
-        inside = (probability >= 0) & (probability <= 1)
-        self._check(names["probability"], probability, inside, "a number in [0, 1]")
-        kept = self._booleans(names["kept"])
-        weight = self._numbers(names["weight"])
-        if len(self.problems.texts) == before:
-            expected = np.zeros(len(weight))
-            np.divide(1.0, probability, out=expected, where=kept & (probability > 0))
-            fits = np.isclose(weight, expected, rtol=1e-4, atol=0.0)
-            wanted = f"1 / {names['probability']} where {names['kept']}, else 0"
-            fits &= (weight > 0) == kept
-            self._check(names["weight"], weight, fits, wanted)
-        return probability, kept, weight
-
-    def _label(self, name: str) -> npt.NDArray[np.int8]:
-        """Read 1 (passes), 0 (fails) and -1 (unknown: null, NaN or -1)."""
-        import pyarrow as pa
-
-        unknown = np.full(len(self.table), -1, dtype=np.int8)
-        if name not in self.table.column_names:
-            return unknown
-        column = self.table.column(name)
-        if pa.types.is_null(column.type):
-            return unknown
-        if pa.types.is_boolean(column.type):
-            column = column.cast(pa.int8())
-        values = self._numbers(name, column)
-        values = np.where(np.isnan(values), -1.0, values)
-        self._check(name, values, np.isin(values, (-1.0, 0.0, 1.0)), "0, 1 or empty")
-        return np.clip(values, -1, 1).astype(np.int8)
-
-    def _numbers(self, name: str, column: Any = None) -> npt.NDArray[np.float64]:
-        """Read numbers [n], NaN for null."""
-        import pyarrow as pa
-
-        column = self.table.column(name) if column is None else column
-        if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-            self.problems.add(f"{name} holds {column.type}, expected numbers")
-            return np.ones(len(column))
-        return np.asarray(column.to_numpy()).astype(np.float64)
-
-    def _booleans(self, name: str) -> npt.NDArray[np.bool_]:
-        import pyarrow as pa
-
-        column = self.table.column(name)
-        if not pa.types.is_boolean(column.type):
-            self.problems.add(f"{name} holds {column.type}, expected true or false")
-            return np.ones(len(column), dtype=np.bool_)
-        if column.null_count:
-            self._row(name, "null", column.is_null().to_numpy(), "true or false")
-        return np.asarray(column.fill_null(False).to_numpy()).astype(np.bool_)
-
     def _check(
         self,
         name: str,
@@ -160,21 +162,10 @@ class ColumnReader:
         wanted: str,
     ) -> None:
         if not good.all():
-            self._row(name, f"{values[np.argmin(good)]:g}", ~good, wanted)
+            self._fault(name, f"{values[np.argmin(good)]:g}", ~good, wanted)
 
-    def _row(self, name: str, value: str, bad: npt.NDArray[np.bool_], wanted: str) -> None:
+    def _fault(self, name: str, value: str, bad: npt.NDArray[np.bool_], wanted: str) -> None:
         self.problems.add(
             f"{name} is {value} in row {int(np.argmax(bad))} ({int(bad.sum())} of {bad.size} rows "
             f"are wrong), expected {wanted}"
         )
-
-    def _refuse_repeated(self, keys: dict[str, npt.NDArray[np.int64]]) -> None:
-        index = KeyIndex(keys)
-        if index.n_repeated:
-            n_events = len(self.table)
-            first = int(np.setdiff1d(np.arange(n_events), index.rows)[0])
-            key = ", ".join(f"{name} {int(values[first])}" for name, values in keys.items())
-            self.problems.add(
-                f"{index.n_repeated} of {n_events} events have the key of another one; the first "
-                f"is {key} in row {first}"
-            )

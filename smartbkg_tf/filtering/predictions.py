@@ -29,55 +29,36 @@ from smartbkg_tf.runtime.files import atomic_file
 #: Name of an event type that is not known.
 UNKNOWN = "unknown"
 _METADATA = b"smartbkg_tf"
-_PER_SKIM = ("score", "probability", "kept", "weight", "label")
+#: Columns of each skim, and their types in pyarrow.
+_PER_SKIM = {
+    "score": "float32",
+    "probability": "float64",
+    "kept": "bool_",
+    "weight": "float64",
+    "label": "int8",
+}
 _MADE_BY = "predictions are made by: python -m smartbkg_tf.apply (or train, for its test events)"
 
 
 @dataclass(frozen=True)
 class SkimPredictions:
-    """What was predicted for one skim.
+    """What was predicted for one skim."""
 
-    Parameters
-    ----------
-    score : numpy.ndarray [n]
-        float32, logit.
-    probability : numpy.ndarray [n]
-        float64, probability of being kept.
-    kept : numpy.ndarray [n]
-        bool.
-    weight : numpy.ndarray [n]
-        float64, 0 where not kept.
-    label : numpy.ndarray [n]
-        int8: 1 passes, 0 does not, -1 unknown.
-    """
-
-    score: npt.NDArray[np.float32]
-    probability: npt.NDArray[np.float64]
-    kept: npt.NDArray[np.bool_]
-    weight: npt.NDArray[np.float64]
-    label: npt.NDArray[np.int8]
+    score: npt.NDArray[np.float32]  # [n] logit
+    probability: npt.NDArray[np.float64]  # [n] of being kept
+    kept: npt.NDArray[np.bool_]  # [n]
+    weight: npt.NDArray[np.float64]  # [n] 1 / probability, 0 where not kept
+    label: npt.NDArray[np.int8]  # [n] 1 passes, 0 does not, -1 unknown
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """A table of predictions in memory.
+    """A table of predictions in memory."""
 
-    Parameters
-    ----------
-    keys : dict of str to numpy.ndarray [n]
-        int64: experiment, run, event, production.
-    event_type : numpy.ndarray [n]
-        int8 position in `EVENT_TYPES`, -1 if unknown.
-    skims : dict of str to SkimPredictions
-        One entry per skim, in the order of the model's outputs.
-    information : dict
-        How they were made: method, seed, model, rules.
-    """
-
-    keys: dict[str, npt.NDArray[np.int64]]
-    event_type: npt.NDArray[np.int8]
-    skims: dict[str, SkimPredictions]
-    information: dict[str, Any]
+    keys: dict[str, npt.NDArray[np.int64]]  # [n] each: experiment, run, event, production
+    event_type: npt.NDArray[np.int8]  # [n] position in `EVENT_TYPES`, -1 if unknown
+    skims: dict[str, SkimPredictions]  # in the order of the model's outputs
+    information: dict[str, Any]  # how they were made: method, seed, model, rules
 
     def __len__(self) -> int:
         """Give the number of events."""
@@ -118,17 +99,14 @@ class PredictionsWriter:
         self._overwrite = overwrite
         self.skims = tuple(skims)
         self.rows = 0
-        types = dict(
-            zip(
-                _PER_SKIM,
-                (pa.float32(), pa.float64(), pa.bool_(), pa.float64(), pa.int8()),
-                strict=True,
-            )
-        )
         columns = [(name, pa.int64()) for name in KEY_COLUMNS]
         columns.append(("event_type", pa.dictionary(pa.int8(), pa.string())))
         columns += [("kept", pa.bool_()), ("weight", pa.float64())]
-        columns += [(f"{kind}_{skim}", types[kind]) for skim in self.skims for kind in _PER_SKIM]
+        columns += [
+            (f"{kind}_{skim}", getattr(pa, name)())
+            for skim in self.skims
+            for kind, name in _PER_SKIM.items()
+        ]
         text = json.dumps({"skims": list(self.skims), **(information or {})}, allow_nan=False)
         self._schema = pa.schema(columns, metadata={_METADATA: text.encode()})
         self._stack = ExitStack()
@@ -153,20 +131,9 @@ class PredictionsWriter:
         decisions: Sequence[Decision],
         labels: Mapping[str, npt.NDArray[np.int8]] | None = None,
     ) -> None:
-        """Add events.
+        """Add events: keys, positions in `EVENT_TYPES`, logits [n, skims], decisions by skim.
 
-        Parameters
-        ----------
-        keys : mapping of str to numpy.ndarray [n]
-            experiment, run, event, production.
-        event_type : numpy.ndarray [n]
-            int8 position in `EVENT_TYPES`, -1 if unknown.
-        scores : numpy.ndarray [n, skims]
-            Logits.
-        decisions : sequence of Decision
-            One for each skim, made with the same random numbers.
-        labels : mapping of str to numpy.ndarray [n], optional
-            Labels by name, -1 unknown; others than the writer's skims are ignored.
+        Event type and labels are -1 where unknown; labels of other skims are ignored.
         """
         import pyarrow as pa
 

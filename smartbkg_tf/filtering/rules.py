@@ -2,7 +2,7 @@
 
 Several skims share one random number per event: skim s keeps the event if
 ``u < p_s``. Each skim alone sees exactly its own probability, so its weights
-``1 / p_s`` are unbiased; and the event goes on if *any* skim keeps it, that is if
+``1 / p_s`` are unbiased; and the event is simulated if *any* skim keeps it, that is if
 ``u < max_s p_s``, so that the probability of being simulated is ``max_s p_s`` (the
 smallest possible; independent numbers would give ``1 - prod_s (1 - p_s)``). An analysis
 that uses all simulated events takes the combined weight ``1 / max_s p_s``.
@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 class Rule(Plugin):
     """Turn scores into probabilities of being kept.
 
-    A rule of your own inherits this class, is declared with
+    A custom rule inherits this class, is declared with
     `smartbkg_tf.settings.base.settings`, and is chosen by
     ``apply 'rule={_target_: my_module.MyRule, power: 0.7}'``.
 
@@ -135,21 +135,11 @@ class KeepAll(Rule):
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of each event.
+    """Whether each event is kept, and with which weight."""
 
-    Parameters
-    ----------
-    probability : numpy.ndarray [n]
-        float64, the probability of being kept.
-    kept : numpy.ndarray [n]
-        bool.
-    weight : numpy.ndarray [n]
-        float64: 1 / probability for kept events, 0 for others.
-    """
-
-    probability: Floats
-    kept: npt.NDArray[np.bool_]
-    weight: Floats
+    probability: Floats  # [n] of being kept
+    kept: npt.NDArray[np.bool_]  # [n]
+    weight: Floats  # [n] 1 / probability for kept events, 0 for others
 
 
 def random_numbers(keys: Mapping[str, npt.NDArray[np.int64]], seed: int) -> Floats:
@@ -176,7 +166,7 @@ def decide(probability: npt.ArrayLike, uniform: npt.ArrayLike) -> Decision:
 
 
 def combine(decisions: Sequence[Decision]) -> Decision:
-    """Decide whether an event goes on for any of several skims that share its random number."""
+    """Decide whether any of several skims that share its random number keeps an event."""
     p = np.stack([decision.probability for decision in decisions], axis=1)
     kept = np.stack([decision.kept for decision in decisions], axis=1)
     any_kept: npt.NDArray[np.bool_] = np.any(kept, axis=1)

@@ -1,6 +1,6 @@
 """Events counted by score, label and event type.
 
-The fit of the sampling rule, metrics, curves, working points and speedups all stand on these
+The fit of the sampling rule, metrics, curves, working points and speedups all use these
 counts: the events are read once, and a bootstrap resample costs one Poisson number per bin.
 """
 
@@ -53,21 +53,13 @@ def require_both_classes(n_passing: float, n_failing: float) -> None:
 
 @dataclass(frozen=True)
 class ScoreCounts:
-    """Events counted by score, label and event type; bins in rising order of the score.
+    """Events counted by score, label and event type; bins in rising order of the score."""
 
-    Parameters
-    ----------
-    lowest : numpy.ndarray [bins]
-        Smallest score of each bin: the threshold that keeps this bin and those above.
-    score : numpy.ndarray [bins]
-        float64, mean score of the events in each bin.
-    counts : numpy.ndarray [event types, 2, bins]
-        float64, failing (0) and passing (1) events by position in `EVENT_TYPES`; the last event
-        type is "unknown". A single event type where none were given.
-    """
-
+    #: [bins] smallest score of each bin: the threshold that keeps this bin and those above.
     lowest: npt.NDArray[np.floating]
-    score: Floats
+    score: Floats  # [bins] mean score of the events in each bin
+    #: [event types, 2, bins] failing (0) and passing (1) events by position in `EVENT_TYPES`; the
+    #: last event type is "unknown". A single event type where none were given.
     counts: Floats
 
     @classmethod
@@ -77,28 +69,10 @@ class ScoreCounts:
         labels: npt.ArrayLike,
         event_type: npt.ArrayLike | None = None,
     ) -> ScoreCounts:
-        """Count events with known labels.
+        """Count events [n] with known labels (1 passes, 0 does not, -1 unknown), by type if given.
 
-        Parameters
-        ----------
-        scores : array_like [n]
-            Logits, or any other number that orders events.
-        labels : array_like [n]
-            1 passes, 0 does not, -1 unknown (left out).
-        event_type : array_like [n], optional
-            Positions in `EVENT_TYPES`, -1 unknown.
-
-        Returns
-        -------
-        ScoreCounts
-            The counts.
-
-        Raises
-        ------
-        InputError
-            When no label is known, or a score is not finite.
-        ValueError
-            When lengths differ.
+        `scores` are logits, or any other numbers that order events. `InputError` when no label is
+        known or a score is not finite.
         """
         s, passes = known_scores(scores, labels)
         lowest = np.unique(np.concatenate([_quantiles(s[passes]), _quantiles(s[~passes])]))

@@ -8,7 +8,8 @@ tokens. So it is traced once, and an event's score does not depend on its neighb
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,6 @@ from smartbkg_tf.filtering.model_description import (
     describe_run,
     description_of,
 )
-from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.runtime.files import read_json, sha256
 from smartbkg_tf.runtime.quiet import load_tensorflow
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
@@ -60,9 +60,9 @@ class Scorer(ABC):
     ----------
     description : ModelDescription
         What the model reads and answers.
-    batch_size : int, default 256
+    batch_size : int
         Events scored at a time.
-    where : str or pathlib.Path
+    where : pathlib.Path
         The model's file, for messages.
 
     Raises
@@ -71,16 +71,20 @@ class Scorer(ABC):
         When the model was trained with another vocabulary than this version has.
     """
 
+    #: Names of the arrays that the model reads; a subclass sets them.
+    input_names: tuple[str, ...]
+
     def __init__(
         self,
         description: ModelDescription,
         *,
-        batch_size: int = KERAS_BATCH_SIZE,
-        where: str | Path,
+        batch_size: int,
+        where: Path,
     ) -> None:
         self.description = description
+        self.label_names = description.label_names
         self.batch_size = batch_size
-        self.where = Path(where)
+        self.where = where
         #: What was lost while events were encoded, added up over calls of `score_events`.
         self.report = EncodingReport()
         digest = description.vocabulary.get("digest")
@@ -92,65 +96,34 @@ class Scorer(ABC):
                 next_step="use the version that trained it, or train again",
             )
 
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """Names of the outputs: the skims."""
-        return self.description.label_names
-
-    @property
-    @abstractmethod
-    def input_names(self) -> tuple[str, ...]:
-        """Names of the arrays that the model reads."""
-
     @abstractmethod
     def _call(self, batch: Batch) -> npt.NDArray[Any]:
         """Score one batch of the full size."""
 
     @abstractmethod
     def fitted_filter(self) -> FittedFilter:
-        """Read what was fitted on validation events.
-
-        Returns
-        -------
-        FittedFilter
-            Rules and thresholds by skim.
-
-        Raises
-        ------
-        InputError
-            When the model comes without.
-        """
-
-    def sampling_rules(self) -> dict[str, SamplingRule]:
-        """Read the fitted sampling rule of each skim; `InputError` without one."""
-        return self.fitted_filter().rules(self.label_names)
-
-    def _score_batch(self, arrays: Mapping[str, npt.NDArray[Any]]) -> Scores:
-        n = len(arrays[self.input_names[0]])
-        batch = {}
-        for name in self.input_names:
-            values = arrays[name]
-            if n < self.batch_size:
-                copies = np.repeat(values[:1], self.batch_size - n, axis=0)
-                values = np.concatenate([values, copies])
-            batch[name] = values
-        scores = np.asarray(self._call(batch), dtype=np.float32)
-        expected = (self.batch_size, len(self.label_names))
-        if scores.shape != expected:
-            raise InputError(
-                f"gives scores of shape {list(scores.shape)}, expected {list(expected)} for the "
-                f"skims {', '.join(self.label_names)}",
-                where=self.where,
-            )
-        return scores[:n]
+        """Read what was fitted on validation events; `InputError` when the model comes without."""
 
     def _score_all(
         self, n_events: int, batch_of: Callable[[npt.NDArray[np.int64]], Batch]
     ) -> Scores:
+        """Score events in batches of the full size; `batch_of` gives those at some positions."""
         scores = np.empty((n_events, len(self.label_names)), dtype=np.float32)
+        expected = [self.batch_size, len(self.label_names)]
         for start in range(0, n_events, self.batch_size):
             rows = np.arange(start, min(start + self.batch_size, n_events), dtype=np.int64)
-            scores[rows] = self._score_batch(batch_of(rows))
+            batch = {}
+            for name, values in batch_of(rows).items():
+                copies = np.repeat(values[:1], self.batch_size - len(rows), axis=0)
+                batch[name] = np.concatenate([values, copies]) if len(copies) else values
+            found = np.asarray(self._call(batch), dtype=np.float32)
+            if list(found.shape) != expected:
+                raise InputError(
+                    f"gives scores of shape {list(found.shape)}, expected {expected} for the "
+                    f"skims {', '.join(self.label_names)}",
+                    where=self.where,
+                )
+            scores[rows] = found[: len(rows)]
         return scores
 
     def score_dataset(self, dataset: Dataset, indices: npt.ArrayLike) -> Scores:
@@ -194,7 +167,12 @@ class Scorer(ABC):
                 where=dataset.path,
                 next_step=again,
             )
-        mine, theirs = self.description.encoding.features, dataset.encoding.features
+        mine, theirs = (
+            {"_target_": encoding.features, **encoding.arguments}
+            if encoding.arguments
+            else encoding.features
+            for encoding in (self.description.encoding, dataset.encoding)
+        )
         if mine != theirs and "particle_input" in self.input_names:
             raise InputError(
                 f"was written with features={theirs}, the model reads features={mine}",
@@ -224,7 +202,15 @@ class Scorer(ABC):
             (NaN, mother indices out of range, ...).
         """
         d = self.description
-        self._check_table(table, where)
+        reads_particles = set(self.input_names) - {"decay_input", "event_type_input"}
+        if reads_particles and not table.particles:
+            raise InputError(
+                "holds decay strings only, but the model reads particles",
+                where=where,
+                next_step="give files with particle tables (key=all), or a model that was "
+                "trained with model.inputs=decay",
+            )
+        _refuse(find_unusable_events(table, file=str(where or ""))[1], where)
         encoded = encode(table, d.encoding, default_vocabulary(), file=str(where or ""))
         if "decay_input" in self.input_names:
             _refuse(find_unusable_encoded(encoded, table, file=str(where or ""))[1], where)
@@ -234,19 +220,6 @@ class Scorer(ABC):
         )
         self.report = _added(self.report, encoded.report)
         return scores
-
-    def _check_table(self, table: EventTable, where: str | Path | None) -> None:
-        reads_particles = any(
-            name not in ("decay_input", "event_type_input") for name in self.input_names
-        )
-        if reads_particles and not table.particles:
-            raise InputError(
-                "holds decay strings only, but the model reads particles",
-                where=where,
-                next_step="give files with particle tables (key=all), or a model that was "
-                "trained with model.inputs=decay",
-            )
-        _refuse(find_unusable_events(table, file=str(where or ""))[1], where)
 
 
 def _refuse(findings: list[Finding], where: str | Path | None) -> None:
@@ -264,15 +237,10 @@ def _refuse(findings: list[Finding], where: str | Path | None) -> None:
 
 
 def _added(first: EncodingReport, second: EncodingReport) -> EncodingReport:
-    unknown = dict(first.unknown_codes)
-    for code, count in second.unknown_codes.items():
-        unknown[code] = unknown.get(code, 0) + count
     return EncodingReport(
-        unknown_codes=unknown,
+        unknown_codes=dict(Counter(first.unknown_codes) + Counter(second.unknown_codes)),
         truncated_particles=first.truncated_particles + second.truncated_particles,
         truncated_tokens=first.truncated_tokens + second.truncated_tokens,
-        longest_particles=max(first.longest_particles, second.longest_particles),
-        longest_tokens=max(first.longest_tokens, second.longest_tokens),
     )
 
 
@@ -301,13 +269,8 @@ class KerasScorer(Scorer):
         path = run.model if file is None else file
         super().__init__(describe_run(run), batch_size=batch_size, where=path)
         self.model = load_run_model(run, path)
-        self._input_names = tuple(tensor.name for tensor in self.model.inputs)
+        self.input_names = tuple(tensor.name for tensor in self.model.inputs)
         self._function: Any = None
-
-    @property
-    def input_names(self) -> tuple[str, ...]:
-        """Names of the arrays that the model reads."""
-        return self._input_names
 
     def _call(self, batch: Batch) -> npt.NDArray[Any]:
         load_tensorflow()
@@ -337,16 +300,14 @@ class KerasScorer(Scorer):
 
 
 class OnnxScorer(Scorer):
-    """Score events with an exported ONNX file, on one thread by default.
+    """Score events with an exported ONNX file, on one thread, as in basf2.
 
     Parameters
     ----------
-    path : str or pathlib.Path
+    path : pathlib.Path
         The .onnx file; its description (.json) is beside it.
     batch_size : int, default 16
         Events scored at a time; more are no faster on one thread.
-    threads : int, default 1
-        Threads of ONNX Runtime; basf2 uses one.
 
     Raises
     ------
@@ -356,10 +317,7 @@ class OnnxScorer(Scorer):
         When a file is missing, damaged, or the two do not belong together.
     """
 
-    def __init__(
-        self, path: str | Path, batch_size: int = ONNX_BATCH_SIZE, *, threads: int = 1
-    ) -> None:
-        path = Path(path)
+    def __init__(self, path: Path, batch_size: int = ONNX_BATCH_SIZE) -> None:
         if not path.is_file():
             raise InputError(
                 "the model does not exist",
@@ -380,13 +338,9 @@ class OnnxScorer(Scorer):
                 next_step="export again: python -m smartbkg_tf.export run=RUN_DIR output=DIR",
             )
         super().__init__(description, batch_size=batch_size, where=path)
-        self._session = open_session(path, threads)
+        self._session = open_session(path)
+        self.input_names = tuple(tensor.name for tensor in self._session.get_inputs())
         self._output = self._session.get_outputs()[0].name
-
-    @property
-    def input_names(self) -> tuple[str, ...]:
-        """Names of the arrays that the model reads."""
-        return tuple(tensor.name for tensor in self._session.get_inputs())
 
     def _call(self, batch: Batch) -> npt.NDArray[Any]:
         return np.asarray(self._session.run([self._output], batch)[0])
@@ -398,8 +352,8 @@ class OnnxScorer(Scorer):
         return FittedFilter(self._filter, self._sidecar)
 
 
-def open_session(path: Path, threads: int = 1) -> Any:
-    """Open an ONNX file with ONNX Runtime."""
+def open_session(path: Path) -> Any:
+    """Open an ONNX file with ONNX Runtime, for one thread."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -408,7 +362,7 @@ def open_session(path: Path, threads: int = 1) -> Any:
             next_step="pip install 'smartbkg_tf[onnx]'",
         ) from error
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
@@ -430,27 +384,7 @@ def load_run_model(run: RunDirectory, path: Path | None = None) -> Any:
 def open_scorer(
     model: str | Path, batch_size: int | None = None
 ) -> tuple[Scorer, RunDirectory | None]:
-    """Open whatever ``run=`` names.
-
-    Parameters
-    ----------
-    model : str or pathlib.Path
-        A run directory, a .keras file inside one, or an exported .onnx file.
-    batch_size : int, optional
-        Events scored at a time; by default 256 for Keras and 16 for ONNX Runtime.
-
-    Returns
-    -------
-    scorer : Scorer
-        Ready to score.
-    run : RunDirectory or None
-        The run directory; None for an exported file.
-
-    Raises
-    ------
-    InputError
-        When it is missing, damaged, or something else.
-    """
+    """Open whatever ``run=`` names; also give the run directory, None for an exported file."""
     path = Path(model).expanduser()
     if path.suffix == ".onnx":
         return OnnxScorer(path, batch_size or ONNX_BATCH_SIZE), None

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from smartbkg_tf.generation.arrays import Floats, Integers
 from smartbkg_tf.generation.beams import Collision, boost, rotation_to
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 
 
 def b_momenta(collisions: Collision, mass: float, random: np.random.Generator) -> Floats:

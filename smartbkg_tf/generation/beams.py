@@ -8,11 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from smartbkg_tf.generation.arrays import Floats
 from smartbkg_tf.settings.sources import BeamSettings
-
-Floats = npt.NDArray[np.float64]
 
 #: Electron mass, GeV (PDG 2024).
 ELECTRON_MASS = 0.00051099895

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from smartbkg_tf.generation.arrays import Floats, Integers, Mask
 from smartbkg_tf.generation.particles import (
     BACKWARD,
     BARREL,
@@ -15,10 +16,9 @@ from smartbkg_tf.generation.particles import (
     inside,
     reflected,
 )
-from smartbkg_tf.generation.reconstruction import SPECIES_MASS, Clusters, Floats, Integers
+from smartbkg_tf.generation.reconstruction import ELECTRON, PION, SPECIES_MASS, Clusters
 from smartbkg_tf.settings.detector import ClusterSettings
 
-_ELECTRON, _PION = 0, 2
 _NEUTRON = 2112
 
 
@@ -87,16 +87,9 @@ def photon_clusters(
     photons: Generated, settings: ClusterSettings, random: np.random.Generator
 ) -> Clusters:
     """Draw the clusters of photons."""
-    n = len(photons)
-    rho = np.hypot(photons.place[:, 0], photons.place[:, 1])
-    seen = random.random(n) < photon_efficiency(photons.energy, settings)
+    seen = random.random(len(photons)) < photon_efficiency(photons.energy, settings)
     energy = smeared_energy(photons.energy, settings, random)
-    direction, theta = smeared_direction(
-        calorimeter_direction(photons.place, photons.momentum), photons.energy, settings, random
-    )
-    seen &= (rho < settings.inner_radius) & (energy > settings.threshold)
-    seen &= inside(theta, settings.minimum_angle, settings.maximum_angle)
-    return Clusters(photons.event[seen], energy[seen], direction[seen], photons.row[seen])
+    return _neutral_clusters(photons, seen, energy, photons.energy, settings, random)
 
 
 def hadron_clusters(
@@ -105,19 +98,30 @@ def hadron_clusters(
     """Draw the clusters of K_L and neutrons."""
     n = len(hadrons)
     long = np.abs(hadrons.code) == K_LONG
-    probability = np.where(long, settings.k_long, settings.neutron)
-    seen = random.random(n) < probability
+    seen = random.random(n) < np.where(long, settings.k_long, settings.neutron)
     # An antineutron annihilates: its mass counts.
     visible = np.where(hadrons.code == _NEUTRON, hadrons.energy - 0.9395654, hadrons.energy)
     energy = random.exponential(1.0, n) * settings.hadron_energy * np.maximum(visible, 1e-6)
     energy = np.minimum(energy, visible)
+    return _neutral_clusters(hadrons, seen, energy, energy, settings, random)
+
+
+def _neutral_clusters(
+    particles: Generated,
+    seen: Mask,
+    energy: Floats,
+    showering: Floats,
+    settings: ClusterSettings,
+    random: np.random.Generator,
+) -> Clusters:
+    """Draw directions, which the energies `showering` blur; keep what is `seen` and accepted."""
     direction, theta = smeared_direction(
-        calorimeter_direction(hadrons.place, hadrons.momentum), energy, settings, random
+        calorimeter_direction(particles.place, particles.momentum), showering, settings, random
     )
-    rho = np.hypot(hadrons.place[:, 0], hadrons.place[:, 1])
-    seen &= (energy > settings.threshold) & (rho < settings.inner_radius)
+    rho = np.hypot(particles.place[:, 0], particles.place[:, 1])
+    seen = seen & (energy > settings.threshold) & (rho < settings.inner_radius)
     seen &= inside(theta, settings.minimum_angle, settings.maximum_angle)
-    return Clusters(hadrons.event[seen], energy[seen], direction[seen], hadrons.row[seen])
+    return Clusters(particles.event[seen], energy[seen], direction[seen], particles.row[seen])
 
 
 def matched_clusters(
@@ -143,12 +147,12 @@ def matched_clusters(
         -np.log(np.maximum(random.standard_normal(n) ** 2, 1e-12))
     )
     kinetic = particles.energy - SPECIES_MASS[true]
-    hadron = true >= _PION
+    hadron = true >= PION
     showers = hadron & (random.random(n) < settings.hadron_shower)
     fraction = random.uniform(0.2, 0.9, n)
     energy = np.where(showers, fraction * kinetic, np.minimum(ionising, kinetic))
     smeared = smeared_energy(particles.energy, settings, random)
-    energy = np.where(true == _ELECTRON, smeared, energy)
+    energy = np.where(true == ELECTRON, smeared, energy)
     energy = np.where(reaches & (energy > settings.threshold), energy, 0.0)
 
     splits = reaches & showers & (random.random(n) < settings.split_off)

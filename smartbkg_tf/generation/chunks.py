@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy.typing as npt
 from smartbkg_tf.events.table import EVENT_TYPES, EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.generation import seeds
+from smartbkg_tf.generation.arrays import Integers
 from smartbkg_tf.generation.beams import nominal_collision
 from smartbkg_tf.generation.detector import reconstruct
 from smartbkg_tf.generation.extract import stored_particles
@@ -32,28 +34,11 @@ def label_events(
     random: np.random.Generator,
     particles: ParticleSet = "tables",
 ) -> EventTable:
-    """Send events through the detector and the skims.
+    """Send generated events, with radiated photons, through the detector and the skims.
 
-    Parameters
-    ----------
-    table : EventTable
-        Generated events, with radiated photons.
-    beams : BeamSettings
-        The beams.
-    detector : DetectorSettings
-        The detector.
-    skims : mapping of str to Skim
-        The skims by name.
-    random : numpy.random.Generator
-        The detector's random numbers (`detector_generator`).
-    particles : {"tables", "generator"}, default "tables"
-        Which particles are kept; the detector sees all of them.
-
-    Returns
-    -------
-    EventTable
-        The events as the training tables hold them (`stored_particles`), with labels, bias
-        observables and decay strings.
+    `random` serves the detector (see `detector_generator`), which sees all particles. The events
+    come back as the training tables hold them (`stored_particles`, by `particles`), with labels,
+    bias observables and decay strings.
     """
     from smartbkg_tf.events.decay_strings import build_decay_strings
 
@@ -65,15 +50,20 @@ def label_events(
         labels[name] = np.asarray(result.passes).astype(np.int8)
         observables |= {f"{key}_{name}": values for key, values in result.observables.items()}
     plain = stored_particles(table, particles)
-    return EventTable(
-        particles=plain.particles,
-        offsets=plain.offsets,
-        keys=plain.keys,
-        event_type=plain.event_type,
-        labels=labels,
-        observables=observables,
-        decay_strings=build_decay_strings(plain),
-    )
+    strings = build_decay_strings(plain)
+    return replace(plain, labels=labels, observables=observables, decay_strings=strings)
+
+
+def event_keys(
+    experiment: int, run: int, first: int, n_events: int, seed: int, kind: int
+) -> dict[str, Integers]:
+    """Give keys of events; the production is 10 seed + position of the type, 9 if unknown."""
+    return {
+        "experiment": np.full(n_events, experiment, dtype=np.int64),
+        "run": np.full(n_events, run, dtype=np.int64),
+        "event": np.arange(first, first + n_events, dtype=np.int64),
+        "production": np.full(n_events, 10 * seed + (kind if kind >= 0 else 9), dtype=np.int64),
+    }
 
 
 def detector_generator(settings: ProduceSettings, kind: int, chunk: int) -> np.random.Generator:
@@ -83,25 +73,9 @@ def detector_generator(settings: ProduceSettings, kind: int, chunk: int) -> np.r
 
 
 def write_part(task: Task, directory: Path, name: str, table: EventTable, **more: Any) -> Report:
-    """Write a table and its observables, each whole or not at all, and sum them up.
+    """Write a table and its observables into a folder, each whole or not at all, and sum them up.
 
-    Parameters
-    ----------
-    task : Task
-        What it was made from.
-    directory : pathlib.Path
-        The output folder.
-    name : str
-        Name of the table's file.
-    table : EventTable
-        The events.
-    **more
-        Further fields of `Report`.
-
-    Returns
-    -------
-    Report
-        The numbers.
+    `name` is that of the table's file; `more` are further fields of the `Report`.
     """
     side_files = [observables_name(name)] if table.observables else []
     for side_file in side_files:

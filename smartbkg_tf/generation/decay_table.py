@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,7 +27,7 @@ from smartbkg_tf.runtime.versions import versions
 #: Pythia's decays of tau (helicity correlations), K_L and Y(4S)'s placeholder stay its own.
 _LEFT_TO_PYTHIA = frozenset({15, 130, 300553})
 
-#: A Pythia channel holds at most so many products.
+#: Most products that a Pythia channel holds.
 _MOST_PRODUCTS = 8
 
 #: A mother that would lose more than this keeps Pythia's channels (Xi_c0 and Omega_c0: the
@@ -47,23 +46,6 @@ class Channel(NamedTuple):
     parameters: tuple[Any, ...]  # of the model
     names: tuple[str, ...]  # EvtGen's names of the products
     codes: tuple[int, ...]  # their PDG codes; 0 for a name without one
-
-
-@dataclass
-class LostFractions:
-    """What could not be handed to Pythia."""
-
-    #: Lost fraction of the mother's branching, by PDG code.
-    by_mother: dict[int, float] = field(default_factory=dict)
-    #: The same summed over mothers, by reason.
-    reasons: dict[str, float] = field(default_factory=dict)
-    #: Mothers whose channels stay Pythia's own, because too much would be lost.
-    kept_from_pythia: list[int] = field(default_factory=list)
-
-    def add(self, mother: int, fraction: float, reason: str) -> None:
-        """Count a channel of `mother` (PDG code) with its branching fraction."""
-        self.by_mother[mother] = self.by_mother.get(mother, 0.0) + fraction
-        self.reasons[reason] = self.reasons.get(reason, 0.0) + fraction
 
 
 def cache_directory() -> Path:
@@ -180,43 +162,36 @@ def matrix_element(channel: Channel) -> tuple[int, tuple[int, ...]]:
 
 def apply_decay_table(
     pythia: Any, table: Mapping[int, list[Channel]], exclusive_only: int | None = None
-) -> LostFractions:
-    """Replace Pythia's decay channels, before ``init``.
+) -> dict[int, float]:
+    """Replace Pythia's decay channels, before ``init``; give the lost branching by PDG code.
 
     Lost are channels that Pythia cannot hold: a product that it does not know, no products or more
-    than eight, or charges that do not add up; it scales the rest to one. Inclusive channels of the
-    mother `exclusive_only` are left to `inclusive.InclusiveDecays`.
+    than eight, or charges that do not add up; it scales the rest to one. A mother that would lose
+    most of them keeps Pythia's own channels. Inclusive channels of the mother `exclusive_only` are
+    left to `inclusive.InclusiveDecays`.
     """
     data = pythia.particleData
     _add_missing_particles(pythia, table)
-    lost = LostFractions()
+    lost: dict[int, float] = {}
     for mother, channels in table.items():
         if mother in _LEFT_TO_PYTHIA or not data.isParticle(mother):
             continue
-        total = sum(channel.fraction for channel in channels)
-        lines: list[str] = []
-        before = dict(lost.reasons)
-        for channel in channels:
-            if channel.fraction == 0:
+        real = [channel for channel in channels if channel.fraction > 0]
+        held = [channel for channel in real if not obstacle(data, mother, channel)]
+        if len(held) < len(real):
+            total, kept = (sum(channel.fraction for channel in part) for part in (real, held))
+            if 1.0 - kept / total > _LARGEST_LOSS:
+                # The rest would be scaled to the whole: Pythia's own channels are closer to it.
                 continue
-            reason = obstacle(data, mother, channel)
-            if reason:
-                lost.add(mother, channel.fraction / total, reason)
-                continue
+            lost[mother] = 1.0 - kept / total
+        kind = "oneChannel"
+        for channel in held:
             if mother == exclusive_only and channel.model == "PYTHIA":
                 continue
             mode, products = matrix_element(channel)
-            kind = "addChannel" if lines else "oneChannel"
             numbers = " ".join(str(code) for code in products)
-            lines.append(f"{mother}:{kind} = 1 {channel.fraction!r} {mode} {numbers}")
-        if lost.by_mother.get(mother, 0.0) > _LARGEST_LOSS:
-            # The rest would stand for the whole: Pythia's own channels are nearer the truth.
-            lost.reasons = before
-            lost.by_mother.pop(mother)
-            lost.kept_from_pythia.append(mother)
-            continue
-        for line in lines:
-            pythia.readString(line)
+            pythia.readString(f"{mother}:{kind} = 1 {channel.fraction!r} {mode} {numbers}")
+            kind = "addChannel"
     return lost
 
 

@@ -1,9 +1,9 @@
 """A parametrised Belle II detector: what is seen of generated particles.
 
-Every event of a chunk is treated at once. All numbers are settings; they and the
-formulas stand at `TrackSettings` and `ClusterSettings`. Nothing that a skim sees is a function of
-the generated event alone: efficiencies, resolutions, identification and beam background
-are random draws.
+Every event of a chunk is treated at once. All numbers are settings; they and the formulas are
+described in `TrackSettings` and `ClusterSettings`. Nothing that a skim sees is a function of the
+generated event alone: efficiencies, resolutions, identification and beam background are random
+draws.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ import numpy as np
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.generation.calorimeter import hadron_clusters, photon_clusters
 from smartbkg_tf.generation.particles import K_LONG, direction_of, stable_particles
-from smartbkg_tf.generation.reconstruction import Clusters, Reconstruction, Tracks
+from smartbkg_tf.generation.reconstruction import PION, Clusters, Reconstruction, Tracks
 from smartbkg_tf.generation.tracking import TRACK_CODES, bremsstrahlung, charged_particles
 from smartbkg_tf.settings.detector import DetectorSettings
 
 T = TypeVar("T", Tracks, Clusters)
 
-_PION = 2
 _PHOTON, _NEUTRON = 22, 2112
 
 
@@ -70,7 +69,7 @@ def _background(
         event=event,
         momentum=direction * (pt / np.sin(theta))[:, None],
         charge=random.choice(np.array([-1, 1]), n),
-        species=np.full(n, _PION),
+        species=np.full(n, PION),
         d0=random.normal(0.0, background.track_impact, n),
         z0=random.normal(0.0, background.track_impact, n),
         cluster_energy=np.zeros(n),

@@ -7,6 +7,7 @@ hang on the B or on the virtual photon they came from.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -14,11 +15,9 @@ import numpy.typing as npt
 
 from smartbkg_tf.events.charges import charges
 from smartbkg_tf.events.table import PARTICLE_COLUMNS, EventTable
+from smartbkg_tf.generation.arrays import Floats, Integers, Mask
 from smartbkg_tf.generation.record import Record
 from smartbkg_tf.settings.sources import ParticleSet
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 
 #: Speed of light, mm / ns (exact by definition of the metre).
 LIGHT_SPEED = 299.792458
@@ -34,13 +33,11 @@ PRIMARY, VIRTUAL, ISR_PHOTON, FSR_PHOTON = 1, 1 << 4, 1 << 6, 1 << 7
 _ELECTRON = 11
 
 
-def is_parton_or_string(codes: Integers) -> npt.NDArray[np.bool_]:
+def is_parton_or_string(codes: Integers) -> Mask:
     """Tell quarks, gluons, diquarks and strings from particles, by PDG codes [n]."""
     size = np.abs(codes)
     diquark = (size > 1000) & (size < 10_000) & (size // 10 % 10 == 0)
-    result: npt.NDArray[np.bool_] = (
-        (size < 10) | (size == 21) | diquark | ((size > 80) & (size < 100))
-    )
+    result: Mask = (size < 10) | (size == 21) | diquark | ((size > 80) & (size < 100))
     return result
 
 
@@ -85,7 +82,7 @@ def extract(
         | (place[:, 2] < z_range[0])
         | (place[:, 2] > z_range[1])
     )
-    # Mothers stand before daughters, so that a few passes reach the last generation.
+    # Mothers come before daughters, so that a few passes reach the last generation.
     while True:
         below = outside | (has_mother & outside[parent])
         if np.array_equal(below, outside):
@@ -135,13 +132,12 @@ def extract(
         "pz": momentum[:, 2],
         "status": status,
     }
-    table = EventTable(
-        particles={**columns, **_family(pdg, mother_row, event, offsets)},
+    return EventTable(
+        particles=_typed({**columns, **_family(pdg, mother_row, event, offsets)}),
         offsets=offsets,
         keys=keys,
         event_type=np.full(n_events, event_type, dtype=np.int8),
     )
-    return _with_dtypes(table)
 
 
 def _family(
@@ -156,26 +152,16 @@ def _family(
     }
 
 
-def _with_dtypes(table: EventTable) -> EventTable:
-    return EventTable(
-        particles={
-            name: np.ascontiguousarray(table.particles[name], dtype=dtype)
-            for name, dtype in PARTICLE_COLUMNS.items()
-        },
-        offsets=table.offsets,
-        keys=table.keys,
-        event_type=table.event_type,
-        labels=table.labels,
-        observables=table.observables,
-        decay_strings=table.decay_strings,
-    )
+def _typed(columns: Mapping[str, npt.NDArray[np.generic]]) -> dict[str, npt.NDArray[np.generic]]:
+    """Give particle columns in the types of the tables."""
+    return {n: np.ascontiguousarray(columns[n], dtype=t) for n, t in PARTICLE_COLUMNS.items()}
 
 
 def stored_particles(table: EventTable, particles: ParticleSet) -> EventTable:
     """Give the table that is written, by ``source.particles``.
 
-    ``tables``: `without_radiation`. ``generator``: all particles, as KKMC's continuum events stand
-    in basf2: the virtual photon is called Z0 and has the status bit 4, and what the beams made has
+    ``tables``: `without_radiation`. ``generator``: all particles, as in KKMC's continuum events in
+    basf2: the virtual photon is called Z0 and has the status bit 4, and what the beams made has
     an electron for its mother, which is initial and so not there.
     """
     if particles == "tables":
@@ -213,13 +199,4 @@ def without_radiation(table: EventTable) -> EventTable:
     np.cumsum(np.bincount(event[keep], minlength=len(table)), out=offsets[1:])
     columns = {name: column[keep] for name, column in table.particles.items()}
     columns |= _family(columns["PDG"], mother_row, event[keep], offsets)
-    return _with_dtypes(
-        EventTable(
-            particles=columns,
-            offsets=offsets,
-            keys=table.keys,
-            event_type=table.event_type,
-            labels=table.labels,
-            observables=table.observables,
-        )
-    )
+    return replace(table, particles=_typed(columns), offsets=offsets, decay_strings=None)

@@ -3,7 +3,7 @@
 What is kept: statuses 1 (final) and 2 and above with an end vertex (decayed, or intermediate).
 Beams (4) and particles that neither are final nor end anywhere (documentation lines) are dropped,
 and `extract` drops partons, strings and copies. HepMC's statuses say nothing about radiation, so
-that photons from beams and from partons, leptons or the virtual photon are told by their mothers.
+that photons from beams and from partons, leptons or the virtual photon are recognised by mothers.
 The reader of HepMC3 ends silently at a damaged event: events are counted before and after.
 """
 
@@ -19,11 +19,10 @@ import numpy.typing as npt
 import xxhash
 
 from smartbkg_tf.errors import InputError
+from smartbkg_tf.generation.arrays import Floats, Integers, Mask
 from smartbkg_tf.generation.extract import GAMMA_Z, VIRTUAL_PHOTON, is_parton_or_string
 from smartbkg_tf.generation.record import Record
 from smartbkg_tf.runtime.progress import say
-
-Integers = npt.NDArray[np.int64]
 
 _BEGIN, _END = b"HepMC::Asciiv3-START_EVENT_LISTING", b"HepMC::Asciiv3-END_EVENT_LISTING"
 
@@ -99,7 +98,7 @@ def iterate_hepmc(path: Path, *, chunk_events: int) -> Iterator[tuple[Record, in
     expected, _ = scan_hepmc(path)
     done = 0
     weighted = False
-    # HepMC3 would write to the standard error; what it says is told below.
+    # HepMC3 would write to standard error; faults are reported below.
     noise = pyhepmc.Setup.print_errors, pyhepmc.Setup.print_warnings, pyhepmc.Setup.debug_level
     pyhepmc.Setup.print_errors = pyhepmc.Setup.print_warnings = False
     pyhepmc.Setup.debug_level = 0
@@ -201,9 +200,7 @@ def _record(pieces: list[dict[str, Any]]) -> Record:
     )
 
 
-def _kinds(
-    code: Integers, mother: Integers, final: npt.NDArray[np.bool_], beam: npt.NDArray[np.bool_]
-) -> Integers:
+def _kinds(code: Integers, mother: Integers, final: Mask, beam: Mask) -> Integers:
     """Tell how particles came about, in Pythia's numbers [n]."""
     has = mother >= 0
     parent = np.maximum(mother, 0)
@@ -229,12 +226,12 @@ def _places(
     vertices: npt.NDArray[Any],
     incoming: Integers,
     origin: Integers,
-    event_place: npt.NDArray[np.float64],
+    event_place: Floats,
     event: Integers,
-) -> npt.NDArray[np.float64]:
+) -> Floats:
     """Give the production place of every particle [n, 4], mm.
 
-    A vertex at exactly zero has no place of its own: it is where its mother was made, and at the
+    A vertex at exactly zero has no position: it is where its mother was made, and at the
     top where the event is (as ``HepMC3::GenVertex::position``).
     """
     place = np.stack([vertices[name] for name in ("x", "y", "z", "t")], axis=-1)

@@ -1,4 +1,4 @@
-"""HepMC3 files as the source: the door for every other generator."""
+"""HepMC3 files of any other generator as the source."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.events.table import EVENT_TYPES, UNKNOWN_EVENT_TYPE, EventTable
+from smartbkg_tf.events.table import EVENT_TYPES, EventTable
 from smartbkg_tf.generation.beams import nominal_collision
-from smartbkg_tf.generation.chunks import detector_generator, label_events, write_part
+from smartbkg_tf.generation.chunks import detector_generator, event_keys, label_events, write_part
 from smartbkg_tf.generation.extract import extract, stored_particles
 from smartbkg_tf.generation.hepmc import iterate_hepmc, scan_hepmc
 from smartbkg_tf.generation.input_files import FileSource, part_name
@@ -36,11 +36,8 @@ class HepmcSource(FileSource):
     Parameters
     ----------
     particles : {"tables", "generator"}
-        As for `PythiaSource`; HepMC tells no radiated photon apart, so that ``tables`` keeps
-        all that `extract` does not recognise as such.
-    on_bad_file : {"fail", "skip"}
-        What to do with files of another format or without their end: name them all and stop
-        before any work, or leave them out and say so.
+        As for `PythiaSource`; HepMC does not mark radiated photons, so that ``tables`` keeps
+        those that `extract` does not recognise.
     frame : {"laboratory", "centre_of_mass"}
         System of the files' momenta and vertices; the latter are boosted with the beams.
     labels : bool
@@ -71,7 +68,7 @@ class HepmcSource(FileSource):
         """Check all input before any work; make one task for each good file.
 
         The report holds files, left_out, events. Refused are files that are truncated or of another
-        format, and files of equal name or content.
+        format, and files of equal content.
         """
         names: dict[int, Path] = {}
 
@@ -144,23 +141,10 @@ class HepmcSource(FileSource):
         """Make the particle table of some events."""
         if self.frame == "centre_of_mass":
             record.to_laboratory(nominal_collision(self.beams))
-        keys = {
-            "experiment": np.full(n, EXPERIMENT, dtype=np.int64),
-            "run": np.full(n, task.chunk, dtype=np.int64),
-            "event": np.arange(done + 1, done + n + 1, dtype=np.int64),
-            "production": np.full(
-                n, 10 * task.settings.seed + (kind if kind >= 0 else 9), np.int64
-            ),
-        }
+        keys = event_keys(EXPERIMENT, task.chunk, done + 1, n, task.settings.seed, kind)
         try:
-            return extract(
-                record,
-                np.zeros((n, 3)),
-                self.detector_radius,
-                self.detector_z,
-                keys,
-                kind if kind >= 0 else UNKNOWN_EVENT_TYPE,
-            )
+            at = np.zeros((n, 3))
+            return extract(record, at, self.detector_radius, self.detector_z, keys, kind)
         except ValueError as error:
             raise InputError(
                 f"events {done + 1} to {done + n}: {error}", where=task.input

@@ -1,11 +1,11 @@
 """Inclusive B decays that come out as a channel which the decay table lists.
 
-The table's inclusive channels stand for what it does not list; what it lists has a branching
-fraction of its own, often zero "to avoid PYTHIA". So with ``source.inclusive=avoid_listed`` such a
+The table's inclusive channels represent what it does not list; what it lists has its own
+branching fraction, often zero "to avoid PYTHIA". So with ``source.inclusive=avoid_listed`` such a
 decay is generated again.
 
 Pythia's record does not tell which channel was chosen. Each inclusive channel therefore becomes
-the only one of a particle of its own, which is called a B again once it has decayed. Which kind of
+the only one of a separate particle, which is renamed to B after its decay. Which kind of
 decay each B of a pair has is drawn first and kept when the pair is generated again: the fractions
 of all channels stay those of the table.
 """
@@ -17,14 +17,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.events.keys import mix
+from smartbkg_tf.generation.arrays import Integers
 from smartbkg_tf.generation.decay_table import Channel, matrix_element, obstacle
 from smartbkg_tf.generation.extract import is_parton_or_string
 from smartbkg_tf.generation.record import Record
 
-Integers = npt.NDArray[np.int64]
-
 #: PDG code of the first particle with one inclusive channel; no generator uses it.
 _FIRST_CODE = 9_511_001
+
+
+def _words(codes: npt.ArrayLike) -> npt.NDArray[np.uint64]:
+    """Scramble PDG codes, so that the sum of its words names a decay."""
+    return mix(np.asarray(codes, dtype=np.int64).view(np.uint64))
 
 
 def is_inclusive(channel: Channel) -> bool:
@@ -33,7 +38,7 @@ def is_inclusive(channel: Channel) -> bool:
 
 
 class InclusiveDecays:
-    """The inclusive channels of one B meson, as particles of their own; made before ``init``."""
+    """The inclusive channels of one B meson, as separate particles; made before ``init``."""
 
     def __init__(self, pythia: Any, species: int, channels: list[Channel]) -> None:
         data = pythia.particleData
@@ -63,7 +68,7 @@ class InclusiveDecays:
                 continue
             for sign in (1, -1):
                 codes = [sign * c if data.hasAnti(abs(c)) else c for c in channel.codes]
-                keys.append(_words(np.array([sign * self.species, *codes])).sum())
+                keys.append(_words([sign * self.species, *codes]).sum())
         return np.unique(np.array(keys, dtype=np.uint64))
 
     def draw(self, n: int, random: np.random.Generator) -> Integers:
@@ -92,11 +97,3 @@ class InclusiveDecays:
         found = np.flatnonzero(inclusive)
         found = found[np.isin(keys[found], self._listed)]
         return np.unique(record.event[found])
-
-
-def _words(codes: Integers) -> npt.NDArray[np.uint64]:
-    """Scramble PDG codes (splitmix64), so that the sum of its words names a decay."""
-    word = codes.astype(np.int64).view(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-    word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return word ^ (word >> np.uint64(31))

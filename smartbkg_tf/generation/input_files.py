@@ -27,8 +27,8 @@ class FileSource(EventSource):
     Parameters
     ----------
     on_bad_file : {"fail", "skip"}
-        What to do with files that cannot be used: name them all and stop before any work, or leave
-        them out and say so.
+        What to do with input files that are damaged or of another format: name them all and stop
+        before any work, or leave them out and say so. Skim files are never left out.
     chunk_events : int
         Events read at a time and written into one table. Default 20000 (bounds the memory).
     """
@@ -47,25 +47,10 @@ class FileSource(EventSource):
     def usable_files(
         self, patterns: str | list[str] | None, check: Callable[[Path], T]
     ) -> tuple[list[tuple[Path, T]], list[Path]]:
-        """Check all input files.
+        """Check all input files; give the good ones with what `check` returns, and those left out.
 
-        Parameters
-        ----------
-        patterns : str or list of str or None
-            Names or patterns.
-        check : callable
-            Looks at a file and raises `UserError` for a bad one.
-
-        Returns
-        -------
-        tuple of list
-            Good files with what the check returned, and the files that were left out.
-
-        Raises
-        ------
-        InputError
-            Naming every bad file (``on_bad_file=fail``, or when no good one is left), or good files
-            of equal name.
+        `check` raises `UserError` for a bad file. `InputError` names every bad file
+        (``on_bad_file=fail``, or when no good one is left).
         """
         problems = Problems()
         good: list[tuple[Path, T]] = []
@@ -85,15 +70,6 @@ class FileSource(EventSource):
                 kind=InputError,
                 next_step="mend or leave them out, or add source.on_bad_file=skip",
             )
-        names: dict[str, Path] = {}
-        for path, _ in good:
-            if path.stem in names:
-                raise InputError(
-                    f"has the same name as {names[path.stem]}: their tables would have too",
-                    where=path,
-                    next_step="produce them into two folders",
-                )
-            names[path.stem] = path
         return good, bad
 
 

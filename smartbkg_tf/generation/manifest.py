@@ -1,4 +1,4 @@
-"""``production.json``: what stands in an output folder, and how it was made."""
+"""``production.json``: what is in an output folder, and how it was made."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from smartbkg_tf.errors import InputError, OutputError
-from smartbkg_tf.generation.made_by import made_by
 from smartbkg_tf.generation.observables_file import FOLDER, JOINED
 from smartbkg_tf.generation.retention import retention
 from smartbkg_tf.generation.source import Task
 from smartbkg_tf.generation.table_records import (
     RECORDS,
+    made_by,
     made_from,
     read_records,
     unchanged,
@@ -49,7 +49,7 @@ _SOFTWARE = (
 
 
 class Manifest:
-    """The record of one output folder, for which `found` tells of the input.
+    """The record of one output folder; `found` describes the input.
 
     Refuses a folder whose tables were made with other settings, versions or code; ``overwrite``
     removes them.
@@ -74,7 +74,7 @@ class Manifest:
             self._open(settings.overwrite)
 
     def _open(self, overwrite: bool) -> None:
-        """Take over what stands in the folder, refuse it, or remove it."""
+        """Take over what is in the folder, refuse it, or remove it."""
         try:
             values = read_json(self.path)
             version = values["format_version"]
@@ -123,10 +123,10 @@ class Manifest:
         return f"holds tables that were made by other code; changed since: {_some(names)}"
 
     def finished(self, task: Task) -> bool:
-        """Tell whether a task's files are there, whole and made from the same.
+        """Whether the files of a task exist, are complete, and were made from the same input.
 
-        A changed file is told by its size, by its hash where the time is another, and with
-        ``verify`` by its hash in any case.
+        A file counts as changed if its size differs, or its hash where its time differs; with
+        ``verify`` the hash is always compared.
         """
         chunk = self.chunks.get(task.name)
         if chunk is None or chunk.get("made_from") != made_from(task):
@@ -151,7 +151,7 @@ class Manifest:
             )
 
     def begin(self) -> None:
-        """Remove what a killed run left half written, and say whose folder this is."""
+        """Remove unfinished files of a killed run, and record the settings of this folder."""
         for folder in (self.directory, self.directory / FOLDER, self.directory / RECORDS):
             for partial in folder.glob(f".*{PARTIAL}*"):
                 partial.unlink(missing_ok=True)

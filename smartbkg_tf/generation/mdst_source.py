@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -10,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.errors import ConfigurationError, InputError, Problems, UserError
-from smartbkg_tf.events.flags import Labeller, label_events
+from smartbkg_tf.events.flags import PassingEvents
 from smartbkg_tf.events.keys import hash_keys, key_columns, key_rows
 from smartbkg_tf.events.passing_keys import read_passing_keys
 from smartbkg_tf.events.root_files import EVENT_META_DATA, BasfTree, read_event_keys
-from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.generation.arrays import Integers
 from smartbkg_tf.generation.chunks import write_part
 from smartbkg_tf.generation.input_files import FileSource, part_name
 from smartbkg_tf.generation.source import Report, Task
@@ -24,8 +25,6 @@ from smartbkg_tf.settings.base import Field, settings
 
 if TYPE_CHECKING:
     from smartbkg_tf.settings.generation import ProduceSettings
-
-Keys = npt.NDArray[np.int64]
 
 #: Event keys read at a time: some 50 MB.
 _KEYS_AT_A_TIME = 500_000
@@ -42,13 +41,10 @@ class MdstSource(FileSource):
         neither virtual nor initial nor ISR or FSR photons.
         ``generator``: what basf2's SmartBackground module sees: primary
         particles that are neither initial nor quarks or gluons.
-    on_bad_file : {"fail", "skip"}
-        What to do with input files that do not open or lack a branch: name them all and
-        stop before any work, or leave them out and say so. Skim files are never left out.
     skim_name : str or None
         Name of the label; None: the one skim that the configuration names.
     allow_unmatched : bool
-        Accept passing events that stand in none of the input files. Default False.
+        Accept passing events that are in none of the input files. Default False.
     fill : dict of str to int or None
         Parts of the event key (experiment, run, production) that the skim files lack because they
         are the same for all events: bare event numbers of a single run.
@@ -65,7 +61,7 @@ class MdstSource(FileSource):
         return bool(settings.skim_files)
 
     def label_name(self, settings: ProduceSettings) -> str:
-        """Name the skim that the lists of passing events stand for."""
+        """Name the skim whose passing events are listed."""
         if self.skim_name is not None:
             return self.skim_name
         if len(settings.skim) != 1:
@@ -81,25 +77,25 @@ class MdstSource(FileSource):
 
         The report holds files, left_out, events, duplicates, and with skim files skim, listed,
         listed_again, passing, without_parent. Refused are files that do not open or lack a branch,
-        files of equal name, and passing events that stand in no file.
+        and passing events that are in no file.
         """
         from smartbkg_tf.events.mdst import iterate_mdst
 
-        labeller, listed = None, 0
+        listed = None
         if settings.skim_files:
-            passing = self._read_lists(settings.skim_files)
-            labeller, listed = Labeller({self.label_name(settings): passing}), len(passing)
+            skim, lists = self.label_name(settings), self._read_lists(settings.skim_files)
+            listed = PassingEvents(lists)
         hashes: list[npt.NDArray[np.uint64]] = []
 
-        def check(path: Path) -> tuple[int, npt.NDArray[np.int64], Keys]:
+        def check(path: Path) -> tuple[int, Integers, Integers]:
             next(iterate_mdst(path, chunk_events=1))
             places, passing = [np.zeros(0, dtype=np.int64)], [np.zeros((0, 4), dtype=np.int64)]
             here = []
             n_events = 0
             for keys in _keys_of(path):
                 here.append(hash_keys(key_columns(keys), 0))
-                if labeller is not None:
-                    rows = np.flatnonzero(_label(labeller, keys))
+                if listed is not None:
+                    rows = np.flatnonzero(listed.passed(key_columns(keys)))
                     places.append(rows + n_events)
                     passing.append(keys[rows])
                 n_events += len(keys)
@@ -120,10 +116,9 @@ class MdstSource(FileSource):
                         n_events=n,
                         input=str(path.absolute()),
                         first_event=start,
-                        passing=None if labeller is None else mine,
+                        passing=None if listed is None else mine,
                     )
                 )
-        _refuse_equal_names(tasks)
         report: dict[str, Any] = {
             "files": len(good),
             "left_out": [path.name for path in left_out],
@@ -134,31 +129,30 @@ class MdstSource(FileSource):
             f"{len(good)} files, {len(left_out)} left out, {report['events']} events, "
             f"{report['duplicates']} of them with the key of an earlier one"
         )
-        if labeller is None:
+        if listed is None:
             say("no skim_files: the label of every event is unknown")
             return tasks, report
-        (met,) = labeller.reports()
+        lost = listed.not_met()
         report |= {
-            "skim": met.skim,
-            "listed": listed,
-            "listed_again": met.n_repeated,
-            "passing": met.n_passing,
-            "without_parent": met.n_without_event,
+            "skim": skim,
+            "listed": len(lists),
+            "listed_again": listed.n_repeated,
+            "passing": listed.n_passing,
+            "without_parent": len(lost),
         }
-        say(f"{listed} passing events listed; {met.text()}")
-        if met.n_without_event and not self.allow_unmatched:
+        say(f"{len(lists)} passing events listed; {listed.text(skim)}")
+        if len(lost) and not self.allow_unmatched:
             why = " (files were left out)" if left_out else ""
             raise InputError(
-                f"{met.n_without_event} of {met.n_keys} passing events stand in none of the input "
-                f"files{why}, as experiment, run, event, production = "
-                f"{met.examples_without_event[0]}",
+                f"{len(lost)} of {listed.n_keys} passing events stand in none of the input "
+                f"files{why}, as experiment, run, event, production = {tuple(lost[0].tolist())}",
                 where=str(settings.skim_files),
                 next_step="add their parent files to input=, or allow it: "
                 "source.allow_unmatched=true",
             )
         return tasks, report
 
-    def _read_lists(self, skim_files: str | list[str]) -> Keys:
+    def _read_lists(self, skim_files: str | list[str]) -> Integers:
         """Read all lists of passing events; name every bad one at once.
 
         A list that is left out would turn passing events into failing ones, so that
@@ -194,11 +188,12 @@ class MdstSource(FileSource):
             particles=self.particles,
         )
         if task.passing is not None:
-            table = label_events(table, {self.label_name(task.settings): task.passing})
+            passed = PassingEvents(task.passing).passed(table.keys).astype(np.int8)
+            table = replace(table, labels={self.label_name(task.settings): passed})
         return write_part(task, directory, task.name, table)
 
 
-def _keys_of(path: Path) -> Iterator[Keys]:
+def _keys_of(path: Path) -> Iterator[Integers]:
     """Read the keys of a file's events piece by piece."""
     with BasfTree(path, EVENT_META_DATA) as tree:
         for start in range(0, tree.n_events, _KEYS_AT_A_TIME):
@@ -212,28 +207,3 @@ def _count_repeated(parts: list[npt.NDArray[np.uint64]]) -> int:
     parts.clear()
     together.sort()
     return int(np.count_nonzero(together[1:] == together[:-1]))
-
-
-def _label(labeller: Labeller, keys: Keys) -> npt.NDArray[np.bool_]:
-    """Tell which events passed [n], and count them in the labeller's report."""
-    n = len(keys)
-    table = EventTable(
-        particles={},
-        offsets=np.zeros(n + 1, dtype=np.int64),
-        keys=key_columns(keys),
-        event_type=np.full(n, -1, dtype=np.int8),
-    )
-    (labels,) = labeller.label(table).labels.values()
-    return np.asarray(labels == 1)
-
-
-def _refuse_equal_names(tasks: list[Task]) -> None:
-    names: dict[str, str | None] = {}
-    for task in tasks:
-        if task.name in names:
-            raise InputError(
-                f"a part of it would be written to {task.name}, as one of {names[task.name]}",
-                where=task.input,
-                next_step="produce them into two folders, or raise source.chunk_events",
-            )
-        names[task.name] = task.input

@@ -12,10 +12,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.generation.arrays import Floats, Integers
 from smartbkg_tf.generation.beams import Collision, mass_squared
-from smartbkg_tf.generation.reconstruction import Floats, Reconstruction, offsets_of
-
-_PION = 2
+from smartbkg_tf.generation.reconstruction import PION, Reconstruction, offsets_of
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Cleaning:
     minimum_cluster_energy: float = 0.1
 
 
-def fox_wolfram_r2(momenta: Floats, event: npt.NDArray[np.int64], n_events: int) -> Floats:
+def fox_wolfram_r2(momenta: Floats, event: Integers, n_events: int) -> Floats:
     """Ratio R2 = H2 / H0 of Fox-Wolfram moments (PRL 41 (1978) 1581), [n_events].
 
     Of momenta [n, 3] in the CMS; 0 (isotropic) to 1 (two lines), NaN for events without momentum.
@@ -61,9 +60,7 @@ def fox_wolfram_r2(momenta: Floats, event: npt.NDArray[np.int64], n_events: int)
         return np.where(total > 0, 1.5 * square / total**2 - 0.5, np.nan)
 
 
-def sphericity_aplanarity(
-    momenta: Floats, event: npt.NDArray[np.int64], n_events: int
-) -> tuple[Floats, Floats]:
+def sphericity_aplanarity(momenta: Floats, event: Integers, n_events: int) -> tuple[Floats, Floats]:
     """Sphericity 3/2 (l2 + l3) and aplanarity 3/2 l3 (Bjorken and Brodsky, PR D1 (1970) 1416).
 
     l1 >= l2 >= l3 are the eigenvalues of sum p p^T / sum |p|^2, of momenta [n, 3] in the CMS. Both
@@ -79,15 +76,7 @@ def sphericity_aplanarity(
 
 
 class EventView:
-    """Reconstructed events, and what several skims want to know about them.
-
-    Parameters
-    ----------
-    reconstruction : Reconstruction
-        Tracks and clusters.
-    collision : Collision
-        The nominal collision.
-    """
+    """Reconstructed events, and what several skims want to know about them."""
 
     def __init__(self, reconstruction: Reconstruction, collision: Collision) -> None:
         self.reconstruction = reconstruction
@@ -106,15 +95,7 @@ class EventView:
 
 
 class Summary:
-    """Event-level quantities [n_events] of cleaned tracks and clusters.
-
-    Parameters
-    ----------
-    view : EventView
-        The events.
-    cleaning : Cleaning
-        Which tracks and clusters count.
-    """
+    """Event-level quantities [n_events] of cleaned tracks and clusters."""
 
     def __init__(self, view: EventView, cleaning: Cleaning) -> None:
         tracks, clusters = view.reconstruction.tracks, view.reconstruction.clusters
@@ -131,7 +112,7 @@ class Summary:
         collision = view.collision
         track_event = tracks.event[self.good_tracks]
         cluster_event = clusters.event[self.good_clusters]
-        track_vectors = tracks.vectors(_PION)[self.good_tracks]
+        track_vectors = tracks.vectors(PION)[self.good_tracks]
         cluster_vectors = clusters.vectors()[self.good_clusters]
         event = np.concatenate([track_event, cluster_event])
         order = np.argsort(event, kind="stable")
@@ -157,9 +138,7 @@ class Summary:
         self.missing_energy = missing_inside[:, 3]
         self.missing_momentum = np.linalg.norm(missing_inside[:, :3], axis=1)
 
-    def _sum(
-        self, values: npt.NDArray[np.number], event: npt.NDArray[np.int64] | None = None
-    ) -> Floats:
+    def _sum(self, values: npt.NDArray[np.number], event: Integers | None = None) -> Floats:
         return np.bincount(
             self._event if event is None else event, values, minlength=self._n
         ).astype(np.float64)
@@ -172,7 +151,7 @@ class Summary:
     @cached_property
     def thrust(self) -> Floats:
         """Thrust in the CMS."""
-        from smartbkg_tf.generation.kernels import thrust
+        from smartbkg_tf.generation.thrust import thrust
 
         result: Floats = thrust(
             np.ascontiguousarray(self._inside[:, :3]), offsets_of(self._event, self._n)
@@ -184,15 +163,7 @@ class Summary:
         return sphericity_aplanarity(self._inside[:, :3], self._event, self._n)
 
     def observables(self) -> dict[str, Floats]:
-        """All bias observables by name.
-
-        Returns
-        -------
-        dict of str to numpy.ndarray [n_events]
-            nTracks, nClusters, visibleEnergyCMS, clusterEnergy, photonEnergy, R2, thrust,
-            sphericity, aplanarity, missingMass2, missingEnergyCMS, missingMomentumCMS;
-            GeV, GeV^2.
-        """
+        """All bias observables by name [n_events], in GeV and GeV^2."""
         sphericity, aplanarity = self._sphericity
         return {
             "nTracks": self.n_tracks.astype(np.float64),

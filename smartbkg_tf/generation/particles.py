@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from smartbkg_tf.events.table import EventTable
-from smartbkg_tf.generation.reconstruction import Floats, Integers
-
-Mask = npt.NDArray[np.bool_]
+from smartbkg_tf.generation.arrays import Floats, Integers, Mask
 
 #: Inner faces of the calorimeter, cm: radius of the barrel, z of the end caps.
 BARREL, FORWARD, BACKWARD = 125.0, 196.0, -102.0
@@ -31,14 +28,7 @@ class Generated:
     place: Floats  # [n, 3] production vertex, cm
 
     def __getitem__(self, chosen: Mask) -> Generated:
-        return Generated(
-            self.row[chosen],
-            self.event[chosen],
-            self.code[chosen],
-            self.momentum[chosen],
-            self.energy[chosen],
-            self.place[chosen],
-        )
+        return Generated(*(column[chosen] for column in vars(self).values()))
 
     def __len__(self) -> int:
         return len(self.row)

@@ -1,4 +1,4 @@
-"""Produce training tables in chunks, over several processes, and go on where a run was stopped."""
+"""Produce training tables in chunks, in several processes, and continue stopped runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from smartbkg_tf.errors import UserError
+from smartbkg_tf.errors import InputError, UserError
 from smartbkg_tf.generation.manifest import NAME, Manifest
 from smartbkg_tf.generation.observables_file import FOLDER, JOINED, join_observables
 from smartbkg_tf.generation.retention import retention, retention_table
@@ -24,23 +24,7 @@ from smartbkg_tf.settings.generation import ProduceSettings
 
 
 def produce(settings: ProduceSettings) -> list[Path]:
-    """Produce training tables.
-
-    Parameters
-    ----------
-    settings : ProduceSettings
-        What to produce and where.
-
-    Returns
-    -------
-    list of pathlib.Path
-        All tables asked for, those found finished included, in the order of the source's plan.
-
-    Raises
-    ------
-    UserError
-        When a package is missing, input or output cannot be used, or processes keep dying.
-    """
+    """Produce training tables; give all that were asked for, in the order of the source's plan."""
     source: EventSource = settings.source
     missing = [name for name in source.required_packages() if find_spec(name) is None]
     if missing:
@@ -53,6 +37,7 @@ def produce(settings: ProduceSettings) -> list[Path]:
 
         require_packages(settings.cluster)
     tasks, found = source.plan(settings)
+    _refuse_equal_names(tasks)
     directory = resolve_output(settings.output)
     with exclusive_lock(
         directory,
@@ -60,6 +45,19 @@ def produce(settings: ProduceSettings) -> list[Path]:
         next_step="wait for it, or choose another output",
     ):
         return _produce_into(directory, settings, tasks, found)
+
+
+def _refuse_equal_names(tasks: list[Task]) -> None:
+    """Refuse input files whose tables would overwrite each other."""
+    names: dict[str, Task] = {}
+    for task in tasks:
+        other = names.setdefault(task.name, task)
+        if other is not task:
+            raise InputError(
+                f"its table {task.name} would overwrite one of {other.input}",
+                where=task.input,
+                next_step="produce them into two folders, or raise source.chunk_events",
+            )
 
 
 def _produce_into(

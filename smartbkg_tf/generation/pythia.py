@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from smartbkg_tf.errors import UserError
 from smartbkg_tf.events.table import EVENT_TYPES
+from smartbkg_tf.generation.arrays import Floats, Mask
 from smartbkg_tf.generation.b_pairs import b_momenta, oscillate
 from smartbkg_tf.generation.beams import nominal_collision, random_collisions
-from smartbkg_tf.generation.decay_table import LostFractions, apply_decay_table, read_decay_table
+from smartbkg_tf.generation.decay_table import apply_decay_table, read_decay_table
 from smartbkg_tf.generation.extract import LIGHT_SPEED, charges_of
 from smartbkg_tf.generation.inclusive import InclusiveDecays
 from smartbkg_tf.generation.record import UPSILON_4S, Record, join_records, read_batch
@@ -30,8 +29,6 @@ from smartbkg_tf.generation.record import UPSILON_4S, Record, join_records, read
 if TYPE_CHECKING:
     from smartbkg_tf.generation.pythia_source import PythiaSource
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 
 #: B pairs in one event record: the fixed cost of handing over a record falls with their
 #: number (measured: 50 9 700, 200 12 200, 400 13 800, 1000 12 900 events/s).
@@ -51,13 +48,6 @@ _QUARKS = {"uubar": 2, "ddbar": 1, "ssbar": 3, "ccbar": 4, "taupair": 15}
 _B_MESON = {"mixed": 511, "charged": 521}
 
 
-@dataclass
-class Failures:
-    """Events that were thrown away and generated again."""
-
-    counts: Counter[str] = field(default_factory=Counter)  # by reason
-
-
 class PythiaEngine:
     """Make event records of one of `smartbkg_tf.events.table.EVENT_TYPES`.
 
@@ -68,7 +58,7 @@ class PythiaEngine:
         self.event_type = event_type
         self.source = source
         self.collision = nominal_collision(source.beams)
-        self.lost = LostFractions()
+        self.lost: dict[int, float] = {}
         self._inclusive: InclusiveDecays | None = None
         self._again = np.zeros((0, 2), dtype=np.int64)
         self._pythia = self._start()
@@ -154,11 +144,12 @@ class PythiaEngine:
         ]
 
     def generate(
-        self, n_events: int, seed: int, random: np.random.Generator, failures: Failures
+        self, n_events: int, seed: int, random: np.random.Generator, failures: Counter[str]
     ) -> Record:
         """Make events 0 to n_events - 1, with Pythia's `seed` (1 to 900 000 000).
 
-        `random` serves the steps that are made here; `failures` counts what is thrown away.
+        `random` serves the steps that are made here; `failures` counts, by reason, the events that
+        are thrown away and generated again.
         """
         # The phase-space search for radiating beams remembers earlier events.
         if self._used and self._radiates:
@@ -168,7 +159,7 @@ class PythiaEngine:
         records: list[Record] = []
         done = tried = 0
         self._again = self._again[:0]
-        before = failures.counts[LISTED]
+        before = failures[LISTED]
         while done < n_events:
             wanted = n_events - done
             if self.event_type in _B_MESON:
@@ -181,16 +172,17 @@ class PythiaEngine:
                 record.event = np.where(record.event >= 0, record.event + done, -1)
                 records.append(record)
                 done += made
-            failed = tried - done - (failures.counts[LISTED] - before)
+            failed = tried - done - (failures[LISTED] - before)
             if failed > max(_FORGIVEN_FAILURES, self.source.maximum_failures * tried):
                 raise UserError(
-                    f"{failed} of {tried} {self.event_type} events failed "
-                    f"({dict(failures.counts)})",
+                    f"{failed} of {tried} {self.event_type} events failed ({dict(failures)})",
                     next_step="raise source.maximum_failures or use source.decay_table=pythia",
                 )
         return join_records(records)
 
-    def _pairs(self, n: int, random: np.random.Generator, failures: Failures) -> tuple[Record, int]:
+    def _pairs(
+        self, n: int, random: np.random.Generator, failures: Counter[str]
+    ) -> tuple[Record, int]:
         """Make one record of B pairs; return it and the number of good events."""
         pythia = self._pythia
         species = _B_MESON[self.event_type]
@@ -223,7 +215,7 @@ class PythiaEngine:
                 event.back().tau(lives[i][b])
         record = _next(pythia, 1, pairs=True)
         if record is None:
-            failures.counts["Pythia gave up"] += n
+            failures["Pythia gave up"] += n
             self._again = self._again[:0]
             return _empty_record(), 0
         good = self._good(record, collisions.total, failures)
@@ -232,32 +224,32 @@ class PythiaEngine:
             listed[self._inclusive.listed(record)] = True
             listed &= good
             self._again = kinds[listed]
-            failures.counts[LISTED] += int(listed.sum())
+            failures[LISTED] += int(listed.sum())
             good &= ~listed
         return _keep(record, good)
 
-    def _continuum(self, n: int, failures: Failures) -> tuple[Record, int]:
+    def _continuum(self, n: int, failures: Counter[str]) -> tuple[Record, int]:
         """Make continuum or tau-pair events; return them and the number of good events."""
         record = _next(self._pythia, n, pairs=False)
         if record is None:
-            failures.counts["Pythia gave up"] += n
+            failures["Pythia gave up"] += n
             return _empty_record(), 0
         made = int(record.event.max()) + 1
-        failures.counts["Pythia gave up"] += n - made
+        failures["Pythia gave up"] += n - made
         record.to_laboratory(self.collision)
         total = np.tile(self.collision.total, (made, 1))
         return _keep(record, self._good(record, total, failures))
 
-    def _good(self, record: Record, total: Floats, failures: Failures) -> npt.NDArray[np.bool_]:
+    def _good(self, record: Record, total: Floats, failures: Counter[str]) -> Mask:
         """Tell which events keep conservation laws."""
         momentum_bad, charge_bad = _faulty(record, total)
-        failures.counts["four-momentum not conserved"] += int(momentum_bad.sum())
-        failures.counts["charge not conserved"] += int((charge_bad & ~momentum_bad).sum())
-        good: npt.NDArray[np.bool_] = ~(momentum_bad | charge_bad)
+        failures["four-momentum not conserved"] += int(momentum_bad.sum())
+        failures["charge not conserved"] += int((charge_bad & ~momentum_bad).sum())
+        good: Mask = ~(momentum_bad | charge_bad)
         return good
 
 
-def _keep(record: Record, good: npt.NDArray[np.bool_]) -> tuple[Record, int]:
+def _keep(record: Record, good: Mask) -> tuple[Record, int]:
     """Throw the other events away and number these anew; return their number."""
     number = np.where(good, np.cumsum(good) - 1, -1)
     record.event = np.where(record.event >= 0, number[record.event], -1)
@@ -267,7 +259,7 @@ def _keep(record: Record, good: npt.NDArray[np.bool_]) -> tuple[Record, int]:
 def _next(pythia: Any, n: int, *, pairs: bool) -> Record | None:
     """Call Pythia and read what it made; None if it made nothing."""
     batch = None
-    # Pythia itself tries ten times; rarely it raises an error of its own instead.
+    # Pythia itself tries ten times; rarely it raises an error instead.
     with contextlib.suppress(RuntimeError, IndexError):
         batch = pythia.nextBatch(n, "skip")
     if batch is None or len(batch) == 0:
@@ -275,7 +267,7 @@ def _next(pythia: Any, n: int, *, pairs: bool) -> Record | None:
     return read_batch(batch, pairs=pairs)
 
 
-def _faulty(record: Record, total: Floats) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+def _faulty(record: Record, total: Floats) -> tuple[Mask, Mask]:
     """Events whose final particles do not carry the initial four-momentum or charge."""
     rows = np.flatnonzero(record.final & (record.event >= 0))
     event = record.event[rows]

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
 from pydantic import model_validator
 
 from smartbkg_tf.events.cross_sections import natural_numbers
 from smartbkg_tf.events.table import EVENT_TYPES, EventTable
 from smartbkg_tf.generation import seeds
 from smartbkg_tf.generation.beams import random_vertices
-from smartbkg_tf.generation.chunks import detector_generator, label_events, write_part
+from smartbkg_tf.generation.chunks import detector_generator, event_keys, label_events, write_part
 from smartbkg_tf.generation.extract import extract
 from smartbkg_tf.generation.input_files import SUFFIXES
-from smartbkg_tf.generation.pythia import Failures, PythiaEngine
+from smartbkg_tf.generation.pythia import PythiaEngine
 from smartbkg_tf.generation.source import EventSource, Report, Task
 from smartbkg_tf.settings.base import Field, settings
 from smartbkg_tf.settings.sources import BeamSettings
@@ -122,7 +122,7 @@ class PythiaSource(EventSource):
     def make(self, task: Task, directory: Path) -> Report:
         """Generate, label and write one chunk."""
         settings = task.settings
-        failures = Failures()
+        failures: Counter[str] = Counter()
         table = generate_events(
             task.event_type, self, task.n_events, settings.seed, task.chunk, failures
         )
@@ -130,13 +130,13 @@ class PythiaSource(EventSource):
         table = label_events(
             table, self.beams, settings.detector, settings.skim, random, self.particles
         )
-        lost = engine_for(task.event_type, self).lost.by_mother
+        lost = engine_for(task.event_type, self).lost
         return write_part(
             task,
             directory,
             task.name,
             table,
-            failures={reason: n for reason, n in sorted(failures.counts.items()) if n},
+            failures={reason: n for reason, n in sorted(failures.items()) if n},
             lost_branching={str(code): round(x, 6) for code, x in sorted(lost.items())},
         )
 
@@ -154,23 +154,23 @@ def engine_for(event_type: str, source: PythiaSource) -> PythiaEngine:
 
 
 def generate_events(
-    event_type: str, source: PythiaSource, n_events: int, seed: int, chunk: int, failures: Failures
+    event_type: str,
+    source: PythiaSource,
+    n_events: int,
+    seed: int,
+    chunk: int,
+    failures: Counter[str],
 ) -> EventTable:
     """Generate one chunk with radiated photons, without labels.
 
     Key: experiment 1003, run = chunk + 1, event from 1, production = 10 seed + position of the
-    event type. `failures` counts what is thrown away.
+    event type. `failures` counts what is thrown away, by reason.
     """
     kind = EVENT_TYPES.index(event_type)
     random = seeds.generator(seed, kind, chunk, "generator")
     record = engine_for(event_type, source).generate(
         n_events, seeds.pythia_seed(seed, kind, chunk), random, failures
     )
-    keys = {
-        "experiment": np.full(n_events, EXPERIMENT, dtype=np.int64),
-        "run": np.full(n_events, chunk + 1, dtype=np.int64),
-        "event": np.arange(1, n_events + 1, dtype=np.int64),
-        "production": np.full(n_events, 10 * seed + kind, dtype=np.int64),
-    }
+    keys = event_keys(EXPERIMENT, chunk + 1, 1, n_events, seed, kind)
     vertices = random_vertices(source.beams, n_events, random)
     return extract(record, vertices, source.detector_radius, source.detector_z, keys, kind)

@@ -8,13 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
+from smartbkg_tf.generation.arrays import Floats, Integers
+from smartbkg_tf.settings.detector import SPECIES as SPECIES
 
-#: Species by which a track may be named, in the order of the identification matrix.
-SPECIES = ("electron", "muon", "pion", "kaon", "proton")
+#: Positions in `SPECIES`.
+ELECTRON, MUON, PION, KAON, PROTON = range(5)
 
 #: Their masses, GeV (PDG 2024).
 SPECIES_MASS = np.array([0.00051099895, 0.1056583755, 0.13957039, 0.493677, 0.93827208816])
@@ -94,17 +93,7 @@ class Clusters:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Tracks and clusters of a number of events.
-
-    Parameters
-    ----------
-    n_events : int
-        Number of events, with or without tracks.
-    tracks : Tracks
-        Charged particles.
-    clusters : Clusters
-        Neutral clusters.
-    """
+    """Tracks and clusters of a number of events, with or without any."""
 
     n_events: int
     tracks: Tracks

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.generation.arrays import Floats, Integers, Mask
 from smartbkg_tf.generation.beams import Collision, rotation_to
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 
 #: PDG code of the Y(4S).
 UPSILON_4S = 300553
@@ -42,7 +40,7 @@ class Record:
             vectors[:] = collision.to_laboratory(vectors)
 
     @property
-    def final(self) -> npt.NDArray[np.bool_]:
+    def final(self) -> Mask:
         """Rows of particles that do not decay [n]."""
         return self.status > 0
 
@@ -87,7 +85,7 @@ def read_batch(batch: Any, *, pairs: bool) -> Record:
 
     entry = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     first = column("mother1").astype(np.int64)
-    # Row 0 of each entry is the system as a whole: nobody's mother.
+    # Row 0 of each entry is the whole system, and no mother.
     mother = np.where(first > 0, first + (offsets[:-1] - start)[entry], -1)
     code = column("id").astype(np.int64)
     if pairs:

@@ -35,7 +35,7 @@ def retention(chunks: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def retention_table(values: dict[str, Any]) -> str:
     """Print `retention` in per cent, one column for each event type and one line for each skim.
 
-    Where nothing passes stands the limit of 95 % confidence (3 / n).
+    Where nothing passes, the limit at 95 % confidence (3 / n) is given.
     """
     names = dict.fromkeys(name for row in values.values() for name in row["skims"])
     events = ["(events)", *(str(row["n_events"]) for row in values.values())]

@@ -1,4 +1,4 @@
-"""Random numbers that depend on what they are for, never on who draws them."""
+"""Seeds that depend on the purpose of random numbers, never on the worker that draws them."""
 
 from __future__ import annotations
 

@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-import numpy.typing as npt
-
+from smartbkg_tf.generation.arrays import Integers
 from smartbkg_tf.settings.base import settings
 from smartbkg_tf.settings.plugins import Plugin
 from smartbkg_tf.settings.sources import ParticleSet
@@ -55,7 +53,7 @@ class Task:
     chunk: int = 0
     input: str | None = None
     first_event: int = 0
-    passing: npt.NDArray[np.int64] | None = field(default=None, compare=False, repr=False)
+    passing: Integers | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass
@@ -137,28 +135,14 @@ class EventSource(Plugin):
     particles: ParticleSet = "tables"
 
     def required_packages(self) -> list[str]:
-        """Name the modules that must be installed.
-
-        Returns
-        -------
-        list of str
-            None by default.
-        """
+        """Name the modules that must be installed, as a list of str; none by default."""
         return []
 
     def check(self, settings: ProduceSettings) -> None:
-        """Refuse settings of ``produce`` that have no meaning here, before any work.
+        """Refuse settings of ``produce`` that have no meaning here, by ValueError before any work.
 
-        Parameters
-        ----------
-        settings : ProduceSettings
-            All settings.
-
-        Raises
-        ------
-        ValueError
-            By default for those of ``input``, ``skim_files`` and ``mixture`` that are given but not
-            named in `uses`, and when there is no skim.
+        By default those of ``input``, ``skim_files`` and ``mixture`` that are given but not named
+        in `uses`, and a configuration without a skim.
         """
         for key, used_by in _SPECIAL.items():
             given = settings.mixture != "equal" if key == "mixture" else getattr(settings, key)
@@ -168,18 +152,7 @@ class EventSource(Plugin):
             raise ValueError("skim: at least one skim is needed")
 
     def needs_skims(self, settings: ProduceSettings) -> bool:
-        """Tell whether there are labels to be named.
-
-        Parameters
-        ----------
-        settings : ProduceSettings
-            All settings.
-
-        Returns
-        -------
-        bool
-            True by default.
-        """
+        """Whether there are labels to be named; True by default."""
         return True
 
     def plan(self, settings: ProduceSettings) -> tuple[list[Task], dict[str, Any]]:
@@ -193,7 +166,7 @@ class EventSource(Plugin):
         Returns
         -------
         list of Task
-            In the order of the output; each has a name of its own.
+            In the order of the output, with different names.
         dict
             What ``production.json`` shall tell of the input, in plain values.
 
@@ -205,7 +178,7 @@ class EventSource(Plugin):
         raise NotImplementedError
 
     def make(self, task: Task, directory: Path) -> Report:
-        """Make the tables of one task, perhaps in a process or on a machine of its own.
+        """Make the tables of one task, perhaps in another process or on another machine.
 
         Parameters
         ----------

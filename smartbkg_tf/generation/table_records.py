@@ -1,8 +1,8 @@
-"""The record of each finished task, written by the worker beside its tables."""
+"""What tables depend on, and the record of each finished task, written by its worker."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,18 @@ from pydantic import TypeAdapter, ValidationError
 
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.generation.source import Report, Task
+from smartbkg_tf.runtime.code_digest import code_digests
 from smartbkg_tf.runtime.files import PARTIAL, hash_of_values, read_json, sha256, write_json
+from smartbkg_tf.runtime.versions import versions
+from smartbkg_tf.settings.generation import ProduceSettings
 
 #: Folder of the records of a run that has not ended; ``production.json`` takes them over.
 RECORDS = "records"
+
+#: Software on which the events depend; the last three are physics input.
+_MAKERS = ("smartbkg_tf", "pythia8mc", "decaylanguage", "particle")
+
+_PACKAGES = ("smartbkg_tf.generation", "smartbkg_tf.events")
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ def make_table(task: Task, directory: Path, settings_hash: str) -> Report:
 
 
 def write_record(report: Report, task: Task, directory: Path, settings_hash: str) -> None:
-    """Write the record of a task whose tables stand in the output folder."""
+    """Write the record of a task whose tables are in the output folder."""
     values = asdict(report)
     for kind in ("files", "side_files"):
         values[kind] = {name: _state(directory / name) for name in values[kind]}
@@ -52,7 +60,7 @@ def _state(path: Path) -> dict[str, Any]:
 
 
 def read_records(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Read the records that stand in an output folder: settings hash and values of each."""
+    """Read the records in an output folder: settings hash and values of each."""
     for path in sorted((directory / RECORDS).glob("*.json")):
         if PARTIAL in path.name:
             continue
@@ -65,7 +73,7 @@ def read_records(directory: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def usable_record(values: Any) -> dict[str, Any] | None:
-    """Give a record as it is, or None for values that are not one."""
+    """Check a record; None for values that are not one."""
     try:
         files = {kind: values[kind] for kind in ("files", "side_files")}
         _REPORT.validate_python({**values, **{k: list(v) for k, v in files.items()}})
@@ -77,7 +85,7 @@ def usable_record(values: Any) -> dict[str, Any] | None:
 
 
 def unchanged(path: Path, state: dict[str, Any], *, verify: bool) -> bool:
-    """Tell whether a finished file is as it was; with `verify` its content decides in any case.
+    """Whether a finished file is unchanged; with `verify` its content is always compared.
 
     A new time is noted in `state` when the content is the same (a copied folder).
     """
@@ -96,7 +104,7 @@ def unchanged(path: Path, state: dict[str, Any], *, verify: bool) -> bool:
 
 
 def made_from(task: Task) -> dict[str, Any]:
-    """Tell what a task's output depends on beside the settings."""
+    """Describe what a task's output depends on besides the settings."""
     result: dict[str, Any] = {
         "event_type": task.event_type,
         "n_events": task.n_events,
@@ -112,3 +120,18 @@ def made_from(task: Task) -> dict[str, Any]:
     if task.passing is not None:
         result["passing"] = hash_of_values(task.passing.tolist())
     return result
+
+
+def made_by(
+    settings: ProduceSettings, *, modules: Sequence[str] = (), packages: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Describe versions and code that make tables: package -> version, module -> digest.
+
+    The source and the skims may be a user's own. `modules` and `packages` are code that matters
+    besides, as in `code_digests`.
+    """
+    chosen = [type(part).__module__ for part in (settings.source, *settings.skim.values())]
+    code = code_digests(
+        ["smartbkg_tf.generation.chunks", *chosen, *modules], [*_PACKAGES, *packages]
+    )
+    return {"versions": versions(_MAKERS), "code": code}

@@ -6,15 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from smartbkg_tf.generation.arrays import Floats, Integers
 from smartbkg_tf.generation.calorimeter import bent_direction, matched_clusters
 from smartbkg_tf.generation.particles import Generated, direction_of, reflected
-from smartbkg_tf.generation.reconstruction import SPECIES, Clusters, Floats, Integers, Tracks
+from smartbkg_tf.generation.reconstruction import KAON, MUON, PION, SPECIES, Clusters, Tracks
 from smartbkg_tf.settings.detector import DetectorSettings, IdentificationSettings, TrackSettings
 
 #: Absolute PDG codes of the particles that leave tracks, in the order of `SPECIES`.
 TRACK_CODES = np.array([11, 13, 211, 321, 2212])
-
-_MUON, _PION, _KAON = 1, 2, 3
 
 
 def track_efficiency(pt: Floats, theta: Floats, rho: Floats, settings: TrackSettings) -> Floats:
@@ -76,7 +75,7 @@ def charged_particles(
     seen = random.random(len(pt)) < efficiency
     true = np.searchsorted(TRACK_CODES, np.abs(all_particles.code))
     # Leptons with positive code are negative.
-    charge = np.sign(all_particles.code) * np.where(true <= _MUON, -1, 1)
+    charge = np.sign(all_particles.code) * np.where(true <= MUON, -1, 1)
     energy, split_offs = matched_clusters(all_particles, true, pt, theta, settings.clusters, random)
     missed = ~seen & (energy > 0)
     alone = all_particles[missed]
@@ -140,12 +139,12 @@ def _identify(
     matrix = np.array([[settings.matrix[t].get(n, 0.0) for n in SPECIES] for t in SPECIES])
     rows = matrix[true]
     hard = size > settings.overlap_momentum
-    for a, b in ((_PION, _KAON), (_KAON, _PION)):
+    for a, b in ((PION, KAON), (KAON, PION)):
         chosen = hard & (true == a)
         moved = np.minimum(rows[chosen, b] * (settings.overlap_factor - 1.0), rows[chosen, a])
         rows[chosen, b] += moved
         rows[chosen, a] -= moved
-    soft = (size < settings.lepton_momentum) & (true <= _MUON)
-    rows[soft] = np.eye(len(SPECIES))[_PION]
+    soft = (size < settings.lepton_momentum) & (true <= MUON)
+    rows[soft] = np.eye(len(SPECIES))[PION]
     above = random.random(len(true))[:, None] > np.cumsum(rows, axis=1)[:, :-1]
     return np.asarray(above.sum(axis=1), dtype=np.int64)

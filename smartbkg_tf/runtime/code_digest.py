@@ -1,4 +1,4 @@
-"""Digests of source code, by which data are told from data that other code has made."""
+"""Digests of source code, to recognise data that other code has made."""
 
 from __future__ import annotations
 
@@ -16,19 +16,9 @@ from typing import Any
 def code_digests(modules: Sequence[str], packages: Sequence[str]) -> dict[str, str]:
     """Digest the code of modules and of everything that they import from some packages.
 
-    Parameters
-    ----------
-    modules : sequence of str
-        Names of importable modules.
-    packages : sequence of str
-        Imports are followed into these packages, and into what lies beside a module of the user's
-        own: its package, or the files in its folder.
-
-    Returns
-    -------
-    dict of str to str
-        16 hexadecimal digits by name of the module. Comments, docstrings, layout, place and
-        version of Python do not matter.
+    Imports are followed into `packages`, and into what lies beside a module of the user's own: its
+    package, or the files in its folder. Gives 16 hexadecimal digits by name of the module, which do
+    not depend on comments, docstrings, layout, place and version of Python.
     """
     inside = {*packages}
     folders = set()
@@ -64,7 +54,7 @@ def code_digests(modules: Sequence[str], packages: Sequence[str]) -> dict[str, s
 
 
 def source_digest(source: str) -> str:
-    """Digest one text of code as `code_digests` does a module's."""
+    """Digest source text as `code_digests` digests a module."""
     return _parsed(textwrap.dedent(source), "")[0]
 
 
@@ -127,8 +117,8 @@ _TEXT = ("ctx", "kind", "type_comment")
 def _shape(node: Any) -> Any:
     """Turn a syntax tree into nested tuples that do not depend on the version of Python.
 
-    Absent and empty fields are left out: new versions add some. A text that stands alone is a
-    docstring.
+    Absent and empty fields are left out: new versions add some. A string that is a
+    statement is a docstring.
     """
     if isinstance(node, ast.AST):
         fields = [

@@ -46,27 +46,11 @@ def configuration_directory() -> Path:
 
 
 def compose(name: str, overrides: Sequence[str] = (), directory: str | None = None) -> DictConfig:
-    """Compose the configuration of a command as its command line would.
+    """Compose the configuration of a command as its command line would, without Hydra's own node.
 
-    Parameters
-    ----------
-    name : str
-        The command, for example ``train``.
-    overrides : sequence of str
-        As on the command line, for example ``["model=resnet", "training.seed=3"]``.
-    directory : str, optional
-        A further folder of configuration files (``--config-dir``).
-
-    Returns
-    -------
-    omegaconf.DictConfig
-        What the files and the overrides say, without Hydra's own node. Defaults stand in the
-        settings classes, which refuse unknown keys: see `compose_settings`.
-
-    Raises
-    ------
-    ConfigurationError
-        For an unknown group or choice, with the nearest known one.
+    `directory` is a further folder of configuration files (``--config-dir``). Defaults are in the
+    settings classes, which refuse unknown keys: see `compose_settings`. `ConfigurationError` for an
+    unknown group or choice names the nearest known one.
     """
     return _compose(name, overrides, directory)[0]
 
@@ -142,19 +126,10 @@ def _without_missing(values: dict[str, Any]) -> dict[str, Any]:
 class Command(Generic[S]):
     """The entry point of a command; calling it reads ``sys.argv`` and runs.
 
-    Parameters
-    ----------
-    name : str
-        The command; ``conf/<name>.yaml`` is its configuration.
-    settings_class : type
-        Its settings class.
-    run : callable
-        Takes the checked settings and does the work; what it returns is handed to
-        Hydra (sweepers optimise it).
-    lists : tuple of str, default ()
-        Keys whose text may hold several values with commas between.
-    aliases : mapping of str to str
-        Other names of keys.
+    ``conf/<name>.yaml`` is its configuration, which `settings_class` checks. `run` takes the
+    settings and does the work; what it returns is handed to Hydra (sweepers optimise it). The text
+    of keys in `lists` may hold several values with commas between; `aliases` are other names of
+    keys.
     """
 
     name: str
@@ -166,37 +141,34 @@ class Command(Generic[S]):
     def overrides(
         self, texts: Sequence[str], directory: str | None = None, *, sweep: bool = False
     ) -> list[str]:
-        """Write a user's overrides in the words of Hydra."""
+        """Translate a user's overrides into the syntax of Hydra."""
         reading = Overrides(_folders(texts, directory), self.lists, self.aliases)
         return reading.for_hydra(texts, sweep=sweep)
 
     def __call__(self) -> None:
         """Check the configuration, then run the job, or each job of a sweep."""
+        _end_cleanly_when_terminated()
+        debug = "debug=true" in (text.lower() for text in sys.argv[1:])
+        guarded(lambda: self._run(sys.argv[1:], debug=debug), debug=debug)
+
+    def _run(self, argv: list[str], *, debug: bool) -> None:
         from hydra._internal.utils import get_args_parser
 
-        argv = sys.argv[1:]
-        _end_cleanly_when_terminated()
-        debug = "debug=true" in (text.lower() for text in argv)
         arguments = get_args_parser().parse_args(argv)
         directory, sweep = arguments.config_dir, arguments.multirun
         own_files = arguments.config_name or arguments.config_path
         if arguments.help:
-            print(guarded(lambda: self.help(arguments.overrides, directory), debug=debug))
-            raise SystemExit(0)
+            print(self.help(arguments.overrides, directory))
+            return
         if arguments.cfg == "job" and not own_files:
-            shown = guarded(
-                lambda: self.show(arguments.overrides, directory, arguments.package), debug=debug
-            )
-            print(shown, end="")
-            raise SystemExit(0)
-        overrides = guarded(
-            lambda: self.overrides(arguments.overrides, directory, sweep=sweep), debug=debug
-        )
+            print(self.show(arguments.overrides, directory, arguments.package), end="")
+            return
+        overrides = self.overrides(arguments.overrides, directory, sweep=sweep)
         options = [text for text in argv if text not in arguments.overrides]
         sys.argv[1:] = [*options, *overrides]
         asks_only = arguments.hydra_help or arguments.cfg or arguments.info
         if not (asks_only or own_files or arguments.shell_completion):
-            guarded(lambda: self._check(overrides, directory, sweep=sweep), debug=debug)
+            self._check(overrides, directory, sweep=sweep)
         if not debug:
             # TensorFlow's log of its own start-up; real failures arrive as exceptions.
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -207,12 +179,8 @@ class Command(Generic[S]):
             return _job(self, config)
 
         # An absolute path lets the command work from any folder, checkout or wheel.
-        main = hydra.main(
-            version_base="1.3",
-            config_path=str(guarded(configuration_directory, debug=debug)),
-            config_name=self.name,
-        )
-        guarded(main(task), debug=debug)
+        folder = str(configuration_directory())
+        hydra.main(version_base="1.3", config_path=folder, config_name=self.name)(task)()
 
     def _check(self, overrides: Sequence[str], directory: str | None, *, sweep: bool) -> None:
         """Check the configuration of every job before the first one starts."""
@@ -225,7 +193,7 @@ class Command(Generic[S]):
         directory: str | None = None,
         package: str | None = None,
     ) -> str:
-        """Write the whole configuration with all defaults as YAML, or what stands under one key."""
+        """Write the whole configuration with all defaults as YAML, or the part under one key."""
         texts = self.overrides(overrides, directory)
         values = filled(self.settings_class, composed_values(compose(self.name, texts, directory)))
         config = OmegaConf.create(values)
@@ -296,7 +264,7 @@ def _job(entry: Command[S], config: DictConfig) -> Any:
 
 
 class Stop(SystemExit):
-    """The end of a command after the message has been printed."""
+    """Exit of a command whose message has been printed."""
 
     def __init__(self, code: int, message: str = "") -> None:
         super().__init__(code)

@@ -1,4 +1,4 @@
-"""Whole files or none: temporary names, renames, globs, hashes, JSON.
+"""Atomic files and folders, globs, hashes, JSON.
 
 Everything that the commands write passes through here, so that a killed job or a full
 disk leaves either the finished output or something that is recognised as unfinished.
@@ -27,12 +27,13 @@ from smartbkg_tf.runtime.outputs import (
     refuse_existing,
     remove,
     resolve_output,
+    try_lock,
 )
 from smartbkg_tf.runtime.progress import say
 
 
 def sync(path: Path) -> None:
-    """Flush a file to the disk, or a folder, which makes renames inside it lasting."""
+    """Flush a file to disk, or a folder, so that renames inside it are durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -42,7 +43,7 @@ def sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def atomic_file(path: str | Path, *, alone: bool = False, overwrite: bool = True) -> Iterator[Path]:
-    """Give a temporary name to write to; rename it when the block ends well.
+    """Yield a temporary name to write to; rename it when the block succeeds.
 
     A file of that name is replaced (ask `check_output` before); of a link, what it points to.
     `alone` is for the output of a command: it refuses while another process writes the same one,
@@ -65,7 +66,7 @@ def atomic_file(path: str | Path, *, alone: bool = False, overwrite: bool = True
 
 @contextlib.contextmanager
 def _plain_partial(path: Path) -> Iterator[Path]:
-    """Give a temporary name inside a folder that is locked or temporary itself."""
+    """Yield a temporary name inside a folder that is locked or temporary itself."""
     partial = partial_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +95,7 @@ def atomic_directory(
     own: Sequence[str] = (),
     inputs: Iterable[str | Path] = (),
 ) -> Iterator[Path]:
-    """Give a temporary folder to fill; rename it when the block ends well.
+    """Yield a temporary folder to fill; rename it when the block succeeds.
 
     What may be replaced, and what `own` and `inputs` mean, says `check_output`.
     """
@@ -116,28 +117,18 @@ def atomic_directory(
 def exclusive_lock(
     folder: Path, *, busy: str, next_step: str | None = None, wait: bool = False
 ) -> Iterator[None]:
-    """Let one process at a time work on a folder, as far as its file system knows locks."""
-    try:
-        import fcntl
-    except ImportError:  # Not a POSIX system.
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-        return
+    """Let one process at a time work on a folder, if its file system has locks."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError as error:
         raise explain(error, folder) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if try_lock(descriptor) is False:
             if not wait:
-                raise OutputError(busy, where=folder, next_step=next_step) from error
+                raise OutputError(busy, where=folder, next_step=next_step)
             say(f"{folder}: {busy}; waiting for it")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        except OSError:
-            pass  # A file system without locks.
+            try_lock(descriptor, wait=True)
         yield
     finally:
         os.close(descriptor)

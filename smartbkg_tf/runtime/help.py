@@ -35,20 +35,8 @@ def help_text(
 ) -> str:
     """Compose the help of a command.
 
-    Parameters
-    ----------
-    name : str
-        The command.
-    description : str
-        What it does: the docstring of its module.
-    settings : object
-        Its settings, with all defaults.
-    needed : collection of str
-        Keys without a default.
-    choices : mapping of str to str, list of str or None
-        The chosen file, or files, of every group.
-    directory : pathlib.Path
-        The folder ``conf``.
+    `description` is the docstring of its module, `settings` hold all defaults, `needed` names keys
+    without one, `choices` gives the chosen file or files of every group in the folder `directory`.
     """
     usage = f"usage: python -m smartbkg_tf.{name} [KEY=VALUE ...] [--multirun] [--cfg job]"
     parts = [description.strip(), f"{usage} [--config-dir DIR]"]
@@ -72,7 +60,7 @@ def help_text(
 
 
 def _groups_inside(groups: Collection[str], directory: Path) -> Iterator[str]:
-    """List the groups inside groups; Hydra names none of which nothing is chosen."""
+    """List nested groups; Hydra does not name those without a choice."""
     for group in groups:
         if group != "experiment":
             for path in (directory / group).rglob("*.yaml"):
@@ -103,7 +91,7 @@ def _choices(group: str, chosen: Any, directory: Path, name: str) -> Iterator[st
 
 
 def _comments(path: Path) -> list[str]:
-    """Give the comments at the head of a file, but for Hydra's own."""
+    """Give the comments at the head of a file, except Hydra's."""
     lines = itertools.takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())
     return [line.lstrip("# ") for line in lines if "@package" not in line]
 

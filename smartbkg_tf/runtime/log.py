@@ -26,7 +26,7 @@ class _Log:
     def write(self, text: str) -> None:
         self.text.append(text)
         if self.file is not None:
-            # A job is worth more than its log: it goes on when the disk is full.
+            # A job is worth more than its log: it continues when the disk is full.
             with contextlib.suppress(OSError, ValueError):
                 self.file.write(text)
 
@@ -108,6 +108,6 @@ def keep_log_in(folder: Path) -> None:
 
 
 def log_line(text: str) -> None:
-    """Write to the log only what the terminal shows in another form; with its end of line."""
+    """Write text to the log only, because the terminal shows it in another form."""
     if _current is not None:
         _current.write(text)

@@ -1,13 +1,14 @@
-"""Where an output may be written: over nothing but what its command made, by one process.
+"""Checks and locks of outputs: a command replaces only its own, one process at a time.
 
 What is being written has a temporary name beside the output and a lock that ends with its
-process, so that the next command tells what a killed one left from what another one writes.
+process, so that the next command can tell leftovers of a killed one from work in progress.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import fnmatch
 import hashlib
 import os
@@ -64,7 +65,7 @@ def _stem(path: Path) -> str:
 
 
 def resolve_output(path: str | Path) -> Path:
-    """Follow links (the link stays) and find what makes a place impossible, before any work."""
+    """Follow links and check that the place can be written, before any work."""
     if not str(path).strip():
         raise OutputError("no output is named: its name is empty")
     path = Path(path)
@@ -95,7 +96,7 @@ def check_output(
     own: Sequence[str] | None = None,
     inputs: Iterable[str | Path] = (),
 ) -> Path:
-    """Refuse an output that cannot or must not be written, before any work; give its true place.
+    """Refuse an output that cannot or must not be written, before any work; resolve its path.
 
     Parameters
     ----------
@@ -172,7 +173,7 @@ def _refuse_others_work(path: Path, own: Sequence[str] | None) -> None:
 
 
 def _replaced(path: Path) -> Path:
-    """Where a folder stands for the moment in which it is replaced."""
+    """Temporary name of a folder that is being replaced."""
     return partial_name(path, "replaced")
 
 
@@ -222,7 +223,7 @@ def locked_partial(path: Path, *, folder: bool) -> Iterator[Path]:
         remove(partial)
         raise explain(error, path) from error
     try:
-        state = _try_lock(lock)
+        state = try_lock(lock)
         if state is False or os.fstat(lock).st_nlink == 0:
             raise OutputError(_BUSY, where=path, next_step=_WAIT)
         if state is True:
@@ -247,15 +248,13 @@ def _new_lock(partial: Path, folder: bool) -> int:
             return os.open(partial / _LOCK, flags, 0o666)
 
 
-def _try_lock(descriptor: int) -> bool | None:
-    """Lock a file: True, False when another process has it locked, None without locks."""
+def try_lock(descriptor: int, *, wait: bool = False) -> bool | None:
+    """Lock a file or folder: True, False when another process has it locked, None without locks."""
     try:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
-    except (ImportError, OSError):
+    except OSError:
         return None
     return True
 
@@ -275,7 +274,7 @@ def _remove_leftovers(path: Path, partial: Path) -> None:
                 other.rmdir()  # Killed before it held a lock: it is empty.
             continue
         try:
-            state = _try_lock(lock)
+            state = try_lock(lock)
             if state is False:
                 raise OutputError(_BUSY, where=path, next_step=_WAIT)
             if state is True:
@@ -286,7 +285,7 @@ def _remove_leftovers(path: Path, partial: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a temporary file or folder, whatever became of it."""
+    """Remove a temporary file or folder, if it is still there."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:

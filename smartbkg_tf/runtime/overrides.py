@@ -1,4 +1,4 @@
-"""What a user writes as ``KEY=VALUE``, in the words of Hydra.
+"""Translate a user's ``KEY=VALUE`` overrides into the syntax of Hydra.
 
 Hydra refuses a key that no file lists, and reads a comma as a sweep. Here the settings classes hold
 the defaults and refuse what they do not know, so a value is handed on as ``++KEY=VALUE``.
@@ -23,14 +23,8 @@ from smartbkg_tf.errors import ConfigurationError, did_you_mean
 class Overrides:
     """How one command reads overrides.
 
-    Parameters
-    ----------
-    folders : sequence of pathlib.Path
-        The folders of configuration files; a folder in one of them is a configuration group.
-    lists : sequence of str
-        Keys whose text may hold several values with commas between.
-    aliases : mapping of str to str
-        Other names of keys.
+    A folder in one of `folders`, which hold configuration files, is a group. The text of keys in
+    `lists` may hold several values with commas between; `aliases` are other names of keys.
     """
 
     folders: Sequence[Path]
@@ -38,13 +32,7 @@ class Overrides:
     aliases: Mapping[str, str] = field(default_factory=dict)
 
     def for_hydra(self, texts: Sequence[str], *, sweep: bool = False) -> list[str]:
-        """Rewrite overrides; in a sweep a comma stays what divides jobs.
-
-        Raises
-        ------
-        ConfigurationError
-            For a group that does not exist, and for null among the choices of a sweep.
-        """
+        """Rewrite overrides; in a sweep a comma still separates jobs."""
         return [new for text in texts for new in self.rewritten(text, sweep=sweep)]
 
     def rewritten(self, text: str, *, sweep: bool = False) -> list[str]:
@@ -86,7 +74,7 @@ class Overrides:
         if len(names) > 1:
             raise ConfigurationError(
                 f"'{group}={value}' has null among its choices",
-                next_step="give the job without a choice a command of its own" if sweep else None,
+                next_step="run the job without a choice separately" if sweep else None,
             )
         # No file: the settings class has its default. Inside a group null is a value, too.
         nested = [f"++{group.replace('/', '.')}=null"] if "/" in group else []
@@ -94,7 +82,7 @@ class Overrides:
 
 
 def _check_choice(group: str, value: str) -> None:
-    """Refuse what cannot be the name of a file: Hydra would fail on a number, true or null."""
+    """Refuse what cannot be a file name: Hydra would fail on a number, true or null."""
     override = parsed(f"{group}={value}")
     if override is None or value.strip().startswith("{"):
         return  # Refused later, or the group's values themselves.
@@ -110,7 +98,7 @@ def _check_choice(group: str, value: str) -> None:
 
 
 def as_written(overrides: str) -> str:
-    """Take the ``++`` out of overrides with commas or spaces between, for people to read."""
+    """Remove the ``++`` from overrides separated by commas or spaces, for messages."""
     return re.sub(r"(^|[, ])\+\+", r"\1", overrides)
 
 
@@ -134,7 +122,7 @@ def search_path(texts: Sequence[str]) -> list[Path]:
 
 
 def _as_text(key: str, value: str) -> str:
-    """Write ``A,B`` as the text ``"A,B"``, which is no sweep."""
+    """Write ``A,B`` as the text ``"A,B"``, which is not a sweep."""
     override = parsed(f"{key}={value}")
     if override is None or not override.is_choice_sweep():
         return value

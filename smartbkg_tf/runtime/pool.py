@@ -1,4 +1,4 @@
-"""Work in several processes, which are replaced when they die and end with the one that began."""
+"""A process pool whose workers are replaced when they die, and end with their parent."""
 
 from __future__ import annotations
 
@@ -34,29 +34,9 @@ def run_in_processes(
 ) -> Generator[R, None, None]:
     """Give the results of all tasks, as they come or in the order of the tasks.
 
-    Parameters
-    ----------
-    tasks : sequence
-        What is to be done. A task may run twice: when a process dies, all that have not ended begin
-        again.
-    work : callable
-        Does one of them; both must be picklable.
-    workers : int
-        Processes at most; with one, the work is done in this process.
-    in_order : bool, default False
-        Hold a result back until those of all earlier tasks have been given.
-    unit, where, next_step
-        For the messages: what tasks are called, where their results go, and what helps.
-
-    Yields
-    ------
-    object
-        What `work` returns.
-
-    Raises
-    ------
-    UserError
-        When processes keep dying.
+    With one worker the work is done in this process; else tasks, `work` and results are pickled.
+    When a process dies, all tasks that have not ended begin again; `UserError` when that keeps
+    happening, with `where` and `next_step`, and with `unit` for what tasks are called.
     """
     workers = min(workers, len(tasks))
     if workers <= 1:
@@ -89,7 +69,7 @@ def run_in_processes(
 
 
 def _run(tasks: dict[int, T], work: Callable[[T], R], workers: int) -> Iterator[tuple[int, R]]:
-    """Run numbered tasks in a pool; what has ended well is given before a death is told."""
+    """Run numbered tasks in a pool; finished results come before the error of a dead process."""
     # "spawn": a fork would copy the locks of threads, and the state of Pythia, numba, TensorFlow.
     pool = ProcessPoolExecutor(
         workers,
@@ -119,7 +99,7 @@ def _end_with_parent() -> None:
     """End this process as soon as the one that started it is gone.
 
     The queue of tasks stays open as long as any worker lives, so that workers of a killed run
-    would wait for ever.
+    would wait forever.
     """
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -11,26 +11,15 @@ from smartbkg_tf.runtime.log import log_line
 
 
 def say(text: str) -> None:
-    """Tell the user what happens, on standard output, at once."""
+    """Print a message on standard output, and flush it."""
     print(text, flush=True)
 
 
 class Progress:
     """Count work that is done and show rate and time left.
 
-    Parameters
-    ----------
-    label : str
-        What is being done.
-    total : int, optional
-        Amount of work, if known.
-    unit : str, default "event"
-        What is counted.
-    interval : float, default 10
-        Seconds between lines in a log.
-    stream : text stream, default standard error
-        A terminal gets a bar, anything else gets plain lines without control
-        characters.
+    A terminal gets a bar; any other `stream` (default standard error) gets a plain line without
+    control characters every `interval` seconds.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Import TensorFlow without the lines that its libraries write before any log level holds."""
+"""Import TensorFlow without the messages that precede any log level."""
 
 from __future__ import annotations
 
@@ -14,11 +14,6 @@ def load_tensorflow() -> None:
     The chatter comes from C++ code that writes to file descriptor 2 before it reads
     ``TF_CPP_MIN_LOG_LEVEL``, so the descriptor itself is turned away for the import. With
     ``TF_CPP_MIN_LOG_LEVEL=0`` in the environment nothing is dropped.
-
-    Raises
-    ------
-    ImportError
-        When TensorFlow cannot be imported; what it wrote is shown then.
     """
     if "tensorflow" in sys.modules or os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         importlib.import_module("tensorflow")

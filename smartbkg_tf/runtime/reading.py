@@ -1,4 +1,4 @@
-"""Read bytes of files that others may cut meanwhile: never by a memory map, which would end us."""
+"""Read files that others may truncate meanwhile, when a memory map would kill the process."""
 
 from __future__ import annotations
 

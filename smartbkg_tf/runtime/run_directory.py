@@ -12,111 +12,61 @@ from smartbkg_tf.runtime.log import LOG
 
 
 @dataclass(frozen=True)
-class RunDirectory:
-    """The files of one training run.
+class _File:
+    """The path of one file or folder of a run, as an attribute of `RunDirectory`."""
 
-    Parameters
-    ----------
-    path : pathlib.Path
-        The folder.
-    """
+    name: str
+
+    def __get__(self, run: RunDirectory, owner: type[RunDirectory]) -> Path:
+        return run.path / self.name
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The files of one training run, in the folder `path`."""
 
     path: Path
 
-    @property
-    def config(self) -> Path:
-        """The resolved configuration, YAML."""
-        return self.path / "config.yaml"
-
-    @property
-    def metadata(self) -> Path:
-        """Versions, git commit, dataset hash, seeds, hardware, timings, YAML."""
-        return self.path / "metadata.yaml"
-
-    @property
-    def dataset(self) -> Path:
-        """A copy of the dataset's ``dataset.json``: how to encode; skims learned."""
-        return self.path / "dataset.json"
-
-    @property
-    def model(self) -> Path:
-        """The best model."""
-        return self.path / "model.keras"
-
-    @property
-    def last_model(self) -> Path:
-        """The model after the last epoch."""
-        return self.path / "last.keras"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of the state of a run that is not finished; removed in the end."""
-        return self.path / "checkpoints"
-
-    @property
-    def bad_batch(self) -> Path:
-        """Keys of the events of the first batch with a loss that is not finite, CSV."""
-        return self.path / "bad_batch.csv"
-
-    @property
-    def history(self) -> Path:
-        """One row per epoch, CSV."""
-        return self.path / "history.csv"
-
-    @property
-    def tensorboard(self) -> Path:
-        """Event files for TensorBoard."""
-        return self.path / "tensorboard"
-
-    @property
-    def summary(self) -> Path:
-        """The layers as text."""
-        return self.path / "model.txt"
-
-    @property
-    def drawing(self) -> Path:
-        """The architecture as SVG; only where Graphviz and pydot are installed."""
-        return self.path / "model.svg"
-
-    @property
-    def filter(self) -> Path:
-        """How a score becomes a sampling probability, JSON (fitted on validation events)."""
-        return self.path / "filter.json"
-
-    @property
-    def metrics(self) -> Path:
-        """Results on test events, JSON."""
-        return self.path / "metrics.json"
-
-    @property
-    def predictions(self) -> Path:
-        """Scores of the test events, parquet."""
-        return self.path / "predictions.parquet"
-
-    @property
-    def done(self) -> Path:
-        """Exists when the run is complete, JSON."""
-        return self.path / "done.json"
-
-    @property
-    def log(self) -> Path:
-        """What the terminal showed; of every process that worked on the run."""
-        return self.path / LOG
-
-    @property
-    def failure(self) -> Path:
-        """Why this job of a sweep failed, JSON."""
-        return self.path / "failed.json"
-
-    @property
-    def plots(self) -> Path:
-        """Folder of the figures."""
-        return self.path / "plots"
+    #: The resolved configuration.
+    config = _File("config.yaml")
+    #: Versions, git commit, dataset hash, seeds, hardware, timings.
+    metadata = _File("metadata.yaml")
+    #: A copy of the dataset's: how to encode; skims learned.
+    dataset = _File("dataset.json")
+    #: The best model.
+    model = _File("model.keras")
+    #: The model after the last epoch.
+    last_model = _File("last.keras")
+    #: Folder of the state of a run that is not finished; removed in the end.
+    checkpoints = _File("checkpoints")
+    #: Keys of the events of the first batch with a loss that is not finite.
+    bad_batch = _File("bad_batch.csv")
+    #: One row per epoch.
+    history = _File("history.csv")
+    #: Event files for TensorBoard.
+    tensorboard = _File("tensorboard")
+    #: The layers as text.
+    summary = _File("model.txt")
+    #: The architecture; only where Graphviz and pydot are installed.
+    drawing = _File("model.svg")
+    #: How a score becomes a sampling probability (fitted on validation events).
+    filter = _File("filter.json")
+    #: Results on test events.
+    metrics = _File("metrics.json")
+    #: Scores of the test events.
+    predictions = _File("predictions.parquet")
+    #: Exists when the run is complete.
+    done = _File("done.json")
+    #: What the terminal showed; of every process that worked on the run.
+    log = _File(LOG)
+    #: Why this job of a sweep failed.
+    failure = _File("failed.json")
+    #: Folder of the figures.
+    plots = _File("plots")
 
     def files(self) -> list[Path]:
         """All files and folders that a run may have, whether they exist or not."""
-        names = (name for name, value in vars(type(self)).items() if isinstance(value, property))
-        return [getattr(self, name) for name in names]
+        return [self.path / f.name for f in vars(type(self)).values() if isinstance(f, _File)]
 
     def read_config(self) -> dict[str, Any]:
         """Read the resolved configuration; `InputError` when it is missing or damaged."""
@@ -133,34 +83,16 @@ class RunDirectory:
 
 
 def open_run(path: str | Path) -> RunDirectory:
-    """Open a finished run directory.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        The folder that `train` wrote.
-
-    Returns
-    -------
-    RunDirectory
-        Its files.
-
-    Raises
-    ------
-    InputError
-        When the folder is missing, is not a run directory, or holds no model yet.
-    """
+    """Open a run directory; `InputError` when it is missing, none, or holds no model yet."""
     run = RunDirectory(Path(path))
-    made_by = "run directories are made by: python -m smartbkg_tf.train model=resnet"
+    reason = None
     if not run.path.is_dir():
-        raise InputError("the run directory does not exist", where=path, next_step=made_by)
-    for file in (run.config, run.dataset):
-        if not file.is_file():
-            raise InputError(
-                f"is not a run directory: {file.name} is missing", where=path, next_step=made_by
-            )
-    if not run.model.is_file():
-        raise InputError(
-            "the run holds no trained model (model.keras is missing)", where=path, next_step=made_by
-        )
+        reason = "the run directory does not exist"
+    elif missing := [file.name for file in (run.config, run.dataset) if not file.is_file()]:
+        reason = f"is not a run directory: {missing[0]} is missing"
+    elif not run.model.is_file():
+        reason = "the run holds no trained model (model.keras is missing)"
+    if reason is not None:
+        made_by = "run directories are made by: python -m smartbkg_tf.train model=resnet"
+        raise InputError(reason, where=path, next_step=made_by)
     return run

@@ -61,7 +61,7 @@ def job_folder() -> Path | None:
 
 
 def note_failure(folder: Path, code: int, message: str) -> None:
-    """Leave word of a failed job for the table, which another process may write."""
+    """Record a failed job for the table, which another process may write."""
     with contextlib.suppress(OSError, UserError):
         write_json(RunDirectory(folder).failure, {"exit_code": code, "message": message})
 
@@ -102,7 +102,7 @@ class SweepTable(Callback):
 
 
 def sweep_rows(folder: Path) -> list[dict[str, Any]]:
-    """Read what the jobs of a sweep left: a row each, of `COLUMNS` and ``exit_code``."""
+    """Read the results of a sweep: a row of `COLUMNS` and ``exit_code`` for each job."""
     if not folder.is_dir():
         return []
     jobs = [RunDirectory(path) for path in sorted(folder.iterdir(), key=_job_number)]
@@ -129,16 +129,19 @@ def _row(run: RunDirectory) -> dict[str, Any]:
 
 def _training(run: RunDirectory) -> dict[str, Any]:
     """Give the columns that only runs of `train` have."""
-    row: dict[str, Any] = {"state": "done" if run.done.is_file() else "not finished"}
-    config = _yaml(run.config)
-    model, training = _part(config, "model"), _part(config, "training")
-    name = model.get("name")
-    row["model"] = name if name != "custom" else str(model.get("_target_")).rpartition(".")[2]
-    row["inputs"], row["seed"] = model.get("inputs"), training.get("seed")
-    metadata = _yaml(run.metadata)
-    row["epochs"] = _part(metadata, "result").get("epochs", "")
-    row["seconds"] = _part(metadata, "timings").get("training_seconds", "")
-    row |= best_validation(run)
+    config, metadata = _yaml(run.config), _yaml(run.metadata)
+    name = _at(config, "model", "name")
+    if name == "custom":
+        name = str(_at(config, "model", "_target_")).rpartition(".")[2]
+    row: dict[str, Any] = {
+        "state": "done" if run.done.is_file() else "not finished",
+        "model": name,
+        "inputs": _at(config, "model", "inputs"),
+        "seed": _at(config, "training", "seed"),
+        "epochs": _at(metadata, "result", "epochs", default=""),
+        "seconds": _at(metadata, "timings", "training_seconds", default=""),
+        **best_validation(run),
+    }
     try:
         metrics = read_json(run.metrics)
         row["auc"], row["auc_error"] = metrics["auc"], metrics["auc_error"]
@@ -165,9 +168,9 @@ def _yaml(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _part(values: dict[str, Any], name: str) -> dict[str, Any]:
-    part = values.get(name)
-    return part if isinstance(part, dict) else {}
+def _at(values: dict[str, Any], group: str, key: str, default: Any = None) -> Any:
+    part = values.get(group)
+    return part.get(key, default) if isinstance(part, dict) else default
 
 
 def table_csv(rows: list[dict[str, Any]]) -> str:

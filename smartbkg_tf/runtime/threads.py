@@ -1,4 +1,4 @@
-"""Make things ahead of their use, in a thread."""
+"""Prepare items ahead of their use, in a thread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def ahead(items: Generator[T, None, None], n_items: int = 1) -> Generator[T, None, None]:
-    """Give the items of a generator, while a thread already makes the next `n_items`.
+    """Yield the items of a generator while a thread prepares the next `n_items`.
 
     When the caller stops, no further item is made and the generator is closed.
     """

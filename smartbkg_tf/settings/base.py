@@ -33,17 +33,9 @@ class SettingsError(ValueError):
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(Field,))
 def settings(cls: type[T]) -> type[T]:
-    """Make a class a settings group: typed, frozen, keyword-only, no extra keys.
+    """Make an annotated class a settings group: typed, frozen, keyword-only, without extra keys.
 
-    Parameters
-    ----------
-    cls : type
-        A class with annotated fields; defaults and limits through ``Field``.
-
-    Returns
-    -------
-    type
-        The same class as a validating dataclass.
+    Defaults and limits are given through ``Field``.
     """
     decorated: Any = pydantic_dataclass(
         cls,
@@ -93,27 +85,10 @@ def json_schema(cls: type[Any]) -> dict[str, Any]:
 
 
 def validate(cls: type[T], values: Mapping[str, Any], where: str | None = None) -> T:
-    """Turn plain values into settings, or report every problem at once.
+    """Turn plain nested values into settings, or report every problem at once.
 
-    Parameters
-    ----------
-    cls : type
-        A settings class.
-    values : mapping
-        Nested plain values, as YAML holds them.
-    where : str, optional
-        What is being checked, for the message.
-
-    Returns
-    -------
-    object
-        An instance of `cls`.
-
-    Raises
-    ------
-    ConfigurationError
-        Naming each unknown key (with the nearest known one), missing key, wrong type
-        and value out of range.
+    `ConfigurationError` names each unknown key (with the nearest known one), missing key, wrong
+    type and value out of range; `where` says what is being checked.
     """
     try:
         return checked(cls, values)
@@ -176,21 +151,16 @@ def _path(values: Any, item: Mapping[str, Any]) -> list[str]:
             node = node[part] if part < len(node) else None
         elif last and isinstance(node, Mapping) and item["type"] in ("missing", "missing_argument"):
             path.append(str(part))
-        # Anything else is the tag of a union: it stands in no configuration file.
+        # Anything else is the tag of a union, which is in no configuration file.
     return path
 
 
 def _in_words(cls: type[Any], values: Any, item: Mapping[str, Any]) -> str:
     """Say one validation problem as 'key.path: what is wrong'."""
     path = _path(values, item)
-    location = list(item["loc"])
     name = ".".join(path) or "(top level)"
     if item["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        parent: Any = values
-        for part in path[:-1]:
-            parent = parent[int(part)] if isinstance(parent, (list, tuple)) else parent[part]
-        known = _known_keys(cls, location[:-1]) or [k for k in parent if k != path[-1]]
-        return f"{name}: there is no such key; {_nearest(cls, path, known)}"
+        return f"{name}: there is no such key; {_nearest(cls, path)}"
     if item["type"] in ("missing", "missing_argument"):
         return f"{name}: a value is needed; give {name}=VALUE"
     message = str(item["msg"]).removeprefix("Value error, ")
@@ -204,55 +174,37 @@ def _in_words(cls: type[Any], values: Any, item: Mapping[str, Any]) -> str:
     return f"{name}: {message[0].lower()}{message[1:]}, not {item['input']!r}"
 
 
-def _nearest(cls: type[Any], path: list[str], known: list[str]) -> str:
+def _nearest(cls: type[Any], path: list[str]) -> str:
     """Name the nearest key at this place, or else the key of the same name at another place."""
-    hint = did_you_mean(path[-1], known)
+    keys = list(_all_keys(json_schema(cls)))
+    hint = did_you_mean(path[-1], [key[-1] for key in keys if _same(key[:-1], path[:-1])])
     if not hint.startswith("did you mean"):
-        for other in _all_keys(json_schema(cls)):
-            if other.rpartition(".")[2] == path[-1]:
-                return f"did you mean '{other}'?"
+        for other in keys:
+            if other[-1] == path[-1] and "*" not in other:
+                return f"did you mean '{'.'.join(other)}'?"
     return hint
 
 
-def _all_keys(schema: dict[str, Any]) -> Iterator[str]:
-    """List every key of a settings class by its path, those of all choices of a group."""
+def _same(pattern: tuple[str, ...], path: list[str]) -> bool:
+    return len(pattern) == len(path) and all(
+        a in (b, "*") for a, b in zip(pattern, path, strict=True)
+    )
 
-    def walk(node: dict[str, Any], path: tuple[str, ...]) -> Iterator[str]:
+
+def _all_keys(schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """List every key by its path, those of all choices of a group; ``*`` is an entry of a list."""
+
+    def walk(node: dict[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
         if "$ref" in node:
             node = schema["$defs"][node["$ref"].rpartition("/")[2]]
         for option in (*node.get("anyOf", ()), *node.get("oneOf", ()), *node.get("allOf", ())):
             yield from walk(option, path)
-        for key, item in node.get("properties", {}).items():
-            yield ".".join((*path, key))
-            if len(path) < _DEEPEST:
+        inside = [(key, item, True) for key, item in node.get("properties", {}).items()]
+        inside += [("*", node.get(name), False) for name in ("items", "additionalProperties")]
+        for key, item, named in inside:
+            if named:
+                yield (*path, key)
+            if isinstance(item, dict) and len(path) < _DEEPEST:
                 yield from walk(item, (*path, key))
 
     return walk(schema, ())
-
-
-def _known_keys(cls: type[Any], location: list[Any]) -> list[str]:
-    """Field names of the settings class at a place, or [] where it is not a class."""
-    schema = json_schema(cls)
-
-    def options(node: dict[str, Any]) -> list[dict[str, Any]]:
-        """Resolve references and unions."""
-        if "$ref" in node:
-            return options(schema["$defs"][node["$ref"].rpartition("/")[2]])
-        inside = [*node.get("anyOf", ()), *node.get("oneOf", ()), *node.get("allOf", ())]
-        return [node, *(found for choice in inside for found in options(choice))]
-
-    nodes = options(schema)
-    for part in location:
-        following: list[dict[str, Any]] = []
-        for node in nodes:
-            tags = node.get("discriminator", {}).get("mapping", {})
-            entry = node.get("items" if isinstance(part, int) else "additionalProperties")
-            if part in node.get("properties", {}):
-                following += options(node["properties"][part])
-            elif part in tags:
-                following = options({"$ref": tags[part]})
-                break
-            elif isinstance(entry, dict):
-                following += options(entry)
-        nodes = following or nodes  # Else the part is the tag of a union.
-    return [key for node in nodes for key in node.get("properties", {})]

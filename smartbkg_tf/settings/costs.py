@@ -46,19 +46,10 @@ class CostSettings:
     simulation: float = Field(default=1.0, gt=0)
 
     def ratio(self, mean_probability: Any, mean_inverse: Any) -> Any:
-        """Give the time with a sampling filter over the time without, 1 / speedup.
+        """Give the time with a sampling filter over that without it, at equal effective statistics.
 
-        Parameters
-        ----------
-        mean_probability : float or tensor
-            Mean sampling probability of all generated events.
-        mean_inverse : float or tensor
-            Mean of 1 / probability over events that pass the skim.
-
-        Returns
-        -------
-        float or tensor
-            At equal effective statistics.
+        From the mean sampling probability of all generated events and the mean of 1 / probability
+        of passing ones, numbers or tensors; the inverse is the speedup.
         """
         generation, network = self.generation / self.simulation, self.network / self.simulation
         return (generation + network + mean_probability) * mean_inverse / (generation + 1.0)
@@ -68,19 +59,9 @@ class CostSettings:
         return float(1.0 / self.ratio(mean_probability, mean_inverse))
 
     def threshold_speedup(self, kept_fraction: float, efficiency: float) -> float:
-        """Give the speedup of a threshold for equal numbers of passing events.
+        """Give the speedup of a threshold for equal numbers of passing events, which are biased.
 
-        Parameters
-        ----------
-        kept_fraction : float
-            Kept / generated events.
-        efficiency : float
-            Kept / all events that pass the skim.
-
-        Returns
-        -------
-        float
-            Time without the filter / with it; weights stay 1, distributions are biased.
+        From the kept fractions of all generated and of passing events.
         """
         generation, network = self.generation / self.simulation, self.network / self.simulation
         with_filter = generation + network + kept_fraction

@@ -25,6 +25,7 @@ from smartbkg_tf.errors import did_you_mean
 from smartbkg_tf.settings.base import Field, settings
 
 __all__ = [
+    "SPECIES",
     "BackgroundSettings",
     "ClusterSettings",
     "DetectorSettings",
@@ -33,6 +34,9 @@ __all__ = [
 ]
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+
+#: Species by which a track may be named, in the order of the identification matrix.
+SPECIES = ("electron", "muon", "pion", "kaon", "proton")
 
 _MATRIX = {
     "electron": {"electron": 0.94, "muon": 0.005, "pion": 0.05, "kaon": 0.005, "proton": 0.0},
@@ -204,19 +208,18 @@ class IdentificationSettings:
     @field_validator("matrix")
     @classmethod
     def _complete(cls, matrix: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
-        species = ("electron", "muon", "pion", "kaon", "proton")
-        for true in species:
+        for true in SPECIES:
             if true not in matrix:
                 raise ValueError(f"the row '{true}' is missing; {did_you_mean(true, matrix)}")
             for named in matrix[true]:
-                if named not in species:
-                    raise ValueError(f"{true}.{named}: {did_you_mean(named, species)}")
+                if named not in SPECIES:
+                    raise ValueError(f"{true}.{named}: {did_you_mean(named, SPECIES)}")
             total = sum(matrix[true].values())
             if abs(total - 1) > 1e-6:
                 raise ValueError(f"the row '{true}' sums to {total:.6g}, not 1")
         for true in matrix:
-            if true not in species:
-                raise ValueError(f"{true}: {did_you_mean(true, species)}")
+            if true not in SPECIES:
+                raise ValueError(f"{true}: {did_you_mean(true, SPECIES)}")
         return matrix
 
 

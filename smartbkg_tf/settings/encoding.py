@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -33,19 +34,25 @@ FEATURE_UNITS: dict[str, str] = {
 }
 
 
-def _known_set(features: str) -> str:
-    if features in FEATURE_SETS or features == LEGACY:
-        return features
-    parts = features.split(".")
+def _known_set(features: Any) -> Any:
+    named = features.get("_target_") if isinstance(features, Mapping) else features
+    if not isinstance(named, str):
+        raise ValueError(f"a name, or a mapping with _target_: module.Class, not {features!r}")
+    if named in FEATURE_SETS or named == LEGACY:
+        if isinstance(features, Mapping) and len(features) > 1:
+            raise ValueError(f"the feature set '{named}' has no arguments")
+        return named
+    parts = named.split(".")
     if len(parts) < 2 or not all(part.isidentifier() for part in parts):
         raise ValueError(
-            f"'{features}' is not a feature set; {did_you_mean(features, FEATURE_SETS)}; a set of "
-            "your own is named by its import path, my_module.MyFeatures"
+            f"'{named}' is not a feature set; {did_you_mean(named, FEATURE_SETS)}; a set of "
+            "your own is named by its import path, features._target_=my_module.MyFeatures"
         )
     return features
 
 
-#: ``original``, ``smartbackground``, or the import path of a class.
+#: ``original``, ``smartbackground``, the import path of a class, or ``_target_`` and arguments.
+FeatureSetChoice = Annotated[str | dict[str, Any], AfterValidator(_known_set)]
 FeatureSetName = Annotated[str, AfterValidator(_known_set)]
 
 #: Axis of columns with one row per event; those of the two lists that every event has.
@@ -114,6 +121,8 @@ class EncodingSettings:
         Length to which an event's particles are padded or, at the end, cut.
     max_tokens : int, default 150
         Length to which an event's decay tokens are padded or, at the end, cut.
+    arguments : dict, optional
+        Arguments of a class of your own.
     columns, column_units : list of str, optional
         Names and units of the feature columns; needed for a class of your own (preprocess
         fills them in), fixed for the built-in sets.
@@ -128,6 +137,7 @@ class EncodingSettings:
     features: FeatureSetName = "original"
     max_particles: int = Field(default=100, gt=0, le=32767)
     max_tokens: int = Field(default=150, gt=0, le=1_000_000)
+    arguments: dict[str, Any] | None = None
     columns: list[str] | None = None
     column_units: list[str] | None = None
     further_columns: tuple[Column, ...] = ()
@@ -168,13 +178,16 @@ class EncodingSettings:
             From which `dataset.information.encoding_of` makes the same settings.
         """
         further = [{**asdict(c), "shape": list(c.shape)} for c in self.further_columns]
-        recorded = {} if self.definition is None else {"definition": self.definition}
+        optional = {
+            "definition": self.definition,
+            "arguments": self.arguments,
+            "further_columns": further or None,
+        }
         return {
-            **recorded,
             "features": self.features,
             "max_particles": self.max_particles,
             "max_tokens": self.max_tokens,
             "feature_names": list(self.feature_names),
             "units": list(self.units),
-            **({"further_columns": further} if further else {}),
+            **{name: value for name, value in optional.items() if value is not None},
         }

@@ -50,7 +50,7 @@ class EvaluateSettings(CommandSettings):
     metrics : MetricsSettings
         How results are calculated.
     plots : list of Plot
-        Figures of your own, ``[{_target_: my_module.MyPlot}]``, beside the built-in ones. They
+        Custom figures, ``[{_target_: my_module.MyPlot}]``, beside the built-in ones. They
         inherit `smartbkg_tf.evaluation.plots.Plot`.
     """
 

@@ -99,7 +99,7 @@ class ApplySettings(CommandSettings):
         the threshold of `efficiency`, is fitted on them instead of those of the training, with
         ``sampling.maximum_weight``, ``sampling.retention`` and ``cost``.
     rule : Rule, optional
-        A sampling rule of your own, ``{_target_: my_module.MyRule}``. It inherits
+        A custom sampling rule, ``{_target_: my_module.MyRule}``. It inherits
         `smartbkg_tf.filtering.rules.Rule` and replaces the fitted one for every skim.
     seed : int, default 0
         Of the sampling; with the event key it fixes every decision.
@@ -168,7 +168,7 @@ class ApplySettings(CommandSettings):
         if self.method != "sampling" and self.rule is not None:
             problems.append(f"rule has no effect with method={self.method}")
         if self.rule is not None and numbers_given:
-            problems.append("sampling.* has no effect on a rule of your own")
+            problems.append("sampling.* has no effect on a custom rule")
         if Path(self.output).suffix != ".parquet":
             problems.append(f"output must be a .parquet file, not '{self.output}'")
         if self.events_output and Path(self.events_output).suffix not in EVENT_LIST_SUFFIXES:

@@ -11,11 +11,9 @@ from smartbkg_tf.settings.base import CommandSettings, Field, settings
 from smartbkg_tf.settings.cluster import FarmSettings
 from smartbkg_tf.settings.detector import DetectorSettings
 from smartbkg_tf.settings.plugins import plugin
+from smartbkg_tf.settings.sources import EVENT_TYPES
 
-__all__ = ["EVENT_TYPE_NAMES", "ProduceSettings"]
-
-#: Must equal `smartbkg_tf.events.table.EVENT_TYPES` (a test compares them).
-EVENT_TYPE_NAMES = ("mixed", "charged", "uubar", "ddbar", "ssbar", "ccbar", "taupair")
+__all__ = ["ProduceSettings"]
 
 
 @settings
@@ -35,7 +33,7 @@ class ProduceSettings(CommandSettings):
     mixture : {"equal", "natural"}
         As many events of each type, or shared out by cross-section.
     seed : int
-        Same seed, same events, whatever the number of workers.
+        The same seed gives the same events with any number of workers.
     workers : int
         Processes, or jobs of a batch farm.
     cluster : FarmSettings
@@ -57,7 +55,7 @@ class ProduceSettings(CommandSettings):
         The parametrised detector (built-in source and HepMC).
     skim : dict of str to Skim
         Skims by name, each with ``_target_`` and its cuts. With ``source=mdst`` the one
-        name that the skim files stand for.
+        name of the skim in the skim files.
     """
 
     source: Annotated[Any, plugin("smartbkg_tf.generation.built_in.EventSource")]
@@ -81,7 +79,7 @@ class ProduceSettings(CommandSettings):
     @classmethod
     def _known_types(cls, value: str | list[str]) -> str | list[str]:
         names = value.split(",") if isinstance(value, str) else value
-        known = (*EVENT_TYPE_NAMES, "all", "unknown")
+        known = (*EVENT_TYPES, "all", "unknown")
         for name in (n.strip() for n in names):
             if name not in known:
                 raise ValueError(f"'{name}' is not an event type; {did_you_mean(name, known)}")
@@ -98,7 +96,7 @@ class ProduceSettings(CommandSettings):
     @model_validator(mode="after")
     def _consistent(self) -> ProduceSettings:
         if not self.event_types:
-            raise ValueError(f"event_type: give at least one of {', '.join(EVENT_TYPE_NAMES)}")
+            raise ValueError(f"event_type: give at least one of {', '.join(EVENT_TYPES)}")
         self.source.check(self)
         return self
 
@@ -108,5 +106,5 @@ class ProduceSettings(CommandSettings):
         names = self.event_type.split(",") if isinstance(self.event_type, str) else self.event_type
         wanted = {name.strip() for name in names}
         if "all" in wanted:
-            return EVENT_TYPE_NAMES
-        return tuple(n for n in (*EVENT_TYPE_NAMES, "unknown") if n in wanted)
+            return EVENT_TYPES
+        return tuple(n for n in (*EVENT_TYPES, "unknown") if n in wanted)

@@ -52,25 +52,7 @@ class Plugin:
 
 
 def import_class(target: str, base: type[T] | None = None) -> type[T]:
-    """Import a class; modules in the current folder are found, too.
-
-    Parameters
-    ----------
-    target : str
-        ``module.Class``.
-    base : type, optional
-        What the class must inherit.
-
-    Returns
-    -------
-    type
-        The class.
-
-    Raises
-    ------
-    ConfigurationError
-        When the module or the class cannot be imported, or it does not inherit `base`.
-    """
+    """Import ``module.Class``, also from the current folder; it must inherit `base`."""
     module_name, _, class_name = target.rpartition(".")
     where = f"{TARGET}={target}"
     if not module_name or not all(part.isidentifier() for part in target.split(".")):
@@ -122,18 +104,10 @@ def import_class(target: str, base: type[T] | None = None) -> type[T]:
 
 
 def plugin(base: str) -> Any:
-    """Declare what a settings field holds: an instance of a class chosen by ``_target_``.
+    """Declare a settings field, as ``Annotated[Any, plugin("package.module.Base")]``.
 
-    Parameters
-    ----------
-    base : str
-        Import path of the base class; imported only when a value is checked.
-
-    Returns
-    -------
-    object
-        For ``Annotated[Any, plugin("package.module.Base")]``. The field takes an instance, or a
-        mapping of ``_target_`` and the arguments of the class.
+    It takes an instance, or a mapping of ``_target_`` and the arguments of the class. The base
+    class is imported only when a value is checked.
     """
     return _Chosen(base)
 
@@ -157,7 +131,7 @@ class _Chosen:
     ) -> dict[str, Any]:
         """List the classes that are known, and allow others."""
         any_class = {"type": "object", "required": [TARGET], "properties": {TARGET: _TEXT}}
-        if self.base in _described:  # A class may have a field of its own kind.
+        if self.base in _described:  # A class may have a field of the same kind.
             return any_class
         parent: type[Any] = import_class(self.base)
         choices = []
@@ -228,7 +202,7 @@ def plain(value: Any) -> Any:
 
 
 def with_defaults(cls: type[T], values: Mapping[str, Any]) -> tuple[T, list[str]]:
-    """Check values that may be incomplete; examples stand in for needed ones, which are named."""
+    """Check values; required ones that are missing are replaced by examples, and named."""
     fields = {field.alias or name: field for name, field in fields_of(cls).items()}
     needed = {
         key: (field.examples or ["???"])[0]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import model_validator
 
 from smartbkg_tf.settings.base import CommandSettings, Field, settings
-from smartbkg_tf.settings.encoding import FeatureSetName
+from smartbkg_tf.settings.encoding import FeatureSetChoice
 from smartbkg_tf.settings.normalisation import NormalisationSettings
 from smartbkg_tf.settings.plugins import plugin
 
@@ -66,9 +66,9 @@ class PreprocessSettings(CommandSettings):
     key : {"all", "train_events", "decay_strings"}, default "all"
         Which part of the tables is read. ``decay_strings`` gives a dataset for
         ``model.inputs=decay`` only.
-    features : str, default "original"
-        ``original``, ``smartbackground``, or the import path of a class of your own; see
-        `EncodingSettings`.
+    features : str or dict, default "original"
+        ``original``, ``smartbackground``, or ``_target_`` (the import path) and arguments of a
+        class of your own; see `EncodingSettings`.
     max_particles : int, default 100
         Particles of an event that a model reads by default.
     max_tokens : int, default 150
@@ -97,7 +97,7 @@ class PreprocessSettings(CommandSettings):
     input: str | list[str] | None = None
     output: str = Field(min_length=1)
     key: Literal["all", "train_events", "decay_strings"] = "all"
-    features: FeatureSetName = "original"
+    features: FeatureSetChoice = "original"
     max_particles: int = Field(default=100, gt=0, le=32767)
     max_tokens: int = Field(default=150, gt=0, le=1_000_000)
     mode: Literal["strict", "lenient"] = "strict"

@@ -1,18 +1,23 @@
-"""What the settings of several sources share: the beams, and which particles tables keep."""
+"""What the settings of several sources share: event types, beams, which particles tables keep."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from smartbkg_tf.settings.base import Field, settings
 
-__all__ = ["BeamSettings", "ParticleSet"]
+__all__ = ["EVENT_TYPES", "BeamSettings", "EventType", "ParticleSet"]
+
+EventType = Literal["mixed", "charged", "uubar", "ddbar", "ssbar", "ccbar", "taupair"]
+
+#: The position in this tuple is the event type's code.
+EVENT_TYPES: tuple[str, ...] = get_args(EventType)
 
 #: Which generated particles tables keep: those of the training tables of old, or all that
 #: basf2's SmartBackground module sees.
 ParticleSet = Literal["tables", "generator"]
 
-Triple = tuple[float, float, float]
+_Size = Annotated[float, Field(ge=0)]
 
 
 @settings
@@ -46,12 +51,5 @@ class BeamSettings:
     half_crossing_angle: float = Field(default=0.0415, ge=0, lt=0.5)
     spread_her: float = Field(default=0.00513, ge=0, lt=0.1)
     spread_ler: float = Field(default=0.002375, ge=0, lt=0.1)
-    vertex: Triple = (0.0, 0.0, 0.0)
-    vertex_spread: Annotated[
-        tuple[
-            Annotated[float, Field(ge=0)],
-            Annotated[float, Field(ge=0)],
-            Annotated[float, Field(ge=0)],
-        ],
-        Field(),
-    ] = (6.2e-4, 5.9e-6, 0.0154)
+    vertex: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    vertex_spread: tuple[_Size, _Size, _Size] = (6.2e-4, 5.9e-6, 0.0154)

@@ -9,22 +9,34 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 from typing_extensions import TypedDict
 
 from smartbkg_tf.errors import InputError, Problems
+from smartbkg_tf.settings.sources import ParticleSet
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Length = Annotated[int, Field(ge=1, le=10**6)]
 
 
-class _StoredCalibration(TypedDict):
+class StoredCalibration(TypedDict):
+    """``P(pass) = sigmoid(slope * score + intercept)``."""
+
     slope: _Finite
     intercept: _Finite
 
 
-class _StoredRule(TypedDict):
+class StoredRule(TypedDict):
+    """What was fitted for one skim: an entry of ``filter.json``."""
+
     a: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     b: _Finite
     maximum_weight: Annotated[float, Field(ge=1, allow_inf_nan=False)]
+    a_error: NotRequired[float]
+    b_error: NotRequired[float]
+    speedup_validation: NotRequired[float]
+    speedup_validation_error: NotRequired[float]
+    retention: NotRequired[float]
+    n_events: NotRequired[int]
     n_passing: NotRequired[Annotated[int, Field(ge=0)]]
-    calibration: NotRequired[_StoredCalibration | None]
+    calibration: NotRequired[StoredCalibration | None]
+    #: At fractions 0, 0.001, ..., 1 of the passing events, for `efficiency`.
     passing_scores: NotRequired[list[_Finite] | None]
 
 
@@ -49,8 +61,8 @@ class _ExportedModel(TypedDict):
     vocabulary: _ExportedVocabulary
     max_particles: _Length
     max_tokens: _Length
-    particles: NotRequired[Literal["tables", "generator"]]
-    filter: NotRequired[dict[str, _StoredRule] | None]
+    particles: NotRequired[ParticleSet]
+    filter: NotRequired[dict[str, StoredRule] | None]
 
 
 @with_config(ConfigDict(extra="allow"))
@@ -72,12 +84,12 @@ class _UnfinishedRecord(TypedDict):
 
 
 #: ``filter.json``: the sampling rule of every skim.
-FILTER = TypeAdapter[Any](dict[str, _StoredRule])
+FILTER = TypeAdapter[Any](dict[str, StoredRule])
 #: ``model.json``, beside an exported model.
 EXPORTED = TypeAdapter[Any](_ExportedModel)
 #: ``metadata.yaml`` of a run: what decides how events are encoded.
 METADATA = TypeAdapter[Any](_RecordedLengths)
-#: ``metadata.yaml`` of an unfinished run: what decides how it goes on.
+#: ``metadata.yaml`` of an unfinished run: what decides how it continues.
 RECORD = TypeAdapter[Any](_UnfinishedRecord)
 
 

@@ -14,8 +14,7 @@ from smartbkg_tf.settings.models import ModelSettings
 from smartbkg_tf.settings.normalisation import NormalisationSettings
 from smartbkg_tf.settings.plugins import plugin
 from smartbkg_tf.settings.preprocessing import SplitFractions
-
-EventType = Literal["mixed", "charged", "uubar", "ddbar", "ssbar", "ccbar", "taupair"]
+from smartbkg_tf.settings.sources import EventType
 
 
 @settings

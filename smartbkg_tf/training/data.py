@@ -14,7 +14,7 @@ from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.dataset.legacy import is_legacy
 from smartbkg_tf.errors import InputError, OutputError, did_you_mean
 from smartbkg_tf.events.legacy_tables import content_number
-from smartbkg_tf.generation.made_by import made_by
+from smartbkg_tf.generation.table_records import made_by
 from smartbkg_tf.runtime.code_digest import code_digests
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.files import exclusive_lock, hash_of_values

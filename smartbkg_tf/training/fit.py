@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from smartbkg_tf.dataset import stream
+from smartbkg_tf.dataset.batches import EvaluationBatches, TrainingBatches
 from smartbkg_tf.errors import ConfigurationError, OutputError, Problems, UserError
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.registry import build, model_name
@@ -270,12 +271,16 @@ def _train(
             callbacks=callbacks,
         )
     except DivergenceError as error:
-        chosen, batch = events.validation, error.batch
+        batch = error.batch
         if error.part == "training":
             number, first, _ = plan.place(error.epoch)
-            chosen, batch = events.train, batch + first
-            watched_order = {**order, "epoch": number}
-        rows = stream.batch_events(dataset, chosen, batch, **watched_order, **options)
+            batch += first
+            rows = TrainingBatches(dataset, events.train, **order, **options).rows(number, batch)
+        else:
+            watched_batches = EvaluationBatches(
+                dataset, events.validation, **watched_order, **options
+            )
+            rows = watched_batches.rows(0, batch)
         write_bad_batch(run.bad_batch, dataset, rows)
         raise _explained(error, batch, run) from error
     finally:

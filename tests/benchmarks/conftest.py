@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
 from smartbkg_tf.events.table import EventTable
-from smartbkg_tf.generation.pythia import Failures
 from smartbkg_tf.generation.pythia_source import PythiaSource, generate_events
 
 
 @pytest.fixture(scope="session")
-def mixed_events(tmp_path_factory: pytest.TempPathFactory) -> EventTable:
+def mixed_events() -> EventTable:
     """Give 200 mixed events."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SMARTBKG_TF_CACHE", str(tmp_path_factory.mktemp("cache")))
-        source = PythiaSource(tau_spin_correlations=False)
-        return generate_events("mixed", source, 200, 11, 0, Failures())
+    source = PythiaSource(tau_spin_correlations=False)
+    return generate_events("mixed", source, 200, 11, 0, Counter())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,6 @@ from benchmarks.fei_b0.ceiling import Mixture, auc_of_subsets, ceiling, fit_mixt
 from benchmarks.fei_b0.reruns import passes
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.generation.chunks import label_events
-from smartbkg_tf.generation.pythia import Failures
 from smartbkg_tf.generation.pythia_source import PythiaSource, generate_events
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.costs import CostSettings
@@ -75,7 +75,7 @@ def test_the_random_numbers_of_the_production_give_its_labels() -> None:
     settings = compose_settings("produce", ProduceSettings, ["skim=fei_hadronic_b0"])
     source = settings.source
     assert isinstance(source, PythiaSource)
-    events = generate_events("mixed", source, 400, 3, 0, Failures())
+    events = generate_events("mixed", source, 400, 3, 0, Counter())
     written = label_events(
         events, source.beams, settings.detector, settings.skim, np.random.default_rng(7)
     )

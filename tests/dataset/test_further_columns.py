@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from smartbkg_tf.dataset import shuffle
+from smartbkg_tf.dataset.batches import TrainingBatches
 from smartbkg_tf.dataset.build import build_dataset
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
 from smartbkg_tf.dataset.stream import (
     EpochCounter,
-    batch_events,
     evaluation_stream,
     training_stream,
 )
@@ -41,7 +41,7 @@ def _examples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def encoded(table: EventTable) -> Events:
-    return encode(table, complete({"features": NAME, **LENGTHS}), default_vocabulary())
+    return encode(table, complete(NAME, **LENGTHS), default_vocabulary())
 
 
 def by_hand(table: EventTable, event: int) -> list[list[float]]:
@@ -136,8 +136,9 @@ def test_streamed(dataset: Dataset) -> None:
     shapes = {name: tuple(spec.shape) for name, spec in stream.element_spec[0].items()}
     assert shapes["candidate_input"] == (None, 16, 2)
     assert shapes["visible_input"] == (None, 2)
+    chosen_rows = TrainingBatches(dataset, rows, **options, seed=1, balance=1.0)
     for batch, (x, _, _) in enumerate(stream):
-        chosen = batch_events(dataset, rows, batch, **options, seed=1, balance=1.0)
+        chosen = chosen_rows.rows(0, batch)
         for name, values in dataset.batch(chosen, options["inputs"]).items():
             np.testing.assert_array_equal(x[name], values)
     counter = EpochCounter(parts=True)
@@ -231,7 +232,7 @@ class Good(Plain):
 )
 def test_declarations_that_cannot_be(name: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        complete({"features": f"tests.dataset.test_further_columns.{name}", **LENGTHS})
+        complete(f"tests.dataset.test_further_columns.{name}", **LENGTHS)
 
 
 @pytest.mark.parametrize(
@@ -249,6 +250,6 @@ def test_values_that_do_not_fit(
     monkeypatch: pytest.MonkeyPatch, given: Any, kind: type[Exception], message: str
 ) -> None:
     monkeypatch.setattr(Good, "given", given)
-    encoding = complete({"features": "tests.dataset.test_further_columns.Good", **LENGTHS})
+    encoding = complete("tests.dataset.test_further_columns.Good", **LENGTHS)
     with pytest.raises(kind, match=message):
         check_and_encode(make_events(3), encoding, default_vocabulary(), file="t.h5")

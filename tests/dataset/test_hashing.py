@@ -45,7 +45,7 @@ class _Slow(FileIO):
     """A file of which one read gives a few bytes only, as network file systems may do."""
 
     def readinto(self, room: Any, /) -> int | None:
-        return super().readinto(room[:1000])
+        return super().readinto(memoryview(room)[:1000])
 
 
 def test_files_that_give_a_few_bytes_at_a_time(

@@ -13,12 +13,11 @@ import tensorflow as tf
 from tensorflow.python.framework import config
 
 from smartbkg_tf.dataset import batches, order, stored
+from smartbkg_tf.dataset.batches import TrainingBatches
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
 from smartbkg_tf.dataset.stream import (
     EpochCounter,
-    batch_events,
     evaluation_stream,
-    steps_per_epoch,
     training_stream,
 )
 from smartbkg_tf.encoding.pad import INPUT_NAMES, INPUTS_OF, pad
@@ -55,7 +54,11 @@ def test_every_event_once_for_any_number_of_events(
     stream = training_stream(dataset, rows, **{**OPTIONS, "batch_size": batch_size})
     found, labels, weights, sizes = one_pass(stream)
     steps = -(-n // batch_size)
-    assert steps_per_epoch(dataset, rows, batch_size=batch_size) == steps == len(sizes)
+    assert (
+        TrainingBatches(dataset, rows, **{**OPTIONS, "batch_size": batch_size}).n_batches
+        == steps
+        == len(sizes)
+    )
     assert int(stream.cardinality()) == steps
     assert sizes[:-1] == [batch_size] * (steps - 1)
     assert sum(sizes) == n  # the tail is not lost
@@ -192,7 +195,7 @@ def test_balance_is_drawn_anew_each_epoch(dataset: Dataset) -> None:
     for found, labels, _, sizes in epochs:
         assert labels.sum() == n_passing
         assert len(found) == n_passing + round(n_passing / 2)
-        assert len(sizes) == steps_per_epoch(dataset, rows, batch_size=32, balance=0.5)
+        assert len(sizes) == TrainingBatches(dataset, rows, **OPTIONS, balance=0.5).n_batches
     failing = [set(found[labels[:, 0] == 0].tolist()) for found, labels, _, _ in epochs]
     assert failing[0] != failing[1]
     again = training_stream(dataset, rows, **OPTIONS, balance=0.5, counter=EpochCounter(2))
@@ -329,7 +332,7 @@ def test_batches_that_overlap_groups(tmp_path: Path, monkeypatch: pytest.MonkeyP
     stream = training_stream(dataset, rows, **options)
     for epoch in range(2):
         for batch, (x, _, _) in enumerate(stream):
-            chosen = batch_events(dataset, rows, batch, epoch=epoch, **options)
+            chosen = TrainingBatches(dataset, rows, **options).rows(epoch, batch)
             for name, values in dataset.batch(chosen, INPUT_NAMES).items():
                 np.testing.assert_array_equal(x[name], values)
 
@@ -377,7 +380,7 @@ def test_batches_are_made_while_the_model_works_although_all_repeats_itself(
         time.sleep(0.03)
         spent.append(time.monotonic() - begin)
 
-    make = batches.BatchMaker._padded
+    make = batches.Batches._padded
 
     def slowly(*arguments: Any) -> Any:
         sleep()
@@ -385,7 +388,7 @@ def test_batches_are_made_while_the_model_works_although_all_repeats_itself(
 
     rows, options = np.arange(200), {**OPTIONS, "batch_size": 20}
     expected = one_pass(training_stream(dataset, rows, **options))[0]
-    monkeypatch.setattr(batches.BatchMaker, "_padded", slowly)
+    monkeypatch.setattr(batches.Batches, "_padded", slowly)
     config.enable_op_determinism()
     try:
         iterator = iter(training_stream(dataset, rows, **options))

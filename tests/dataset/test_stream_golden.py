@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from smartbkg_tf.dataset.batches import EvaluationBatches, TrainingBatches
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
 from smartbkg_tf.dataset.stream import (
     EpochCounter,
-    batch_events,
     evaluation_stream,
     training_stream,
 )
@@ -131,11 +131,14 @@ def test_evaluation(dataset: Dataset, case: str, part: str) -> None:
 def test_events_of_a_batch(dataset: Dataset) -> None:
     rows = dataset.split()["train"]
     found = [
-        batch_events(dataset, rows, batch, epoch=1, balance=balance, **OPTIONS)
+        TrainingBatches(dataset, rows, balance=balance, **OPTIONS).rows(1, batch)
         for balance in (None, 3.0)
         for batch in (0, 7, 14)
     ]
     assert digest_of(np.concatenate(found)) == "707a688bbc0987b0"
     validation = dataset.split()["validation"]
     options = {"batch_size": 300, "inputs": INPUT_NAMES, "length_buckets": 8}
-    assert digest_of(batch_events(dataset, validation, 4, **options)) == "9c77131df1bafc64"
+    assert (
+        digest_of(EvaluationBatches(dataset, validation, **options).rows(0, 4))
+        == "9c77131df1bafc64"
+    )

@@ -10,10 +10,10 @@ import pytest
 from smartbkg_tf.encoding.checks import (
     REASONS,
     Finding,
-    Findings,
     find_unusable_encoded,
     find_unusable_events,
     finding_of,
+    summed,
 )
 from smartbkg_tf.encoding.encode import check_and_encode, encode
 from smartbkg_tf.events.vocabulary import default_vocabulary
@@ -139,12 +139,15 @@ def test_an_empty_decay_string_of_an_event_with_particles() -> None:
 
 def test_findings_add_up_and_keep_the_first_keys() -> None:
     keys = make_events(10).keys
-    findings = Findings()
-    findings.add(finding_of("charge", np.array([1, 2]), keys, "a.h5"))
-    findings.add(finding_of("not_finite", np.array([0]), keys, "a.h5", ("z",)))
-    findings.add(finding_of("not_finite", np.arange(10) > 4, keys, "b.h5", ("x",)))
-    assert findings.counts == {"not_finite": 6, "charge": 2}
-    first = findings.by_reason["not_finite"]
+    findings = summed(
+        [
+            finding_of("charge", np.array([1, 2]), keys, "a.h5"),
+            finding_of("not_finite", np.array([0]), keys, "a.h5", ("z",)),
+            finding_of("not_finite", np.arange(10) > 4, keys, "b.h5", ("x",)),
+        ]
+    )
+    assert [(f.reason, f.count) for f in findings] == [("not_finite", 6), ("charge", 2)]
+    first = findings[0]
     assert [key[0] for key in first.first] == ["a.h5", "b.h5", "b.h5"]
     assert first.first[1] == ("b.h5", 1003, 0, 6, 7)
     assert first.detail == ("x", "z")

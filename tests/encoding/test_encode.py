@@ -102,8 +102,6 @@ def test_truncation_is_counted() -> None:
     assert report.truncated_particles == np.count_nonzero(lengths > 18) > 0
     words = np.array([len(text.split()) for text in table.decay_strings])  # type: ignore[union-attr]
     assert report.truncated_tokens == np.count_nonzero(words > 40) > 0
-    assert report.longest_particles == lengths.max()
-    assert report.longest_tokens == words.max()
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int64, np.float32, np.float64])

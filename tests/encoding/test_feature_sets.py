@@ -18,7 +18,7 @@ import pytest
 from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.dataset.information import encoding_of, with_checksum
 from smartbkg_tf.encoding.encode import check_and_encode, encode
-from smartbkg_tf.encoding.feature_sets import complete, definition, import_feature_set
+from smartbkg_tf.encoding.feature_sets import _made, complete, import_feature_set
 from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
@@ -36,11 +36,11 @@ LENGTHS = {"max_particles": 100, "max_tokens": 150}
 @pytest.fixture(autouse=True)
 def examples(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(EXAMPLES))
-    import_feature_set.cache_clear()
+    _made.cache_clear()
 
 
 def encoding(name: str = NAME) -> EncodingSettings:
-    return complete({"features": name, **LENGTHS})
+    return complete(name, **LENGTHS)
 
 
 def test_the_example_by_hand() -> None:
@@ -96,7 +96,7 @@ def test_from_the_command_line_to_a_model(tmp_path: Path) -> None:
     write_hdf5(tmp_path / "a.h5", make_events(80, seed=1))
     subprocess.run(
         [
-            sys.executable, "-m", "smartbkg_tf.preprocess", f"features={NAME}",
+            sys.executable, "-m", "smartbkg_tf.preprocess", f"features._target_={NAME}",
             f"input='{tmp_path / 'a.h5'}'", f"output='{tmp_path / 'dataset'}'",
         ],
         cwd=EXAMPLES, check=True, capture_output=True,
@@ -127,14 +127,13 @@ def test_a_dataset_opens_without_the_module(
     write_json(path / "dataset.json", with_checksum(json.loads(text)))
     dataset = open_dataset(path)
     assert dataset.batch([0])["particle_input"].shape == (1, 100, 5)
-    with pytest.raises(
-        ConfigurationError, match=r"'gone_features' cannot be imported[\s\S]*PYTHON"
-    ):
+    with pytest.raises(ConfigurationError, match=r"no module 'gone_features'[\s\S]*PYTHON"):
         encode(make_events(3), dataset.encoding, default_vocabulary())
 
 
 MODULE = """
 from smartbkg_tf.encoding.feature_sets import FeatureSet
+from smartbkg_tf.settings.base import Field, settings
 import numpy as np
 class Base(FeatureSet):
     names, units = ("pt", "pz"), ("GeV", "GeV")
@@ -160,20 +159,25 @@ class NoUnits(Base):
     units = ("GeV",)
 class Charge(Base):
     names = ("charge", "pt")
+@settings
+class Near(Base):
+    radius: float = Field(gt=0)
+    def keep(self, table):
+        return np.abs(table.particles["x"]) < self.radius
 """
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("own_sets.Bse", "has no feature set 'Bse'; did you mean 'Base'"),
-        ("own_sets.np", "has no feature set 'np'"),
+        ("own_sets.Bse", "has no class 'Bse'; did you mean 'Base'"),
+        ("own_sets.np", "has a module, not a class, 'np'"),
         ("own_sets.Abstract", "does not write compute"),
         ("own_sets.NoUnits", "one unit for each"),
         ("own_sets.Charge", "'charge' stands last"),
         ("own_sets.Wide", r"compute returned \(\d+, 3\) for \d+ particles and 2 names"),
         ("own_sets.Numbers", "keep returned float64"),
-        ("no_such_module.Set", "'no_such_module' cannot be imported"),
+        ("no_such_module.Set", "there is no module 'no_such_module'"),
     ],
 )
 def test_what_users_get_wrong(
@@ -184,6 +188,31 @@ def test_what_users_get_wrong(
     table: EventTable = make_events(3)
     with pytest.raises(ConfigurationError, match=message):
         encode(table, encoding(name), default_vocabulary())
+    sys.modules.pop("own_sets", None)
+
+
+def test_arguments_are_checked_and_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_sets.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    table = table_of([[particle(x=1.0), particle(x=3.0)], [particle(x=0.5)]])
+    for radius, expected in ((2, [0, 1, 2]), (4, [0, 2, 3])):
+        chosen = complete({"_target_": "own_sets.Near", "radius": radius}, **LENGTHS)
+        recorded = json.loads(json.dumps({"encoding": chosen.plain()}))
+        assert recorded["encoding"]["features"] == "own_sets.Near"
+        assert recorded["encoding"]["arguments"] == {"radius": radius}
+        encoded = encode(table, encoding_of(recorded), default_vocabulary())
+        assert encoded.offsets["particles"].tolist() == expected
+    for arguments, message in (
+        ({}, "radius"),
+        ({"radius": -1}, "radius"),
+        ({"radius": 1, "size": 2}, "size: there is no such key"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            complete({"_target_": "own_sets.Near", **arguments}, **LENGTHS)
+    with pytest.raises(ConfigurationError, match="not declared with @settings"):
+        complete({"_target_": "own_sets.Base", "radius": 1}, **LENGTHS)
     sys.modules.pop("own_sets", None)
 
 
@@ -226,11 +255,11 @@ def test_an_edited_class_encodes_nothing_for_an_old_data_set(
         linecache.clearcache()
         importlib.invalidate_caches()
         sys.modules.pop("edited_sets", None)
-        import_feature_set.cache_clear()
+        _made.cache_clear()
         return encoding("edited_sets.Fast")
 
     old = as_written(MODULE)
-    recorded = {"encoding": {**old.plain(), "definition": definition(old)}}
+    recorded = {"encoding": old.plain()}
     old = encoding_of(json.loads(json.dumps(recorded)))
     assert old.plain() == recorded["encoding"]
     encode(make_events(3), old, default_vocabulary())

@@ -121,7 +121,6 @@ def test_smartbackground_event_of_which_nothing_is_kept() -> None:
     events = [[particle(21), particle(1, 0)], [particle(211)]]
     encoded = encode(table_of(events), SMARTBACKGROUND, VOCABULARY)
     assert encoded.offsets["particles"].tolist() == [0, 0, 1]
-    assert encoded.report.longest_particles == 1
 
 
 @pytest.mark.skipif(not MDST.is_file(), reason="the real mDST file is not at hand")

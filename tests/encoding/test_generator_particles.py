@@ -5,6 +5,7 @@ Every test replays the rules on the full list of an event in plain Python.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from smartbkg_tf.events.readers import particle_set
 from smartbkg_tf.events.table import concatenate
 from smartbkg_tf.generation.chunks import label_events
 from smartbkg_tf.generation.extract import extract, stored_particles
-from smartbkg_tf.generation.pythia import Failures, PythiaEngine
+from smartbkg_tf.generation.pythia import PythiaEngine
 from smartbkg_tf.generation.pythia_source import PythiaSource
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.generation import ProduceSettings
@@ -121,7 +122,7 @@ def test_any_list_follows_the_rules(
                 row["mother"] = 0
     path = tmp_path_factory.getbasetemp() / "lists.root"
     write_generator_list(path, events=events)
-    (table,) = iterate_mdst(path, particles="generator", key="train_events")
+    (table,) = iterate_mdst(path, particles="generator")
     try:
         encoded = encode(table, SMARTBACKGROUND, VOCABULARY)
     except InputError:  # a ring, which basf2 refuses too
@@ -140,7 +141,7 @@ def test_pythia_tables_follow_the_rules_on_the_full_record(
         tau_spin_correlations=False,
     )
     n = 60
-    record = PythiaEngine(kind, source).generate(n, 5, np.random.default_rng(1), Failures())
+    record = PythiaEngine(kind, source).generate(n, 5, np.random.default_rng(1), Counter())
     keys = {k: np.arange(n) for k in ("experiment", "run", "event", "production")}
     place = np.zeros((n, 3))
     everything = extract(record, place, source.detector_radius, source.detector_z, keys, 2)

@@ -11,10 +11,13 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from smartbkg_tf.errors import ConfigurationError, InputError, OutputError
-from smartbkg_tf.evaluation.evaluate import evaluate, evaluate_run
-from smartbkg_tf.evaluation.evaluated_model import unique_names
-from smartbkg_tf.evaluation.paired import auc_differences
-from smartbkg_tf.evaluation.results import evaluate_predictions
+from smartbkg_tf.evaluation.evaluate import (
+    auc_differences,
+    evaluate,
+    evaluate_run,
+    unique_names,
+)
+from smartbkg_tf.evaluation.results import evaluate_model
 from smartbkg_tf.events.cross_sections import cross_sections
 from smartbkg_tf.filtering.predictions import PredictionsWriter, read_predictions
 from smartbkg_tf.filtering.rules import SamplingRule, decide, random_numbers
@@ -110,7 +113,14 @@ def test_a_run_gets_metrics_plots_and_report(tmp_path: Path) -> None:
     assert f"{area:.2f}" in report
 
 
-def test_scores_without_decisions_get_the_speedup_of_a_rule_fitted_to_them(tmp_path: Path) -> None:
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("smartbkg_tf.evaluation.evaluate.draw_models", lambda *_: [])
+
+
+def test_scores_without_decisions_get_the_speedup_of_a_rule_fitted_to_them(
+    tmp_path: Path, no_figures: None
+) -> None:
     run, scores, labels = write_run(tmp_path / "run")
     decided = read_predictions(run.predictions)
     everything = decide(np.ones(600), np.zeros(600))
@@ -132,17 +142,15 @@ def test_scores_without_decisions_get_the_speedup_of_a_rule_fitted_to_them(tmp_p
 
 def test_a_second_evaluation_gives_the_same_numbers(tmp_path: Path) -> None:
     run, _, _ = write_run(tmp_path / "run")
-    table = read_predictions(run.predictions)
-    first, again = (evaluate_predictions(table, FAST)[0]["one"] for _ in range(2))
+    first, again = (evaluate_model(run.path, "run", FAST).results["one"] for _ in range(2))
     assert first == again
     other = MetricsSettings(bootstrap=20, seed=1)
-    assert evaluate_predictions(table, other)[0]["one"].metrics["auc_error"] != pytest.approx(
-        first.metrics["auc_error"], rel=1e-9
-    )
+    metrics = evaluate_model(run.path, "run", other).results["one"].metrics
+    assert metrics["auc_error"] != pytest.approx(first.metrics["auc_error"], rel=1e-9)
 
 
 def test_a_skim_with_one_class_does_not_spoil_the_others(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, no_figures: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, _, _ = write_run(tmp_path / "run", skims=("empty", "good"), one_class=("empty",))
     values = evaluate_run(run, FAST)

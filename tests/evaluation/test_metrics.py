@@ -138,21 +138,21 @@ def test_losses_are_those_of_scikit_learn() -> None:
 def test_working_points_by_hand() -> None:
     counts = ScoreCounts.of(SCORES, LABELS)
     half, two_thirds, whole = working_points(counts, [0.3, 2 / 3, 1.0])
-    assert (half.threshold, half.false_rate) == (3.0, 0.0)
-    assert half.efficiency == pytest.approx(1 / 3)
-    assert half.rejection is None  # no division by an empty bin
-    assert half.precision == 1.0
-    assert two_thirds.threshold == 2.0
-    assert two_thirds.rejection == pytest.approx(3.0)
-    assert two_thirds.kept_fraction == pytest.approx(0.5)
-    assert whole.threshold == 0.0
-    assert whole.efficiency == 1.0
-    assert whole.false_rate == pytest.approx(2 / 3)
+    assert (half["threshold"], half["false_rate"]) == (3.0, 0.0)
+    assert half["efficiency"] == pytest.approx(1 / 3)
+    assert half["rejection"] is None  # no division by an empty bin
+    assert half["precision"] == 1.0
+    assert two_thirds["threshold"] == 2.0
+    assert two_thirds["rejection"] == pytest.approx(3.0)
+    assert two_thirds["kept_fraction"] == pytest.approx(0.5)
+    assert whole["threshold"] == 0.0
+    assert whole["efficiency"] == 1.0
+    assert whole["false_rate"] == pytest.approx(2 / 3)
     for point in (half, two_thirds, whole):
-        kept = point.threshold <= SCORES
-        assert point.efficiency == pytest.approx(kept[LABELS == 1].mean())
-        assert point.false_rate == pytest.approx(kept[LABELS == 0].mean())
-        assert point.efficiency_error > 0
+        kept = point["threshold"] <= SCORES
+        assert point["efficiency"] == pytest.approx(kept[LABELS == 1].mean())
+        assert point["false_rate"] == pytest.approx(kept[LABELS == 0].mean())
+        assert point["efficiency_error"] > 0
     with pytest.raises(ValueError, match="efficiency"):
         working_points(counts, [0.0])
 
@@ -160,7 +160,7 @@ def test_working_points_by_hand() -> None:
 def test_ninety_percent_of_ten_are_nine() -> None:
     counts = ScoreCounts.of(np.arange(20.0), [0] * 10 + [1] * 10)
     point = working_points(counts, [0.9])[0]
-    assert point.efficiency == 0.9
+    assert point["efficiency"] == 0.9
 
 
 def test_binomial_error_is_never_zero() -> None:

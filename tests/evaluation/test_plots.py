@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,8 @@ HISTORY: dict[str, list[float | None]] = {
 }
 
 
-def all_figures() -> dict[str, Figure]:
+def all_figures() -> dict[str, Callable[[], Figure]]:
+    """Give what draws each figure."""
     counts = ScoreCounts.of(*make_scores())
     observable = {
         "edges": [0.0, 1.0, 2.0],
@@ -47,31 +49,36 @@ def all_figures() -> dict[str, Figure]:
     recall = curves.precision_recall_curve(counts, number=10)
     scores = curves.score_histogram(counts, SamplingRule(a=0.5, b=1.0))
     return {
-        "roc": plots.RocPlot().draw({"one": roc, "two": roc}, ""),
-        "precision_recall": plots.PrecisionRecallPlot().draw({"one": recall}, ""),
-        "scores": plots.ScoresPlot().draw({"one": scores}, "one"),
-        "reliability": plots.CalibrationPlot().draw({"one": curves.reliability(counts)}, "one"),
-        "training": plots.TrainingPlot().draw({"one": HISTORY}, "one"),
-        "observable": plots.ObservablePlot(observable="Mbc [GeV]").draw({"one": observable}, ""),
+        "roc": lambda: plots.RocPlot().draw({"one": roc, "two": roc}, ""),
+        "precision_recall": lambda: plots.PrecisionRecallPlot().draw({"one": recall}, ""),
+        "scores": lambda: plots.ScoresPlot().draw({"one": scores}, "one"),
+        "reliability": lambda: plots.CalibrationPlot().draw(
+            {"one": curves.reliability(counts)}, "one"
+        ),
+        "training": lambda: plots.TrainingPlot().draw({"one": HISTORY}, "one"),
+        "observable": lambda: plots.ObservablePlot(observable="Mbc [GeV]").draw(
+            {"one": observable}, ""
+        ),
     }
 
 
 @pytest.mark.parametrize("name", sorted(all_figures()))
 def test_files_are_whole_and_show_something(name: str, tmp_path: Path) -> None:
-    png, pdf = figures.save_figure(all_figures()[name], tmp_path / "new" / name)
+    png, pdf = figures.save_figure(all_figures()[name](), tmp_path / "new" / name)
     assert pdf.read_bytes().startswith(b"%PDF")
     assert pdf.read_bytes().rstrip().endswith(b"%%EOF")
     pixels = np.asarray(Image.open(png).convert("RGB")).reshape(-1, 3)
     assert len(pixels) > 300_000
     blue = np.all(pixels == (0x00, 0x72, 0xB2), axis=1)
     assert blue.sum() > 50  # the first curve
-    again = figures.save_figure(all_figures()[name], tmp_path / "again" / name)
+    again = figures.save_figure(all_figures()[name](), tmp_path / "again" / name)
     assert again[0].read_bytes() == png.read_bytes()
     assert again[1].read_bytes() == pdf.read_bytes()
 
 
 def test_axes_say_what_they_show() -> None:
-    for name, figure in all_figures().items():
+    for name, draw in all_figures().items():
+        figure = draw()
         for axes in figure.axes:
             labelled = bool(axes.get_ylabel())
             assert labelled, name
@@ -80,7 +87,7 @@ def test_axes_say_what_they_show() -> None:
 
 
 def test_names_with_dots_keep_them(tmp_path: Path) -> None:
-    png, pdf = figures.save_figure(all_figures()["roc"], tmp_path / "lr_0.001")
+    png, pdf = figures.save_figure(all_figures()["roc"](), tmp_path / "lr_0.001")
     assert (png.name, pdf.name) == ("lr_0.001.png", "lr_0.001.pdf")
 
 

@@ -1,10 +1,37 @@
-"""Compare event tables to the last bit."""
+"""Read event files with one reader, and compare event tables to the last bit."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 
+from smartbkg_tf.events.hdf5 import HDF5Reader
+from smartbkg_tf.events.readers import Key, Reader, as_asked
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
+
+
+def read_with(
+    reader: Reader,
+    path: Path,
+    *,
+    key: Key = "all",
+    chunk_events: int = 20000,
+    decay_text: bool = True,
+) -> Iterator[EventTable]:
+    """Read a file as `iterate_events` does, whatever the file looks like."""
+    first_event = 0
+    for table in reader.iterate(path, chunk_events=chunk_events, key=key):
+        yield as_asked(table, key, path, first_event, decay_text=decay_text)
+        first_event += len(table)
+
+
+def iterate_hdf5(
+    path: Path, *, key: Key = "all", chunk_events: int = 20000, decay_text: bool = True
+) -> Iterator[EventTable]:
+    """Read a training table in HDF5."""
+    return read_with(HDF5Reader(), path, key=key, chunk_events=chunk_events, decay_text=decay_text)
 
 
 def assert_same_events(found: EventTable, expected: EventTable, *, strings: bool = True) -> None:

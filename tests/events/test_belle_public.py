@@ -14,7 +14,7 @@ from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.belle_public import FEATURE_NAMES, public_codes
 from smartbkg_tf.events.charges import charges
 from smartbkg_tf.events.decay_strings import build_decay_strings
-from smartbkg_tf.events.readers import count_events, file_format, iterate_events
+from smartbkg_tf.events.readers import count_events, find_reader, iterate_events
 from smartbkg_tf.events.table import EventTable, concatenate
 from tests.datasets import preprocess_settings
 from tests.samples import make_events
@@ -83,7 +83,7 @@ def assert_same_events(found: EventTable, made: EventTable) -> None:
 def test_blocks(tmp_path: Path, chunk: int) -> None:
     tables = [make_events(n, seed=n) for n in (15, 8)]
     path = write_blocks(tmp_path / "belle.npz", *tables)
-    assert file_format(path) == "belle_public"
+    assert type(find_reader(path)).__name__ == "BellePublicReader"
     assert count_events(path) == 23
     found = read(path, chunk_events=chunk)
     assert_same_events(found, concatenate(tables))

@@ -149,19 +149,6 @@ def test_broken_links_are_named(links: list[int], message: str) -> None:
         trees_of(table)
 
 
-def test_lengths_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="2 particles, 1 mother links"):
-        decay_tokens([2, 3], [-1], [0, 1], SMALL)
-    with pytest.raises(ValueError, match="end with the number of particles"):
-        decay_tokens([2, 3], [-1, 0], [0, 1], SMALL)
-    with pytest.raises(ValueError, match="never decrease"):
-        decay_tokens([2, 3], [-1, 0], [0, 3, 2], SMALL)
-    nothing = table_of([])
-    empty = EventTable({}, nothing.offsets, nothing.keys, nothing.event_type)
-    with pytest.raises(ValueError, match="no particles"):
-        build_decay_strings(empty)
-
-
 @pytest.mark.parametrize(
     "text",
     [

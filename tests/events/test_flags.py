@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.events.flags import Labeller, label_events
+from smartbkg_tf.events.flags import PassingEvents
 from smartbkg_tf.events.passing_keys import read_passing_keys
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
 from tests.mdst_twin import write_mdst_twin
@@ -114,7 +114,7 @@ def test_broken_lists(tmp_path: Path) -> None:
         "binary.csv": "is not a CSV table",
         "other.parquet": "no column of the event key",
         "holes.parquet": "2 entries are missing",
-        "cut.parquet": "damaged Parquet",
+        "cut.parquet": "is not a Parquet table, or damaged",
         "table.h5": "is not a list of passing events",
         "cut.root": "truncated or damaged",
         "missing.npy": "does not exist",
@@ -147,12 +147,8 @@ def test_labels_equal_those_of_a_set(
 ) -> None:
     table = with_keys(events)
     passing = np.array(listed, dtype=np.int64).reshape(-1, 4)
-    found = label_events(table, {"skim": passing, "none": np.zeros((0, 4), np.int64)})
-    assert found.labels["skim"].dtype == np.int8
-    assert found.labels["skim"].tolist() == [int(k in set(listed)) for k in events]
-    assert found.labels["none"].tolist() == [0] * len(events)
-    assert found.labels["old"].tolist() == [1] * len(events)
-    assert list(table.labels) == ["old"]  # known trap 10: the caller's table is not changed
+    assert PassingEvents(passing).passed(table.keys).tolist() == [k in set(listed) for k in events]
+    assert not PassingEvents(np.zeros((0, 4), np.int64)).passed(table.keys).any()
 
 
 def test_every_part_of_the_key_counts() -> None:
@@ -165,27 +161,25 @@ def test_every_part_of_the_key_counts() -> None:
         (7, 1, 100, 4),
         (1, 7, 100, 3),
     ]
-    found = label_events(with_keys(neighbours), {"skim": [base]})
-    assert found.labels["skim"].tolist() == [1, 0, 0, 0, 0, 0]
+    found = PassingEvents([base]).passed(with_keys(neighbours).keys)
+    assert found.tolist() == [True, False, False, False, False, False]
 
 
 def test_report_over_pieces() -> None:
-    labeller = Labeller(
-        {"skim": [(0, 0, 1, 0), (0, 0, 1, 0), (0, 0, 3, 0), (9, 9, 9, 9), (5, 0, 0, 0)], "b": []}
-    )
-    first = labeller.label(with_keys([(0, 0, 1, 0), (0, 0, 2, 0)]))
-    second = labeller.label(with_keys([(0, 0, 3, 0), (0, 0, 3, 0), (0, 0, 4, 0)]))
-    assert first.labels["skim"].tolist() == [1, 0]
-    assert second.labels["skim"].tolist() == [1, 1, 0]
-    report, other = labeller.reports()
-    assert (report.n_keys, report.n_repeated, report.n_passing, report.n_failing) == (4, 1, 3, 2)
-    assert (report.n_without_event, report.n_ambiguous) == (2, 1)
-    assert report.examples_without_event == [(5, 0, 0, 0), (9, 9, 9, 9)]
-    assert report.text() == (
+    listed = PassingEvents([(0, 0, 1, 0), (0, 0, 1, 0), (0, 0, 3, 0), (9, 9, 9, 9), (5, 0, 0, 0)])
+    first = listed.passed(with_keys([(0, 0, 1, 0), (0, 0, 2, 0)]).keys)
+    second = listed.passed(with_keys([(0, 0, 3, 0), (0, 0, 3, 0), (0, 0, 4, 0)]).keys)
+    assert first.tolist() == [True, False]
+    assert second.tolist() == [True, True, False]
+    assert (listed.n_keys, listed.n_repeated, listed.n_passing) == (4, 1, 3)
+    assert listed.not_met().tolist() == [[5, 0, 0, 0], [9, 9, 9, 9]]
+    assert listed.text("skim") == (
         "skim: 3 of 5 events pass (60.00 %); 1 keys occur more than once in the list; 1 keys "
         "match more than one event; 2 of 4 keys match no event, such as (5, 0, 0, 0)"
     )
-    assert other.text() == "b: 0 of 5 events pass (0.00 %)"
+    other = PassingEvents([])
+    other.passed(with_keys([(0, 0, 1, 0)] * 5).keys)
+    assert other.text("b") == "b: 0 of 5 events pass (0.00 %)"
 
 
 def test_a_million_keys_take_seconds_at_most() -> None:
@@ -201,7 +195,7 @@ def test_a_million_keys_take_seconds_at_most() -> None:
     )  # fmt: skip
     assert len(table) == 1
     start = time.perf_counter()
-    found = label_events(big, {"skim": keys[::2]})
+    found = PassingEvents(keys[::2]).passed(big.keys)
     assert time.perf_counter() - start < 20
-    assert found.labels["skim"][::2].all()
-    assert found.labels["skim"][1::2].mean() < 0.001
+    assert found[::2].all()
+    assert found[1::2].mean() < 0.001

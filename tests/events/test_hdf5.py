@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from smartbkg_tf.errors import InputError, OutputError
 from smartbkg_tf.events.decay_strings import build_decay_strings
-from smartbkg_tf.events.hdf5 import TrainingFile, iterate_hdf5, write_hdf5
-from smartbkg_tf.events.readers import count_events
+from smartbkg_tf.events.hdf5 import TrainingFile, write_hdf5
+from smartbkg_tf.events.readers import Key, count_events
 from smartbkg_tf.events.table import EVENT_TYPES, PARTICLE_COLUMNS, EventTable, concatenate
-from tests.events.comparison import assert_same_events
+from tests.events.comparison import assert_same_events, iterate_hdf5
 from tests.samples import make_events
 
 
@@ -205,7 +205,9 @@ def test_one_long_string_does_not_blow_up_the_file(tmp_path: Path) -> None:
     long = dataclasses.replace(table, decay_strings=strings)
     write_hdf5(tmp_path / "a.h5", long)
     assert (tmp_path / "a.h5").stat().st_size < 3e6  # unpacked: 32 MB
-    assert_same_events(next(iterate_hdf5(tmp_path / "a.h5")), long)
+    found = next(iterate_hdf5(tmp_path / "a.h5", key="decay_strings"))
+    assert found.decay_strings is not None
+    assert found.decay_strings.tolist() == strings.tolist()
     assert pd.read_hdf(tmp_path / "a.h5", "decay_strings")["decay_str"].tolist() == strings.tolist()
 
 
@@ -292,7 +294,7 @@ def _broken_number(file: h5py.File) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_other_number, "event 29 of the file .*evtNum is 30, but evtNum is 1 here"),
+        (_other_number, "event 29 of the file .*has evtNum 30 there and 1 here"),
         (_other_label, "event 11 of the file .*has label [01] there and [01] here"),
         (_fewer_rows, "do not belong to each other.*29 events"),
         (_no_column, "lacks the columns prodTime; did you mean 'prodtim'"),
@@ -304,8 +306,10 @@ def test_tables_that_disagree(
 ) -> None:
     write_hdf5(tmp_path / "a.h5", make_events(30))
     _edit(tmp_path / "a.h5", change)
+    # With particles the strings are not read: the mother links tell the same.
+    key: Key = "decay_strings" if change is _other_label else "all"
     with pytest.raises(InputError, match=message) as error:
-        list(iterate_hdf5(tmp_path / "a.h5", chunk_events=8))
+        list(iterate_hdf5(tmp_path / "a.h5", chunk_events=8, key=key))
     assert str(tmp_path / "a.h5") in str(error.value)
 
 
@@ -325,23 +329,13 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         "cut.h5": "truncated HDF5 file",
         "text.h5": "is not an HDF5 file",
         "empty.h5": "is not an HDF5 file",
-        "missing.h5": "does not exist",
         "other.h5": "no key 'train_events'; did you mean 'train_event'",
         "array.h5": "not a data frame",
         "nothing.h5": "it holds no keys",
-        ".": "is a folder",
     }.items():
         with pytest.raises(InputError, match=message) as error:
             next(iterate_hdf5(tmp_path / name))
         assert str(tmp_path / name) in str(error.value)
-
-
-def test_wrong_arguments(tmp_path: Path) -> None:
-    write_hdf5(tmp_path / "a.h5", make_events(3))
-    with pytest.raises(ValueError, match="did you mean 'train_events'"):
-        next(iterate_hdf5(tmp_path / "a.h5", key="train_event"))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="at least 1"):
-        next(iterate_hdf5(tmp_path / "a.h5", chunk_events=0))
 
 
 def test_slices_out_of_order(tmp_path: Path) -> None:
@@ -349,9 +343,9 @@ def test_slices_out_of_order(tmp_path: Path) -> None:
     write_hdf5(tmp_path / "a.h5", table)
     with TrainingFile(tmp_path / "a.h5") as file:
         assert len(file) == 60
-        assert file.label_names == ("first", "second")
         for start, stop in ((50, 55), (0, 3), (58, 99), (4, 4)):
-            assert_same_events(file.read(start, stop), table.take(np.arange(start, min(stop, 60))))
+            expected = table.take(np.arange(start, min(stop, 60)))
+            assert_same_events(file.read(start, stop), expected, strings=False)
 
 
 def test_decay_text_is_left_out_where_mother_links_tell_the_same(tmp_path: Path) -> None:
@@ -379,7 +373,7 @@ def test_a_file_that_is_replaced_while_it_is_read(tmp_path: Path) -> None:
     write_hdf5(tmp_path / "a.h5", table)
     with TrainingFile(tmp_path / "a.h5") as file:
         write_hdf5(tmp_path / "a.h5", make_events(3))
-        assert_same_events(file.read(0, 300), table)
+        assert_same_events(file.read(0, 300), table, strings=False)
 
 
 def test_memory_stays_flat(tmp_path: Path) -> None:

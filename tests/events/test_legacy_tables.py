@@ -15,10 +15,10 @@ import pytest
 import tables
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.events.hdf5 import iterate_hdf5
 from smartbkg_tf.events.legacy_tables import content_number, earlier_appearances
 from smartbkg_tf.events.readers import count_events
 from smartbkg_tf.events.table import EventTable, concatenate
+from tests.events.comparison import iterate_hdf5
 from tests.samples import make_events
 
 NUMBERS = ("mass", "charge", "energy", "prodTime", "x", "y", "z", "px", "py", "pz")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,18 +13,14 @@ import pytest
 
 from smartbkg_tf.errors import InputError, OutputError
 from smartbkg_tf.events.parquet import ROW_GROUP, ParquetReader, write_parquet
-from smartbkg_tf.events.readers import Key, as_asked
 from smartbkg_tf.events.table import EVENT_TYPES, EventTable, concatenate
-from tests.events.comparison import assert_same_events
+from tests.events.comparison import assert_same_events, read_with
 from tests.events.test_hdf5 import full_table
 from tests.samples import make_events
 
 
-def iterate_parquet(
-    path: Path, *, key: Key = "all", chunk_events: int = 20000
-) -> Iterator[EventTable]:
-    for table in ParquetReader().iterate(path, chunk_events=chunk_events, key=key):
-        yield as_asked(table, key, path, 0)
+def iterate_parquet(path: Path, **options: Any) -> Iterator[EventTable]:
+    return read_with(ParquetReader(), path, **options)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 60, 1000])
@@ -119,8 +116,6 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     for name, message in {
         "cut.parquet": "cannot be read as Parquet",
         "text.parquet": "cannot be read as Parquet",
-        "missing.parquet": "does not exist",
-        ".": "is a folder",
         "none.parquet": "holds no events",
         "letters.parquet": "cannot be read as Parquet",
         "column.parquet": "lacks the columns run; did you mean 'Run'",
@@ -131,8 +126,9 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         "date.parquet": "px: holds no numbers but datetime64",
         "holes.parquet": "px: the lists of 20 events are missing",
     }.items():
+        key = "decay_strings" if name == "letters.parquet" else "all"
         with pytest.raises(InputError, match=message) as error:
-            list(iterate_parquet(tmp_path / name))
+            list(iterate_parquet(tmp_path / name, key=key))
         assert str(tmp_path / name) in str(error.value)
 
 

@@ -15,7 +15,7 @@ from smartbkg_tf.events.parquet import write_parquet
 from smartbkg_tf.events.readers import (
     Reader,
     count_events,
-    file_format,
+    find_reader,
     iterate_events,
     particle_set,
 )
@@ -34,7 +34,8 @@ def test_formats_are_told_by_content_not_by_name(tmp_path: Path) -> None:
     write_parquet(tmp_path / "b.h5", table)
     twin = write_mdst_twin(tmp_path / "c.parquet", 5)
     paths = [tmp_path / name for name in ("c.parquet", "a.dat", "b.h5")]
-    assert [file_format(path) for path in paths] == ["root", "hdf5", "parquet"]
+    readers = [type(find_reader(path)).__name__ for path in paths]
+    assert readers == ["MdstReader", "HDF5Reader", "ParquetReader"]
     assert [count_events(path) for path in paths] == [5, 7, 7]
     pieces = list(iterate_events(paths, chunk_events=4))
     assert [(path.name, len(piece)) for path, piece in pieces] == [
@@ -62,15 +63,6 @@ def test_key_is_passed_on(tmp_path: Path) -> None:
         assert piece.decay_strings is None
         _, piece = next(iterate_events(tmp_path / path, key="decay_strings"))
         assert piece.particles == {}
-
-
-def test_labels_may_be_required(tmp_path: Path) -> None:
-    write_mdst_twin(tmp_path / "a.root", 3)
-    write_hdf5(tmp_path / "b.h5", make_events(3))
-    assert len(list(iterate_events(tmp_path / "b.h5", require_labels=True))) == 1
-    with pytest.raises(InputError, match="carry no labels") as error:
-        list(iterate_events(tmp_path / "a.root", require_labels=True))
-    assert "skim_files=" in str(error.value)
 
 
 def test_without_decay_text_tokens_come_from_the_links(tmp_path: Path) -> None:
@@ -103,7 +95,7 @@ class Command:
 def test_a_reader_from_a_file_outside_the_package(lines: Path) -> None:
     chosen = {"_target_": "my_lines.Lines", "production": 4}
     reader = validate(Command, {"reader": chosen}).reader
-    assert file_format(lines, reader=reader) == "Lines"
+    assert find_reader(lines, reader) is reader
     assert count_events(lines, reader=reader) == 3
     assert particle_set(lines, reader=reader) == "tables"
     table = make_events(2)
@@ -174,7 +166,7 @@ def test_a_reader_without_particles_is_refused(tmp_path: Path) -> None:
 )
 def test_other_files(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "a.h5").write_bytes(content)
-    for function in (file_format, count_events, lambda path: list(iterate_events(path))):
+    for function in (find_reader, count_events, lambda path: list(iterate_events(path))):
         with pytest.raises(InputError, match=message) as error:
             function(tmp_path / "a.h5")
         assert str(tmp_path / "a.h5") in str(error.value)
@@ -190,10 +182,10 @@ def test_wrong_arguments(tmp_path: Path) -> None:
 def test_folders_and_missing_files(tmp_path: Path) -> None:
     (tmp_path / "data.h5").write_bytes(b"x")
     with pytest.raises(InputError, match=r"is a folder.*data.h5") as error:
-        file_format(tmp_path)
+        find_reader(tmp_path)
     assert f"input='{tmp_path}/*.h5'" in str(error.value)
     with pytest.raises(InputError, match="does not exist"):
-        file_format(tmp_path / "none.h5")
+        find_reader(tmp_path / "none.h5")
 
 
 def test_a_bad_file_is_told_before_the_first_is_read(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import subprocess
@@ -20,8 +21,7 @@ from smartbkg_tf.errors import ConfigurationError, InputError, OutputError
 from smartbkg_tf.events.hdf5 import write_hdf5
 from smartbkg_tf.events.parquet import write_parquet
 from smartbkg_tf.events.passing_keys import read_passing_keys
-from smartbkg_tf.filtering import event_lists
-from smartbkg_tf.filtering.apply import apply, predict_split
+from smartbkg_tf.filtering.apply import apply, predict_split, write_event_list
 from smartbkg_tf.filtering.filter_fit import fit_filter
 from smartbkg_tf.filtering.predictions import read_predictions
 from smartbkg_tf.filtering.rules import SamplingRule
@@ -40,6 +40,13 @@ def run_apply(trained: Trained, output: Path, **options: Any) -> pd.DataFrame:
     values = {"run": str(trained.run.path), "input": str(trained.tables), **options}
     apply(ApplySettings(output=str(output), **values))
     return pd.read_parquet(output)
+
+
+@pytest.fixture
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `apply` fit rules whose errors are rough."""
+    rough = functools.partial(FilterFitSettings, bootstrap=5)
+    monkeypatch.setattr("smartbkg_tf.filtering.apply.FilterFitSettings", rough)
 
 
 def by_key(frame: pd.DataFrame) -> pd.DataFrame:
@@ -117,7 +124,7 @@ def test_threshold_zero_is_a_threshold(
 
 
 def test_efficiency_gives_the_threshold_of_validation_events(
-    fitted: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fitted: Trained, tmp_path: Path, few_resamples: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = {"method": "threshold", "efficiency": 0.9, "input": str(fitted.dataset.path)}
     frame = run_apply(fitted, tmp_path / "p.parquet", split="validation", **asked)
@@ -139,7 +146,7 @@ def test_efficiency_gives_the_threshold_of_validation_events(
 
 
 def test_the_rule_is_fitted_anew_on_stored_predictions(
-    fitted: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fitted: Trained, tmp_path: Path, few_resamples: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stored = tmp_path / "stored.parquet"
     run_apply(fitted, stored, method="score", split="validation", input=str(fitted.dataset.path))
@@ -319,10 +326,9 @@ def test_neither_output_has_its_name_until_both_are_written(
     monkeypatch.setattr(os, "replace", noted)
     run_apply(fitted, output, events_output=str(events))
     assert renamed == ["p.parquet", "kept.csv"]
-    write = event_lists.write_event_list
 
     def killed(*arguments: Any) -> None:
-        write(*arguments)
+        write_event_list(*arguments)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("smartbkg_tf.filtering.apply.write_event_list", killed)
@@ -425,7 +431,9 @@ def test_fit_filter_writes_rules_with_errors(fitted: Trained) -> None:
 
 def test_the_fit_has_settings_of_train(run_copy: RunDirectory, fitted: Trained) -> None:
     run_copy.filter.unlink()
-    predict_split(run_copy, fitted.dataset, filter_fit=FilterFitSettings(maximum_weight=4.0))
+    predict_split(
+        run_copy, fitted.dataset, filter_fit=FilterFitSettings(maximum_weight=4.0, bootstrap=5)
+    )
     rule = json.loads(run_copy.filter.read_text())[FIRST]
     assert rule["maximum_weight"] == 4.0
     assert rule["passing_scores"] == sorted(rule["passing_scores"])
@@ -526,21 +534,31 @@ def test_model_is_another_name_of_run(key: str, written: str, path: str) -> None
     assert compose_settings("apply", ApplySettings, overrides).run == path
 
 
-def test_command_line(trained: Trained, tmp_path: Path) -> None:
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "smartbkg_tf.apply", f"input={trained.tables}"]
-        return subprocess.run(
-            [*command, *arguments], capture_output=True, text=True, check=False, cwd=tmp_path
-        )
-
-    done = call(
-        f"run={trained.run.path}", "output=new/p.parquet", "method=threshold", "threshold=0.0"
+def test_command_line(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "smartbkg_tf.apply", f"input={trained.tables}"),
+            *(f"run={trained.run.path}", "output=new/p.parquet"),
+            *("method=threshold", "threshold=0.0"),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     frame = pd.read_parquet(tmp_path / "new" / "p.parquet")
     assert (frame[f"kept_{FIRST}"] == (frame[f"score_{FIRST}"] >= 0)).all()
     assert [file.name for file in tmp_path.iterdir()] == ["new"]  # no litter of Hydra
-    failed = call("model=no_such_run", "output=q.parquet")
-    assert failed.returncode == 1
-    assert failed.stderr.startswith("error: no_such_run: the run directory does not exist")
-    assert "Traceback" not in failed.stderr
+    # A mistake, in this process.
+    given = [f"input={trained.tables}", "model=no_such_run", "output=q.parquet"]
+    monkeypatch.setattr(sys, "argv", ["apply", *given])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as failed:
+        command_named("apply")()
+    assert failed.value.code == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: no_such_run: the run directory does not exist")
+    assert "Traceback" not in message

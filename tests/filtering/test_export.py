@@ -14,9 +14,8 @@ import pytest
 
 from smartbkg_tf.errors import ConfigurationError, InputError, OutputError
 from smartbkg_tf.filtering.apply import apply
-from smartbkg_tf.filtering.export import convert, export, in_float32
+from smartbkg_tf.filtering.export import compare, convert, export, in_float32, random_inputs
 from smartbkg_tf.filtering.model_description import ModelDescription, describe_run
-from smartbkg_tf.filtering.onnx_check import compare, random_inputs
 from smartbkg_tf.filtering.scorers import (
     KerasScorer,
     OnnxScorer,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from smartbkg_tf.apply import main
 from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.filtering.predictions import read_predictions
 from smartbkg_tf.settings.base import validate
@@ -71,19 +71,13 @@ def settings_of(trained: Trained, rule: dict[str, Any], **options: Any) -> Apply
     return validate(ApplySettings, {**values, "rule": rule, **options})
 
 
-def test_it_decides_for_every_skim(trained: Trained, module: str, tmp_path: Path) -> None:
+def test_it_decides_for_every_skim(
+    trained: Trained, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rule = f"rule={{_target_: {module}.RootOfOdds, floor: 0.25}}"
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "smartbkg_tf.apply", f"run={trained.run.path}"),
-            *(f"input={trained.tables}", "output=p.parquet", rule),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
+    given = [f"run={trained.run.path}", f"input={trained.tables}", "output=p.parquet", rule]
+    monkeypatch.setattr(sys, "argv", ["apply", *given])
+    main()
     frame = pd.read_parquet("p.parquet")
     for skim in SKIMS:
         expected = np.clip(np.exp(frame[f"score_{skim}"] / 2), 0.25, 1.0)
@@ -118,7 +112,7 @@ def test_wrong_settings_are_one_sentence(trained: Trained, module: str) -> None:
         ("rule.flor: there is no such key; did you mean 'floor'", {"flor": 1}, {}),
         ("rule.floor: .*greater than 0", {"floor": 0}, {}),
         ("rule has no effect with method=score", {}, {"method": "score"}),
-        ("no effect on a rule of your own", {}, {"sampling": {"maximum_weight": 5}}),
+        ("no effect on a custom rule", {}, {"sampling": {"maximum_weight": 5}}),
     ):
         with pytest.raises(ConfigurationError, match=words):
             settings_of(trained, {"_target_": target, **rule}, **options)

@@ -208,7 +208,7 @@ def test_parts_and_files_of_equal_name_are_refused(campaign, tmp_path):
     settings = chosen(
         tmp_path / "out", "source=mdst", f"input={tmp_path}/*.root", "source.chunk_events=20"
     )
-    with pytest.raises(InputError, match=r"x_00001\.h5, as one of .*x\.root"):
+    with pytest.raises(InputError, match=r"x_00001\.h5 would overwrite one of .*x\.root"):
         produce(settings)
 
 

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from smartbkg_tf.generation.beams import nominal_collision
 from smartbkg_tf.generation.detector import reconstruct
-from smartbkg_tf.generation.kernels import thrust
 from smartbkg_tf.generation.observables import (
     Cleaning,
     EventView,
     fox_wolfram_r2,
     sphericity_aplanarity,
 )
+from smartbkg_tf.generation.thrust import thrust
 from smartbkg_tf.settings.sources import BeamSettings
 
 BACK_TO_BACK = np.array([[0.6, 0.8, 0.0], [-0.6, -0.8, 0.0]])

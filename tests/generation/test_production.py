@@ -18,6 +18,7 @@ import pytest
 from smartbkg_tf.errors import InputError, OutputError, UserError
 from smartbkg_tf.events.cross_sections import cross_sections
 from smartbkg_tf.events.readers import iterate_events
+from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.generation import production
 from smartbkg_tf.generation.production import produce
 from smartbkg_tf.generation.pythia_source import PythiaSource
@@ -25,7 +26,7 @@ from smartbkg_tf.generation.retention import retention, retention_table
 from smartbkg_tf.runtime import pool
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.files import exclusive_lock, sha256
-from smartbkg_tf.settings.generation import EVENT_TYPE_NAMES, ProduceSettings
+from smartbkg_tf.settings.generation import ProduceSettings
 
 MDST = Path(__file__).resolve().parents[2] / "../shared/data/mdst-v06-00-00.root"
 needs_mdst = pytest.mark.skipif(not MDST.exists(), reason="the real mDST file is not here")
@@ -62,7 +63,7 @@ def same(a, b):
 
 
 @pytest.fixture(scope="module")
-def one_worker(own_cache, tmp_path_factory):
+def one_worker(tmp_path_factory):
     folder = tmp_path_factory.mktemp("one") / "tables"
     files = produce(chosen(folder, "event_type=[charged,mixed]"))
     return folder, files
@@ -554,12 +555,12 @@ def test_files_of_equal_name_are_refused(tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         shutil.copy(MDST, tmp_path / folder / "x.root")
-    with pytest.raises(InputError, match="same name"):
+    with pytest.raises(InputError, match="would overwrite one of"):
         produce(from_mdst(tmp_path / "tables", f"input='{tmp_path}/*/x.root'"))
 
 
 def test_the_natural_mixture_shares_events_out_by_cross_section(tmp_path):
-    assert set(cross_sections()) == set(EVENT_TYPE_NAMES)
+    assert set(cross_sections()) == set(EVENT_TYPES)
     settings = chosen(tmp_path, "event_type=all", "mixture=natural", "n_events=10001")
     made: dict[str, int] = {}
     for task in settings.source.plan(settings)[0]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -14,10 +15,9 @@ from smartbkg_tf.generation.b_pairs import b_momenta, oscillate
 from smartbkg_tf.generation.beams import boost, nominal_collision, random_collisions
 from smartbkg_tf.generation.decay_table import Channel
 from smartbkg_tf.generation.extract import stored_particles
-from smartbkg_tf.generation.pythia import Failures, PythiaEngine
+from smartbkg_tf.generation.pythia import PythiaEngine
 from smartbkg_tf.generation.pythia_source import PythiaSource, engine_for, generate_events
 from smartbkg_tf.generation.record import read_batch
-from smartbkg_tf.settings.generation import EVENT_TYPE_NAMES
 from smartbkg_tf.settings.sources import BeamSettings
 from tests.generation.conftest import N_MIXED
 
@@ -31,10 +31,6 @@ def vectors(table):
 def parents(table):
     mother = table.particles["motherIndex"].astype(np.int64)
     return np.where(mother >= 0, mother + table.offsets[:-1][table.event_of_particle()], -1)
-
-
-def test_event_types_are_spelt_alike_everywhere():
-    assert EVENT_TYPE_NAMES == EVENT_TYPES
 
 
 @pytest.mark.parametrize("kind", EVENT_TYPES)
@@ -128,7 +124,7 @@ def test_b_mesons_are_back_to_back_and_prefer_the_plane_across_the_beams():
 
 def test_bulk_reading_equals_pythias_own_accessors(source):
     engine = engine_for("mixed", source)
-    engine.generate(30, 7, np.random.default_rng(1), Failures())
+    engine.generate(30, 7, np.random.default_rng(1), Counter())
     # The record of the last call is still there and goes through Pythia once more.
     record = read_batch(engine._pythia.nextBatch(1, "skip"), pairs=True)
     event = engine._pythia.event
@@ -151,9 +147,9 @@ def test_bulk_reading_equals_pythias_own_accessors(source):
         assert record.event[i] == np.count_nonzero(record.code[: top + 1] == 300553) - 1
 
 
-def test_stable_k_long_never_decays(own_cache):
+def test_stable_k_long_never_decays():
     stable = PythiaSource(k_long="stable")
-    table = generate_events("mixed", stable, 500, 3, 0, Failures())
+    table = generate_events("mixed", stable, 500, 3, 0, Counter())
     assert not np.any(table.particles["motherPDG"] == 130)
     assert np.any(table.particles["PDG"] == 130)
 
@@ -214,12 +210,12 @@ def test_without_k_long_decays_vertices_and_times_are_too_narrow(mixed):
 
 
 def test_hardly_any_event_fails(mixed_failures, mixed):
-    assert mixed_failures.counts.total() <= 0.002 * len(mixed)
+    assert mixed_failures.total() <= 0.002 * len(mixed)
 
 
 def test_same_seed_same_events_and_another_seed_others(source):
     first, again, other = (
-        generate_events("charged", source, 120, seed, 4, Failures()) for seed in (5, 5, 6)
+        generate_events("charged", source, 120, seed, 4, Counter()) for seed in (5, 5, 6)
     )
     for name, column in first.particles.items():
         np.testing.assert_array_equal(column, again.particles[name])
@@ -230,9 +226,9 @@ def test_same_seed_same_events_and_another_seed_others(source):
 
 
 def test_chunks_do_not_depend_on_what_was_made_before(source):
-    alone = generate_events("ccbar", source, 50, 5, 1, Failures())
-    generate_events("ccbar", source, 77, 9, 0, Failures())
-    after = generate_events("ccbar", source, 50, 5, 1, Failures())
+    alone = generate_events("ccbar", source, 50, 5, 1, Counter())
+    generate_events("ccbar", source, 77, 9, 0, Counter())
+    after = generate_events("ccbar", source, 50, 5, 1, Counter())
     np.testing.assert_array_equal(alone.particles["px"], after.particles["px"])
 
 
@@ -242,7 +238,7 @@ def test_too_many_failures_end_with_a_message(monkeypatch, source):
     engine = engine_for("charged", source)
     monkeypatch.setattr(module, "MOMENTUM_TOLERANCE", -1.0)
     with pytest.raises(UserError, match=r"charged events failed.*four-momentum"):
-        engine.generate(10_000, 1, np.random.default_rng(1), Failures())
+        engine.generate(10_000, 1, np.random.default_rng(1), Counter())
 
 
 def test_without_pythia_the_error_says_what_to_install(monkeypatch, source):
@@ -251,7 +247,7 @@ def test_without_pythia_the_error_says_what_to_install(monkeypatch, source):
         PythiaEngine("mixed", source)
 
 
-def test_beams_below_the_threshold_are_refused(own_cache):
+def test_beams_below_the_threshold_are_refused():
     weak = PythiaSource(beams=BeamSettings(energy_her=6.0))
     with pytest.raises(UserError, match=r"no B pairs"):
         PythiaEngine("mixed", weak)
@@ -289,7 +285,7 @@ def test_the_beams_radiate_as_much_as_quantum_electrodynamics_says(samples):
 
 
 @pytest.mark.parametrize("radiation", [True, False])
-def test_lepton_pairs_radiate(own_cache, monkeypatch, radiation):
+def test_lepton_pairs_radiate(monkeypatch, radiation):
     table = {
         511: [Channel(1.0, "PHSP", (), ("J/psi", "K0"), (443, 311))],
         443: [Channel(1.0, "VLL", (), ("e+", "e-"), (-11, 11))],
@@ -297,7 +293,7 @@ def test_lepton_pairs_radiate(own_cache, monkeypatch, radiation):
     monkeypatch.setattr(pythia_module, "read_decay_table", lambda: table)
     monkeypatch.setattr(pythia_source, "_ENGINES", {})
     chosen = PythiaSource(final_state_radiation=radiation)
-    events = generate_events("mixed", chosen, 500, 3, 0, Failures())
+    events = generate_events("mixed", chosen, 500, 3, 0, Counter())
     mother = parents(events)
     code = events.particles["PDG"]
     from_psi = (mother >= 0) & (code[mother] == 443)

@@ -116,6 +116,12 @@ def test_the_table_in_the_documentation_is_that_of_the_classes(name: str) -> Non
     assert ROWS[name] == row(name)
 
 
+@pytest.mark.parametrize("name", ["transformer", "treenet"])
+def test_our_networks_are_small(name: str) -> None:
+    # The test above proves the number.
+    assert 150_000 < int(ROWS[name].split(" | ")[1].replace(",", "")) < 280_000
+
+
 @pytest.mark.parametrize("name", LARGE)
 def test_words_about_large_networks_in_the_table(name: str) -> None:
     assert ROWS[name] == row(name, ROWS[name].split(" | ")[1])

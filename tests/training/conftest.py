@@ -10,20 +10,25 @@ from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.training import resume
 from smartbkg_tf.training.fit import fit
+from tests.shared import made_once
 from tests.training.samples import SHARED_RUN, small_dataset, tiny_settings
 
 
 @pytest.fixture(scope="session")
 def dataset_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a dataset directory of 600 random events, 30 % of which pass."""
-    return small_dataset(tmp_path_factory.mktemp("training"))
+    return made_once(tmp_path_factory, "training", small_dataset) / "dataset"
 
 
 @pytest.fixture(scope="session")
 def run(dataset_path: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """Train one network without a break; all its checkpoints are kept, one after each epoch."""
-    settings = tiny_settings(dataset_path, tmp_path_factory.mktemp("run") / "run", *SHARED_RUN)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resume, "KEPT", 1000)
-        patch.syspath_prepend(str(Path(__file__).resolve().parents[2]))
-        return fit(settings, open_dataset(dataset_path))
+
+    def train(folder: Path) -> None:
+        settings = tiny_settings(dataset_path, folder / "run", *SHARED_RUN)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(resume, "KEPT", 1000)
+            patch.syspath_prepend(str(Path(__file__).resolve().parents[2]))
+            fit(settings, open_dataset(dataset_path))
+
+    return RunDirectory(made_once(tmp_path_factory, "training_run", train) / "run")

@@ -23,6 +23,7 @@ TINY = (
     "training.batch_size=64",
     "training.epochs=2",
     "training.progress=false",
+    "filter.bootstrap=5",
 )
 
 #: What the one shared run adds: everything that has a state of its own.

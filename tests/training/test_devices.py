@@ -31,7 +31,7 @@ from smartbkg_tf.settings.training import TrainingSettings
 from smartbkg_tf.training.devices import device_scope
 from smartbkg_tf.training.input_pipeline import filled
 from smartbkg_tf.training.micro_batches import use_micro_batches
-from tests.training.test_micro_batches import _batch, _network
+from tests.training.test_micro_batches import GCN, _batch, _network
 
 path, loss = Path(sys.argv[1]), sys.argv[2]
 parts, several = map(int, sys.argv[3:])
@@ -43,7 +43,7 @@ def step(devices):
     with device_scope(settings) as strategy:
         with strategy.scope():
             network, dataset = _network(
-                path, f"training/loss={loss}", "model.particles.layers=1"
+                path, f"training/loss={loss}", "model.head.dropout=0", network=GCN
             )
             network.model.optimizer.build(network.model.trainable_variables)
         # Filled up to 22 or 24 rows.

@@ -24,7 +24,7 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 def dense(steps: int = 1) -> keras.Model:
     inputs = keras.Input((3,))
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
-    model.compile("adam", "mse", steps_per_execution=steps)
+    model.compile("adam", "mse", steps_per_execution=steps, jit_compile=False)
     return model
 
 
@@ -61,7 +61,7 @@ def test_a_gradient_that_is_not_finite_is_blamed_on_its_own_batch() -> None:
     keras.utils.set_random_seed(1)
     inputs = keras.Input((3,))
     model = keras.Model(inputs, Root()(keras.layers.Dense(1, use_bias=False)(inputs)))
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", jit_compile=False)
     x, _ = data()
     x[2 * BATCH] = 0.0
     with pytest.raises(DivergenceError) as caught:
@@ -86,7 +86,11 @@ def test_losses_to_go_on_with(loss: float, good: bool) -> None:
 
     inputs = keras.Input((3,))
     model = keras.Model(inputs, Given()(keras.layers.Dense(1)(inputs)))
-    model.compile(keras.optimizers.SGD(0.0), lambda y, p: 0.0 * keras.ops.sum(p, axis=-1))
+    model.compile(
+        keras.optimizers.SGD(0.0),
+        lambda y, p: 0.0 * keras.ops.sum(p, axis=-1),
+        jit_compile=False,
+    )
     if good:
         train(model, data()[0])
     else:

@@ -135,6 +135,7 @@ def test_a_training_takes_all_four(mine: str, dataset_path: Path, tmp_path: Path
         f"++training.loss={{_target_: {mine}.Squares, offset: 100.0}}",
         f"++training.optimizer={{_target_: {mine}.Lion, beta: 0.9}}",
         f"++training.callbacks=[{{_target_: {mine}.Note, text: hello}}]",
+        *("model.inputs=decay", "model.decay.filters=4", "model.decay.kernel_sizes=[4]"),
     )
     run = fit(settings, open_dataset(dataset_path))
     rows = history(run)

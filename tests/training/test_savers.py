@@ -31,7 +31,7 @@ class Network:
 def tiny_model() -> keras.Model:
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Dense(1)(inputs))
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", jit_compile=False)
     return model
 
 
@@ -90,7 +90,9 @@ def test_validation_and_saving_take_the_averages() -> None:
             self.saved.append(self.model.get_weights()[0])
 
     model, kernels, later = tiny_model(), Kernels(), Kernels()
-    model.compile(keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.7), "mse")
+    model.compile(
+        keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.7), "mse", jit_compile=False
+    )
     x, y = np.random.default_rng(1).normal(size=(10, 2)), np.ones((10, 1))
     model.fit(
         x, y, batch_size=2, epochs=2, verbose=0, validation_data=(x, y), validation_batch_size=10,

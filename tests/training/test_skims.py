@@ -53,9 +53,12 @@ def chosen_run(several: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDi
         folder,
         "data.skims=rare",
         "data.balance=1.0",
+        "training.epochs=1",
         "+training.class_weights={rare: {passing: 2.0}}",
     )
-    train(settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("smartbkg_tf.evaluation.evaluate.draw_models", lambda *_: [])
+        train(settings)
     return open_run(folder)
 
 
@@ -65,7 +68,10 @@ def test_one_chosen_skim_is_learned_as_if_there_were_no_others(
     table = events()
     alone = replace(table, labels={"common": table.labels["common"]})
     path = write_dataset(tmp_path, alone, max_particles=40)
-    options = ("data.balance=1.0", "training.class_weights=balanced", "training.epochs=1")
+    options = (
+        *("data.balance=1.0", "training.class_weights=balanced", "training.epochs=1"),
+        *("model.inputs=decay", "model.decay.filters=4", "model.decay.kernel_sizes=[4]"),
+    )
     histories = []
     for data, more in ((path, ()), (several, ("data.skims=[common]",))):
         settings = tiny_settings(data, tmp_path / f"run{len(histories)}", *options, *more)

@@ -71,13 +71,18 @@ def test_one_run(  # type: ignore[no-untyped-def]
     assert {p.name for p in tmp_path.iterdir()} == {"runs"}, "Hydra has left something"
 
 
-def test_sweep(command, dataset_path: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_sweep(  # type: ignore[no-untyped-def]
+    command, dataset_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # `test_one_run` draws.
+    monkeypatch.setattr("smartbkg_tf.evaluation.evaluate.draw_models", lambda *_: [])
     overrides = [t for t in TINY if not t.startswith(("model.inputs", "training.epochs"))]
     arguments = [
         "--multirun",
         *overrides,
         "training.epochs=1",
         "model.decay.filters=4",
+        "model.decay.kernel_sizes=[4]",
         "model.inputs=particles,decay",
         f"data.path={dataset_path}",
         "run_dir=my_sweep",

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
-
+from smartbkg_tf.generation.arrays import Floats, Mask
 from smartbkg_tf.generation.observables import EventView
 from smartbkg_tf.settings.base import settings
 from smartbkg_tf.settings.plugins import Plugin
@@ -26,8 +24,8 @@ class SkimResult:
         the skim is added: ``Mbc`` of ``skim.mine`` becomes ``Mbc_mine``.
     """
 
-    passes: npt.NDArray[np.bool_]
-    observables: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    passes: Mask
+    observables: Mapping[str, Floats] = field(default_factory=dict)
 
 
 @settings

@@ -13,23 +13,20 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.generation.skims.modes import Reactions
+from smartbkg_tf.generation.arrays import Floats, Integers, Mask
+from smartbkg_tf.generation.skims.modes import (
+    BY_BEAM,
+    BY_DIFFERENCE,
+    BY_MASS,
+    MOST_DAUGHTERS,
+    Reactions,
+)
 from smartbkg_tf.runtime.kernels import kernel
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
 Bits = npt.NDArray[np.uint64]
 
 #: Tracks and clusters of one event that the bits can name.
 MOST_TRACKS, MOST_CLUSTERS = 32, 32
-
-#: Most daughters of a reaction.
-MOST_DAUGHTERS = 6
-
-#: How a reaction's candidates are judged: mass; mass minus the first daughter's mass; beam
-#: constraint; angle to the B of a semileptonic decay. The last two are those of B mesons.
-BY_MASS, BY_DIFFERENCE, BY_BEAM, BY_ANGLE = 0, 1, 2, 3
 
 # What a candidate's row of numbers holds: four-momentum, then these. An edge is the largest
 # distance of a mass from the middle of its window, in half windows: 1 at the cut.
@@ -57,7 +54,7 @@ class Cuts(NamedTuple):
     #: Natural logarithm of the smallest probability of a candidate, which is the product of
     #: purities and Gaussian factors.
     floor: float
-    capacity: int  # so many candidates of each species are kept, the best
+    capacity: int  # how many candidates of each species are kept, the best ones
     beam_energy: float  # half the CMS energy, GeV
     minimum_mbc: float = 0.0  # of B candidates judged by the beams' energy, GeV
     maximum_delta_e: float = 0.0  # of the same, GeV
@@ -99,7 +96,7 @@ def _keep(
     masks: Bits,
     counts: Integers,
 ) -> None:
-    """Store a candidate; a full list gives up its worst."""
+    """Store a candidate; a full list drops its worst."""
     capacity = numbers.shape[1]
     place = counts[mother]
     if place == capacity:
@@ -295,27 +292,8 @@ def _run(
     if selected is None:
         selected = np.ones(len(base.offsets) - 1, dtype=bool)
     room = (np.empty((most, 7)), np.empty((most, 2), np.int64), np.empty((most, 3), np.uint64))
-    best = _combine(
-        *base,
-        selected,
-        reactions.mothers,
-        reactions.daughters,
-        reactions.n_daughters,
-        reactions.kinds,
-        reactions.low,
-        reactions.high,
-        reactions.centre,
-        reactions.width,
-        reactions.prior,
-        reactions.constrain,
-        len(reactions.species),
-        cuts.floor,
-        cuts.capacity,
-        cuts.beam_energy,
-        cuts.minimum_mbc,
-        cuts.maximum_delta_e,
-        *room,
-    )
+    columns = reactions.columns()
+    best = _combine(*base, selected, *columns, len(reactions.species), *cuts, *room)
     return Best(*best), room
 
 
@@ -329,13 +307,11 @@ def find_best(base: Base, reactions: Reactions, cuts: Cuts, selected: Mask | Non
     return _run(base, reactions, cuts, selected, 0)[0]
 
 
-def find_candidates(
-    base: Base, reactions: Reactions, cuts: Cuts, selected: Mask | None = None
-) -> Candidates:
+def find_candidates(base: Base, reactions: Reactions, cuts: Cuts) -> Candidates:
     """Find all B candidates of every event, sorted by event, and within an event by reaction."""
-    # Counted first: nobody knows how many there are, and memory is dearer than the second run.
-    most = int(_run(base, reactions, cuts, selected, 0)[0].number.sum())
-    _, (found, found_in, found_of) = _run(base, reactions, cuts, selected, most)
+    # Counted first: their number is unknown, and a second run is cheaper than spare memory.
+    most = int(_run(base, reactions, cuts, None, 0)[0].number.sum())
+    _, (found, found_in, found_of) = _run(base, reactions, cuts, None, most)
     return Candidates(
         event=found_in[:, 0],
         reaction=found_in[:, 1],

@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from smartbkg_tf.generation.observables import EventView
+from smartbkg_tf.generation.reconstruction import KAON, PION
 from smartbkg_tf.generation.skims.base import Skim, SkimResult
 from smartbkg_tf.generation.skims.modes import MASSES
 from smartbkg_tf.generation.skims.pairs import invariant_mass, nearest, pairs_by_event
 from smartbkg_tf.settings.base import Field, settings
-
-_PION, _KAON = 2, 3
 
 
 @settings
@@ -42,9 +41,9 @@ class DstarToD0Pi(Skim):
         """Choose events with a D*."""
         tracks = events.reconstruction.tracks
         near = (np.abs(tracks.d0) < self.maximum_d0) & (np.abs(tracks.z0) < self.maximum_z0)
-        as_pion, as_kaon = tracks.vectors(_PION), tracks.vectors(_KAON)
-        pions = np.flatnonzero(near & (tracks.species == _PION))
-        kaons = np.flatnonzero(near & (tracks.species == _KAON))
+        as_pion, as_kaon = tracks.vectors(PION), tracks.vectors(KAON)
+        pions = np.flatnonzero(near & (tracks.species == PION))
+        kaons = np.flatnonzero(near & (tracks.species == KAON))
         i, j = pairs_by_event(tracks.event[kaons], tracks.event[pions], len(events))
         kaon, pion = kaons[i], pions[j]
         d0 = as_kaon[kaon] + as_pion[pion]

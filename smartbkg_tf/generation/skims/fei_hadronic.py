@@ -11,8 +11,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import numpy as np
-
 from smartbkg_tf.generation.observables import EventView
 from smartbkg_tf.generation.skims.base import SkimResult
 from smartbkg_tf.generation.skims.modes import (
@@ -52,28 +50,12 @@ class FeiHadronic(TagSkim):
 
     def select(self, events: EventView) -> SkimResult:
         """Choose events with a B candidate."""
-        from smartbkg_tf.generation.skims.combiner import MOST_DAUGHTERS, Cuts, find_best
-
-        selected = self.preselection(self.cleaned(events))
-        reactions = compile_modes(
-            LIGHT_MODES + D_MODES + D_STAR_MODES + B_MODES[self.tag], MOST_DAUGHTERS
+        best, found, probability = self.best(
+            events,
+            compile_modes(LIGHT_MODES + D_MODES + D_STAR_MODES + B_MODES[self.tag]),
+            self.minimum_probability,
+            minimum_mbc=self.minimum_mbc,
+            maximum_delta_e=self.maximum_delta_e,
         )
-        limits = Cuts(
-            float(np.log(self.minimum_probability)),
-            self.capacity,
-            0.5 * float(events.collision.mass),
-            self.minimum_mbc,
-            self.maximum_delta_e,
-        )
-        weight, mbc, delta_e, _, _ = find_best(
-            self.base_particles(events), reactions, limits, selected
-        )
-        found = np.isfinite(weight)
-        return SkimResult(
-            passes=selected & found,
-            observables={
-                "Mbc": mbc,
-                "deltaE": delta_e,
-                "sigProb": np.where(found, np.exp(weight), np.nan),
-            },
-        )
+        observables = {"Mbc": best.mbc, "deltaE": best.delta_e, "sigProb": probability}
+        return SkimResult(found, observables)

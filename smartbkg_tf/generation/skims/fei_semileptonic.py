@@ -2,7 +2,7 @@
 
 After the Belle II skims ``feiSLB0`` and ``feiSLBplus`` (basf2, ``skim.WGs.fei``): the event cuts of
 the hadronic tag, a lepton of more than 1 GeV in the CMS, -4 < cos(theta_BY) < 3, and a signal
-probability above a threshold, which the product of the modes' purities stands for (see
+probability above a threshold, replaced by the product of the modes' purities (see
 `smartbkg_tf.generation.skims.modes`).
 """
 
@@ -16,6 +16,7 @@ import numpy as np
 from smartbkg_tf.generation.observables import EventView
 from smartbkg_tf.generation.skims.base import SkimResult
 from smartbkg_tf.generation.skims.modes import (
+    BY_ANGLE,
     D_MODES,
     D_STAR_MODES,
     LIGHT_MODES,
@@ -53,32 +54,19 @@ class FeiSemileptonic(TagSkim):
 
     def select(self, events: EventView) -> SkimResult:
         """Choose events with a B candidate."""
-        from smartbkg_tf.generation.skims.combiner import (
-            BY_ANGLE,
-            MOST_DAUGHTERS,
-            Cuts,
-            find_best,
-        )
-
-        selected = self.preselection(self.cleaned(events))
         tags = ("B0", "B+") if self.tag == "any" else (self.tag,)
         modes = tuple(mode for tag in tags for mode in SEMILEPTONIC_MODES[tag])
-        reactions = compile_modes(LIGHT_MODES + D_MODES + D_STAR_MODES + modes, MOST_DAUGHTERS)
+        reactions = compile_modes(LIGHT_MODES + D_MODES + D_STAR_MODES + modes)
         angle = reactions.kinds == BY_ANGLE
         reactions = replace(
             reactions,
             low=np.where(angle, self.minimum_cosine, reactions.low),
             high=np.where(angle, self.maximum_cosine, reactions.high),
         )
-        base = self.base_particles(events, self.minimum_lepton_momentum)
-        beam_energy = 0.5 * float(events.collision.mass)
-        limits = Cuts(float(np.log(self.minimum_probability)), self.capacity, beam_energy)
-        weight, cosine, _, _, _ = find_best(base, reactions, limits, selected)
-        found = np.isfinite(weight)
-        return SkimResult(
-            passes=selected & found,
-            observables={
-                "cosThetaBY": cosine,
-                "sigProb": np.where(found, np.exp(weight), np.nan),
-            },
+        best, found, probability = self.best(
+            events,
+            reactions,
+            self.minimum_probability,
+            minimum_lepton_momentum=self.minimum_lepton_momentum,
         )
+        return SkimResult(found, {"cosThetaBY": best.mbc, "sigProb": probability})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from smartbkg_tf.generation.observables import EventView
+from smartbkg_tf.generation.reconstruction import ELECTRON, MUON
 from smartbkg_tf.generation.skims.base import Skim, SkimResult
 from smartbkg_tf.generation.skims.pairs import invariant_mass, nearest, pairs_by_event
 from smartbkg_tf.settings.base import Field, settings
@@ -36,7 +37,7 @@ class JpsiToLeptons(Skim):
         tracks = events.reconstruction.tracks
         near = (np.abs(tracks.d0) < self.maximum_d0) & (np.abs(tracks.z0) < self.maximum_z0)
         masses, owners = [], []
-        for species in (0, 1):
+        for species in (ELECTRON, MUON):
             vectors = tracks.vectors(species)
             chosen = near & (tracks.species == species)
             plus = np.flatnonzero(chosen & (tracks.charge > 0))

@@ -1,8 +1,8 @@
 """Decay modes of the hadronic tag, and their translation into the combiner's arrays.
 
 ``probability`` is the chance that a random candidate of the mode in the signal window is
-right; it stands for the classifiers of the Full Event Interpretation, whose output such a
-number is. The values are our own, ordered after the purities in Keck et al., Comput. Softw. Big
+correct; it replaces the classifiers of the Full Event Interpretation, whose output is such a
+number. The values are our own, ordered after the purities in Keck et al., Comput. Softw. Big
 Sci. 3 (2019) 6 (arXiv:1807.08680): the fewer tracks and pi0, the purer.
 """
 
@@ -25,6 +25,13 @@ MASSES = {
     "B0": 5.27972,
     "B+": 5.27941,
 }
+
+#: How a reaction's candidates are judged: mass; mass minus the first daughter's mass; beam
+#: constraint; angle to the B of a semileptonic decay. The last two are those of B mesons.
+BY_MASS, BY_DIFFERENCE, BY_BEAM, BY_ANGLE = 0, 1, 2, 3
+
+#: Most daughters of a reaction.
+MOST_DAUGHTERS = 6
 
 #: What the combiner begins with. ``pi+far`` are pions whose track misses the beams.
 BASE = ("pi+", "pi-", "K+", "K-", "gamma", "pi+far", "pi-far", "e+", "e-", "mu+", "mu-")
@@ -66,11 +73,11 @@ class Mode:
     resolution: float  # width in the same quantity (deltaE for hadronic B mesons), GeV
 
     @property
-    def kind(self) -> str:
-        """How candidates are judged: ``mass``, ``difference``, ``beam`` or ``angle``."""
+    def kind(self) -> int:
+        """How candidates are judged."""
         if self.mother.startswith("B"):
-            return "angle" if set(self.products.split()) & set(_LEPTONS) else "beam"
-        return "difference" if self.mother.startswith("D*") else "mass"
+            return BY_ANGLE if set(self.products.split()) & set(_LEPTONS) else BY_BEAM
+        return BY_DIFFERENCE if self.mother.startswith("D*") else BY_MASS
 
 
 LIGHT_MODES = (
@@ -163,8 +170,12 @@ class Reactions:
     constrain: np.ndarray
     texts: tuple[str, ...]  # the reactions in words
 
+    def columns(self) -> list[np.ndarray]:
+        """Give what `combiner._combine` reads, in its order."""
+        return [value for value in vars(self).values() if isinstance(value, np.ndarray)]
 
-def compile_modes(modes: tuple[Mode, ...], most_daughters: int) -> Reactions:
+
+def compile_modes(modes: tuple[Mode, ...]) -> Reactions:
     """Turn modes (mothers before the reactions that use them) and their conjugates into arrays."""
     known: list[str] = list(BASE)
     rows: list[tuple[Mode, str, list[str]]] = []
@@ -175,9 +186,9 @@ def compile_modes(modes: tuple[Mode, ...], most_daughters: int) -> Reactions:
         if sorted(conjugate) != sorted(products) or _CONJUGATE[mode.mother] != mode.mother:
             variants.append((_CONJUGATE[mode.mother], conjugate))
         for mother, names in variants:
-            if len(names) > most_daughters:
+            if len(names) > MOST_DAUGHTERS:
                 text = f"{mother} -> {mode.products}"
-                raise ValueError(f"{text}: more than {most_daughters} products")
+                raise ValueError(f"{text}: more than {MOST_DAUGHTERS} products")
             for name in names:
                 if name not in known:
                     raise ValueError(f"{mother} -> {mode.products}: {did_you_mean(name, known)}")
@@ -186,27 +197,26 @@ def compile_modes(modes: tuple[Mode, ...], most_daughters: int) -> Reactions:
             rows.append((mode, mother, ordered))
         known += [mother for mother, _ in variants if mother not in known]
     n = len(rows)
-    daughters = np.zeros((n, most_daughters), dtype=np.int64)
+    daughters = np.zeros((n, MOST_DAUGHTERS), dtype=np.int64)
     numbers = {name: i for i, name in enumerate(known)}
     low, high, centre = np.zeros(n), np.zeros(n), np.zeros(n)
     for i, (mode, _, names) in enumerate(rows):
         daughters[i, : len(names)] = [numbers[name] for name in names]
-        if mode.kind == "beam":
+        if mode.kind == BY_BEAM:
             continue
         centre[i] = MASSES[mode.mother]
-        if mode.kind == "angle":
+        if mode.kind == BY_ANGLE:
             low[i], high[i] = -1.0, 1.0
             continue
-        if mode.kind == "difference":
+        if mode.kind == BY_DIFFERENCE:
             centre[i] -= MASSES[mode.products.split()[0]]
         low[i], high[i] = centre[i] - mode.half_window, centre[i] + mode.half_window
-    kinds = ("mass", "difference", "beam", "angle")
     return Reactions(
         species=tuple(known),
         mothers=np.array([numbers[mother] for _, mother, _ in rows], dtype=np.int64),
         daughters=daughters,
         n_daughters=np.array([len(names) for _, _, names in rows], dtype=np.int64),
-        kinds=np.array([kinds.index(mode.kind) for mode, _, _ in rows], dtype=np.int64),
+        kinds=np.array([mode.kind for mode, _, _ in rows], dtype=np.int64),
         low=low,
         high=high,
         centre=centre,

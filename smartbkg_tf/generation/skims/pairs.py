@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from smartbkg_tf.generation.arrays import Floats, Integers
 from smartbkg_tf.generation.beams import mass_squared
-from smartbkg_tf.generation.reconstruction import Floats, Integers, offsets_of
+from smartbkg_tf.generation.reconstruction import offsets_of
 
 
 def pairs_by_event(first: Integers, second: Integers, n_events: int) -> tuple[Integers, Integers]:

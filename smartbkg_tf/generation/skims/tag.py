@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from smartbkg_tf.generation.arrays import Floats, Integers, Mask
 from smartbkg_tf.generation.observables import Cleaning, EventView, Summary
-from smartbkg_tf.generation.reconstruction import Floats, Integers, offsets_of
+from smartbkg_tf.generation.reconstruction import ELECTRON, KAON, MUON, PION, offsets_of
 from smartbkg_tf.generation.skims.base import Skim
-from smartbkg_tf.generation.skims.modes import BASE
+from smartbkg_tf.generation.skims.modes import BASE, Reactions
 from smartbkg_tf.settings.base import Field, settings
 
 if TYPE_CHECKING:
-    from smartbkg_tf.generation.skims.combiner import Base
-
-_ELECTRON, _MUON, _PION, _KAON = 0, 1, 2, 3
+    from smartbkg_tf.generation.skims.combiner import Base, Best
 
 
 @settings
@@ -68,9 +66,9 @@ class TagSkim(Skim):
             )
         )
 
-    def preselection(self, summary: Summary) -> npt.NDArray[np.bool_]:
+    def preselection(self, summary: Summary) -> Mask:
         """Apply the event cuts of the Belle II FEI skims [n_events]."""
-        result: npt.NDArray[np.bool_] = (
+        result: Mask = (
             (summary.n_tracks >= self.minimum_tracks)
             & (summary.n_clusters >= self.minimum_clusters)
             & (summary.visible_energy > self.minimum_visible_energy)
@@ -79,6 +77,30 @@ class TagSkim(Skim):
             & (np.nan_to_num(summary.r2, nan=1.0) < self.maximum_r2)
         )
         return result
+
+    def best(
+        self,
+        events: EventView,
+        reactions: Reactions,
+        minimum_probability: float,
+        *,
+        minimum_lepton_momentum: float | None = None,
+        **limits: float,
+    ) -> tuple[Best, Mask, Floats]:
+        """Find the best candidates of the events that pass the event cuts.
+
+        Also tells which events have one, and its probability [n_events], NaN for none. `limits` are
+        further fields of `Cuts`.
+        """
+        from smartbkg_tf.generation.skims.combiner import Cuts, find_best
+
+        beam_energy = 0.5 * float(events.collision.mass)
+        cuts = Cuts(float(np.log(minimum_probability)), self.capacity, beam_energy, **limits)
+        selected = self.preselection(self.cleaned(events))
+        base = self.base_particles(events, minimum_lepton_momentum)
+        best = find_best(base, reactions, cuts, selected)
+        found = np.isfinite(best.weight)
+        return best, found, np.where(found, np.exp(best.weight), np.nan)
 
     def base_particles(
         self, events: EventView, minimum_lepton_momentum: float | None = None
@@ -99,17 +121,17 @@ class TagSkim(Skim):
         visible = track_bit < MOST_TRACKS
         parts: list[tuple[Integers, Floats, Integers, Integers]] = []
 
-        def add(chosen: npt.NDArray[np.bool_], names: tuple[str, str], species: int) -> None:
+        def add(chosen: Mask, names: tuple[str, str], species: int) -> None:
             rows = np.flatnonzero(chosen & visible & (tracks.species == species))
             kinds = np.where(positive[rows], numbers[names[0]], numbers[names[1]])
             inside = events.collision.to_centre_of_mass(tracks.vectors(species)[rows])
             parts.append((tracks.event[rows], inside, kinds, track_bit[rows]))
 
-        add(near, ("pi+", "pi-"), _PION)
-        add(near, ("K+", "K-"), _KAON)
-        add(far, ("pi+far", "pi-far"), _PION)
+        add(near, ("pi+", "pi-"), PION)
+        add(near, ("K+", "K-"), KAON)
+        add(far, ("pi+far", "pi-far"), PION)
         if minimum_lepton_momentum is not None:
-            for names, species in ((("e+", "e-"), _ELECTRON), (("mu+", "mu-"), _MUON)):
+            for names, species in ((("e+", "e-"), ELECTRON), (("mu+", "mu-"), MUON)):
                 inside = events.collision.to_centre_of_mass(tracks.vectors(species))
                 add(
                     near & (np.linalg.norm(inside[:, :3], axis=1) > minimum_lepton_momentum),

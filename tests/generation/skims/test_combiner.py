@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from smartbkg_tf.generation.beams import boost
-from smartbkg_tf.generation.skims.combiner import MOST_DAUGHTERS, Base, Cuts, find_best
+from smartbkg_tf.generation.skims.combiner import Base, Cuts, find_best
 from smartbkg_tf.generation.skims.modes import (
     B_MODES,
     BASE,
@@ -23,7 +23,7 @@ NUMBER = {name: i for i, name in enumerate(BASE)}
 
 
 def run(modes, vectors, species, bits, *, floor=-50.0, capacity=64, mbc=5.24, delta_e=0.2):
-    reactions = compile_modes(modes, MOST_DAUGHTERS)
+    reactions = compile_modes(modes)
     base = Base(
         np.ascontiguousarray(vectors, dtype=float),
         np.array([NUMBER[s] for s in species]),
@@ -192,14 +192,14 @@ def test_full_lists_keep_the_best():
 
 def test_modes_are_checked():
     with pytest.raises(ValueError, match="did you mean 'K-'"):
-        compile_modes((Mode("D0", "Kk- pi+", 0.5, 0.1, 0.1),), MOST_DAUGHTERS)
-    with pytest.raises(ValueError, match="more than 2 products"):
-        compile_modes(D_MODES[2:3], 2)
+        compile_modes((Mode("D0", "Kk- pi+", 0.5, 0.1, 0.1),))
+    with pytest.raises(ValueError, match="more than 6 products"):
+        compile_modes((Mode("D0", "K- pi+ pi+ pi- pi0 pi0 pi0", 0.5, 0.1, 0.1),))
 
 
 def test_there_are_enough_modes():
     assert len(D_MODES) >= 8
-    reactions = compile_modes(MODES, MOST_DAUGHTERS)
+    reactions = compile_modes(MODES)
     # pi0 and K_S are their own conjugates; D0 -> K+ K- serves both flavours of the D0.
     assert "D0 -> K+ K-" in reactions.texts
     assert "anti-D0 -> K- K+" in reactions.texts

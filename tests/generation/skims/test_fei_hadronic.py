@@ -29,7 +29,7 @@ class ManyTracks(Skim):
 
 
 @pytest.fixture(scope="module")
-def everything(own_cache):
+def everything():
     return compose_settings("produce", ProduceSettings, ["skim=all"])
 
 

@@ -28,7 +28,7 @@ LOOSE = {
 
 
 @pytest.fixture(scope="module")
-def skim(own_cache):
+def skim():
     return lambda **cuts: FeiSemileptonic(**{**LOOSE, **cuts})
 
 

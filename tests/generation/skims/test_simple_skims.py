@@ -76,7 +76,7 @@ def two_body(mass, m1, m2, momentum, direction=(1.0, 0.5, 0.2)):
 
 
 @pytest.fixture(scope="module")
-def skim(own_cache):
+def skim():
     composed = compose_settings("produce", ProduceSettings, ["skim=all"]).skim
     return lambda name, **cuts: replace(composed[name], **cuts)
 
@@ -198,7 +198,7 @@ def test_low_multiplicity(skim):
     np.testing.assert_array_equal(result.passes, [0, 0, 1, 1, 0, 0, 0, 1])
 
 
-def test_all_skims_are_composed_by_all(own_cache):
+def test_all_skims_are_composed_by_all():
     composed = compose_settings("produce", ProduceSettings, ["skim=all"])
     from smartbkg_tf.runtime.command import configuration_directory
 

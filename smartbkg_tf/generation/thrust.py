@@ -1,14 +1,11 @@
-"""Compiled loops: thrust. Imported only where they run, because numba is slow to import."""
+"""Thrust, a compiled loop. Imported only where it runs, because numba is slow to import."""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from smartbkg_tf.generation.arrays import Floats, Integers
 from smartbkg_tf.runtime.kernels import kernel
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 
 
 @kernel
