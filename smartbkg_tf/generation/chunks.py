@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.events.table import EVENT_TYPES, EventTable
-from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.generation import seeds
 from smartbkg_tf.generation.arrays import Integers
 from smartbkg_tf.generation.beams import nominal_collision
@@ -89,6 +88,8 @@ def write_part(task: Task, directory: Path, name: str, table: EventTable, **more
         from smartbkg_tf.events.hdf5_writer import write_hdf5
 
         write_hdf5(directory / name, table, particles=particles)
+    from smartbkg_tf.events.vocabulary import default_vocabulary  # imports numba
+
     unknown = default_vocabulary().unknown(table.particles["PDG"]) if table.particles else {}
     return Report(
         name=task.name,
