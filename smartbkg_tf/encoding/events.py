@@ -65,16 +65,26 @@ def encoded_schema(encoding: EncodingSettings) -> Schema:
     """
     names = encoding.feature_names
     charge = names[-1:] == ("charge",)
-    columns = [
-        Column(name="particle_input", axis=PARTICLES, shape=(len(names) - charge,)),
-        *([Column(name="charge", axis=PARTICLES, dtype="int8", unit="e/3")] if charge else []),
-        Column(name="pdg_input", axis=PARTICLES, dtype="int16"),
-        Column(name="mother_pdg_input", axis=PARTICLES, dtype="int16"),
-        Column(name="mother_index_input", axis=PARTICLES, dtype="int16"),
-        Column(name="decay_input", axis=TOKENS, dtype="int16"),
-        Column(name="event_type_input", dtype="int8"),
-    ]
-    return Schema((*columns, *encoding.further_columns))
+    plain = _plain_schema(len(names) - charge, charge)
+    if not encoding.further_columns:
+        return plain
+    return Schema((*plain.columns, *encoding.further_columns))
+
+
+@lru_cache(maxsize=16)
+def _plain_schema(n_features: int, charge: bool) -> Schema:
+    """Describe the columns without further ones; kept, because single events are encoded, too."""
+    return Schema(
+        (
+            Column(name="particle_input", axis=PARTICLES, shape=(n_features,)),
+            *([Column(name="charge", axis=PARTICLES, dtype="int8", unit="e/3")] if charge else []),
+            Column(name="pdg_input", axis=PARTICLES, dtype="int16"),
+            Column(name="mother_pdg_input", axis=PARTICLES, dtype="int16"),
+            Column(name="mother_index_input", axis=PARTICLES, dtype="int16"),
+            Column(name="decay_input", axis=TOKENS, dtype="int16"),
+            Column(name="event_type_input", dtype="int8"),
+        )
+    )
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ variant 13). A salt given as text is the first eight bytes, little endian, of it
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,20 +33,15 @@ UInt64Array = npt.NDArray[np.uint64]
 #: Integer columns experiment, run, event, production, as a mapping or a structured array.
 KeyColumns = Mapping[str, npt.NDArray[np.int64]] | npt.NDArray[np.void]
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_FIRST = np.uint64(0xBF58476D1CE4E5B9)
-_SECOND = np.uint64(0x94D049BB133111EB)
+_ALL = 2**64 - 1
 
 
-def mix(values: UInt64Array) -> UInt64Array:
-    """Apply splitmix64 to every number [...]; the argument is left unchanged."""
-    h = values + _GOLDEN
-    h ^= h >> np.uint64(30)
-    h *= _FIRST
-    h ^= h >> np.uint64(27)
-    h *= _SECOND
-    h ^= h >> np.uint64(31)
-    return h
+def mix(h: Any) -> Any:
+    """Apply splitmix64 to an array of uint64 [...], or to a Python number below 2**64."""
+    h = h + 0x9E3779B97F4A7C15 & _ALL
+    h = (h ^ h >> 30) * 0xBF58476D1CE4E5B9 & _ALL
+    h = (h ^ h >> 27) * 0x94D049BB133111EB & _ALL
+    return h ^ h >> 31
 
 
 def salt_number(salt: int | str) -> int:
@@ -60,10 +56,18 @@ def hash_keys(keys: KeyColumns, salt: int | str) -> UInt64Array:
 
     Among 1e8 different keys two have equal hashes with a probability of 3e-4.
     """
-    h = mix(np.full(len(keys["experiment"]), salt_number(salt), dtype=np.uint64))
+    h: UInt64Array = np.full(len(keys["experiment"]), mix(salt_number(salt)), dtype=np.uint64)
     for name in KEY_COLUMNS:
         h = mix(h ^ np.ascontiguousarray(keys[name], dtype=np.int64).view(np.uint64))
     return h
+
+
+def uniform_of_one(key: Iterable[int], salt: int | str) -> float:
+    """Draw the number in [0, 1) of one event, as `uniform` does for many."""
+    h = mix(salt_number(salt))
+    for part in key:
+        h = mix(h ^ part & _ALL)
+    return float(h >> 11) * 2.0**-53
 
 
 def uniform(keys: KeyColumns, salt: int | str) -> npt.NDArray[np.float64]:

@@ -11,16 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.errors import ConfigurationError, InputError, did_you_mean
-from smartbkg_tf.events.table import EVENT_TYPES, PARTICLE_COLUMNS, UNKNOWN_EVENT_TYPE, EventTable
-from smartbkg_tf.filtering.rules import (
-    Decision,
-    KeepAll,
-    Rule,
-    ThresholdRule,
-    combine,
-    decide,
-    random_numbers,
+from smartbkg_tf.events.table import (
+    EVENT_TYPES,
+    KEY_COLUMNS,
+    PARTICLE_COLUMNS,
+    UNKNOWN_EVENT_TYPE,
+    EventTable,
 )
+from smartbkg_tf.filtering.rules import KeepAll, Rule, ThresholdRule, random_number
 from smartbkg_tf.filtering.scorers import OnnxScorer
 from smartbkg_tf.settings.encoding import EncodingSettings
 
@@ -122,6 +120,7 @@ class EventFilter:
                 "rules are for method='sampling' and needed for every chosen skim "
                 f"({', '.join(self.skims)})"
             )
+        self._places = {skim: names.index(skim) for skim in self.skims}
         self.seed = seed
         #: Whether a random number decides.
         self.draws = method == "sampling"
@@ -190,18 +189,20 @@ class EventFilter:
         if len(table) != 1:
             raise InputError(f"holds {len(table)} events, and one at a time is decided about")
         scores = self.scores(table)
-        number = random_numbers(table.keys, self.seed)
-        decisions: dict[str, Decision] = {}
-        for skim in self.skims:
-            score = scores[self.label_names.index(skim)]
-            decisions[skim] = decide(self.rules[skim].probability(score[None]), number)
-        together = combine(list(decisions.values()))
+        drawn = random_number((int(table.keys[name][0]) for name in KEY_COLUMNS), self.seed)
+        probabilities = {
+            skim: float(self.rules[skim].probability(scores[i : i + 1])[0])
+            for skim, i in self._places.items()
+        }
+        # One number decides for all skims, as in `combine`.
+        most = max(probabilities.values())
+        kept = drawn < most
         return EventDecision(
             scores=dict(zip(self.label_names, scores.tolist(), strict=True)),
-            probabilities={skim: float(d.probability[0]) for skim, d in decisions.items()},
-            weights={skim: float(d.weight[0]) for skim, d in decisions.items()},
-            kept=bool(together.kept[0]),
-            weight=float(together.weight[0]),
+            probabilities=probabilities,
+            weights={s: 1.0 / p if drawn < p else 0.0 for s, p in probabilities.items()},
+            kept=kept,
+            weight=1.0 / most if kept else 0.0,
         )
 
     def scores(self, table: EventTable) -> npt.NDArray[np.float32]:
@@ -238,7 +239,6 @@ def one_event(
         )
     code = UNKNOWN_EVENT_TYPE if event_type is None else EVENT_TYPES.index(event_type)
     numbers = (0, 0, 0, 0) if key is None else key
-    names = ("experiment", "run", "event", "production")
     return EventTable(
         particles={
             name: arrays[name].astype(kind, copy=False) for name, kind in PARTICLE_COLUMNS.items()
@@ -246,7 +246,7 @@ def one_event(
         offsets=np.array([0, lengths.pop()], dtype=np.int64),
         keys={
             name: np.array([number], dtype=np.int64)
-            for name, number in zip(names, numbers, strict=True)
+            for name, number in zip(KEY_COLUMNS, numbers, strict=True)
         },
         event_type=np.array([code], dtype=np.int8),
     )

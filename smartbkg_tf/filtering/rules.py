@@ -10,13 +10,13 @@ that uses all simulated events takes the combined weight ``1 / max_s p_s``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.events.keys import uniform
+from smartbkg_tf.events.keys import uniform, uniform_of_one
 from smartbkg_tf.settings.base import Field, settings
 from smartbkg_tf.settings.plugins import Plugin
 
@@ -149,6 +149,11 @@ def random_numbers(keys: Mapping[str, npt.NDArray[np.int64]], seed: int) -> Floa
     events to training, validation and test.
     """
     return np.asarray(uniform(keys, f"sampling/{seed}"), dtype=np.float64)
+
+
+def random_number(key: Iterable[int], seed: int) -> float:
+    """Give one event (experiment, run, event, production) the number of `random_numbers`."""
+    return uniform_of_one(key, f"sampling/{seed}")
 
 
 def decide(probability: npt.ArrayLike, uniform: npt.ArrayLike) -> Decision:
