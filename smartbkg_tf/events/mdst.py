@@ -137,6 +137,38 @@ def _read(
                 f"but {counts[first]} of {_MEMBERS['status']}",
                 where=tree.path,
             )
+    raw["mother"] = raw["mother"].astype(np.int64)
+    table, unknown = generated_events(
+        raw,
+        counts,
+        keys,
+        np.full(len(counts), code, dtype=np.int8),
+        which,
+        where=str(tree.path),
+        first_event=start,
+    )
+    for number, times in unknown.items():
+        without_charge[number] = without_charge.get(number, 0) + times
+    return table
+
+
+def generated_events(
+    raw: dict[str, Array],
+    counts: Array,
+    keys: dict[str, npt.NDArray[np.int64]],
+    event_type: npt.NDArray[np.int8],
+    which: ParticleSet,
+    *,
+    where: str,
+    first_event: int = 0,
+) -> tuple[EventTable, dict[int, int]]:
+    """Choose the particles of whole MCParticles lists, and translate their mother links.
+
+    `raw` holds the columns of the lists [sum of counts] by the names of our tables, and ``mother``
+    (int64, from 1 within the event, 0 for none); `counts` [n_events] are the lengths of the lists.
+    Gives the events, and the PDG codes whose charge is not known with their numbers.
+    """
+    status = raw["status"]
     primary = status & PRIMARY != 0
     followed = np.zeros_like(primary)
     if which == "tables":
@@ -149,20 +181,19 @@ def _read(
         followed = seen & parton & ~far
     event = np.repeat(np.arange(len(counts)), counts)
     offsets = offsets_of(np.bincount(event[kept], minlength=len(counts)))
-    above = _mothers(raw["mother"].astype(np.int64), event, counts, tree, start)
+    above = _mothers(raw["mother"], event, counts, where, first_event)
     if which == "generator":
         above = _as_the_module_sees(above, counts, primary, kept, followed)
-    particles = _particles(raw, kept, above, event, offsets, tree)
+    particles = _particles(raw, kept, above, event, offsets, where)
     charge, unknown = charges(particles["PDG"])
     particles["charge"] = charge
-    for number, times in unknown.items():
-        without_charge[number] = without_charge.get(number, 0) + times
-    return EventTable(
+    table = EventTable(
         particles={name: particles[name] for name in PARTICLE_COLUMNS},
         offsets=offsets,
         keys=keys,
-        event_type=np.full(len(counts), code, dtype=np.int8),
+        event_type=event_type,
     )
+    return table, unknown
 
 
 def _particles(
@@ -171,7 +202,7 @@ def _particles(
     above: Array,
     event: Array,
     offsets: Array,
-    tree: BasfTree,
+    where: str,
 ) -> dict[str, Array]:
     """Choose the kept particles and translate their mother links."""
     has_mother = above >= 0
@@ -183,9 +214,7 @@ def _particles(
     )[kept]
     columns: dict[str, Array] = {}
     for name in _MEMBERS:
-        columns[name] = particle_column(
-            name, raw[name][kept], where=f"{tree.path}: {_MEMBERS[name]}"
-        )
+        columns[name] = particle_column(name, raw[name][kept], where=f"{where}: {_MEMBERS[name]}")
     codes = np.where(has_mother, raw["PDG"][above], 0) if len(kept) else above
     columns["motherPDG"] = codes[kept].astype(np.int32)
     columns["motherIndex"] = position.astype(np.int32)
@@ -197,7 +226,7 @@ def _particles(
 
 
 def _mothers(
-    mother: Array, event: Array, counts: Array, tree: BasfTree, first_event: int
+    mother: Array, event: Array, counts: Array, where: str, first_event: int
 ) -> npt.NDArray[np.int64]:
     """Rows of the mothers, -1 for none; refuse links that point nowhere."""
     wrong = (mother < 0) | (mother > counts[event])
@@ -206,7 +235,7 @@ def _mothers(
         raise InputError(
             f"is damaged: event {first_event + int(event[row])} has {counts[event[row]]} "
             f"particles, and one of them has the mother {mother[row]}",
-            where=f"{tree.path}: {_MOTHER}",
+            where=f"{where}: {_MOTHER}",
         )
     starts = np.cumsum(counts) - counts
     rows: npt.NDArray[np.int64] = np.where(mother > 0, starts[event] + mother - 1, -1)

@@ -21,6 +21,7 @@ from smartbkg_tf.events.table import (
 from smartbkg_tf.filtering.rules import KeepAll, Rule, ThresholdRule, random_number
 from smartbkg_tf.filtering.scorers import OnnxScorer
 from smartbkg_tf.settings.encoding import EncodingSettings
+from smartbkg_tf.settings.sources import ParticleSet
 
 Method = Literal["sampling", "threshold", "score"]
 
@@ -138,6 +139,11 @@ class EventFilter:
     def label_names(self) -> tuple[str, ...]:
         """All skims of the model."""
         return self._scorer.label_names
+
+    @property
+    def particles(self) -> ParticleSet:
+        """Which generated particles the model was trained on (``source.particles``)."""
+        return self._scorer.description.particles
 
     @property
     def encoding(self) -> EncodingSettings:
