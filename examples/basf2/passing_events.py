@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run a skim inside basf2 and write which events passed it: one flag file for each mDST file.
 
-    basf2 examples/basf2_passing_events.py -- fei feiHadronicB0 passing.csv mdst_000001.root
+    basf2 examples/basf2/passing_events.py -- fei feiHadronicB0 passing.csv mdst_000001.root
 
 The arguments are the skim's module in ``skim.WGs``, its class, the file to write, and mDST
 files. FEI skims need an analysis global tag: put it into BELLE2_ANALYSIS_GLOBALTAG. This script
