@@ -29,7 +29,8 @@ _FIRST_CODE = 9_511_001
 
 def _words(codes: npt.ArrayLike) -> npt.NDArray[np.uint64]:
     """Scramble PDG codes, so that the sum of its words names a decay."""
-    return mix(np.asarray(codes, dtype=np.int64).view(np.uint64))
+    mixed: npt.NDArray[np.uint64] = mix(np.asarray(codes, dtype=np.int64).view(np.uint64))
+    return mixed
 
 
 def is_inclusive(channel: Channel) -> bool:

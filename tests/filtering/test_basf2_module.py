@@ -175,7 +175,9 @@ def events_of(path: Path) -> Iterator[tuple[list[Particle], MetaData]]:
     )
     lists = {m: tree[branches[f"MCParticles.m_{m}"]].array(library="np") for m in members}
     keys = [
-        tree[branches[f"EventMetaData.m_{name}"]].array(library="np")
+        next(tree[full] for last, full in branches.items() if last.endswith(f"m_{name}")).array(
+            library="np"
+        )
         for name in ("experiment", "run", "event", "production")
     ]
     for i in range(len(lists["pdg"])):

@@ -18,7 +18,7 @@ from smartbkg_tf.settings.generation import ProduceSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = ROOT / "examples" / "own_skim"
-STEERING = ROOT / "examples" / "basf2_passing_events.py"
+STEERING = ROOT / "examples" / "basf2" / "passing_events.py"
 
 
 def test_a_skim_from_outside_the_package(tmp_path, monkeypatch):
