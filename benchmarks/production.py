@@ -1,9 +1,11 @@
 """The whole of ``produce`` against the generation alone, and memory on a long mDST file.
 
-Run: ``python benchmarks/production.py [n_events] [repeats]``, ``python benchmarks/production.py
-memory MDST [n_events]``. Both sides of a pair run in turn in this process, with the same engine and
-settings; printed are the medians of the paired ratios, with their error (the spread of the ratios
-over the square root of their number).
+    python benchmarks/production.py [--events 2000] [--rounds 7]
+    python benchmarks/production.py --memory MDST --events 200000
+
+Both sides of a pair run in turn in this process, with the same engine and settings; printed are the
+medians of the paired ratios, with their error (the spread of the ratios over the square root of
+their number).
 
 The generation alone is the loop that everybody writes first: ``next()``, then one Python tuple per
 particle. The rest of such a loop (labels, tables) is not counted on its side.
@@ -11,6 +13,7 @@ particle. The rest of such a loop (labels, tables) is not counted on its side.
 
 from __future__ import annotations
 
+import argparse
 import resource
 import subprocess
 import sys
@@ -191,15 +194,19 @@ def memory(n: int, mdst: str, folder: Path) -> None:
     print(f"{n} events, {size / 1e9:.2f} GB, {took:.0f} s: peak memory {peak:.2f} GB")
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--events", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--memory", metavar="MDST", help="only the memory on a long mDST file")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        if arguments[:1] == ["memory"]:
-            memory(int(arguments[2]) if len(arguments) > 2 else 200_000, arguments[1], Path(name))
+        if options.memory:
+            memory(options.events, options.memory, Path(name))
             return
-        n, repeats = (int(a) for a in (*arguments, *("2000", "7")[len(arguments) :]))
-        extraction(n, repeats)
-        whole_chain(n, repeats, Path(name))
+        extraction(options.events, options.rounds)
+        whole_chain(options.events, options.rounds, Path(name))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
