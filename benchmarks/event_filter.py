@@ -41,7 +41,7 @@ def make_run(folder: Path, dataset_path: Path, model: str, inputs: str) -> Path:
     from smartbkg_tf.dataset.dataset import open_dataset
     from smartbkg_tf.filtering.export import export
     from smartbkg_tf.models.registry import build
-    from smartbkg_tf.models.saving import save_model
+    from smartbkg_tf.models.loading import save_model
     from smartbkg_tf.runtime.command import compose_settings
     from smartbkg_tf.runtime.files import write_json
     from smartbkg_tf.runtime.run_directory import RunDirectory

@@ -61,3 +61,26 @@ def test_the_files_that_documents_name_exist() -> None:
     for row in rows:
         modules = [path for path in named.findall(row.split("|")[2]) if path.endswith(".py")]
         assert len(modules) <= 2, row
+
+
+def test_benchmarks_and_examples_import_what_exists() -> None:
+    """No test runs most of them; a module that moved would be found by a user."""
+    files = [p for d in ("benchmarks", "examples", "experiments") for p in (ROOT / d).rglob("*.py")]
+    checked = 0
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith(
+                "smartbkg_tf"
+            ):
+                continue
+            path = ROOT / (node.module or "").replace(".", "/")
+            source = path.with_suffix(".py") if not path.is_dir() else path / "__init__.py"
+            assert source.is_file(), f"{file} imports {node.module}"
+            text = source.read_text()
+            for alias in node.names:
+                there = (
+                    re.search(rf"\b{alias.name}\b", text) or (path / f"{alias.name}.py").is_file()
+                )
+                assert there, f"{file} imports {alias.name} from {node.module}"
+                checked += 1
+    assert checked > 50
