@@ -14,6 +14,7 @@ import argparse
 import os
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,8 @@ def make_run(folder: Path, dataset_path: Path, model: str, inputs: str) -> Path:
 
     from smartbkg_tf.dataset.dataset import open_dataset
     from smartbkg_tf.filtering.export import export
-    from smartbkg_tf.models.registry import build
     from smartbkg_tf.models.loading import save_model
+    from smartbkg_tf.models.registry import build
     from smartbkg_tf.runtime.command import compose_settings
     from smartbkg_tf.runtime.files import write_json
     from smartbkg_tf.runtime.run_directory import RunDirectory
@@ -88,7 +89,8 @@ def main() -> None:
     table = sample(2000)
     lengths = np.diff(table.offsets)
     nearest = int(np.argmin(np.abs(lengths - options.particles)))
-    event = table.take(np.array([nearest]))
+    # As it comes from a generator: particles, and no text of the decay.
+    event = replace(table.take(np.array([nearest])), decay_strings=None)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         dataset_path = write_dataset(folder, table)

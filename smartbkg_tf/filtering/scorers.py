@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,8 @@ class Scorer(ABC):
                 "trained with model.inputs=decay",
             )
         _refuse(find_unusable_events(table, file=str(where or ""))[1], where)
+        if table.decay_strings is not None and "decay_input" not in self.input_names:
+            table = replace(table, decay_strings=None)  # nobody reads the text
         encoded = encode(table, d.encoding, default_vocabulary(), file=str(where or ""))
         if "decay_input" in self.input_names:
             _refuse(find_unusable_encoded(encoded, table, file=str(where or ""))[1], where)
