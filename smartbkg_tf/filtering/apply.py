@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.dataset.dataset import Dataset
-from smartbkg_tf.errors import ConfigurationError, InputError
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.table import KEY_COLUMNS
 from smartbkg_tf.filtering.apply_summary import ApplySummary
 from smartbkg_tf.filtering.event_source import EventsToScore, ScoredChunk, score_rows, split_of_run
@@ -24,6 +24,7 @@ from smartbkg_tf.filtering.rules import (
     Rule,
     SamplingRule,
     ThresholdRule,
+    checked_probability,
     combine,
     decide,
     random_numbers,
@@ -163,35 +164,11 @@ class _Decider:
     def write(self, writer: PredictionsWriter, chunk: ScoredChunk) -> list[Decision]:
         uniform = random_numbers(chunk.keys, self.seed)
         decisions = [
-            decide(self._probability(rule, chunk.scores[:, i]), uniform)
+            decide(checked_probability(rule, chunk.scores[:, i], biased=self.biased), uniform)
             for i, rule in enumerate(self.rules.values())
         ]
         writer.write(chunk.keys, chunk.event_type, chunk.scores, decisions, chunk.labels)
         return decisions
-
-    def _probability(self, rule: Rule, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Evaluate a rule, which may be a user's."""
-        where = f"rule {type(rule).__module__}.{type(rule).__qualname__}"
-        try:
-            p = np.asarray(rule.probability(scores), dtype=np.float64)
-        except Exception as error:  # a user's rule may raise anything
-            raise ConfigurationError(
-                f"probability(scores) failed ({type(error).__name__}: {error})", where=where
-            ) from error
-        if p.shape != scores.shape:
-            raise ConfigurationError(
-                f"probability(scores) gives shape {list(p.shape)} for {len(scores)} scores",
-                where=where,
-            )
-        wrong = ~((p >= 0) & (p <= 1)) if self.biased else ~((p > 0) & (p <= 1))
-        if wrong.any():
-            first = int(np.argmax(wrong))
-            raise ConfigurationError(
-                f"gives the probability {p[first]:g} to the score {scores[first]:g}",
-                where=where,
-                next_step="probabilities must lie in (0, 1]: weights are 1 / probability",
-            )
-        return p
 
 
 def _kept_events(chunk: ScoredChunk, together: Decision) -> npt.NDArray[np.void]:

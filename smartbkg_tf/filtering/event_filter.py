@@ -10,15 +10,18 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.encoding.events import EncodingReport
 from smartbkg_tf.errors import ConfigurationError, InputError, did_you_mean
-from smartbkg_tf.events.table import (
-    EVENT_TYPES,
-    KEY_COLUMNS,
-    PARTICLE_COLUMNS,
-    UNKNOWN_EVENT_TYPE,
-    EventTable,
+from smartbkg_tf.events.columns import particle_column
+from smartbkg_tf.events.mdst import event_type_code
+from smartbkg_tf.events.table import KEY_COLUMNS, PARTICLE_COLUMNS, EventTable
+from smartbkg_tf.filtering.rules import (
+    KeepAll,
+    Rule,
+    ThresholdRule,
+    checked_probability,
+    random_number,
 )
-from smartbkg_tf.filtering.rules import KeepAll, Rule, ThresholdRule, random_number
 from smartbkg_tf.filtering.scorers import OnnxScorer
 from smartbkg_tf.settings.encoding import EncodingSettings
 from smartbkg_tf.settings.sources import ParticleSet
@@ -103,8 +106,7 @@ class EventFilter:
         seed: int = 0,
         rules: Mapping[str, Rule] | None = None,
     ) -> None:
-        self._scorer = OnnxScorer(Path(path), batch_size=1)
-        self._scorer.step = 1
+        self._scorer = OnnxScorer(Path(path), batch_size=1, step=1)
         names = self._scorer.label_names
         self.skims = tuple(skims) if skims is not None else names
         for skim in self.skims:
@@ -123,8 +125,7 @@ class EventFilter:
             )
         self._places = {skim: names.index(skim) for skim in self.skims}
         self.seed = seed
-        #: Whether a random number decides.
-        self.draws = method == "sampling"
+        self._method = method
         self.rules: dict[str, Rule]
         if rules is not None:
             self.rules = {skim: rules[skim] for skim in self.skims}
@@ -139,6 +140,11 @@ class EventFilter:
     def label_names(self) -> tuple[str, ...]:
         """All skims of the model."""
         return self._scorer.label_names
+
+    @property
+    def report(self) -> EncodingReport:
+        """What was lost in all events so far: PDG codes without a token, events that were cut."""
+        return self._scorer.report
 
     @property
     def particles(self) -> ParticleSet:
@@ -164,7 +170,7 @@ class EventFilter:
         event : EventTable or mapping of str to array_like [n_particles]
             A table of one event; or its particle columns (those of `PARTICLE_COLUMNS`; GeV, cm,
             ns), of which ``motherPDG`` and ``nDaughters`` follow from ``motherIndex`` where they
-            are missing.
+            are missing. They must be those that `particles` names.
         event_type : str, optional
             One of "mixed", "charged", ...; unknown by default. Not with a table, which has it.
         key : tuple of four int, optional
@@ -186,7 +192,7 @@ class EventFilter:
             if event_type is not None or key is not None:
                 raise ConfigurationError("a table has event type and key of its own")
         else:
-            if key is None and self.draws:
+            if key is None and self._method == "sampling":
                 raise ConfigurationError(
                     "key=(experiment, run, event, production) is needed: the random number comes "
                     "from it"
@@ -195,9 +201,10 @@ class EventFilter:
         if len(table) != 1:
             raise InputError(f"holds {len(table)} events, and one at a time is decided about")
         scores = self.scores(table)
+        biased = self._method == "threshold"
         drawn = random_number((int(table.keys[name][0]) for name in KEY_COLUMNS), self.seed)
         probabilities = {
-            skim: float(self.rules[skim].probability(scores[i : i + 1])[0])
+            skim: float(checked_probability(self.rules[skim], scores[i : i + 1], biased=biased)[0])
             for skim, i in self._places.items()
         }
         # One number decides for all skims, as in `combine`.
@@ -214,6 +221,12 @@ class EventFilter:
     def scores(self, table: EventTable) -> npt.NDArray[np.float32]:
         """Give the logits [skims] of a table of one event."""
         found: npt.NDArray[np.float32] = self._scorer.score_events(table)[0]
+        if not np.isfinite(found).all():
+            raise InputError(
+                f"gives the scores {found.tolist()} to an event",
+                where=self._scorer.where,
+                next_step="look for NaN or infinite values in the model's weights",
+            )
         return found
 
 
@@ -224,35 +237,33 @@ def one_event(
     key: tuple[int, int, int, int] | None = None,
 ) -> EventTable:
     """Make a table of one event of its particle columns; see `EventFilter.__call__`."""
-    arrays: dict[str, Any] = {name: np.asarray(values) for name, values in columns.items()}
+    arrays: dict[str, Any] = {
+        name: particle_column(name, np.asarray(values), where=f"the event's column {name}")
+        for name, values in columns.items()
+        if name in PARTICLE_COLUMNS
+    }
+    lengths = {len(values) for values in arrays.values()}
+    if len(lengths) > 1:
+        raise InputError(f"the event's particle columns have different lengths: {sorted(lengths)}")
     if "motherIndex" in arrays and "PDG" in arrays:
-        mother = arrays["motherIndex"].astype(np.int64)
-        n = len(mother)
-        known = (mother >= 0) & (mother < n)
+        mother = arrays["motherIndex"]
+        known = (mother >= 0) & (mother < len(mother))
         if "motherPDG" not in arrays:
             arrays["motherPDG"] = np.where(known, arrays["PDG"][np.where(known, mother, 0)], 0)
         if "nDaughters" not in arrays:
-            arrays["nDaughters"] = np.bincount(mother[known], minlength=n)
+            arrays["nDaughters"] = np.bincount(mother[known], minlength=len(mother))
     missing = [name for name in PARTICLE_COLUMNS if name not in arrays]
     if missing:
         raise InputError(f"the event lacks the particle columns {', '.join(missing)}")
-    lengths = {len(arrays[name]) for name in PARTICLE_COLUMNS}
-    if len(lengths) != 1:
-        raise InputError(f"the event's particle columns have different lengths: {sorted(lengths)}")
-    if event_type is not None and event_type not in EVENT_TYPES:
-        raise ConfigurationError(
-            f"there is no event type '{event_type}'; {did_you_mean(event_type, EVENT_TYPES)}"
-        )
-    code = UNKNOWN_EVENT_TYPE if event_type is None else EVENT_TYPES.index(event_type)
     numbers = (0, 0, 0, 0) if key is None else key
+    if len(numbers) != len(KEY_COLUMNS):
+        raise InputError(f"key={numbers} has not the four parts {', '.join(KEY_COLUMNS)}")
     return EventTable(
-        particles={
-            name: arrays[name].astype(kind, copy=False) for name, kind in PARTICLE_COLUMNS.items()
-        },
-        offsets=np.array([0, lengths.pop()], dtype=np.int64),
+        particles={name: arrays[name].astype(kind) for name, kind in PARTICLE_COLUMNS.items()},
+        offsets=np.array([0, *lengths], dtype=np.int64),
         keys={
             name: np.array([number], dtype=np.int64)
             for name, number in zip(KEY_COLUMNS, numbers, strict=True)
         },
-        event_type=np.array([code], dtype=np.int8),
+        event_type=np.array([event_type_code(event_type)], dtype=np.int8),
     )

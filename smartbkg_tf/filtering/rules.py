@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.events.keys import uniform, uniform_of_one
 from smartbkg_tf.settings.base import Field, settings
 from smartbkg_tf.settings.plugins import Plugin
@@ -131,6 +132,31 @@ class KeepAll(Rule):
     def probability(self, scores: npt.ArrayLike) -> Floats:
         """Give 1 to every event."""
         return np.ones(_without_nan(scores).shape)
+
+
+def checked_probability(rule: Rule, scores: npt.NDArray[np.float32], *, biased: bool) -> Floats:
+    """Ask a rule, which may be a user's, about scores [n]; only a biased one may give 0."""
+    where = f"rule {type(rule).__module__}.{type(rule).__qualname__}"
+    try:
+        p = np.asarray(rule.probability(scores), dtype=np.float64)
+    except Exception as error:  # a user's rule may raise anything
+        raise ConfigurationError(
+            f"probability(scores) failed ({type(error).__name__}: {error})", where=where
+        ) from error
+    if p.shape != scores.shape:
+        raise ConfigurationError(
+            f"probability(scores) gives shape {list(p.shape)} for {len(scores)} scores",
+            where=where,
+        )
+    wrong = ~((p >= 0) & (p <= 1)) if biased else ~((p > 0) & (p <= 1))
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise ConfigurationError(
+            f"gives the probability {p[first]:g} to the score {scores[first]:g}",
+            where=where,
+            next_step="probabilities must lie in (0, 1]: weights are 1 / probability",
+        )
+    return p
 
 
 @dataclass(frozen=True)

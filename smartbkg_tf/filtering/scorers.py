@@ -67,6 +67,8 @@ class Scorer(ABC):
         Events scored at a time.
     where : pathlib.Path
         The model's file, for messages.
+    step : int, default 8
+        Events are padded to multiples of so many particles and tokens.
 
     Raises
     ------
@@ -78,8 +80,6 @@ class Scorer(ABC):
     input_names: tuple[str, ...]
     #: Axes whose length is part of the model; a subclass sets them.
     fixed_axes: frozenset[str]
-    #: Events are padded to multiples of so many places.
-    step = 8
 
     def __init__(
         self,
@@ -87,10 +87,12 @@ class Scorer(ABC):
         *,
         batch_size: int,
         where: Path,
+        step: int = 8,
     ) -> None:
         self.description = description
         self.label_names = description.label_names
         self.batch_size = batch_size
+        self.step = step
         self.where = where
         #: What was lost while events were encoded, added up over calls of `score_events`.
         self.report = EncodingReport()
@@ -105,7 +107,7 @@ class Scorer(ABC):
 
     @abstractmethod
     def _call(self, batch: Batch) -> npt.NDArray[Any]:
-        """Score one batch of the full size."""
+        """Score one batch of events of like length."""
 
     @abstractmethod
     def fitted_filter(self) -> FittedFilter:
@@ -326,6 +328,8 @@ class OnnxScorer(Scorer):
         The .onnx file; its description (.json) is beside it.
     batch_size : int, default 16
         Events scored at a time; more are no faster on one thread.
+    step : int, default 8
+        Events are padded to multiples of so many particles and tokens.
 
     Raises
     ------
@@ -335,7 +339,7 @@ class OnnxScorer(Scorer):
         When a file is missing, damaged, or the two do not belong together.
     """
 
-    def __init__(self, path: Path, batch_size: int = ONNX_BATCH_SIZE) -> None:
+    def __init__(self, path: Path, batch_size: int = ONNX_BATCH_SIZE, *, step: int = 8) -> None:
         if not path.is_file():
             raise InputError(
                 "the model does not exist",
@@ -355,7 +359,7 @@ class OnnxScorer(Scorer):
                 where=path,
                 next_step="export again: python -m smartbkg_tf.export run=RUN_DIR output=DIR",
             )
-        super().__init__(description, batch_size=batch_size, where=path)
+        super().__init__(description, batch_size=batch_size, where=path, step=step)
         self._session = open_session(path)
         shapes = {tensor.name: tuple(tensor.shape) for tensor in self._session.get_inputs()}
         self.input_names = tuple(shapes)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from smartbkg_tf.errors import ConfigurationError, InputError
+from smartbkg_tf.errors import ConfigurationError, InputError, UserError
 from smartbkg_tf.events.table import EVENT_TYPES, KEY_COLUMNS, PARTICLE_COLUMNS
 from smartbkg_tf.filtering.apply import apply
 from smartbkg_tf.filtering.event_filter import EventFilter
 from smartbkg_tf.filtering.export import export
 from smartbkg_tf.filtering.predictions import read_predictions
-from smartbkg_tf.filtering.rules import KeepAll, SamplingRule
+from smartbkg_tf.filtering.rules import KeepAll, Rule, SamplingRule
 from smartbkg_tf.runtime.command import compose_settings
+from smartbkg_tf.settings.base import settings
 from smartbkg_tf.settings.filtering import ApplySettings, ExportSettings
 from tests.filtering.conftest import SKIMS, Trained
 from tests.samples import make_events
@@ -98,6 +100,34 @@ def test_choice_of_skims_and_rules(model: Path, fitted: Trained) -> None:
     assert ruled.weights == {SKIMS[0]: 0.0, SKIMS[1]: 1.0}
 
 
+@settings
+class WrongRule(Rule):
+    """Gives what is not a probability; NaN for a negative value."""
+
+    value: float
+
+    def probability(self, scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        return np.full(np.shape(scores), np.nan if self.value < 0 else self.value)
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.0, 1.5])
+def test_a_rule_that_gives_no_probability_is_refused(
+    value: float, model: Path, fitted: Trained
+) -> None:
+    decide = EventFilter(model, rules=dict.fromkeys(SKIMS, WrongRule(value=value)))
+    with pytest.raises(ConfigurationError, match="gives the probability"):
+        decide(fitted.events.take([5]))
+
+
+def test_what_was_lost_is_reported(model: Path) -> None:
+    decide = EventFilter(model, method="score")
+    one = {name: np.zeros(70, dtype=kind) for name, kind in PARTICLE_COLUMNS.items()}
+    one |= {"PDG": np.full(70, 123456789), "motherIndex": np.full(70, -1)}
+    decide(one)
+    assert decide.report.unknown_codes == {"123456789": 70}
+    assert decide.report.truncated_particles == 1
+
+
 def test_wrong_use_is_refused(model: Path, fitted: Trained, tmp_path: Path) -> None:
     decide = EventFilter(model)
     table = fitted.events.take([5])
@@ -117,8 +147,14 @@ def test_wrong_use_is_refused(model: Path, fitted: Trained, tmp_path: Path) -> N
         decide(columns)
     with pytest.raises(ConfigurationError, match="a table has"):
         decide(table, event_type="mixed")
-    with pytest.raises(ConfigurationError, match="did you mean 'mixed'"):
+    with pytest.raises(UserError, match="did you mean 'mixed'"):
         decide(columns, event_type="mixd", key=(0, 0, 1, 0))
+    with pytest.raises(InputError, match="has not the four parts"):
+        decide(columns, key=(0, 1, 0))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="column x: holds no numbers"):
+        decide({**columns, "x": np.array(["a"] * len(columns["x"]))}, key=(0, 0, 1, 0))
+    with pytest.raises(InputError, match="PDG"):
+        decide({**columns, "PDG": columns["PDG"] + 0.5}, key=(0, 0, 1, 0))
     for options, words in (
         ({"skims": ["fei_hadronic_b"]}, "no skim 'fei_hadronic_b'"),
         ({"skims": []}, "no skim was chosen"),
