@@ -11,7 +11,7 @@ the batch axis is added and the module's index of a PDG code (0: unknown) become
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.events.vocabulary import FIRST_CODE, UNKNOWN, Vocabulary, default_vocabulary
 from smartbkg_tf.filtering.filter_file import FittedFilter
 from smartbkg_tf.filtering.model_description import ModelDescription
-from smartbkg_tf.filtering.scorers import open_session
+from smartbkg_tf.filtering.onnx_files import Arrays, compare_scores
 from smartbkg_tf.runtime.files import write_json
 
 #: What the folder holds.
@@ -41,8 +41,6 @@ _POSSIBLE = (
     *("particle_input", "pdg_input", "mother_pdg_input", "mother_index_input"),
     "event_type_input",
 )
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 
 def check_exportable(model: Any, description: ModelDescription, where: Path) -> None:
@@ -148,42 +146,22 @@ def payload(
 def compare_with_keras(
     model: Any, path: Path, description: ModelDescription, tolerance: float
 ) -> dict[str, Any]:
-    """Compare the logits of the file with those of Keras, at every length of an event.
-
-    They may differ by `tolerance`, relative to max(1, abs(logit)); `InputError` beyond.
-    """
-    session = open_session(path)
+    """Compare the file's logits with Keras, at every length of an event; see `compare_scores`."""
     random = np.random.default_rng(0)
-    longest = description.max_particles
     n_codes = len(default_vocabulary())
-    largest = 0.0
-    for n in range(1, longest + 1):
-        fed = {
-            "x": (random.normal(0, 1, (n, 8)) * random.choice([0.01, 1, 10], (n, 8))).astype(
-                np.float32
-            ),
-            "pdg": random.integers(0, n_codes + 1, n).astype(np.int32),
-            "mother": np.array([random.integers(-1, i + 1) for i in range(n)], dtype=np.int32),
-            "c": np.array(n % len(EVENT_TYPES), dtype=np.int32),
-        }
-        found = session.run(["output"], fed)[0]
-        expected = model(as_batch(model, fed), training=False).numpy()[0].astype(np.float32)
-        if found.shape != expected.shape or not np.isfinite(found).all():
-            raise InputError(
-                f"gives {list(found.shape)} numbers for an event of {n} particles, expected "
-                f"{list(expected.shape)} finite ones",
-                where=path.name,
-            )
-        difference = float(np.max(np.abs(found - expected) / np.maximum(1.0, np.abs(expected))))
-        largest = max(largest, difference)
-        if difference > tolerance:
-            raise InputError(
-                f"the exported file differs from Keras by {difference:.3g} for an event of {n} "
-                f"particles; allowed is {tolerance:g}",
-                where=path.name,
-                next_step="report it with the model's layers (model.txt), or raise tolerance=",
-            )
-    return {"comparisons": longest, "largest_difference": largest, "lengths": [1, longest]}
+
+    def cases() -> Iterator[tuple[str, Arrays, Arrays]]:
+        for n in range(1, description.max_particles + 1):
+            values = random.normal(0, 1, (n, 8)) * random.choice([0.01, 1, 10], (n, 8))
+            fed: Arrays = {
+                "x": values.astype(np.float32),
+                "pdg": random.integers(0, n_codes + 1, n).astype(np.int32),
+                "mother": random.integers(-1, np.arange(1, n + 1)).astype(np.int32),
+                "c": np.array(n % len(EVENT_TYPES), dtype=np.int32),
+            }
+            yield f"an event of {n} particles", fed, as_batch(model, fed)
+
+    return compare_scores(model, path, "output", cases(), tolerance)
 
 
 def as_batch(model: Any, fed: Mapping[str, npt.NDArray[Any]]) -> Arrays:

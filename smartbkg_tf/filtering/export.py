@@ -6,16 +6,11 @@ of one and many, missing mothers (-1) and padding. A file that differs is not ke
 
 from __future__ import annotations
 
-import logging
-import os
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.filtering.basf2_export import (
@@ -31,7 +26,8 @@ from smartbkg_tf.filtering.basf2_export import (
 )
 from smartbkg_tf.filtering.filter_file import read_filter
 from smartbkg_tf.filtering.model_description import ModelDescription, describe_run
-from smartbkg_tf.filtering.scorers import load_run_model, open_session
+from smartbkg_tf.filtering.onnx_files import Arrays, compare_scores, write_onnx
+from smartbkg_tf.filtering.scorers import load_run_model
 from smartbkg_tf.runtime.files import atomic_directory, read_json, sha256, sync, write_json
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
@@ -47,8 +43,6 @@ OUTPUT = "y_output"
 #: What the folder holds.
 WRITTEN = ("model.onnx", "model.json", "model.onnx.data")
 BASF2_FILES = (WEIGHTS, CONFIGURATION, STEERING)
-
-Arrays = dict[str, npt.NDArray[Any]]
 
 
 def export(settings: ExportSettings) -> Path:
@@ -155,22 +149,6 @@ def in_float32(model: Any, run: RunDirectory) -> Any:
     return rebuilt
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the converter's chatter away; its errors are raised anyway."""
-    loggers = [logging.getLogger(name) for name in ("tf2onnx", "tensorflow")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
 def convert(model: Any, path: Path, opset: int) -> None:
     """Write a float32 Keras model as ONNX, with dynamic batch and lengths, and fixed names."""
     import tensorflow as tf
@@ -187,53 +165,6 @@ def convert(model: Any, path: Path, opset: int) -> None:
         return tf.cast(answer, tf.float32)
 
     write_onnx(function, signature, OUTPUT, path, opset, _name_dimensions)
-
-
-def write_onnx(
-    function: Callable[..., Any],
-    signature: list[Any],
-    output: str,
-    path: Path,
-    opset: int,
-    finish: Callable[[Any], None] = lambda graph: None,
-) -> None:
-    """Write a TensorFlow function as ONNX, with the names of its signature and of its output."""
-    import onnx
-    import tensorflow as tf
-    import tf2onnx
-
-    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
-    def traced(*arrays: Any) -> Any:
-        return tf.identity(function(*arrays), name=output)
-
-    try:
-        with _quiet():
-            proto, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=opset)
-        _rename(proto.graph, [spec.name for spec in signature], output)
-        finish(proto.graph)
-        onnx.checker.check_model(proto)
-    except Exception as error:  # the converter raises what it likes
-        first = str(error).strip().splitlines() or [""]
-        raise InputError(
-            f"the model cannot be written as ONNX ({type(error).__name__}: {first[0]})",
-            next_step="replace the layer that it names; 'Erfc' comes from activation='gelu', "
-            "which can be written with keras.ops.erf",
-        ) from error
-    onnx.save(proto, os.fspath(path))
-
-
-def _rename(graph: Any, names: list[str], output: str) -> None:
-    """Give inputs and output the fixed names."""
-    wanted = {tensor.name: tensor.name.split(":")[0] for tensor in graph.input}
-    if set(wanted.values()) != set(names):
-        raise ValueError(f"the exported inputs are {sorted(wanted)}, the model's {sorted(names)}")
-    wanted[graph.output[0].name] = output
-    for node in graph.node:
-        for links in (node.input, node.output):
-            for i, link in enumerate(links):
-                links[i] = wanted.get(link, link)
-    for tensor in (*graph.input, *graph.output):
-        tensor.name = wanted[tensor.name]
 
 
 def _name_dimensions(graph: Any) -> None:
@@ -308,54 +239,26 @@ def random_inputs(
 def compare(
     model: Any, path: Path, description: ModelDescription, tolerance: float
 ) -> dict[str, Any]:
-    """Compare the scores of an exported file with those of its Keras model.
-
-    They may differ by `tolerance`, relative to max(1, abs(score)). Raises `InputError` when a
-    shape is refused or scores differ by more, and returns what was compared.
-    """
-    import tensorflow as tf
-
-    session = open_session(path)
-    # Traced once, as scorers do; a call of the model for every shape takes ten times as long.
-    read = {x.name: tf.TensorSpec([None, *x.shape[1:]], x.dtype) for x in model.inputs}
-    scores = tf.function(lambda arrays: model(arrays, training=False), input_signature=[read])
+    """Compare the file's scores with Keras, over lengths and batch sizes; see `compare_scores`."""
     random = np.random.default_rng(0)
     longest = max(description.max_particles, description.max_tokens)
     fixed = all(None not in tensor.shape[1:] for tensor in model.inputs)
     lengths = [longest] if fixed else sorted({0, 1, 2, 3, 5, 17, longest, longest + 3})
     batches = (1, 2, 7)
-    largest = 0.0
-    for length in lengths:
-        for batch in batches:
-            arrays = random_inputs(model, description, batch, length, random)
-            # Keras cannot convolve an empty axis; one padded particle is the same event.
-            padded = arrays if length else random_inputs(model, description, batch, 1, random)
-            if not length:
-                for name, values in padded.items():
-                    padded[name] = np.full_like(values, -1 if name == "mother_index_input" else 0)
-                if "event_type_input" in arrays:
-                    padded["event_type_input"] = arrays["event_type_input"]
-            expected = scores(padded).numpy().astype(np.float32)
-            # ONNX Runtime crashes on empty axes, so the scorer never sends them.
-            found = np.asarray(session.run([OUTPUT], padded)[0])
-            if found.shape != expected.shape or not np.isfinite(found).all():
-                raise InputError(
-                    f"the exported file gives shape {found.shape} for a batch of {batch} events of "
-                    f"length {length}, Keras gives {expected.shape}; or a number is not finite",
-                    where=path.name,
-                )
-            difference = np.abs(found - expected) / np.maximum(1.0, np.abs(expected))
-            largest = max(largest, float(difference.max()))
-            if largest > tolerance:
-                raise InputError(
-                    f"the exported file differs from Keras by {largest:.3g} at length {length}, "
-                    f"batch {batch}; allowed is {tolerance:g}",
-                    where=path.name,
-                    next_step="report it with the model's layers (model.txt), or raise tolerance=",
-                )
-    return {
-        "comparisons": len(lengths) * len(batches),
-        "largest_difference": largest,
-        "lengths": lengths,
-        "batches": list(batches),
-    }
+
+    def cases() -> Iterator[tuple[str, Arrays, Arrays]]:
+        for length in lengths:
+            for batch in batches:
+                arrays = random_inputs(model, description, batch, length, random)
+                # Neither Keras nor ONNX Runtime takes an empty axis, and the scorer never sends
+                # one; one padded particle is the same event.
+                padded = arrays if length else random_inputs(model, description, batch, 1, random)
+                if not length:
+                    for name, values in padded.items():
+                        if name != "event_type_input":
+                            fill = -1 if name == "mother_index_input" else 0
+                            padded[name] = np.full_like(values, fill)
+                yield f"{batch} events of length {length}", padded, padded
+
+    found = compare_scores(model, path, OUTPUT, cases(), tolerance)
+    return {**found, "lengths": lengths, "batches": list(batches)}
