@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,24 @@ class NNBaseClass(abc.ABC):
             )
         return callbacks
 
+    @property
+    def one_pass(self) -> bool:
+        """Whether everything is done in `prepare`, and one pass over the events is enough."""
+        return False
+
+    def prepare(  # noqa: B027
+        self, stream: Any, validation: Any, training: TrainingSettings
+    ) -> None:
+        """Look at the events before the first step; by default nothing.
+
+        Parameters
+        ----------
+        stream, validation : tf.data.Dataset
+            Batches of (inputs, labels, weights) of one pass.
+        training : TrainingSettings
+            Seed and other settings.
+        """
+
     # -- what build_model starts from -------------------------------------------------------
 
     def event(self, *names: str) -> ModelInputs:
@@ -302,8 +321,11 @@ class NNBaseClass(abc.ABC):
         """
         if not self.model.compiled:
             self.compile()
-        # The stream shuffles; Keras would warn that it does not.
-        return self.model.fit(stream, verbose=0, shuffle=False, **options)
+        with warnings.catch_warnings():
+            # What `prepare` has done may be everything.
+            warnings.filterwarnings("ignore", "The model does not have any trainable weights")
+            # The stream shuffles; Keras would warn that it does not.
+            return self.model.fit(stream, verbose=0, shuffle=False, **options)
 
     def save(self, path: str | Path) -> None:
         """Write the model, whole or not at all.

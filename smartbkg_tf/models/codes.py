@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -66,6 +66,14 @@ def _heaviest_quark(code: int) -> int:
     return max(int(digit) for digit in f"{code:07d}"[3:6])
 
 
+def kind_table(codes: Sequence[int], kinds: Mapping[str, Sequence[int]]) -> npt.NDArray[np.float32]:
+    """Tell which kinds, by absolute PDG code, each token is: float32 0 or 1 [token, kind]."""
+    table = np.zeros((len(codes) + 4, len(kinds)), dtype=np.float32)
+    for column, members in enumerate(kinds.values()):
+        table[FIRST_CODE : FIRST_CODE + len(codes), column] = np.isin(np.abs(codes), members)
+    return table
+
+
 def code_table(codes: Sequence[int]) -> npt.NDArray[np.float32]:
     """Tell the kinds of particles: float32 0 or 1 [token, column of `CODE_COLUMNS`].
 
@@ -89,13 +97,23 @@ def code_table(codes: Sequence[int]) -> npt.NDArray[np.float32]:
 class CodeProperties(Float32Layer):
     """Look up what a PDG code tells: track, photon, neutrino, charm, ... (`CODE_COLUMNS`).
 
-    Input: int [batch, n]. Output: float32 [batch, n, property], under every precision.
+    With `kinds`, absolute PDG codes by name, which of these a particle is. Input: int [batch, n].
+    Output: float32 [batch, n, property], under every precision.
     """
 
-    def __init__(self, codes: Sequence[int], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        codes: Sequence[int],
+        kinds: Mapping[str, Sequence[int]] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.codes = [int(code) for code in codes]
-        self._table = code_table(self.codes)
+        self.kinds = None if kinds is None else {k: [int(c) for c in v] for k, v in kinds.items()}
+        if self.kinds is None:
+            self._table = code_table(self.codes)
+        else:
+            self._table = kind_table(self.codes, self.kinds)
 
     def call(self, tokens: Any) -> Any:
         """Look up, [batch, n, property]."""

@@ -63,6 +63,44 @@ class SummaryInput(HeadInput):
 
 
 @settings
+class QuantityInput(HeadInput):
+    """generic quantities of the event and of both sides, what boosted trees would read.
+
+    `smartbkg_tf.models.quantities`, each as its place between its quantiles, and a dense layer.
+
+    Parameters
+    ----------
+    bins : int, default 12
+        Bins of equally many training events for each quantity.
+    units : int, default 128
+        Width of the dense layer.
+    dropout : float, default 0.3
+        Share of its inputs and outputs dropped in training.
+    activation : {"leaky_relu", "relu", "silu", "gelu"}
+        Behind it.
+    """
+
+    reads: ClassVar[tuple[str, ...]] = ("particle_input", "pdg_input", "mother_index_input")
+
+    bins: PositiveInt = 12
+    units: PositiveInt = 128
+    dropout: Share = 0.3
+    activation: Activation = "silu"
+
+    def build(self, event: ModelInputs) -> Any:
+        """Give the outputs of the dense layer, [batch, units]."""
+        import keras
+
+        from smartbkg_tf.models.blocks import dense
+        from smartbkg_tf.models.layers import PiecewiseLinear
+
+        x = PiecewiseLinear(self.bins, name="quantity_bins")(event.quantities())
+        x = keras.layers.Dropout(self.dropout, name="quantity_bins_dropout")(x)
+        x = dense(x, self.units, self.activation, "quantity_dense")
+        return keras.layers.Dropout(self.dropout, name="quantity_dropout")(x)
+
+
+@settings
 class EventColumnInput(HeadInput):
     """columns of the feature set that have one value for the whole event.
 

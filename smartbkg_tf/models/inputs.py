@@ -12,11 +12,15 @@ from smartbkg_tf.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.models.attention import EventTypeOneHot
 from smartbkg_tf.models.candidates import CorrectedEstimate
 from smartbkg_tf.models.codes import CodeProperties, codes_of
+from smartbkg_tf.models.forest import Forest, MeanWithForest
 from smartbkg_tf.models.normalisation import RELATIVE, ParticleNormalisation, RelativeToFirst
 from smartbkg_tf.models.packing import PackedAveragePooling, PackedRows
 from smartbkg_tf.models.physics import PhysicalVariables
 from smartbkg_tf.models.pooling import MaskedAveragePooling, PaddingMask
+from smartbkg_tf.models.quantities import KINDS, EventQuantities
 from smartbkg_tf.models.tree import MotherMatrix
+from smartbkg_tf.models.treenet import Sides, SliceFeatures
+from smartbkg_tf.settings.models import ForestSettings
 
 if TYPE_CHECKING:
     from smartbkg_tf.models.base import NNBaseClass
@@ -33,6 +37,9 @@ INPUTS: dict[str, tuple[str, int]] = {
 
 #: Name of the output layer of every network.
 OUTPUT = "y_output"
+
+#: What boosted trees read.
+FOREST_READS = ("particle_input", "pdg_input", "mother_index_input")
 
 #: How the names of the dense layers between branches and output begin.
 HEAD = "head_"
@@ -88,6 +95,7 @@ class ModelInputs:
         self.inputs: dict[str, Any] = {}
         self._made: dict[str, Any] = {}
         self._estimate: Any = None
+        self._forest: ForestSettings | None = None
         for name in names:
             if name not in INPUTS:
                 raise ConfigurationError(f"no input '{name}'; {did_you_mean(name, INPUTS)}")
@@ -152,6 +160,30 @@ class ModelInputs:
             self.feature_names, self.beams, self.acceptance, name="physical_variables"
         )
         return layer(self.values(), self.codes(), self.mothers(), mask=self.mask())
+
+    @_once
+    def sides(self) -> Any:
+        """Find the two sides of the event, [batch, n, 4]: `smartbkg_tf.models.treenet.Sides`."""
+        energy = SliceFeatures(self.feature_names.index("energy"), 1, name="energy")
+        return Sides(name="sides")(
+            energy(self.values()), self.codes(), self.mothers(), mask=self.mask()
+        )
+
+    @_once
+    def quantities(self) -> Any:
+        """Compute generic quantities of the event and of both sides, [batch, quantity].
+
+        `smartbkg_tf.models.quantities.QUANTITIES` names them; GeV, cm, and -100 for what an event
+        does not have.
+        """
+        codes = codes_of(self._network.vocabulary_size, self._network.codes)
+        kinds = CodeProperties(codes, KINDS, name="kinds")(self.inputs["pdg_input"])
+        layer = EventQuantities(
+            self.feature_names, self.beams, self.acceptance, name="event_quantities"
+        )
+        return layer(
+            self.values(), kinds, self.codes(), self.mothers(), self.sides(), mask=self.mask()
+        )
 
     def particles(self, *, embedding: int = 8, share_embedding: bool = True) -> tuple[Any, Any]:
         """Make what a particle branch starts from.
@@ -304,10 +336,27 @@ class ModelInputs:
         """Let the output correct an estimate [batch, 1] of the logits instead of making its own."""
         self._estimate = logit
 
+    def average_with_forest(self, settings: ForestSettings) -> None:
+        """Let the output be the mean of the network's logits and those of boosted trees."""
+        self._forest = settings
+
     def output(self, x: Any) -> Any:
-        """Make the output, a float32 logit for each skim, from the last layer [batch, channels]."""
+        """Make the output, a float32 logit for each skim, from the last layer [batch, channels].
+
+        Without a last layer (None) it is that of the trees.
+        """
+        if self._forest is None:
+            return self._logits(x, OUTPUT)
+        units, name = len(self._network.label_names), OUTPUT if x is None else "forest"
+        forest = Forest(units, self._forest.trees, self._forest.leaves, name=name)
+        trees = forest(self.quantities())
+        if x is None:
+            return trees
+        return MeanWithForest(name=OUTPUT)(self._logits(x, "network_output"), trees)
+
+    def _logits(self, x: Any, name: str) -> Any:
         units = len(self._network.label_names)
         if self._estimate is not None:
             # The estimate itself, past the head: what is learned there corrects it.
-            return CorrectedEstimate(units, name=OUTPUT)(x, self._estimate)
-        return keras.layers.Dense(units, dtype="float32", name=OUTPUT)(x)
+            return CorrectedEstimate(units, name=name)(x, self._estimate)
+        return keras.layers.Dense(units, dtype="float32", name=name)(x)

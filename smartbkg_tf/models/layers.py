@@ -22,6 +22,7 @@ from smartbkg_tf.models.candidates import CandidateSurvival, CorrectedEstimate
 from smartbkg_tf.models.codes import CodeProperties
 from smartbkg_tf.models.configurable import Gelu, activation_layer
 from smartbkg_tf.models.convolutions import MaskedConv1D, MaskedGroupedConv1D, MaskedLSTM
+from smartbkg_tf.models.forest import Forest, MeanWithForest
 from smartbkg_tf.models.normalisation import EventColumns, ParticleNormalisation, RelativeToFirst
 from smartbkg_tf.models.packing import PackedAveragePooling, PackedRows
 from smartbkg_tf.models.physics import DetectorVariables, PhysicalVariables, Summaries
@@ -34,7 +35,8 @@ from smartbkg_tf.models.pooling import (
     PairMask,
     apply_mask,
 )
-from smartbkg_tf.models.thresholds import SoftThresholds
+from smartbkg_tf.models.quantities import EventQuantities
+from smartbkg_tf.models.thresholds import PiecewiseLinear, SoftThresholds
 from smartbkg_tf.models.tree import (
     GraphAttention,
     GraphConvolution,

@@ -6,16 +6,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.blocks import dense
 from smartbkg_tf.models.branches import Branch
+from smartbkg_tf.models.forest import Columns, Forest, fit_forests
 from smartbkg_tf.models.head_inputs import EventTypeInput, HeadInput
-from smartbkg_tf.models.inputs import HEAD
+from smartbkg_tf.models.inputs import FOREST_READS, HEAD
 from smartbkg_tf.models.physics import ACCEPTANCE, BEAMS, checked_acceptance, checked_beams
+from smartbkg_tf.models.thresholds import PiecewiseLinear
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.models import HeadSettings, ModelSettings
+from smartbkg_tf.settings.training import TrainingSettings
+
+#: Training events at whose quantiles bins are put.
+_LOOKED_AT = 20_000
 
 
 class BranchedNetwork(NNBaseClass):
@@ -85,7 +92,8 @@ class BranchedNetwork(NNBaseClass):
         self.beams = checked_beams(beams)
         self.acceptance = checked_acceptance(acceptance)
         for kind, other in (("particles", "decay"), ("decay", "particles")):
-            if self.inputs != other and getattr(self, kind) is None:
+            alone = self.head.forest is not None or self.head.inputs
+            if self.inputs != other and getattr(self, kind) is None and not alone:
                 raise ConfigurationError(
                     f"model.inputs={self.inputs} needs a {kind} branch, but this network has none "
                     f"(model.{kind} is null)",
@@ -97,11 +105,17 @@ class BranchedNetwork(NNBaseClass):
                     f"model.head.inputs.{name} reads particles, which model.inputs=decay does not",
                     next_step="use model.inputs=particles or combined, or leave it out",
                 )
+        if self.inputs == "decay" and self.head.forest is not None:
+            raise ConfigurationError(
+                "model.head.forest reads particles, which model.inputs=decay does not",
+                next_step="use model.inputs=particles or combined, or model.head.forest=null",
+            )
 
     @property
     def name(self) -> str:
         """Names of the branches."""
-        return " + ".join(branch.label for branch in self._branches())
+        trees = ["trees"] if self.head.forest is not None else []
+        return " + ".join([*(branch.label for branch in self._branches()), *trees]) or "head"
 
     @property
     def not_for_particles(self) -> list[str]:
@@ -111,21 +125,63 @@ class BranchedNetwork(NNBaseClass):
 
     def _branches(self) -> list[Branch]:
         kinds = (("particles", "decay"), ("decay", "particles"))
-        return [getattr(self, kind) for kind, other in kinds if self.inputs != other]
+        chosen = [getattr(self, kind) for kind, other in kinds if self.inputs != other]
+        return [branch for branch in chosen if branch is not None]
 
     def _head_inputs(self) -> list[HeadInput]:
         extra = [EventTypeInput()] if self.event_type else []
         return [*self.head.inputs.values(), *extra]
 
+    @property
+    def one_pass(self) -> bool:
+        """Whether there is nothing but trees."""
+        return not self.model.trainable_variables
+
+    def prepare(self, stream: Any, validation: Any, training: TrainingSettings) -> None:
+        """Fit the trees; put bins of quantities at quantiles of the first training events."""
+        if any(isinstance(layer, PiecewiseLinear) for layer in self.model.layers):
+            (layer,) = (one for one in self.model.layers if isinstance(one, PiecewiseLinear))
+            layer.adapt(self._quantities(stream, _LOOKED_AT)[0])
+        if self.head.forest is not None:
+            train = self._quantities(stream, self.head.forest.max_events)
+            watched = self._quantities(validation, self.head.forest.max_events)
+            (forest,) = (one for one in self.model.layers if isinstance(one, Forest))
+            forest.take(
+                fit_forests(self.head.forest, train, watched, self.label_names, training.seed)
+            )
+
+    def _quantities(self, stream: Any, most: int) -> Columns:
+        """Compute quantities [n, quantity] of first events; labels and weights [n, skim]."""
+        read = keras.Model(self.model.inputs, self.model.get_layer("event_quantities").output)
+        parts: list[Columns] = []
+        seen = 0
+        for inputs, labels, *weights in stream:
+            y = np.asarray(labels)
+            weight = np.asarray(weights[0]) if weights else np.ones_like(y)
+            weight = np.broadcast_to(weight.reshape(len(y), -1), y.shape)
+            parts.append((np.asarray(read.predict_on_batch(inputs)), y, weight))
+            seen += len(y)
+            if seen >= most:
+                break
+        x, y, weight = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+        return x, y, weight
+
     def build_model(self) -> keras.Model:
         """Build the network, from what the branches read to ``y_output`` [batch, n_outputs]."""
         parts: list[Branch] = [*self._branches(), *self._head_inputs()]
-        event = self.event(*dict.fromkeys(name for part in parts for name in part.reads))
+        reads = dict.fromkeys(name for part in parts for name in part.reads)
+        if self.head.forest is not None:
+            reads |= dict.fromkeys(FOREST_READS)
+        event = self.event(*reads)
         vectors = [part.build(event) for part in parts]
-        x = vectors[0] if len(vectors) == 1 else keras.layers.Concatenate(name="event")(vectors)
-        for number, units in enumerate(self.head.units, 1):
-            x = dense(x, units, self.head.activation, f"{HEAD}{number}")
-            if number == 1:
-                x = keras.layers.Dropout(self.head.dropout, name=f"{HEAD}dropout")(x)
-        name = "_".join(branch.label for branch in self._branches())
+        if self.head.forest is not None:
+            event.average_with_forest(self.head.forest)
+        x = None
+        if vectors:
+            x = vectors[0] if len(vectors) == 1 else keras.layers.Concatenate(name="event")(vectors)
+            for number, units in enumerate(self.head.units, 1):
+                x = dense(x, units, self.head.activation, f"{HEAD}{number}")
+                if number == 1:
+                    x = keras.layers.Dropout(self.head.dropout, name=f"{HEAD}dropout")(x)
+        name = "_".join(branch.label for branch in self._branches()) or "head"
         return keras.Model(event.inputs, event.output(x), name=f"{name}_{self.inputs}")

@@ -213,8 +213,7 @@ class TreeNet(ParticleStates):
 
         columns, mask = self.columns(event)
         values, properties, matrix = event.values(), event.codes(), event.mothers()
-        energy = layers.SliceFeatures(event.feature_names.index("energy"), 1, name="energy")
-        sides = layers.Sides(name="sides")(energy(values), properties, matrix, mask=mask)
+        sides = event.sides()
         x = keras.layers.Concatenate(name="particle_columns_and_sides")([columns, sides])
         x = keras.layers.Dense(self.units, name="particle_dense")(x)
         for number in range(1, self.layers + 1):

@@ -14,6 +14,37 @@ Inputs = Literal["combined", "particles", "decay"]
 
 
 @settings
+class ForestSettings:
+    """Boosted trees on generic quantities of the event, fitted by scikit-learn before the training.
+
+    Parameters
+    ----------
+    trees : int, default 500
+        Most trees of a skim; validation events choose how many of them are used.
+    leaves : int, default 16
+        Most leaves of a tree.
+    learning_rate : float, default 0.05
+        Of the boosting.
+    min_samples : int, default 20
+        Fewest training events in a leaf.
+    regularisation : float, default 10.0
+        L2 penalty on the values of leaves.
+    share : float, default 0.3
+        Share of the quantities among which each split chooses.
+    max_events : int, default 200000
+        Most training events that are read for the fit.
+    """
+
+    trees: int = Field(default=500, gt=0)
+    leaves: int = Field(default=16, ge=2)
+    learning_rate: float = Field(default=0.05, gt=0)
+    min_samples: int = Field(default=20, gt=0)
+    regularisation: float = Field(default=10.0, ge=0)
+    share: float = Field(default=0.3, gt=0, le=1)
+    max_events: int = Field(default=200_000, gt=0)
+
+
+@settings
 class HeadSettings:
     """What stands between the branches and the output, sizes as in the original.
 
@@ -28,6 +59,9 @@ class HeadSettings:
     inputs : dict of str to HeadInput
         What it reads beside the branches, by any name: classes of
         `smartbkg_tf.models.head_inputs`, chosen by ``model/head/inputs=[summaries,...]``.
+    forest : ForestSettings, optional
+        Boosted trees whose logits are averaged with the network's; ``model.head.forest={}`` takes
+        the defaults.
     """
 
     units: list[Annotated[int, Field(gt=0)]] = Field(default_factory=lambda: [256, 128])
@@ -36,6 +70,7 @@ class HeadSettings:
     inputs: dict[str, Annotated[Any, plugin("smartbkg_tf.models.head_inputs.HeadInput")]] = Field(
         default_factory=dict
     )
+    forest: ForestSettings | None = None
 
 
 @settings

@@ -57,7 +57,7 @@ class _Watch:
             logs = step(data)
             loss = tf.cast(logs["loss"], tf.float32)
             good = tf.math.is_finite(loss) & (tf.abs(loss) < HUGE)
-            if weights:
+            if weights and model.trainable_variables:
                 # A gradient may be NaN where the loss is finite. A norm is one number of every
                 # weight, and NaN if one of them is.
                 values = [tf.convert_to_tensor(w.value) for w in model.trainable_variables]

@@ -104,6 +104,8 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
         devices = strategy.num_replicas_in_sync
         with strategy.scope():
             network = build(settings.model, information, settings.normalisation, **lengths)
+            if network.one_pass:
+                plan = EpochPlan(1, 1, batches)
             if source is not None:
                 take_backbone(source, network.model, training.fine_tuning)
             network.compile(
@@ -262,6 +264,9 @@ def _train(
     if checkpoint is not None and checkpoint.stopped:
         begin = plan.epochs
     counter.epoch, counter.first_batch, counter.last_batch = plan.place(begin)
+    if checkpoint is None:
+        counter.epoch, counter.first_batch, counter.last_batch = plan.place(0)
+        network.prepare(train, watched, training)
     try:
         network.fit(
             train,

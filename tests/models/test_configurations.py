@@ -18,6 +18,7 @@ from smartbkg_tf.models.head_inputs import (
     CandidateInput,
     EventColumnInput,
     HeadInput,
+    QuantityInput,
     SummaryInput,
 )
 from smartbkg_tf.models.network import BranchedNetwork
@@ -72,6 +73,7 @@ def test_every_branch_has_a_short_name(kind: str, name: str, cls: type[Branch]) 
         ("summaries", SummaryInput),
         ("event_columns", EventColumnInput),
         ("candidates", CandidateInput),
+        ("quantities", QuantityInput),
     ],
 )
 def test_every_head_input_has_a_short_name(name: str, cls: type[HeadInput]) -> None:
@@ -95,7 +97,7 @@ def row(name: str, parameters: str | None = None) -> str:
         network = build(model, INFORMATION)
         assert network.model.output_shape == (None, 1)
         parameters = f"{network.model.count_params():,}"
-    design = first_line(type(model.particles or model.decay))
+    design = first_line(type(model.particles or model.decay or model.head.forest))
     if model.particles is not None and model.decay is not None:
         design += f"; `{model.decay.label}` over the decay string"
     source = ROWS[name].rstrip(" |").rpartition(" | ")[2]
