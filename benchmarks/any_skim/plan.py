@@ -1,0 +1,69 @@
+"""What the benchmark of many skims consists of: samples, skims, sizes, models.
+
+Half of the skims are for choices; the other half, and a detector of their own, are for the judgement
+and are looked at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Task:
+    """A skim on events of one type."""
+
+    skim: str
+    event_type: str
+    chosen_on: bool  # else: judged on
+
+
+#: Some of each kind on either side: tags, charm, event shapes, single particles.
+TASKS = (
+    Task("fei_hadronic_b0", "mixed", True),
+    Task("fei_semileptonic", "charged", True),
+    Task("btox_gamma", "charged", True),
+    Task("tau_thrust", "ssbar", True),
+    Task("three_track_charm", "mixed", True),
+    Task("fei_hadronic_bplus", "charged", False),
+    Task("jpsi_ll", "mixed", False),
+    Task("dstar_d0_kpi", "ccbar", False),
+    Task("low_multiplicity", "mixed", False),
+    Task("missing_energy", "charged", False),
+)
+
+#: Detectors (``conf/detector``) of the choices, and of the judgement.
+CHOICE_DETECTORS = ("belle2", "crowded")
+JUDGEMENT_DETECTORS = ("belle2", "fine")
+
+#: Events of each type; the rarest skim passes one per cent of them.
+N_EVENTS = {"mixed": 600_000, "charged": 600_000, "ccbar": 200_000, "ssbar": 200_000}
+
+#: Balanced training events.
+SIZES = (2_000, 10_000, 25_000)
+
+#: Shares of validation and test events: behind the training events of every size.
+VALIDATION, TEST = 0.05, 0.1
+MOST_TRAINING = 1.0 - VALIDATION - TEST
+
+#: The command line of ``train`` of every model.
+MODELS: dict[str, tuple[str, ...]] = {
+    "trees": ("model=trees",),
+    "resnet": ("model=resnet", "training.epochs=20"),
+    "treenet": (
+        *("model=treenet", "model.particles.dropout=0.15", "model.head.dropout=0.25"),
+        *("training.epochs=14", "training/schedule=cosine"),
+        "training.optimizer.weight_decay=0.01",
+    ),
+    "treenet_trees": (
+        *("model=treenet_trees", "model.particles.dropout=0.15", "model.head.dropout=0.25"),
+        *("training.epochs=14", "training/schedule=cosine"),
+        "training.optimizer.weight_decay=0.01",
+    ),
+}
+
+#: What all of them share.
+COMMON = (
+    *("data.balance=1", "data.symmetries=[charge_conjugation,mirror]", "training.monitor=val_auc"),
+    *("training.batch_size=256", "training.progress=false"),
+)
