@@ -1,7 +1,7 @@
 """What the benchmark of many skims consists of: samples, skims, sizes, models.
 
-Half of the skims are for choices; the other half, and a detector of their own, are for the judgement
-and are looked at once.
+Half of the skims are for choices; the other half, with a detector of its own, is for the judgement
+and is looked at once.
 """
 
 from __future__ import annotations
