@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -384,6 +384,15 @@ class NNBaseClass(abc.ABC):
         with atomic_file(path) as partial:
             partial.write_bytes(drawing)
         return True
+
+
+def traced(model: keras.Model) -> Callable[[Mapping[str, Any]], Any]:
+    """Trace a model once, for prediction on any number of events of any length."""
+    import tensorflow as tf
+
+    read = {x.name: tf.TensorSpec([None, *x.shape[1:]], x.dtype) for x in model.inputs}
+    function = tf.function(lambda arrays: model(arrays, training=False), input_signature=[read])
+    return lambda arrays: function({name: arrays[name] for name in read})
 
 
 def _checked_model(name: str, model: Any, n_outputs: int) -> Any:

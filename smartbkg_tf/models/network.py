@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from smartbkg_tf.errors import ConfigurationError
-from smartbkg_tf.models.base import NNBaseClass
+from smartbkg_tf.models.base import NNBaseClass, traced
 from smartbkg_tf.models.blocks import dense
 from smartbkg_tf.models.branches import Branch
 from smartbkg_tf.models.forest import Columns, Forest, fit_forests
@@ -152,14 +152,16 @@ class BranchedNetwork(NNBaseClass):
 
     def _quantities(self, stream: Any, most: int) -> Columns:
         """Compute quantities [n, quantity] of first events; labels and weights [n, skim]."""
-        read = keras.Model(self.model.inputs, self.model.get_layer("event_quantities").output)
+        read = traced(
+            keras.Model(self.model.inputs, self.model.get_layer("event_quantities").output)
+        )
         parts: list[Columns] = []
         seen = 0
         for inputs, labels, *weights in stream:
             y = np.asarray(labels)
             weight = np.asarray(weights[0]) if weights else np.ones_like(y)
             weight = np.broadcast_to(weight.reshape(len(y), -1), y.shape)
-            parts.append((np.asarray(read.predict_on_batch(inputs)), y, weight))
+            parts.append((np.asarray(read(inputs)), y, weight))
             seen += len(y)
             if seen >= most:
                 break

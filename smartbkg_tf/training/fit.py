@@ -113,7 +113,9 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
                 steps_per_epoch=plan.steps * plan.parts,
                 retention=events.retention.tolist(),
             )
-            micro_batches = number_of_micro_batches(training, network.model, devices)
+            micro_batches = 1
+            if not network.one_pass:
+                micro_batches = number_of_micro_batches(training, network.model, devices)
             use_micro_batches(network.model, micro_batches)
             # A checkpoint fills its variables.
             network.model.optimizer.build(network.model.trainable_variables)

@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.errors import ConfigurationError
+from smartbkg_tf.models.forest import MeanWithForest
 from smartbkg_tf.models.loading import load_model
 from smartbkg_tf.models.network import BranchedNetwork
 from smartbkg_tf.models.thresholds import PiecewiseLinear
@@ -45,29 +46,9 @@ def test_trees_are_trained_saved_and_loaded(dataset: Path, tmp_path: Path) -> No
     area = roc_auc_score(labels[labels >= 0], scores[labels >= 0])
     assert area > 0.9, "trees learn 400 events by heart"
     assert rows[0]["auc"] > 0.9
-    # A second training gives the same scores.
-    again = fit(settings(dataset, tmp_path / "again", *small), open_dataset(dataset))
-    np.testing.assert_allclose(
-        np.asarray(graph(load_model(again.model))(events))[:, 0], scores, atol=1e-5
-    )
 
 
-def test_piecewise_linear_parts_add_up_to_the_value_between_its_extremes() -> None:
-    random = np.random.default_rng(4)
-    x = np.stack([random.normal(size=500), random.integers(0, 3, 500)], axis=1).astype(np.float32)
-    layer = PiecewiseLinear(bins=5)
-    layer.build((None, 2))
-    layer.adapt(x)
-    parts = np.asarray(layer(x)).reshape(500, 2, 5)
-    assert parts.min() == 0.0
-    assert parts.max() == 1.0
-    edges = np.quantile(x[:, 0], np.linspace(0, 1, 6))
-    value = edges[0] + parts[:, 0] @ np.diff(edges)
-    np.testing.assert_allclose(value, x[:, 0], atol=1e-5)
-    # A count: its values differ in the bins.
-    assert len(np.unique(parts[:, 1].sum(axis=1).round(6))) == 3
-
-
+@pytest.mark.slow
 def test_the_mean_of_a_network_and_trees(dataset: Path, tmp_path: Path) -> None:
     small = (
         *("model=treenet_trees", "model.particles.units=8", "model.particles.hidden=8"),
@@ -86,6 +67,13 @@ def test_the_mean_of_a_network_and_trees(dataset: Path, tmp_path: Path) -> None:
     low = np.asarray(model.get_layer("quantity_bins").low)
     assert np.all(np.diff(low, axis=1) >= 0)
     assert low.std() > 0
+
+
+def test_the_mean_leaves_the_network_alone_while_it_is_trained() -> None:
+    network, forest = np.float32([[1.0]]), np.float32([[4.0]])
+    layer = MeanWithForest()
+    assert np.asarray(layer(network, forest)) == 2.5
+    assert np.asarray(layer(network, forest, training=True)) == 1.0
 
 
 def test_trees_refuse_the_decay_string() -> None:
