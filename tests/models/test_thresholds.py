@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from smartbkg_tf.models.thresholds import SoftThresholds, logarithms, soft_thresholds
+from smartbkg_tf.models.thresholds import PiecewiseLinear, SoftThresholds
 
 
 def test_thresholds_are_ordered_by_place() -> None:
@@ -39,3 +39,18 @@ def test_thresholds_stay_float32_in_mixed_precision() -> None:
 
 def test_logarithms() -> None:
     assert logarithms(1.0, np.e) == pytest.approx([0.0, 1.0])
+
+
+def test_piecewise_linear_parts_add_up_to_the_value_between_its_extremes() -> None:
+    random = np.random.default_rng(4)
+    x = np.stack([random.normal(size=500), random.integers(0, 3, 500)], axis=1).astype(np.float32)
+    layer = PiecewiseLinear(bins=5)
+    layer.build((None, 2))
+    layer.adapt(x)
+    parts = np.asarray(layer(x)).reshape(500, 2, 5)
+    assert parts.min() == 0.0
+    assert parts.max() == 1.0
+    edges = np.quantile(x[:, 0], np.linspace(0, 1, 6))
+    np.testing.assert_allclose(edges[0] + parts[:, 0] @ np.diff(edges), x[:, 0], atol=1e-5)
+    # A count: its values differ in the bins.
+    assert len(np.unique(parts[:, 1].sum(axis=1).round(6))) == 3

@@ -14,7 +14,6 @@ from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.forest import MeanWithForest
 from smartbkg_tf.models.loading import load_model
 from smartbkg_tf.models.network import BranchedNetwork
-from smartbkg_tf.models.thresholds import PiecewiseLinear
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.training import TrainSettings
 from smartbkg_tf.training.fit import fit
