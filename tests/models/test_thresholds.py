@@ -6,7 +6,12 @@ import keras
 import numpy as np
 import pytest
 
-from smartbkg_tf.models.thresholds import PiecewiseLinear, SoftThresholds
+from smartbkg_tf.models.thresholds import (
+    PiecewiseLinear,
+    SoftThresholds,
+    logarithms,
+    soft_thresholds,
+)
 
 
 def test_thresholds_are_ordered_by_place() -> None:
