@@ -1,4 +1,4 @@
-"""The table of predictions: one row per event, as parquet.
+"""The table of predictions: one row per event, as parquet or (by its suffix .root) a TTree.
 
 Columns: experiment, run, event, production (int64), event_type (text), ``kept`` (bool, for any
 skim) and ``weight`` (float64, its weight, for analyses that use all events kept for any skim),
@@ -23,8 +23,10 @@ import numpy.typing as npt
 from smartbkg_tf.errors import InputError, did_you_mean
 from smartbkg_tf.events.table import EVENT_TYPES, KEY_COLUMNS
 from smartbkg_tf.filtering.prediction_columns import ColumnReader
+from smartbkg_tf.filtering.predictions_root import RootWriter, read_root
 from smartbkg_tf.filtering.rules import Decision, combine
 from smartbkg_tf.runtime.files import atomic_file
+from smartbkg_tf.settings.filtering import ROOT_SUFFIX
 
 #: Name of an event type that is not known.
 UNKNOWN = "unknown"
@@ -71,13 +73,15 @@ class PredictionsWriter:
     Parameters
     ----------
     path : str or pathlib.Path
-        The parquet file.
+        The file: .root for a TTree ``predictions``, else parquet.
     skims : sequence of str
         Names of the model's outputs.
     information : mapping, optional
         How the predictions were made; kept in the file as JSON.
     overwrite : bool, default True
         Replace a file of that name.
+    alone : bool, default True
+        Lock the file, as the output of a command; not needed in a folder that is locked.
 
     Raises
     ------
@@ -92,11 +96,12 @@ class PredictionsWriter:
         information: Mapping[str, Any] | None = None,
         *,
         overwrite: bool = True,
+        alone: bool = True,
     ) -> None:
         import pyarrow as pa
 
         self.path = Path(path)
-        self._overwrite = overwrite
+        self._overwrite, self._alone = overwrite, alone
         self.skims = tuple(skims)
         self.rows = 0
         columns = [(name, pa.int64()) for name in KEY_COLUMNS]
@@ -107,8 +112,8 @@ class PredictionsWriter:
             for skim in self.skims
             for kind, name in _PER_SKIM.items()
         ]
-        text = json.dumps({"skims": list(self.skims), **(information or {})}, allow_nan=False)
-        self._schema = pa.schema(columns, metadata={_METADATA: text.encode()})
+        self._text = json.dumps({"skims": list(self.skims), **(information or {})}, allow_nan=False)
+        self._schema = pa.schema(columns, metadata={_METADATA: self._text.encode()})
         self._stack = ExitStack()
 
     def __enter__(self) -> PredictionsWriter:
@@ -117,9 +122,13 @@ class PredictionsWriter:
 
         with ExitStack() as stack:
             partial = stack.enter_context(
-                atomic_file(self.path, alone=True, overwrite=self._overwrite)
+                atomic_file(self.path, alone=self._alone, overwrite=self._overwrite)
             )
-            self._writer = stack.enter_context(ParquetWriter(partial, self._schema))
+            self._writer: Any = stack.enter_context(
+                RootWriter(partial, self._schema, self._text)
+                if self.path.suffix == ROOT_SUFFIX
+                else ParquetWriter(partial, self._schema, write_page_checksum=True)
+            )
             self._stack = stack.pop_all()
         return self
 
@@ -154,8 +163,16 @@ class PredictionsWriter:
                 pa.array(decision.weight),
                 pa.array(label, mask=label < 0),
             ]
-        self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
-        self.rows += n
+        self.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+
+    def write_table(self, table: Any) -> None:
+        """Add the rows of an Arrow table of predictions."""
+        self._writer.write_table(table.cast(self._schema))
+        self.rows += len(table)
+
+    def add_metadata(self, key: bytes, text: str) -> None:
+        """Add something to the metadata of a parquet file."""
+        self._writer.add_key_value_metadata({key: text.encode()})
 
     def __exit__(
         self,
@@ -167,14 +184,32 @@ class PredictionsWriter:
         self._stack.__exit__(kind, error, trace)
 
 
+def decisions_of(
+    table: Any, skims: Sequence[str]
+) -> tuple[list[Decision], dict[str, npt.NDArray[np.int8]]]:
+    """Give the decision about each skim, and its labels, of a table that `PredictionsWriter` made.
+
+    The table is an Arrow table; labels [n] are -1 where they are unknown.
+    """
+
+    def values(kind: str, skim: str) -> npt.NDArray[Any]:
+        return np.asarray(table.column(f"{kind}_{skim}").to_numpy())
+
+    decisions = [
+        Decision(*(values(k, s) for k in ("probability", "kept", "weight"))) for s in skims
+    ]
+    labels = {s: table.column(f"label_{s}").fill_null(-1).to_numpy() for s in skims}
+    return decisions, labels
+
+
 def read_predictions(path: str | Path) -> Predictions:
     """Read a table of predictions.
 
     Parameters
     ----------
     path : str or pathlib.Path
-        A parquet file that `apply` or `train` wrote, or any with at least the event key
-        and one ``score_<skim>`` column.
+        A file that `apply` or `train` wrote, or any with at least the event key and one
+        ``score_<skim>`` column: parquet, or with the suffix .root a TTree ``predictions``.
 
     Returns
     -------
@@ -184,7 +219,7 @@ def read_predictions(path: str | Path) -> Predictions:
     Raises
     ------
     InputError
-        When the file is missing or not parquet, lacks columns, holds an event twice, or a value
+        When the file is missing or damaged, lacks columns, holds an event twice, or a value
         does not fit its column.
     """
     import pyarrow as pa
@@ -194,7 +229,9 @@ def read_predictions(path: str | Path) -> Predictions:
     if not path.is_file():
         raise InputError("the predictions do not exist", where=path, next_step=_MADE_BY)
     try:
-        table = pq.read_table(path)
+        table = (
+            read_root(path, made_by=_MADE_BY) if path.suffix == ROOT_SUFFIX else pq.read_table(path)
+        )
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         first = str(error).splitlines()[0]
         raise InputError(

@@ -227,7 +227,7 @@ class Scorer(ABC):
         if "decay_input" in self.input_names:
             _refuse(find_unusable_encoded(encoded, table, file=str(where or ""))[1], where)
         scores = self.score_encoded(encoded)
-        self.report = _added(self.report, encoded.report)
+        self.report = added(self.report, encoded.report)
         return scores
 
 
@@ -254,7 +254,8 @@ def _fixed_axes(shapes: Mapping[str, tuple[Any, ...]]) -> frozenset[str]:
     )
 
 
-def _added(first: EncodingReport, second: EncodingReport) -> EncodingReport:
+def added(first: EncodingReport, second: EncodingReport) -> EncodingReport:
+    """Add up what was lost in two encodings."""
     return EncodingReport(
         unknown_codes=dict(Counter(first.unknown_codes) + Counter(second.unknown_codes)),
         truncated_particles=first.truncated_particles + second.truncated_particles,

@@ -1,4 +1,4 @@
-"""Settings of the machines on which ``produce`` runs."""
+"""Settings of the machines on which ``produce`` and ``apply`` run."""
 
 from __future__ import annotations
 

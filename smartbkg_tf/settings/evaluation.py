@@ -41,7 +41,7 @@ class EvaluateSettings(CommandSettings):
     Parameters
     ----------
     runs : str or list of str
-        Run directories and predictions files (.parquet) to evaluate side by side.
+        Run directories and predictions files (.parquet, .root) to evaluate side by side.
     output : str
         The folder that is written: metrics.json, plots, report.html.
     observables : str, optional
