@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 from smartbkg_tf.encoding.encode import EncodingReport
 from smartbkg_tf.errors import InputError, OutputError
 from smartbkg_tf.filtering.decider import Decider
-from smartbkg_tf.filtering.event_source import Part, scored_events
+from smartbkg_tf.filtering.event_source import InputPart, scored_events
 from smartbkg_tf.filtering.predictions import PredictionsWriter
 from smartbkg_tf.filtering.rules import Rule
 from smartbkg_tf.filtering.scorers import Scorer, open_scorer
@@ -81,9 +81,9 @@ class Job:
                 "label_names": list(d.label_names),
                 "particles": d.particles,
             },
-            "rules": {skim: plain(rule) for skim, rule in rules.items()},
             "method": settings.method,
             "seed": settings.seed,
+            "rules": {skim: plain(rule) for skim, rule in rules.items()},
             "key": settings.key,
             "reader": plain(settings.reader),
             "batch_size": scorer.batch_size,
@@ -94,13 +94,13 @@ class Job:
         output = Path(settings.output).absolute()
         return cls(settings, rules, output.with_name(f"{output.name}.parts"), made_with)
 
-    def file(self, part: Part) -> Path:
+    def file(self, part: InputPart) -> Path:
         """Name the file of a part by what it depends on."""
         digest = hash_of_values({"made_with": self.made_with, "of": part.state()})
         return self.folder / f"{digest}.parquet"
 
 
-def make_part(task: tuple[Part, Path], job: Job) -> int:
+def make_part(task: tuple[InputPart, Path], job: Job) -> int:
     """Score a part and write its predictions: the work of one process; gives its events."""
     if multiprocessing.parent_process() is not None:
         one_thread()
@@ -123,7 +123,7 @@ def make_part(task: tuple[Part, Path], job: Job) -> int:
     return part.n_events
 
 
-def make_parts(parts: Sequence[Part], job: Job) -> list[Path]:
+def make_parts(parts: Sequence[InputPart], job: Job) -> list[Path]:
     """Make all parts that an earlier run did not finish; give their files in order."""
     files = [job.file(part) for part in parts]
     here = _finished(job.folder)
@@ -131,7 +131,8 @@ def make_parts(parts: Sequence[Part], job: Job) -> list[Path]:
     if len(todo) < len(parts):
         say(f"{job.folder}: {len(parts) - len(todo)} of {len(parts)} parts are finished already")
     _say_why_not(job, [here[file] for file in here if file not in files])
-    total = sum(part.n_events for part, _ in todo)
+    if not todo:
+        return files
     results = run_tasks(
         todo,
         functools.partial(make_part, job=job),
@@ -143,6 +144,7 @@ def make_parts(parts: Sequence[Part], job: Job) -> list[Path]:
         next_step="use fewer workers or a smaller chunk_events; the same command goes on where it "
         "stopped",
     )
+    total = sum(part.n_events for part, _ in todo)
     with Progress("apply", total=total) as progress, contextlib.closing(results):
         for n_events in results:
             progress.add(n_events)
@@ -200,8 +202,8 @@ def parts_folder(job: Job) -> Iterator[None]:
             finished = [file for file in folder.glob("*") if _NAME.fullmatch(file.name)]
             if finished:
                 say(
-                    f"{folder}: {len(finished)} finished part(s) stay; the same command goes on from "
-                    "there"
+                    f"{folder}: {len(finished)} finished part(s) stay; the same command goes on "
+                    "from there"
                 )
             else:
                 shutil.rmtree(folder, ignore_errors=True)

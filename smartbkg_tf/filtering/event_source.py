@@ -37,7 +37,7 @@ class ScoredChunk:
 
 
 @dataclass(frozen=True)
-class Part:
+class InputPart:
     """Events `begin` to `end` of an input; all of a file that must be read from its beginning."""
 
     path: Path  # absolute
@@ -127,7 +127,7 @@ class EventsToScore:
             )
         self.indices = split_of_run(run, self.dataset)[part]
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[InputPart]:
         """Divide the events into parts of at most ``chunk_events``, in the order of the input.
 
         A file whose reader cannot begin anywhere, or without events, is one part.
@@ -140,19 +140,21 @@ class EventsToScore:
             for begin in range(0, total, size):
                 end = min(begin + size, total)
                 mine = None if rows is None else rows[begin:end]
-                parts.append(Part(path, end - begin, begin, end, mine))
+                parts.append(InputPart(path, end - begin, begin, end, mine))
             return parts
         for path, reader, n_events in zip(self.paths, self.readers, self.counts, strict=True):
             if not reader.divisible or n_events <= size:
-                parts.append(Part(path.absolute(), n_events))
+                parts.append(InputPart(path.absolute(), n_events))
                 continue
             for begin in range(0, n_events, size):
                 end = min(begin + size, n_events)
-                parts.append(Part(path.absolute(), end - begin, begin, end))
+                parts.append(InputPart(path.absolute(), end - begin, begin, end))
         return parts
 
 
-def scored_events(part: Part, settings: ApplySettings, scorer: Scorer) -> Iterator[ScoredChunk]:
+def scored_events(
+    part: InputPart, settings: ApplySettings, scorer: Scorer
+) -> Iterator[ScoredChunk]:
     """Score the events of a part, at most ``chunk_events`` at a time."""
     if part.path.is_dir():
         rows = np.arange(part.begin, part.end) if part.rows is None else part.rows
@@ -163,6 +165,7 @@ def scored_events(part: Part, settings: ApplySettings, scorer: Scorer) -> Iterat
         key=settings.key,
         chunk_events=settings.chunk_events,
         particles=scorer.description.particles,
+        decay_text=False,
         reader=settings.reader,
         begin=part.begin,
         end=part.end,
