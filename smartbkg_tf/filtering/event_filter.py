@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -220,8 +221,8 @@ class EventFilter:
 
     def scores(self, table: EventTable) -> npt.NDArray[np.float32]:
         """Give the logits [skims] of a table of one event."""
-        found: npt.NDArray[np.float32] = self._scorer.score_events(table)[0]
-        if not np.isfinite(found).all():
+        found = self._scorer.score_event(table)
+        if not all(map(math.isfinite, found.tolist())):
             raise InputError(
                 f"gives the scores {found.tolist()} to an event",
                 where=self._scorer.where,
