@@ -123,7 +123,7 @@ def encode(
 
 def _longer(offsets: npt.NDArray[np.int64], most: int) -> int:
     """Count the events that are longer."""
-    return int(np.count_nonzero(offsets[1:] - offsets[:-1] > most))
+    return int(np.count_nonzero(np.diff(offsets) > most)) if offsets[-1] > most else 0
 
 
 def _column(table: EventTable, name: str, dtype: type[np.generic]) -> npt.NDArray[Any]:
@@ -162,7 +162,9 @@ def _particles(
     else:
         # "No mother" (0, or NaN) is not a particle, although the code 0 has a token.
         mother_tokens = _tokens(mother_pdg, vocabulary, unknown)
-        mother_tokens[(mother_pdg == 0) | (mother_pdg != mother_pdg)] = 0
+        if mother_pdg.dtype.kind == "f":
+            mother_pdg = np.nan_to_num(mother_pdg)
+        mother_tokens[mother_pdg == 0] = 0
     columns: _Columns = {
         "particle_input": values,
         "pdg_input": tokens,
@@ -188,6 +190,6 @@ def _tokens(
 
 def _as_int16(mother: npt.NDArray[np.int32]) -> npt.NDArray[np.int16]:
     """Mothers beyond what 16 bits hold count as none; no event of physics is that long."""
-    if len(mother) and mother.max() > _LARGEST_INDEX:
+    if len(mother) > _LARGEST_INDEX and mother.max() > _LARGEST_INDEX:
         mother = np.where(mother <= _LARGEST_INDEX, mother, -1)
     return mother.astype(np.int16)
