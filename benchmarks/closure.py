@@ -342,6 +342,10 @@ All is made again by `make closure` (`benchmarks/closure.py`, which says what ex
 
 Result: **{verdict}.**
 
+That the test notices wrong weights (1 instead of 1 / p, those of one skim for events that another
+one keeps, one random number for all seeds) is tested on 2000 events:
+`tests/filtering/test_closure.py`.
+
 ## Sum of weights
 
 Of passing events, over {seeds} seeds; pulls are (sum - passing events) / error, with the error of
