@@ -99,7 +99,7 @@ def _check_choice(group: str, value: str) -> None:
 
 
 def _is_glob(override: Override) -> bool:
-    return override.value_type == ValueType.GLOB_CHOICE_SWEEP
+    return bool(override.value_type == ValueType.GLOB_CHOICE_SWEEP)
 
 
 def as_written(overrides: str) -> str:
