@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from smartbkg_tf.evaluation.figure_files import draw_models
 from smartbkg_tf.evaluation.html_report import SUMMARY_HEAD, summary_row, write_report
 from smartbkg_tf.evaluation.metrics import Estimate, auc_difference
-from smartbkg_tf.evaluation.plots import draw_models
 from smartbkg_tf.evaluation.results import MADE_BY, EvaluatedModel, evaluate_model
 from smartbkg_tf.events.keys import KeyIndex
 from smartbkg_tf.filtering.predictions import Predictions

@@ -57,6 +57,22 @@ def new_figure(width: float = 6.0, height: float = 4.5, **subplots: Any) -> tupl
     return figure, axes
 
 
+def outside_legend(figure: Figure, *, columns: int = 2, title: str | None = None) -> None:
+    """Put one legend of all panels below the axes, where it hides no data."""
+    handles: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        title=title,
+    )
+
+
 def save_figure(figure: Figure, path: str | Path) -> list[Path]:
     """Write a figure as PNG and PDF; `path` has no suffix."""
     base = Path(path)

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from smartbkg_tf.evaluation import curves, figures, plots
+from smartbkg_tf.evaluation import bias_plots, curves, figures, score_plots, training_plots
 from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.filtering.score_counts import ScoreCounts
 
@@ -49,14 +49,14 @@ def all_figures() -> dict[str, Callable[[], Figure]]:
     recall = curves.precision_recall_curve(counts, number=10)
     scores = curves.score_histogram(counts, SamplingRule(a=0.5, b=1.0))
     return {
-        "roc": lambda: plots.RocPlot().draw({"one": roc, "two": roc}, ""),
-        "precision_recall": lambda: plots.PrecisionRecallPlot().draw({"one": recall}, ""),
-        "scores": lambda: plots.ScoresPlot().draw({"one": scores}, "one"),
-        "reliability": lambda: plots.CalibrationPlot().draw(
+        "roc": lambda: score_plots.RocPlot().draw({"one": roc, "two": roc}, ""),
+        "precision_recall": lambda: score_plots.PrecisionRecallPlot().draw({"one": recall}, ""),
+        "scores": lambda: score_plots.ScoresPlot().draw({"one": scores}, "one"),
+        "reliability": lambda: score_plots.CalibrationPlot().draw(
             {"one": curves.reliability(counts)}, "one"
         ),
-        "training": lambda: plots.TrainingPlot().draw({"one": HISTORY}, "one"),
-        "observable": lambda: plots.ObservablePlot(observable="Mbc [GeV]").draw(
+        "training": lambda: training_plots.TrainingPlot().draw({"one": HISTORY}, "one"),
+        "observable": lambda: bias_plots.ObservablePlot(observable="Mbc [GeV]").draw(
             {"one": observable}, ""
         ),
     }
@@ -98,7 +98,7 @@ def test_curves_differ_in_colour_and_style() -> None:
 
 
 def test_best_epochs_are_marked() -> None:
-    panels = plots.TrainingPlot().draw({"one": HISTORY}, "").axes
+    panels = training_plots.TrainingPlot().draw({"one": HISTORY}, "").axes
     texts = []
     for axes in panels:
         legend = axes.get_legend()
@@ -110,7 +110,11 @@ def test_best_epochs_are_marked() -> None:
 
 
 def test_history_of_a_user_without_loss_or_auc() -> None:
-    (panel,) = plots.TrainingPlot().draw({"one": {"epoch": [0.0, 1.0], "mae": [2.0, 1.0]}}, "").axes
+    (panel,) = (
+        training_plots.TrainingPlot()
+        .draw({"one": {"epoch": [0.0, 1.0], "mae": [2.0, 1.0]}}, "")
+        .axes
+    )
     assert panel.get_ylabel() == "mae"
     # Counted from 0 in the file, from 1 for people.
     np.testing.assert_array_equal(panel.get_lines()[0].get_xdata(), [1.0, 2.0])
@@ -128,9 +132,9 @@ def test_no_global_state_and_no_display() -> None:
 
 def test_files_are_named_after_the_class() -> None:
     built_in = (
-        *(plots.RocPlot(), plots.PrecisionRecallPlot(), plots.ScoresPlot()),
-        *(plots.CalibrationPlot(), plots.TrainingPlot()),
+        *(score_plots.RocPlot(), score_plots.PrecisionRecallPlot(), score_plots.ScoresPlot()),
+        *(score_plots.CalibrationPlot(), training_plots.TrainingPlot()),
     )
     names = [plot.name for plot in built_in]
     assert names == ["roc", "precision_recall", "scores", "calibration", "training"]
-    assert plots.ObservablePlot(observable="Mbc").name == "observable_Mbc"
+    assert bias_plots.ObservablePlot(observable="Mbc").name == "observable_Mbc"
