@@ -7,13 +7,14 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format picture wheel clean benchmark-quality
+.PHONY: help install demo test test-slow check format picture wheel clean benchmark-quality closure
 
 help:
 	@echo "make demo     from nothing to a trained network and its ROC curve (about 10 minutes on 2 cores)"
 	@echo "make test     style, types and tests"
 	@echo "make install  only the environment ($(VENV))"
 	@echo "make benchmark-quality  networks against boosted trees on fei_hadronic_b0 (hours; docs/models.md)"
+	@echo "make closure  tests that weighted, kept events are unbiased (some minutes; experiments/closure)"
 	@echo "make wheel    build the wheel and the source archive into dist/"
 	@echo "make format   put the code into its canonical form"
 	@echo "make clean    remove the environment and everything that was built"
@@ -67,6 +68,14 @@ benchmark-quality: $(STAMP)
 	$(BIN)/python -m benchmarks.fei_b0.average treenet_and_trees --runs $(QUALITY)/runs --members treenet/seed_1 trees_two_stage/seed_1
 	$(BIN)/python -m benchmarks.fei_b0.average treenet_candidates_and_trees --runs $(QUALITY)/runs --members treenet_candidates/seed_1 trees_candidates/seed_1
 	$(BIN)/python -m benchmarks.fei_b0.table --runs $(QUALITY)/runs --reruns $(QUALITY)/reruns.npz --output $(QUALITY)/results
+
+CLOSURE := data/closure
+closure: $(STAMP)
+	for part in training:1 events:14; do $(BIN)/python -m smartbkg_tf.produce event_type=mixed n_events=100000 skim='[fei_hadronic_b0,low_multiplicity]' \
+	  seed=$${part#*:} workers=$(JOBS) output=$(CLOSURE)/$${part%:*}_tables || exit 1; done
+	for part in training events; do test -d $(CLOSURE)/$$part || $(BIN)/python -m smartbkg_tf.preprocess input="$(CLOSURE)/$${part}_tables/*.h5" output=$(CLOSURE)/$$part || exit 1; done
+	$(BIN)/python -m smartbkg_tf.train experiment=closure/resnet data.path=$(CLOSURE)/training run_dir=$(CLOSURE)/run
+	$(BIN)/python -m benchmarks.closure --run $(CLOSURE)/run --dataset $(CLOSURE)/events --observables $(CLOSURE)/events_tables/observables/all.parquet --predictions $(CLOSURE)/predictions
 
 # docs/reference.md
 picture: $(STAMP)

@@ -15,7 +15,7 @@ from smartbkg_tf.dataset.dataset import Dataset
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.table import KEY_COLUMNS
 from smartbkg_tf.filtering.apply_parts import (
-    Job,
+    ApplyJob,
     make_parts,
     open_once,
     parts_folder,
@@ -71,7 +71,7 @@ def apply(settings: ApplySettings) -> Path:
         scorer, run = open_once(settings.run, settings.batch_size)
         source.prepare(scorer, run)
         rules = rules_for(scorer, settings)
-        job, parts = Job.of(settings, scorer, rules), source.parts()
+        job, parts = ApplyJob.of(settings, scorer, rules), source.parts()
         say(
             f"apply {model} to {len(source.paths)} input(s) in {len(parts)} part(s), "
             f"method={settings.method}"
@@ -95,7 +95,7 @@ def apply(settings: ApplySettings) -> Path:
 def _join(
     files: Sequence[Path],
     scorer: Scorer,
-    job: Job,
+    job: ApplyJob,
     output: Path,
     events_output: Path | None,
     source: EventsToScore,

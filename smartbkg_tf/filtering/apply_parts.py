@@ -58,7 +58,7 @@ def open_once(run: str, batch_size: int | None) -> tuple[Scorer, RunDirectory | 
 
 
 @dataclass(frozen=True)
-class Job:
+class ApplyJob:
     """What all parts of a run of `apply` have in common."""
 
     settings: ApplySettings
@@ -67,7 +67,7 @@ class Job:
     made_with: Mapping[str, Any]  # what every part depends on, in plain values
 
     @classmethod
-    def of(cls, settings: ApplySettings, scorer: Scorer, rules: Mapping[str, Rule]) -> Job:
+    def of(cls, settings: ApplySettings, scorer: Scorer, rules: Mapping[str, Rule]) -> ApplyJob:
         """Put together what the parts of a run depend on."""
         d = scorer.description
         chosen = [*rules.values(), *([] if settings.reader is None else [settings.reader])]
@@ -100,7 +100,7 @@ class Job:
         return self.folder / f"{digest}.parquet"
 
 
-def make_part(task: tuple[InputPart, Path], job: Job) -> int:
+def make_part(task: tuple[InputPart, Path], job: ApplyJob) -> int:
     """Score a part and write its predictions: the work of one process; gives its events."""
     if multiprocessing.parent_process() is not None:
         one_thread()
@@ -123,7 +123,7 @@ def make_part(task: tuple[InputPart, Path], job: Job) -> int:
     return part.n_events
 
 
-def make_parts(parts: Sequence[InputPart], job: Job) -> list[Path]:
+def make_parts(parts: Sequence[InputPart], job: ApplyJob) -> list[Path]:
     """Make all parts that an earlier run did not finish; give their files in order."""
     files = [job.file(part) for part in parts]
     here = _finished(job.folder)
@@ -166,7 +166,7 @@ def _finished(folder: Path) -> dict[Path, dict[str, Any]]:
     return found
 
 
-def _say_why_not(job: Job, others: Sequence[Mapping[str, Any]]) -> None:
+def _say_why_not(job: ApplyJob, others: Sequence[Mapping[str, Any]]) -> None:
     """Say why finished parts are not used."""
     if not others:
         return
@@ -178,7 +178,7 @@ def _say_why_not(job: Job, others: Sequence[Mapping[str, Any]]) -> None:
 
 
 @contextlib.contextmanager
-def parts_folder(job: Job) -> Iterator[None]:
+def parts_folder(job: ApplyJob) -> Iterator[None]:
     """Hold the folder of the parts; it goes in the end, finished parts stay after a failure."""
     folder = job.folder
     if folder.exists():
