@@ -10,6 +10,27 @@ from smartbkg_tf.settings.plugins import plugin
 
 
 @settings
+class BiasSettings:
+    """How distributions before and after a filter are compared.
+
+    Parameters
+    ----------
+    efficiency : float, default 0.95
+        Fraction of the passing events that the threshold keeps whose bias is shown, unless the
+        predictions were made by a threshold.
+    bins : int, default 20
+        Of an observable.
+    folds : int, default 5
+        Folds of the boosted trees that reweight the events that a threshold keeps; 0 leaves the
+        reweighting out.
+    """
+
+    efficiency: float = Field(default=0.95, gt=0, le=1)
+    bins: int = Field(default=20, ge=2, le=1000)
+    folds: int = Field(default=5, ge=0, le=100)
+
+
+@settings
 class MetricsSettings:
     """How results are calculated.
 
@@ -24,6 +45,8 @@ class MetricsSettings:
         0.95, 0.9, 0.8 and 0.5.
     cost : CostSettings
         For speedups.
+    bias : BiasSettings
+        For bias observables.
     """
 
     bootstrap: int = Field(default=200, ge=10, le=10_000)
@@ -32,6 +55,7 @@ class MetricsSettings:
         default_factory=lambda: [0.99, 0.95, 0.9, 0.8, 0.5]
     )
     cost: CostSettings = Field(default_factory=CostSettings)
+    bias: BiasSettings = Field(default_factory=BiasSettings)
 
 
 @settings
