@@ -123,9 +123,7 @@ def filters_of(
         p = rules.probability(score, second_half[passing])
         decision = decide(p, random_numbers(keys, settings.seed))
         filters["sampling"] = Filter.sampling(p, decision.weight)
-        information["sampling_from"] = (
-            "rule fitted on one half of the events, used on the other"
-        )
+        information["sampling_from"] = "rule fitted on one half of the events, used on the other"
     biased = bool(np.any(skim.probability == 0))
     return Filters(
         passing=passing,
@@ -231,8 +229,16 @@ def _ranked(metrics: Mapping[str, Any], kind: str) -> list[str]:
 
 
 def _binned(x: Floats, bins: int) -> tuple[Floats, Floats]:
-    """Give edges [bins + 1] between the 0.5 and 99.5 % quantiles, and values [n] moved inside."""
+    """Give edges between the 0.5 and 99.5 % quantiles, and values [n] moved inside.
+
+    Bins of whole numbers hold equally many of them; their last one may reach further.
+    """
     low, high = np.quantile(x, [0.005, 0.995])
+    if np.all(x == np.rint(x)):
+        low, high = np.floor(low), np.ceil(high)
+        width = max(np.ceil((high - low + 1) / bins), 1.0)
+        edges = low - 0.5 + width * np.arange(int(np.ceil((high - low + 1) / width)) + 1)
+        return edges, np.clip(x, low, high)
     if not high > low:
         low, high = low - 0.5, high + 0.5
     return np.linspace(low, high, bins + 1), np.clip(x, low, high)
@@ -269,7 +275,7 @@ def compare(
         "effective_number": effective,
         "mean_kept": mean,
         "mean_kept_error": mean_error,
-        **divergence(before, after, effective),
+        **divergence(before, after, variance),
         "ks": distance,
         "ks_probability": ks_probability,
         "chi2": chi2,
@@ -330,36 +336,34 @@ def chi_squared(
     return value, len(used), float(distribution.sf(value, ndf)) if ndf > 0 else None
 
 
-def divergence(before: Floats, after: Floats, effective: float) -> dict[str, Any]:
-    """Give the divergences, natural logarithm, of counts [bins] after a filter from those before.
+def divergence(before: Floats, after: Floats, variance: Floats) -> dict[str, Any]:
+    """Give the divergences, natural logarithm, of weighted counts [bins] from those before.
 
     Kullback-Leibler ``kl`` = sum of a ln(a / b) over normalised counts, and Jensen-Shannon ``js``.
-    The noise floor is what random thinning of the events before to the same effective number gives
-    on average, its error the standard deviation; ``kl_probability`` is the probability that
-    thinning gives as large a divergence.
+    The noise floor ``kl_floor`` is the mean that random thinning gives, its error the standard
+    deviation: each bin is thinned to its effective number n^2 / (n + V), which for a threshold is
+    its kept fraction. ``kl_probability`` is that of as large a divergence by thinning.
     """
-    some = before > 0
-    b = before[some]
-    n = round(float(b.sum()))
-    kept = min(round(effective), n)
     result: dict[str, Any] = {"kl_limit": PUBLISHED_LIMIT}
-    if kept < 1:
+    if after.sum() <= 0:
         keys = ("kl", "kl_floor", "kl_floor_error", "kl_probability", "js")
         return {**dict.fromkeys(keys), **result}
-    a = after[some]
-    kl = float(_kullback_leibler(a / a.sum(), b / b.sum()))
+    some = before > 0
+    n, b = before[some], before[some] / before.sum()
+    a = after[some] / after.sum()
+    kl = float(_kullback_leibler(a, b))
+    fraction = n / (n + variance[some])
     random = np.random.default_rng(0)
-    thinned = random.multivariate_hypergeometric(
-        b.astype(np.int64), kept, size=_THINNINGS, method="marginals"
-    )
-    floor = _kullback_leibler(thinned / kept, b / b.sum())
-    middle = (a / a.sum() + b / b.sum()) / 2
-    js = (_kullback_leibler(a / a.sum(), middle) + _kullback_leibler(b / b.sum(), middle)) / 2
+    thinned = random.binomial(n.astype(np.int64), fraction, (_THINNINGS, len(n))) / fraction
+    thinned = thinned[thinned.sum(axis=1) > 0]
+    floor = _kullback_leibler(thinned / thinned.sum(axis=1, keepdims=True), b)
+    middle = (a + b) / 2
+    js = (_kullback_leibler(a, middle) + _kullback_leibler(b, middle)) / 2
     return {
         "kl": kl,
         "kl_floor": float(floor.mean()),
         "kl_floor_error": float(floor.std(ddof=1)),
-        "kl_probability": float((1 + np.sum(floor >= kl - 1e-15)) / (1 + _THINNINGS)),
+        "kl_probability": float((1 + np.sum(floor >= kl - 1e-15)) / (1 + len(floor))),
         **result,
         "js": float(js),
     }
@@ -416,9 +420,7 @@ def wilson(k: npt.ArrayLike, n: npt.ArrayLike) -> tuple[Floats, Floats]:
     return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
 
 
-def reweight(
-    values: Mapping[str, Floats], kept: Flags, fold: Floats, folds: int
-) -> Filter | None:
+def reweight(values: Mapping[str, Floats], kept: Flags, fold: Floats, folds: int) -> Filter | None:
     """Weight the events that a threshold keeps, so that they look like all of them.
 
     Boosted trees learn the kept fraction of events from their observables [n]; each event gets the
@@ -429,6 +431,7 @@ def reweight(
     if folds < 2 or not values or min(kept.sum(), (~kept).sum()) < _FEWEST_REJECTED:
         return None
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits
 
     inputs = np.stack(list(values.values()), axis=1)
     part = np.minimum((fold * folds).astype(np.int64), folds - 1)
@@ -443,6 +446,8 @@ def reweight(
         trees = HistGradientBoostingClassifier(
             max_iter=60, max_leaf_nodes=15, early_stopping=False, random_state=0
         )
-        trees.fit(inputs[training], kept[training])
+        # Threads that share busy cores wait for each other longer than they work.
+        with threadpool_limits(1):
+            trees.fit(inputs[training], kept[training])
         fraction[inside] = trees.predict_proba(inputs[inside])[:, 1]
     return Filter.reweighted(kept, np.clip(fraction, _SMALLEST_FRACTION, 1.0))

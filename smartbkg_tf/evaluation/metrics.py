@@ -171,7 +171,7 @@ def calibration_bins(counts: ScoreCounts, bins: int = 10) -> npt.NDArray[np.int6
     Most events fail, and bins of equal content would put all of the interesting region into the
     last one.
     """
-    number = min(bins, np.count_nonzero(counts.passing))
+    number = min(bins, int(np.count_nonzero(counts.passing)))
     wanted = counts.n_passing * np.arange(1, number) / max(number, 1)
     # Each bin ends with a passing event; failing events above the last one join its bin.
     ends = np.unique(np.searchsorted(np.cumsum(counts.passing), wanted * (1 - 1e-12)))
@@ -228,7 +228,8 @@ class Separation:
             wanted += _REJECTED_AT
             failing, passing = (n[::-1] for n in counts.above())
             gain = passing / counts.n_passing - failing / counts.n_failing
-            best = [len(gain) - 1 - int(np.argmax(gain))]
+            # Of equals, rounding apart, the highest threshold.
+            best = [len(gain) - 1 - int(np.argmax(np.round(gain, 12)))]
         found = np.array([*(place_of(counts, e) for e in wanted), *best], dtype=np.int64)
         self._places = found if places is None else np.concatenate([places, found])
         n_points = len(efficiencies) if places is None else len(places)
@@ -317,7 +318,7 @@ class Separation:
 def _fraction(part: Floats, whole: float | Floats) -> Floats:
     """Divide numbers [n]; NaN where the whole is empty."""
     whole = np.broadcast_to(whole, part.shape)
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    return np.asarray(np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0))
 
 
 def _named(key: str, value: float = np.nan, error: float = np.nan) -> dict[str, float | None]:

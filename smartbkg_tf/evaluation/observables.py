@@ -153,7 +153,7 @@ def _is_other(name: str) -> bool:
     """Whether a column is a part of the key, a label, or another one that is no observable."""
     return (
         name in _KEY_NAMES
-        or name in ("event_type", "n_particles", "decay_str", *PARTICLE_COLUMNS)
+        or name in ("event_type", "n_particles", "decay_str")
         or name.startswith(("label_", "__"))
     )
 
@@ -181,7 +181,9 @@ def _open(path: Path) -> Iterator[_Table]:
 def _sorted_by_kind(kinds: Mapping[str, bool]) -> tuple[list[str], list[str]]:
     """Part columns into those of numbers and those to be told of."""
     numbers = [name for name, number in kinds.items() if number]
-    return numbers, [name for name, number in kinds.items() if not number and not _is_other(name)]
+    # Training tables in Parquet hold the particles as lists.
+    rest = kinds.keys() - {*numbers, *PARTICLE_COLUMNS}
+    return numbers, [name for name in kinds if name in rest and not _is_other(name)]
 
 
 def _parquet(path: Path) -> _Table:

@@ -22,6 +22,7 @@ from smartbkg_tf.events.table import EVENT_TYPES
 from smartbkg_tf.filtering.predictions import SkimPredictions
 from smartbkg_tf.filtering.rules import Rule
 from smartbkg_tf.filtering.score_counts import Floats, ScoreCounts
+from smartbkg_tf.settings.stored import StoredCalibration
 
 _TYPE_NAMES = (*EVENT_TYPES, "unknown")
 
@@ -39,7 +40,7 @@ class Quality:
         self,
         counts: ScoreCounts,
         efficiencies: Sequence[float],
-        calibration: Mapping[str, float] | None = None,
+        calibration: StoredCalibration | None = None,
         rule: Rule | None = None,
     ) -> None:
         self._counts, self._calibration, self._rule = counts, calibration, rule

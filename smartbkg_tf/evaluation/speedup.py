@@ -110,9 +110,7 @@ class Speedups:
         assert self.rules is not None
         result: dict[str, Any] = {}
         for i, key in enumerate(("speedup", "simulated_fraction", "effective_fraction")):
-            result |= Estimate(
-                float(measured.value[i, 0]), float(measured.error[i, 0])
-            ).named(key)
+            result |= Estimate(float(measured.value[i, 0]), float(measured.error[i, 0])).named(key)
         both = self.rules.fitted_on
         return {
             **result,
@@ -224,7 +222,7 @@ class SampledRules:
             fraction = self._p[half] @ counts.everything / counts.everything.sum()
             inverse = self._inverse[half] @ counts.passing / n_passing
             results.append([1.0 / self._cost.ratio(fraction, inverse), fraction, 1.0 / inverse])
-        return np.mean(results, axis=0)
+        return np.asarray(np.mean(results, axis=0))
 
 
 def rule_probabilities(rules: HalvedRules, scores: Floats, shifts: Sequence[float]) -> Floats:
@@ -302,7 +300,7 @@ def best_sampling(counts: ScoreCounts, cost: CostSettings) -> Floats:
     lowest = np.concatenate([[0.0], 1 / root[:-1]])
     c = np.clip(np.sqrt(free), lowest, 1 / root)
     best = c[np.argmin((k + f + c * a) * (g + b / c))]
-    return np.minimum(1.0, best * np.sqrt(q))
+    return np.asarray(np.minimum(1.0, best * np.sqrt(q)))
 
 
 def decision_speedup(

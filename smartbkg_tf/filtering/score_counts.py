@@ -156,10 +156,9 @@ class ScoreCounts:
         return ScoreCounts(self.lowest, self.score, self.counts * weights[:, None, None])
 
     def with_retention(self, retention: float) -> ScoreCounts:
-        """Weight passing and failing events so that this fraction of the same number passes."""
+        """Weight the failing events so that this fraction of all events passes."""
         self.require_both_classes()
-        n = self.n_failing + self.n_passing
-        weights = np.array([(1 - retention) * n / self.n_failing, retention * n / self.n_passing])
+        weights = np.array([(1 / retention - 1) * self.n_passing / self.n_failing, 1.0])
         return ScoreCounts(self.lowest, self.score, self.counts * weights[:, None])
 
     def resamples(self, number: int, seed: int) -> Iterator[ScoreCounts]:

@@ -65,12 +65,13 @@ class EvaluateSettings(CommandSettings):
     Parameters
     ----------
     runs : str or list of str
-        Run directories and predictions files (.parquet) to evaluate side by side.
+        Run directories, folders of sweeps, and tables of predictions (.parquet, .csv), also of
+        other programs, to evaluate side by side.
     output : str
         The folder that is written: metrics.json, plots, report.html.
-    observables : str, optional
-        A parquet file with the event key (experiment, run, event, production) and one
-        column for each bias observable.
+    observables : str or list of str, optional
+        Bias observables by event key (experiment, run, event, production): training tables (.h5),
+        parquet tables or flat ROOT trees.
     metrics : MetricsSettings
         How results are calculated.
     plots : list of Plot
@@ -80,7 +81,7 @@ class EvaluateSettings(CommandSettings):
 
     runs: str | list[str] = Field(min_length=1)
     output: str = Field(min_length=1)
-    observables: str | None = None
+    observables: str | list[str] | None = None
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     plots: list[Annotated[Any, plugin("smartbkg_tf.evaluation.plots.Plot")]] = Field(
         default_factory=list
