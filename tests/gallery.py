@@ -34,17 +34,28 @@ events. Figures of your own: [how to](how_to.md).
 
 
 def page(figures: Mapping[type[Plot], DrawnFigure]) -> str:
-    """Write the page; a class without a figure is an error."""
+    """Write the page; a class without a figure is listed with its words."""
     parts = [_HEAD]
     for section, (heading, question) in SECTIONS.items():
         classes = [cls for cls in BUILT_IN if cls.section == section]
         if classes:
             parts.append(f"## {heading}\n\n{question}\n")
         for cls in classes:
-            drawn = figures[cls]
-            picture = f'<img src="images/gallery/{file_of(cls)}" alt="{drawn.heading}" width="440">'
-            parts.append(f"### {drawn.heading}\n\n{picture}\n\n{drawn.caption}\n")
+            if cls in figures:
+                drawn = figures[cls]
+                title, caption = drawn.heading, drawn.caption
+                source = f"images/gallery/{file_of(cls)}"
+                picture = f'<img src="{source}" alt="{title}" width="440">'
+            else:
+                title, caption = (in_general(text) for text in (cls.title, cls.caption))
+                picture = "(Not drawn for the quickstart run.)"
+            parts.append(f"### {title}\n\n{picture}\n\n{caption}\n")
     return "\n".join(parts)
+
+
+def in_general(text: str) -> str:
+    """Put the name of a field where its value would stand."""
+    return re.sub(r"\{(\w+)\}", r"\1", text)
 
 
 def file_of(cls: type[Plot]) -> str:

@@ -276,9 +276,38 @@ def _observables(of: Metrics) -> Iterable[Table]:
     yield Table("Bias observables", note, (*head, *more), rows)
 
 
+def _explained_events(of: Metrics) -> Iterable[Table]:
+    understanding = of.get("understanding", {})
+    check = understanding.get("overfitting", {})
+    if "auc_train" in check:
+        keys = ("auc_train", "auc_test", "auc_difference")
+        distances = [
+            number(check.get("ks", {}).get(kind, {}).get("probability"), ".2g")
+            for kind in ("passing", "failing")
+        ]
+        head = ("AUC, training", "AUC, test", "difference", "P(KS), passing", "P(KS), failing")
+        row = [*(estimate(check, key) for key in keys), *distances]
+        yield Table("Training against test events", "", head, [row])
+    rows = [
+        [
+            text(str(event["kind"]).replace("_", " ")),
+            *(number(event[key], "d") for key in ("rank", "experiment", "run", "event")),
+            number(event["production"], "d"),
+            text(event["event_type"]),
+            number(event["score"], ".3g"),
+            number(event["probability"], ".3g"),
+        ]
+        for event in understanding.get("wrong_events", ())
+    ]
+    head = ("kind", "rank", "experiment", "run", "event", "production", "event type", "score")
+    note = "Failing events with the highest scores, passing events with the lowest."
+    yield Table("Most wrongly scored events", note, (*head, "sampling probability"), rows)
+
+
 #: What makes the tables of each part of the report.
 TABLES: Mapping[Section, Sequence[Callable[[Metrics], Iterable[Table]]]] = {
     "quality": (_working_points, _calibration, _event_types),
     "speedup": (_speedups,),
     "bias": (_observables,),
+    "understanding": (_explained_events,),
 }

@@ -69,7 +69,8 @@ def _draw_quantity(
     validation = np.array(history.get(f"val_{quantity}", []), dtype=np.float64)
     if np.isfinite(validation).any():
         best = int(np.nanargmin(validation) if quantity == "loss" else np.nanargmax(validation))
-        axes.axvline(epochs[best], label=f"best: epoch {epochs[best]:.0f}", **REFERENCE)
+        label = f"best validation {quantity.replace('auc', 'AUC')}: epoch {epochs[best]:.0f}"
+        axes.axvline(epochs[best], label=label, **REFERENCE)
     axes.set(
         xlabel="epoch", ylabel={"loss": "loss (natural log)", "auc": "AUC"}.get(quantity, quantity)
     )

@@ -102,7 +102,8 @@ def test_best_epochs_are_marked() -> None:
     (legend,) = figure.legends
     panels = figure.axes
     texts = [text.get_text() for text in legend.get_texts()]
-    assert texts == ["training", "validation", "best: epoch 2", "best: epoch 3"]
+    best = ["best validation loss: epoch 2", "best validation AUC: epoch 3"]
+    assert texts == ["training", "validation", *best]
     assert panels[0].get_ylabel().startswith("loss")
 
 
