@@ -106,7 +106,11 @@ def _sections(
     ]
     sections = []
     for name, (heading, question) in SECTIONS.items():
-        drawn = [_embedded(figure, folder) for figure in figures if figure.section == name]
+        drawn = [
+            _embedded(figure, folder)
+            for figure in figures
+            if (figure.section if figure.section in SECTIONS else "custom") == name
+        ]
         groups = []
         for part, metrics in flat:
             made = [table for make in TABLES.get(name, ()) for table in make(metrics)]

@@ -168,7 +168,7 @@ def _calibration(of: Metrics) -> Iterable[Table]:
     rows = [
         [text(name), *(estimate(values, key) for key in keys)]
         for name, values in losses.items()
-        if values is not None
+        if values is not None and "log_loss" in values
     ]
     note = "Of the score as a probability; smaller is better, 0 is perfect."
     yield Table("Calibration", note, ("probability", *keys.values()), rows)

@@ -12,25 +12,52 @@ Metrics = Mapping[str, Any]
 #: Lower ends of what an AUC is called.
 _WORDS = ((0.95, "Excellent"), (0.85, "Good"), (0.7, "Moderate"), (0.0, "Weak"))
 
+#: More skims than this share one sentence.
+_MANY = 3
+
 #: A bias is called one when chance gives it less often than this, in any of all observables.
 _SIGNIFICANT = 0.01
 
 
 def verdicts(values: Metrics) -> list[str]:
-    """Give one sentence for a skim of one model; with several models, who leads comes first.
+    """Give one sentence for a skim; with several models it is about the best one.
 
-    `values` is what ``metrics.json`` holds.
+    `values` is what ``metrics.json`` holds. Many skims share one sentence.
     """
     models = values.get("models") or {"": values}
+    best: dict[str, str] = {}
     sentences = []
     for skim in dict.fromkeys(skim for model in models.values() for skim in model["skims"]):
-        having = {name: model for name, model in models.items() if skim in model["skims"]}
-        best = max(having, key=lambda name: having[name]["skims"][skim]["auc"])
-        lead = ""
-        if len(having) > 1:
-            lead = f"{_lead(values, skim, best, len(having))} "
-        sentences.append(lead + _sentence(skim, having[best]["skims"][skim], having[best]))
-    return sentences
+        having = [name for name, model in models.items() if skim in model["skims"]]
+        best[skim] = max(having, key=lambda name: models[name]["skims"][skim]["auc"])
+        model = models[best[skim]]
+        lead = f"{_lead(values, skim, best[skim], len(having))} " if len(having) > 1 else ""
+        sentences.append(lead + _sentence(skim, model["skims"][skim], model))
+    if len(sentences) <= _MANY:
+        return sentences
+    return [_about_many({skim: models[name]["skims"][skim] for skim, name in best.items()})]
+
+
+def _about_many(skims: Mapping[str, Metrics]) -> str:
+    """Say between which skims the numbers lie."""
+    areas = sorted(skims, key=lambda skim: skims[skim]["auc"])
+    low, high = areas[0], areas[-1]
+    text = (
+        f"{len(skims)} skims: the AUC lies between {estimate(skims[low], 'auc').text} ({low}) and "
+        f"{estimate(skims[high], 'auc').text} ({high})"
+    )
+    saved = {skim: best_speedup(of) for skim, of in skims.items()}
+    known = {skim: of for skim, of in saved.items() if of is not None}
+    if known:
+        order = sorted(known, key=lambda skim: known[skim]["speedup"])
+        ends = [
+            f"{estimate(known[skim], 'speedup').text} ({skim})" for skim in (order[0], order[-1])
+        ]
+        text += (
+            f"; sampling with weights saves factors between {ends[0]} and {ends[1]} in computing "
+            "time for the same statistical precision"
+        )
+    return f"{text}; the tables say for each what is known about bias."
 
 
 def _lead(values: Metrics, skim: str, best: str, number: int) -> str:

@@ -41,14 +41,14 @@ class EvaluateSettings(CommandSettings):
     Parameters
     ----------
     runs : str or list of str, optional
-        Run directories and predictions files (.parquet) to evaluate side by side. Needed unless
+        Run directories and predictions files (.parquet) to evaluate side by side; needed unless
         `from` is given.
     output : str, optional
-        The folder that is written: metrics.json, plots, report.html. Needed for `runs`; by default
-        `from` itself.
+        The folder that is written (metrics.json, plots, report.html); needed for `runs`, and for
+        `from` that folder itself if not given.
     from : str, optional
-        A folder with a report: its figures and report.html are made again from metrics.json and the
-        JSON files of the figures, without any events.
+        A folder with a report, whose figures and report.html are made again without events, from
+        metrics.json and the JSON files of the figures.
     observables : str, optional
         A parquet file with the event key (experiment, run, event, production) and one
         column for each bias observable.

@@ -288,6 +288,20 @@ def test_the_first_sentence_about_several_models() -> None:
     assert "cannot be told apart" in verdicts(values)[0]
 
 
+def test_one_sentence_about_many_skims(tmp_path: Path) -> None:
+    skims = {f"s{i}": numbers(auc=0.6 + 0.1 * i)["skims"]["fei"] for i in range(4)}
+    (text,) = verdicts({"skims": skims})
+    assert text.startswith(
+        "4 skims: the AUC lies between 0.600 ± 0.010 (s0) and 0.900 ± 0.010 (s3)"
+    )
+    assert "saves factors between 2.50" in text
+    for of in skims.values():
+        of |= {"log_loss": 0.1, "brier": 0.1}
+    write_json(tmp_path / "metrics.json", {"skims": skims})
+    write_report(tmp_path, "many")
+    assert (tmp_path / "report.html").read_text().count("<details") == 4
+
+
 def test_tables_appear_where_their_numbers_exist(tmp_path: Path) -> None:
     write_json(tmp_path / "metrics.json", {**numbers(), "notes": ["a < b"]})
     write_report(tmp_path, "bare")

@@ -18,3 +18,7 @@ for (const button of document.querySelectorAll("th button")) {
     body.append(...rows);
   });
 }
+// Paper shows everything.
+addEventListener("beforeprint", () => {
+  for (const part of document.querySelectorAll("details")) part.open = true;
+});
