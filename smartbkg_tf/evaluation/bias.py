@@ -38,7 +38,7 @@ PUBLISHED_LIMIT = 0.0015
 #: Bins of a chi2 hold so many effective events at least.
 _FEWEST = 10.0
 #: Random thinnings for the noise floor of the divergence.
-_THINNINGS = 200
+_THINNINGS = 5000
 #: Smallest kept fraction that a reweighting believes: weights up to 20.
 _SMALLEST_FRACTION = 0.05
 #: Rejected events that a reweighting needs.

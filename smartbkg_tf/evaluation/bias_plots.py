@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from smartbkg_tf.evaluation.figures import COLOURS, REFERENCE, line_styles, new_figure
-from smartbkg_tf.evaluation.figures import outside_legend as legend_below
+from smartbkg_tf.evaluation.figures import (
+    COLOURS,
+    REFERENCE,
+    line_styles,
+    new_figure,
+    outside_legend,
+)
 from smartbkg_tf.evaluation.plots import Curves, Plot, Section
 from smartbkg_tf.evaluation.results import EvaluatedModel
 from smartbkg_tf.settings.base import settings
@@ -86,10 +91,10 @@ class ObservablePlot(_OfObservable):
 
     title: ClassVar[str] = "Bias observable {observable}"
     caption: ClassVar[str] = (
-        "Passing events before (line) and after filters (points), normalised to the same number "
-        "where the filter is a threshold. Ratio: after / before. Pull: the difference over its "
-        "error, which is that of the filter alone, for kept events are a subset; unbiased filters "
-        "scatter within 1 to 2. Asymmetry: (before - after) / (before + after)."
+        "Passing events before (line) and after filters (points; thresholds normalised). Ratio: "
+        "after / before. Pull: the difference over the error that the filter alone makes, since "
+        "kept events are a subset; without bias most lie within 2. Asymmetry: (before - after) / "
+        "(before + after)."
     )
     prefix: ClassVar[str] = "observable"
 
@@ -133,7 +138,7 @@ class ObservablePlot(_OfObservable):
             panel.set_ylabel(label)
             _limit(panel, level, least)
         panels[-1].set_xlabel(self.axis_label)
-        legend_below(figure, columns=1)
+        outside_legend(figure, columns=1)
         return figure
 
 
@@ -177,7 +182,7 @@ class EfficiencyPlot(_OfObservable):
         axes.set(
             ylim=(0, 1.02), xlabel=self.axis_label, ylabel="kept / all passing events", title=title
         )
-        legend_below(figure)
+        outside_legend(figure)
         return figure
 
 
@@ -231,5 +236,5 @@ class BiasRankingPlot(Plot):
             ylabel="observable",
             title=title,
         )
-        legend_below(figure)
+        outside_legend(figure)
         return figure

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.evaluation.metrics import placements
+from smartbkg_tf.evaluation.metrics import Estimate, placements
 from smartbkg_tf.events.keys import KeyIndex
 from smartbkg_tf.filtering.predictions import Predictions
 from smartbkg_tf.filtering.score_counts import Floats
+from smartbkg_tf.runtime.text_table import text_table
 
 #: A difference is certain, not significant, where its error is nothing but rounding.
 _ROUNDING = 1e-12
@@ -142,3 +143,20 @@ def _significance(difference: float, error: float) -> dict[str, float | None]:
         "significance": z,
         "probability": None if z is None else math.erfc(abs(z) / math.sqrt(2)),
     }
+
+
+def comparison_table(skim: str, comparison: Mapping[str, Any]) -> str:
+    """Lay out the models of one skim, the best one first, and what tells them from it."""
+    rows = []
+    for row in comparison["models"]:
+        difference = significance = probability = "-"
+        if row["difference"] is not None:
+            difference = str(Estimate(row["difference"], row["difference_error"]))
+        if row["significance"] is not None:
+            significance = f"{row['significance']:.1f} sigma"
+            probability = f"{row['probability']:.2g}"
+        auc = str(Estimate.of(row, "auc"))
+        rows.append([row["model"], auc, difference, significance, probability])
+    events = f"{comparison['n_events']} common events, {comparison['n_passing']} pass"
+    head = (f"{skim} ({events})", "AUC", "best - this", "significance", "by chance")
+    return text_table(head, rows)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from smartbkg_tf.evaluation.comparison import compare_models
-from smartbkg_tf.evaluation.figure_files import draw_models
+from smartbkg_tf.errors import ConfigurationError, InputError
+from smartbkg_tf.evaluation.comparison import compare_models, comparison_table
+from smartbkg_tf.evaluation.figure_files import INDEX, draw_models, redraw
 from smartbkg_tf.evaluation.html_report import SUMMARY_HEAD, summary_row, write_report
 from smartbkg_tf.evaluation.inputs import find_models, first_skim, unique_names
-from smartbkg_tf.evaluation.metrics import Estimate
+from smartbkg_tf.evaluation.plots import Plot
 from smartbkg_tf.evaluation.results import EvaluatedModel, evaluate_model
-from smartbkg_tf.runtime.files import atomic_directory, expand_inputs, write_json
+from smartbkg_tf.runtime.files import atomic_directory, expand_inputs, read_json, write_json
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.runtime.text_table import text_table
@@ -29,14 +30,13 @@ def evaluate_run(run: RunDirectory, settings: MetricsSettings | None = None) -> 
     it), and all numbers by skim under ``skims``.
     """
     model = evaluate_model(run.path, run.path.name, settings or MetricsSettings())
-    values = model.metrics()
-    figures = draw_models([model], run.plots)
-    write_json(run.metrics, values)
     notes = model.notes + [
         f"{skim} was not evaluated: {reason}" for skim, reason in model.refused.items()
     ]
-    title = f"Run {run.path.name}"
-    write_report(run.path / "report.html", title, {model.name: values["skims"]}, figures, notes)
+    values = {**model.metrics(), "notes": notes}
+    draw_models([model], run.plots)
+    write_json(run.metrics, values)
+    write_report(run.path, run.path.name)
     for note in notes:
         say(f"warning: {note}")
     return values
@@ -44,6 +44,14 @@ def evaluate_run(run: RunDirectory, settings: MetricsSettings | None = None) -> 
 
 def evaluate(settings: EvaluateSettings) -> Path:
     """Evaluate models side by side; write metrics.json, plots and report.html into a folder."""
+    if settings.from_ is not None:
+        return redraw_report(settings, Path(settings.from_))
+    if settings.runs is None or settings.output is None:
+        missing = "runs" if settings.runs is None else "output"
+        raise ConfigurationError(
+            f"{missing}: a value is needed",
+            next_step="give runs=[RUN_DIR,...] output=DIR, or from=REPORT_DIR to draw again",
+        )
     paths, notes = find_models(settings.runs)
     inputs = [*paths]
     if settings.observables is not None:
@@ -59,7 +67,7 @@ def evaluate(settings: EvaluateSettings) -> Path:
                     evaluate_model(path, name, settings.metrics, settings.observables, skim)
                 )
                 progress.add(1)
-        figures = draw_models(models, folder / "plots", settings.plots)
+        draw_models(models, folder / "plots", settings.plots)
         comparison = compare_models({model.name: model.predictions for model in models})
         for model in models:
             notes += [f"{model.name}: {note}" for note in model.notes]
@@ -83,11 +91,7 @@ def evaluate(settings: EvaluateSettings) -> Path:
         # The best one first, by the AUC of its first skim.
         best_first = sorted(metrics, key=lambda name: -metrics[name]["auc"])
         skims = {name: metrics[name]["skims"] for name in best_first}
-        rows = [
-            [d["model"], d["other"], d["skim"], str(Estimate(d["difference"], d["error"]))]
-            for d in comparison.differences
-        ]
-        write_report(folder / "report.html", "Evaluation", skims, figures, notes, rows)
+        write_report(folder, Path(settings.output).name)
     lines = [summary_row(name, skim, of) for name in skims for skim, of in skims[name].items()]
     say(text_table(SUMMARY_HEAD, lines))
     for skim, of in comparison.skims.items():
@@ -98,18 +102,45 @@ def evaluate(settings: EvaluateSettings) -> Path:
     return Path(settings.output)
 
 
-def comparison_table(skim: str, comparison: Mapping[str, Any]) -> str:
-    """Lay out the models of one skim, the best one first, and what tells them from it."""
-    rows = []
-    for row in comparison["models"]:
-        difference = significance = probability = "-"
-        if row["difference"] is not None:
-            difference = str(Estimate(row["difference"], row["difference_error"]))
-        if row["significance"] is not None:
-            significance = f"{row['significance']:.1f} sigma"
-            probability = f"{row['probability']:.2g}"
-        auc = str(Estimate.of(row, "auc"))
-        rows.append([row["model"], auc, difference, significance, probability])
-    events = f"{comparison['n_events']} common events, {comparison['n_passing']} pass"
-    head = (f"{skim} ({events})", "AUC", "best - this", "significance", "by chance")
-    return text_table(head, rows)
+def redraw_report(settings: EvaluateSettings, source: Path) -> Path:
+    """Make the figures and the report of a folder again, there or in another folder."""
+    if settings.runs is not None or settings.observables is not None:
+        raise ConfigurationError(
+            "from: draws what a report holds, without events: runs and observables do not go "
+            "with it",
+            next_step="leave them out, or leave from out",
+        )
+    if not (source / "plots" / INDEX).is_file():
+        raise InputError(
+            "holds no report that can be drawn again: plots/figures.json is missing",
+            where=source,
+            next_step="make it with: python -m smartbkg_tf.evaluate runs=[...] output=DIR",
+        )
+    values = read_json(source / "metrics.json", made_by="python -m smartbkg_tf.evaluate")
+    output = source if settings.output is None else Path(settings.output)
+    if output.resolve() == source.resolve():
+        remarks = _redraw_into(source, source, settings.plots)
+    else:
+        with atomic_directory(
+            output, overwrite=settings.overwrite, own=WRITTEN, inputs=[source]
+        ) as folder:
+            write_json(folder / "metrics.json", values)
+            remarks = _redraw_into(source, folder, settings.plots)
+    for remark in remarks:
+        say(f"warning: {remark}")
+    say(f"report: {output / 'report.html'}")
+    return output
+
+
+def _redraw_into(source: Path, folder: Path, own: Sequence[Plot]) -> list[str]:
+    try:
+        remarks = redraw(source / "plots", folder / "plots", own)
+        write_report(folder, source.resolve().name)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"its numbers or figures are not as this smartbkg_tf writes them "
+            f"({type(error).__name__}: {error})",
+            where=source,
+            next_step="evaluate the runs again: python -m smartbkg_tf.evaluate runs=[...]",
+        ) from error
+    return remarks

@@ -28,10 +28,10 @@ class SpeedupPlot(Plot):
 
     title: ClassVar[str] = "What the filter saves"
     caption: ClassVar[str] = (
-        "Simulation time without the filter over that with it, against the fraction of events that "
-        "is simulated. Thresholds save more than sampling but bias what they keep. The star is the "
-        "fitted sampling rule, the diamond the best that any unbiased rule could do with these "
-        "scores, the dotted line a filter that makes no mistakes. Bands: 68 % (bootstrap)."
+        "Time without the filter over time with it, against the simulated fraction of events. "
+        "Thresholds save more than sampling but bias what they keep. Star: the fitted sampling "
+        "rule. Diamond: the best that sampling by these scores could do. Dotted line: a filter "
+        "without mistakes. Bands: 68 % (bootstrap)."
     )
     section: ClassVar[Section] = "speedup"
 

@@ -64,11 +64,15 @@ class EvaluateSettings(CommandSettings):
 
     Parameters
     ----------
-    runs : str or list of str
+    runs : str or list of str, optional
         Run directories, folders of sweeps, and tables of predictions (.parquet, .csv), also of
-        other programs, to evaluate side by side.
-    output : str
-        The folder that is written: metrics.json, plots, report.html.
+        other programs, to evaluate side by side; needed unless `from` is given.
+    output : str, optional
+        The folder that is written (metrics.json, plots, report.html); needed for `runs`, and for
+        `from` that folder itself if not given.
+    from : str, optional
+        A folder with a report, whose figures and report.html are made again without events, from
+        metrics.json and the JSON files of the figures.
     observables : str or list of str, optional
         Bias observables by event key (experiment, run, event, production): training tables (.h5),
         parquet tables or flat ROOT trees.
@@ -79,8 +83,9 @@ class EvaluateSettings(CommandSettings):
         inherit `smartbkg_tf.evaluation.plots.Plot`.
     """
 
-    runs: str | list[str] = Field(min_length=1)
-    output: str = Field(min_length=1)
+    runs: str | list[str] | None = Field(default=None, min_length=1)
+    output: str | None = Field(default=None, min_length=1)
+    from_: str | None = Field(default=None, alias="from", min_length=1)
     observables: str | list[str] | None = None
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     plots: list[Annotated[Any, plugin("smartbkg_tf.evaluation.plots.Plot")]] = Field(

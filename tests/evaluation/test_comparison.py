@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from smartbkg_tf.evaluation.comparison import auc_covariance, compare_models
-from smartbkg_tf.evaluation.evaluate import comparison_table
+from smartbkg_tf.evaluation.comparison import auc_covariance, compare_models, comparison_table
 from smartbkg_tf.filtering.predictions import Predictions, SkimPredictions
 
 
