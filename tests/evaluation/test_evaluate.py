@@ -22,6 +22,7 @@ from smartbkg_tf.filtering.rules import SamplingRule, decide, random_numbers
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.files import write_json
 from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.runtime.sweeps.jobs import JobList
 from smartbkg_tf.settings.evaluation import EvaluateSettings, MetricsSettings
 
 FAST = MetricsSettings(bootstrap=20)
@@ -221,31 +222,27 @@ def test_several_models_side_by_side(
 
 def test_a_sweep_stands_for_its_finished_jobs(tmp_path: Path, no_figures: None) -> None:
     sweep = tmp_path / "sweep"
-    write_run(sweep / "10_second", strength=2.0)
-    write_run(sweep / "2_first", strength=0.5, noise=1)
-    for name, message in (("0_bad", "error: no such file\n -> look"), ("1_running", "")):
-        (sweep / name).mkdir()
-        RunDirectory(sweep / name).config.write_text("model: {}")
-        if message:
-            failure = {"exit_code": 1, "message": message}
-            write_json(RunDirectory(sweep / name).failure, failure)
-    (sweep / "notes").mkdir()
+    jobs = JobList.open(sweep, ("-m", "smartbkg_tf.train"))
+    names = [job.name for job in jobs.add([["a=bad"], ["a=running"], ["a=first"], ["a=second"]])]
+    write_run(sweep / names[2], strength=0.5, noise=1)
+    write_run(sweep / names[3], strength=2.0)
+    failure = {"exit_code": 1, "message": "error: no such file\n -> look"}
+    write_json(RunDirectory(sweep / names[0]).failure, failure)
     paths, notes = find_models(str(sweep))
-    assert [path.name for path in paths] == ["2_first", "10_second"]
+    assert [path.name for path in paths] == names[2:]
     assert notes == [
-        "0_bad: this job failed: no such file",
-        "1_running: this job is not finished",
+        f"{names[0]}: this job failed: no such file",
+        f"{names[1]}: this job is not finished",
     ]
     output = tmp_path / "out"
     evaluate(EvaluateSettings(runs=str(sweep), output=str(output), metrics=FAST))
     values = json.loads((output / "metrics.json").read_text())
     assert values["notes"] == notes
     rows = values["comparison"]["one"]["models"]
-    assert [row["model"] for row in rows] == ["10_second", "2_first"]
+    assert [row["model"] for row in rows] == names[:1:-1]
     assert rows[1]["difference"] > 3 * rows[1]["difference_error"]
-    for name in ("2_first", "10_second"):
-        RunDirectory(sweep / name).predictions.unlink()
-        RunDirectory(sweep / name).config.write_text("model: {}")
+    for path in paths:
+        RunDirectory(path).predictions.unlink()
     with pytest.raises(InputError, match="none of the 4 jobs of this sweep has predictions"):
         find_models(str(sweep))
 
