@@ -226,10 +226,9 @@ def read_predictions(path: str | Path, *, unnamed_skim: str = "skim") -> Predict
     Parameters
     ----------
     path : str or pathlib.Path
-        A file that `apply` or `train` wrote (parquet, or .root with a TTree ``predictions``), or any
-        such file or csv table with the column
-        event and a score: ``score_<skim>`` and ``label_<skim>`` for each skim, or plain ``score``
-        and ``label``. Columns experiment, run and production are 0 where the table has none. Higher
+        A file that `apply` or `train` wrote (parquet, or .root with a TTree ``predictions``), or
+        any such file or csv table with the column event and a score: ``score_<skim>`` and
+        ``label_<skim>`` for each skim, or plain ``score`` and ``label``. Columns experiment, run and production are 0 where the table has none. Higher
         scores are more likely to pass; calibration takes them for logits.
     unnamed_skim : str, default "skim"
         The skim of the plain columns ``score`` and ``label``.
