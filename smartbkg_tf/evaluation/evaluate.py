@@ -13,6 +13,7 @@ from smartbkg_tf.evaluation.figure_files import draw_models
 from smartbkg_tf.evaluation.html_report import SUMMARY_HEAD, summary_row, write_report
 from smartbkg_tf.evaluation.metrics import Estimate, auc_difference
 from smartbkg_tf.evaluation.results import MADE_BY, EvaluatedModel, evaluate_model
+from smartbkg_tf.evaluation.understanding.understand import understand
 from smartbkg_tf.events.keys import KeyIndex
 from smartbkg_tf.filtering.predictions import Predictions
 from smartbkg_tf.runtime.files import atomic_directory, expand_inputs, write_json
@@ -31,7 +32,10 @@ def evaluate_run(run: RunDirectory, settings: MetricsSettings | None = None) -> 
     Gives what ``metrics.json`` holds: ``auc`` and ``auc_error`` of the first skim (``skim`` names
     it), and all numbers by skim under ``skims``.
     """
-    model = evaluate_model(run.path, run.path.name, settings or MetricsSettings())
+    settings = settings or MetricsSettings()
+    model = evaluate_model(run.path, run.path.name, settings)
+    for text in understand(model, settings):
+        say(f"note: {text}")
     values = model.metrics()
     figures = draw_models([model], run.plots)
     write_json(run.metrics, values)
@@ -53,7 +57,16 @@ def evaluate(settings: EvaluateSettings) -> Path:
     ) as folder:
         with Progress("evaluate", total=len(paths), unit="model") as progress:
             for path, name in zip(paths, unique_names(paths), strict=True):
-                models.append(evaluate_model(path, name, settings.metrics, settings.observables))
+                model = evaluate_model(path, name, settings.metrics, settings.observables)
+                models.append(model)
+                missing = understand(
+                    model,
+                    settings.metrics,
+                    dataset=settings.dataset,
+                    ask=settings.understanding,
+                )
+                for text in missing:
+                    say(f"note: {text}")
                 progress.add(1)
         figures = draw_models(models, folder / "plots", settings.plots)
         differences, remarks = auc_differences({model.name: model.predictions for model in models})

@@ -18,6 +18,15 @@ from smartbkg_tf.evaluation.score_plots import (
     ScoresPlot,
 )
 from smartbkg_tf.evaluation.training_plots import TrainingPlot
+from smartbkg_tf.evaluation.understanding.plots import (
+    DecayModePlot,
+    EventTypePlot,
+    InputImportancePlot,
+    MultiplicityPlot,
+    OverfittingPlot,
+    TypeImportancePlot,
+)
+from smartbkg_tf.evaluation.understanding.tree_plot import WrongEventPlot
 from smartbkg_tf.runtime.files import write_json
 
 #: Built-in figures, in the order of the report within each section.
@@ -28,6 +37,13 @@ BUILT_IN: tuple[type[Plot], ...] = (
     CalibrationPlot,
     ObservablePlot,
     TrainingPlot,
+    OverfittingPlot,
+    InputImportancePlot,
+    TypeImportancePlot,
+    MultiplicityPlot,
+    EventTypePlot,
+    DecayModePlot,
+    WrongEventPlot,
 )
 
 
