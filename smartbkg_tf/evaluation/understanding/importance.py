@@ -94,8 +94,8 @@ def changes(events: Events, inputs: tuple[str, ...], features: tuple[str, ...]) 
         for name in ("pdg_input", "decay_input"):
             if name in inputs:
                 present[np.unique(type_of_tokens()[events[name]])] = True
-        for i in np.flatnonzero(present[:-1]):
-            yield Change("type", TYPE_NAMES[i], _without(int(i)))
+        for kind in np.flatnonzero(present[:-1]).tolist():
+            yield Change("type", TYPE_NAMES[kind], _without(kind))
 
 
 def losses(

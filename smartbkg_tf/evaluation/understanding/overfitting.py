@@ -28,7 +28,8 @@ def compare_samples(
     from scipy.stats import ks_2samp
 
     samples = {"train": (train_score, train_label), "test": (test_score, test_label)}
-    areas, parts, metrics = {}, {}, {}
+    areas, parts = {}, {}
+    metrics: dict[str, Any] = {}
     for name, (score, label) in samples.items():
         counts = ScoreCounts.of(score, label)
         areas[name] = delong(counts)

@@ -73,10 +73,11 @@ class OverfittingPlot(_ExplainingPlot):
         ratio.set(xlabel="score (logit)", ylabel="test / training", ylim=(0, 2))
         axes.set(ylabel="fraction of events / unit of score", title=title)
         axes.set_ylim(bottom=0)
-        train, test, difference = (
-            Estimate.of(data, f"auc_{name}").pretty for name in ("train", "test", "difference")
-        )
-        outside_legend(figure, title=f"AUC: training {train}, test {test}, difference {difference}")
+        areas = [
+            f"{name} {Estimate.of(data, f'auc_{name}').pretty}"
+            for name in ("train", "test", "difference")
+        ]
+        outside_legend(figure, title=f"AUC: {', '.join(areas)}")
         return figure
 
 

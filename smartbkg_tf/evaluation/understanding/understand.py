@@ -12,6 +12,7 @@ import numpy.typing as npt
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
 from smartbkg_tf.encoding.events import Events
 from smartbkg_tf.errors import InputError, UserError
+from smartbkg_tf.evaluation.metrics import working_points
 from smartbkg_tf.evaluation.results import EvaluatedModel
 from smartbkg_tf.evaluation.understanding import groups
 from smartbkg_tf.evaluation.understanding.importance import changes, losses
@@ -21,6 +22,7 @@ from smartbkg_tf.evaluation.understanding.wrong_events import most_wrong, tree_d
 from smartbkg_tf.events.keys import KeyIndex, uniform
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.filtering.event_source import score_rows, split_of_run
+from smartbkg_tf.filtering.score_counts import ScoreCounts
 from smartbkg_tf.filtering.scorers import KerasScorer, Scorer
 from smartbkg_tf.runtime.progress import Progress
 from smartbkg_tf.runtime.run_directory import RunDirectory
@@ -32,7 +34,7 @@ Rows = npt.NDArray[np.int64]
 _MOST_TREES = 200_000
 #: Events whose keys are compared at a time.
 _BLOCK = 1_000_000
-#: The efficiency at which events count as kept: the nearest working point.
+#: Events count as kept above the threshold of this efficiency.
 _EFFICIENCY = 0.9
 
 _SALT = "evaluation/understanding"
@@ -60,7 +62,6 @@ def understand(
         missing.append(f"multiplicity, decay modes and the most wrongly scored events: {error}")
         events = None
     if ask:
-        what = "importance of inputs and the check for overfitting"
         try:
             if model.run is None:
                 raise InputError(
@@ -70,7 +71,7 @@ def understand(
                 raise InputError("the events are missing, see above")
             _add_answers(model, model.run, events, settings)
         except UserError as error:
-            missing.append(f"{what}: {error}")
+            missing.append(f"answers of the network: {error}")
     for result in model.results.values():
         result.metrics["understanding"]["missing"] = missing
     return [f"{model.name}: without {text}" for text in missing]
@@ -139,8 +140,7 @@ def _add_groups(
 ) -> None:
     """Add what is kept of groups of the chosen events at the working point."""
     result, values = model.results[skim], model.predictions.skims[skim]
-    points = result.metrics["working_points"]
-    point = min(points, key=lambda one: abs(one["efficiency"] - _EFFICIENCY))
+    (point,) = working_points(ScoreCounts.of(values.score, values.label), [_EFFICIENCY])
     label, score = values.label, values.score
     if chosen is not None:
         label, score = label[chosen], score[chosen]
@@ -231,7 +231,6 @@ def _add_answers(
     absent = [skim for skim in model.results if skim not in label_of]
     if absent:
         raise InputError(f"has no labels of {', '.join(absent)}", where=dataset.path)
-    _add_overfitting(model, run, dataset, scorer, settings)
     for skim, result in model.results.items():
         found = _importance(model, skim, dataset, label_of[skim], scorer, settings)
         result.metrics["understanding"]["importance"] = found
@@ -240,6 +239,13 @@ def _add_answers(
             if entries:
                 curve = {**found, "parts": entries}
                 result.curves[f"{name}_importance"] = curve
+    recorded = run.read_metadata().get("dataset", {}).get("digest")
+    if recorded not in (None, dataset.digest):
+        raise InputError(
+            "is not the dataset that the run was trained on, so nothing is said on overfitting",
+            where=dataset.path,
+        )
+    _add_overfitting(model, run, dataset, scorer, settings)
 
 
 def _add_overfitting(

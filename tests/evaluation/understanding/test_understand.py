@@ -139,6 +139,24 @@ def test_events_of_another_sample_are_noticed(predicted: Trained, tmp_path: Path
     assert "holds none of the predicted events" in note
 
 
+def test_overfitting_is_asked_of_the_events_of_the_training_only(
+    predicted: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Path(shutil.copytree(predicted.run.path, tmp_path / "run"))
+    metadata = yaml.safe_load((run / "metadata.yaml").read_text())
+    other = {**metadata, "dataset": {"digest": "0" * 16}}
+    (run / "metadata.yaml").write_text(yaml.safe_dump(other))
+    model = model_of(run)
+    monkeypatch.setattr(
+        "smartbkg_tf.evaluation.understanding.understand._importance", lambda *_: {"parts": []}
+    )
+    (note,) = understand(model, FAST, dataset=str(predicted.dataset.path), ask=True)
+    assert "is not the dataset that the run was trained on" in note
+    found = model.results[SKIMS[0]].metrics["understanding"]
+    assert "importance" in found
+    assert "overfitting" not in found
+
+
 def test_rows_of_a_tree() -> None:
     mothers = [-1, 0, 0, 1, 1, -1]
     nodes = _layout([{"mother": mother} for mother in mothers])
