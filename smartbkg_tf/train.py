@@ -22,6 +22,7 @@ def run(settings: TrainSettings) -> float:
     from smartbkg_tf.runtime.sweep import best_validation
     from smartbkg_tf.training.data import prepare_dataset
     from smartbkg_tf.training.devices import check_devices
+    from smartbkg_tf.training.provenance import require_commit
     from smartbkg_tf.training.run_folder import (
         check_run_folder,
         finished_job,
@@ -34,6 +35,8 @@ def run(settings: TrainSettings) -> float:
     if finished is not None:
         return finished
     check_run_folder(settings)
+    if settings.strict_repro:
+        require_commit()
     check_devices(settings.training)
     load_tensorflow()
     from smartbkg_tf.models.registry import check_model

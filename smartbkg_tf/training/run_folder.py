@@ -34,6 +34,7 @@ WITHOUT_EFFECT = (
     "debug",
     "overwrite",
     "run_dir",
+    "strict_repro",
     "data.path",
     "data.demo.cache",
     "data.demo.workers",
