@@ -7,13 +7,14 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format picture lock wheel clean benchmark-quality
+.PHONY: help install demo test test-slow check format picture gallery lock wheel clean benchmark-quality
 
 help:
 	@echo "make demo     from nothing to a trained network and its ROC curve (about 10 minutes on 2 cores)"
 	@echo "make test     style, types and tests"
 	@echo "make install  only the environment ($(VENV))"
 	@echo "make benchmark-quality  networks against boosted trees on fei_hadronic_b0 (hours; docs/models.md)"
+	@echo "make gallery  docs/gallery.md with every figure, of the quickstart run (some minutes)"
 	@echo "make wheel    build the wheel and the source archive into dist/"
 	@echo "make format   put the code into its canonical form"
 	@echo "make clean    remove the environment and everything that was built"
@@ -72,6 +73,12 @@ benchmark-quality: $(STAMP)
 lock: $(STAMP)
 	$(BIN)/uv pip compile pyproject.toml --extra all --extra gpu --universal --python-version 3.11 \
 	  --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --quiet -o requirements.lock
+
+# docs/gallery.md: every figure, of the quickstart run; it is trained where it is not there yet.
+GALLERY := data/gallery
+gallery: $(STAMP)
+	test -f $(GALLERY)/run/done.json || $(BIN)/python -m smartbkg_tf.train experiment=quickstart run_dir=$(GALLERY)/run
+	$(BIN)/python -m tests.gallery $(GALLERY)/run $(GALLERY)/report
 
 # docs/reference.md
 picture: $(STAMP)

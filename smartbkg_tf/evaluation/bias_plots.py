@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from smartbkg_tf.evaluation.figures import COLOURS, REFERENCE, new_figure
+from smartbkg_tf.evaluation.figures import COLOURS, REFERENCE, new_figure, outside_legend
 from smartbkg_tf.evaluation.plots import Curves, Plot, Section
 from smartbkg_tf.evaluation.results import EvaluatedModel
 from smartbkg_tf.settings.base import settings
@@ -66,10 +66,10 @@ class ObservablePlot(Plot):
         axes.errorbar(centres, data["kept"], yerr=data["kept_error"], label=label, **points)
         axes.set(ylabel="events / bin", title=title)
         axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.25)
-        axes.legend(frameon=False, loc="upper right")
         shown = [i for i, value in enumerate(data["ratio"]) if value is not None]
         values, errors = ([data[key][i] for i in shown] for key in ("ratio", "ratio_error"))
         ratio.errorbar(centres[shown], values, yerr=errors, **points)
         ratio.axhline(1.0, **REFERENCE)
         ratio.set(xlabel=self.observable, ylabel="kept / all", ylim=(0, 2))
+        outside_legend(figure)
         return figure

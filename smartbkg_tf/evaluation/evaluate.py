@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from smartbkg_tf.evaluation.figure_files import draw_models
+from smartbkg_tf.errors import ConfigurationError, InputError
+from smartbkg_tf.evaluation.figure_files import INDEX, draw_models, redraw
 from smartbkg_tf.evaluation.html_report import SUMMARY_HEAD, summary_row, write_report
 from smartbkg_tf.evaluation.metrics import Estimate, auc_difference
+from smartbkg_tf.evaluation.plots import Plot
 from smartbkg_tf.evaluation.results import MADE_BY, EvaluatedModel, evaluate_model
 from smartbkg_tf.evaluation.understanding.understand import understand
 from smartbkg_tf.events.keys import KeyIndex
 from smartbkg_tf.filtering.predictions import Predictions
-from smartbkg_tf.runtime.files import atomic_directory, expand_inputs, write_json
+from smartbkg_tf.runtime.files import atomic_directory, expand_inputs, read_json, write_json
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.runtime.text_table import text_table
@@ -36,12 +38,11 @@ def evaluate_run(run: RunDirectory, settings: MetricsSettings | None = None) -> 
     model = evaluate_model(run.path, run.path.name, settings)
     for text in understand(model, settings):
         say(f"note: {text}")
-    values = model.metrics()
-    figures = draw_models([model], run.plots)
-    write_json(run.metrics, values)
     notes = [f"{skim} was not evaluated: {reason}" for skim, reason in model.refused.items()]
-    title = f"Run {run.path.name}"
-    write_report(run.path / "report.html", title, {model.name: values["skims"]}, figures, notes)
+    values = {**model.metrics(), "notes": notes}
+    draw_models([model], run.plots)
+    write_json(run.metrics, values)
+    write_report(run.path, run.path.name)
     for note in notes:
         say(f"warning: {note}")
     return values
@@ -49,6 +50,14 @@ def evaluate_run(run: RunDirectory, settings: MetricsSettings | None = None) -> 
 
 def evaluate(settings: EvaluateSettings) -> Path:
     """Evaluate models side by side; write metrics.json, plots and report.html into a folder."""
+    if settings.from_ is not None:
+        return redraw_report(settings, Path(settings.from_))
+    if settings.runs is None or settings.output is None:
+        missing = "runs" if settings.runs is None else "output"
+        raise ConfigurationError(
+            f"{missing}: a value is needed",
+            next_step="give runs=[RUN_DIR,...] output=DIR, or from=REPORT_DIR to draw again",
+        )
     paths = expand_inputs(settings.runs, option="runs", made_by=MADE_BY)
     inputs = [*paths] if settings.observables is None else [*paths, Path(settings.observables)]
     models: list[EvaluatedModel] = []
@@ -68,7 +77,7 @@ def evaluate(settings: EvaluateSettings) -> Path:
                 for text in missing:
                     say(f"note: {text}")
                 progress.add(1)
-        figures = draw_models(models, folder / "plots", settings.plots)
+        draw_models(models, folder / "plots", settings.plots)
         differences, remarks = auc_differences({model.name: model.predictions for model in models})
         notes = [
             f"{model.name}: {skim} was not evaluated: {why}"
@@ -83,6 +92,7 @@ def evaluate(settings: EvaluateSettings) -> Path:
                 **{key: first[key] for key in ("auc", "auc_error", "skims")},
                 "models": metrics,
                 "auc_differences": differences,
+                "notes": notes,
             },
         )
         skims = {name: values["skims"] for name, values in metrics.items()}
@@ -90,7 +100,7 @@ def evaluate(settings: EvaluateSettings) -> Path:
             [d["model"], d["other"], d["skim"], str(Estimate(d["difference"], d["error"]))]
             for d in differences
         ]
-        write_report(folder / "report.html", "Evaluation", skims, figures, notes, rows)
+        write_report(folder, Path(settings.output).name)
     lines = [summary_row(name, skim, of) for name in skims for skim, of in skims[name].items()]
     say(text_table(SUMMARY_HEAD, lines))
     if rows:
@@ -99,6 +109,50 @@ def evaluate(settings: EvaluateSettings) -> Path:
         say(f"warning: {note}")
     say(f"report: {Path(settings.output) / 'report.html'}")
     return Path(settings.output)
+
+
+def redraw_report(settings: EvaluateSettings, source: Path) -> Path:
+    """Make the figures and the report of a folder again, there or in another folder."""
+    if settings.runs is not None or settings.observables is not None:
+        raise ConfigurationError(
+            "from: draws what a report holds, without events: runs and observables do not go "
+            "with it",
+            next_step="leave them out, or leave from out",
+        )
+    if not (source / "plots" / INDEX).is_file():
+        raise InputError(
+            "holds no report that can be drawn again: plots/figures.json is missing",
+            where=source,
+            next_step="make it with: python -m smartbkg_tf.evaluate runs=[...] output=DIR",
+        )
+    values = read_json(source / "metrics.json", made_by="python -m smartbkg_tf.evaluate")
+    output = source if settings.output is None else Path(settings.output)
+    if output.resolve() == source.resolve():
+        remarks = _redraw_into(source, source, settings.plots)
+    else:
+        with atomic_directory(
+            output, overwrite=settings.overwrite, own=WRITTEN, inputs=[source]
+        ) as folder:
+            write_json(folder / "metrics.json", values)
+            remarks = _redraw_into(source, folder, settings.plots)
+    for remark in remarks:
+        say(f"warning: {remark}")
+    say(f"report: {output / 'report.html'}")
+    return output
+
+
+def _redraw_into(source: Path, folder: Path, own: Sequence[Plot]) -> list[str]:
+    try:
+        remarks = redraw(source / "plots", folder / "plots", own)
+        write_report(folder, source.resolve().name)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"its numbers or figures are not as this smartbkg_tf writes them "
+            f"({type(error).__name__}: {error})",
+            where=source,
+            next_step="evaluate the runs again: python -m smartbkg_tf.evaluate runs=[...]",
+        ) from error
+    return remarks
 
 
 def auc_differences(models: Mapping[str, Predictions]) -> tuple[list[dict[str, Any]], list[str]]:

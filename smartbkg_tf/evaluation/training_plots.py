@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from smartbkg_tf.evaluation.curves import training_curves
-from smartbkg_tf.evaluation.figures import REFERENCE, line_styles, new_figure
+from smartbkg_tf.evaluation.figures import REFERENCE, line_styles, new_figure, outside_legend
 from smartbkg_tf.evaluation.plots import Curves, Plot, Section
 from smartbkg_tf.evaluation.results import EvaluatedModel
 from smartbkg_tf.settings.base import settings
@@ -66,6 +66,7 @@ class TrainingPlot(Plot):
             epochs = epochs + 1  # people count from 1
         for axes, quantity in zip(panels.flat, quantities, strict=False):
             _draw_quantity(axes, epochs, history, quantity)
+        outside_legend(figure, columns=4)
         return figure
 
 
@@ -86,11 +87,12 @@ def _draw_quantity(
     validation = np.array(history.get(f"val_{quantity}", []), dtype=np.float64)
     if np.isfinite(validation).any():
         best = int(np.nanargmin(validation) if quantity == "loss" else np.nanargmax(validation))
-        axes.axvline(epochs[best], label=f"best: epoch {epochs[best]:.0f}", **REFERENCE)
+        label = f"best validation {quantity.replace('auc', 'AUC')}: epoch {epochs[best]:.0f}"
+        axes.axvline(epochs[best], label=label, **REFERENCE)
     axes.set(xlabel="epoch", ylabel=_LABELS.get(quantity, quantity))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.minorticks_off()
     if quantity not in _FURTHER:
-        axes.legend(frameon=False)
         return
     shown = np.array(history[quantity], dtype=np.float64)
     if quantity == "learning_rate" and np.nanmin(shown) > 0 and np.ptp(shown) > np.nanmin(shown):

@@ -50,10 +50,15 @@ class EvaluateSettings(CommandSettings):
 
     Parameters
     ----------
-    runs : str or list of str
-        Run directories and predictions files (.parquet) to evaluate side by side.
-    output : str
-        The folder that is written: metrics.json, plots, report.html.
+    runs : str or list of str, optional
+        Run directories and predictions files (.parquet) to evaluate side by side; needed unless
+        `from` is given.
+    output : str, optional
+        The folder that is written (metrics.json, plots, report.html); needed for `runs`, and for
+        `from` that folder itself if not given.
+    from : str, optional
+        A folder with a report, whose figures and report.html are made again without events, from
+        metrics.json and the JSON files of the figures.
     observables : str, optional
         A parquet file with the event key (experiment, run, event, production) and one
         column for each bias observable.
@@ -70,8 +75,9 @@ class EvaluateSettings(CommandSettings):
         inherit `smartbkg_tf.evaluation.plots.Plot`.
     """
 
-    runs: str | list[str] = Field(min_length=1)
-    output: str = Field(min_length=1)
+    runs: str | list[str] | None = Field(default=None, min_length=1)
+    output: str | None = Field(default=None, min_length=1)
+    from_: str | None = Field(default=None, alias="from", min_length=1)
     observables: str | None = None
     understanding: bool = False
     dataset: str | None = None

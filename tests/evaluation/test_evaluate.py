@@ -291,6 +291,6 @@ def test_settings_as_written_in_conf() -> None:
     with pytest.raises(ConfigurationError, match=r"did you mean 'bootstrap'"):
         compose_settings("evaluate", EvaluateSettings, [*given, "metrics.bootstrp=3"])
     with pytest.raises(ConfigurationError, match=r"runs: a value is needed"):
-        compose_settings("evaluate", EvaluateSettings, ["output=o"])
+        evaluate(compose_settings("evaluate", EvaluateSettings, ["output=o"]))
     with pytest.raises(ConfigurationError, match="less than or equal to 1"):
         compose_settings("evaluate", EvaluateSettings, [*given, "metrics.efficiencies=[1.5]"])

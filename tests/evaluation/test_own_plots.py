@@ -88,7 +88,7 @@ def test_it_is_drawn_beside_the_others(module: str, tmp_path: Path) -> None:
     for name in ("weights", "weights_two", "roc"):
         assert (plots / f"{name}.png").stat().st_size > 5000
         assert (plots / f"{name}.pdf").exists()
-    assert 'alt="weights"' in (tmp_path / "out" / "report.html").read_text()
+    assert 'alt="Weights. one"' in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_models_share_a_figure_of_overlaid_curves(module: str, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_axes_say_what_they_show() -> None:
             labelled = bool(axes.get_ylabel())
             assert labelled, name
         assert figure.axes[-1].get_xlabel() or figure.axes[0].get_xlabel(), name
-        assert any(axes.get_legend() is not None for axes in figure.axes), name
+        assert figure.legends, name
 
 
 def test_names_with_dots_keep_them(tmp_path: Path) -> None:
@@ -98,14 +98,12 @@ def test_curves_differ_in_colour_and_style() -> None:
 
 
 def test_best_epochs_are_marked() -> None:
-    panels = training_plots.TrainingPlot().draw({"one": HISTORY}, "").axes
-    texts = []
-    for axes in panels:
-        legend = axes.get_legend()
-        assert legend is not None
-        texts.append([text.get_text() for text in legend.get_texts()])
-    assert texts[0] == ["training", "validation", "best: epoch 2"]
-    assert texts[1] == ["training", "validation", "best: epoch 3"]
+    figure = training_plots.TrainingPlot().draw({"one": HISTORY}, "")
+    (legend,) = figure.legends
+    panels = figure.axes
+    texts = [text.get_text() for text in legend.get_texts()]
+    best = ["best validation loss: epoch 2", "best validation AUC: epoch 3"]
+    assert texts == ["training", "validation", *best]
     assert panels[0].get_ylabel().startswith("loss")
 
 
