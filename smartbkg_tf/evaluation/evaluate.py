@@ -13,6 +13,7 @@ from smartbkg_tf.evaluation.html_report import SUMMARY_HEAD, summary_row, write_
 from smartbkg_tf.evaluation.inputs import find_models, first_skim, unique_names
 from smartbkg_tf.evaluation.plots import Plot
 from smartbkg_tf.evaluation.results import EvaluatedModel, evaluate_model
+from smartbkg_tf.evaluation.understanding.understand import understand
 from smartbkg_tf.runtime.files import atomic_directory, expand_inputs, read_json, write_json
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
@@ -29,7 +30,10 @@ def evaluate_run(run: RunDirectory, settings: MetricsSettings | None = None) -> 
     Gives what ``metrics.json`` holds: ``auc`` and ``auc_error`` of the first skim (``skim`` names
     it), and all numbers by skim under ``skims``.
     """
-    model = evaluate_model(run.path, run.path.name, settings or MetricsSettings())
+    settings = settings or MetricsSettings()
+    model = evaluate_model(run.path, run.path.name, settings)
+    for text in understand(model, settings):
+        say(f"note: {text}")
     notes = model.notes + [
         f"{skim} was not evaluated: {reason}" for skim, reason in model.refused.items()
     ]
@@ -63,9 +67,16 @@ def evaluate(settings: EvaluateSettings) -> Path:
     ) as folder:
         with Progress("evaluate", total=len(paths), unit="model") as progress:
             for path, name in zip(paths, unique_names(paths), strict=True):
-                models.append(
-                    evaluate_model(path, name, settings.metrics, settings.observables, skim)
+                model = evaluate_model(path, name, settings.metrics, settings.observables, skim)
+                models.append(model)
+                missing = understand(
+                    model,
+                    settings.metrics,
+                    dataset=settings.dataset,
+                    ask=settings.understanding,
                 )
+                for text in missing:
+                    say(f"note: {text}")
                 progress.add(1)
         draw_models(models, folder / "plots", settings.plots)
         comparison = compare_models({model.name: model.predictions for model in models})

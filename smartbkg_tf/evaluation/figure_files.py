@@ -25,6 +25,15 @@ from smartbkg_tf.evaluation.speedup_plots import (
     SpeedupPlot,
 )
 from smartbkg_tf.evaluation.training_plots import TrainingPlot
+from smartbkg_tf.evaluation.understanding.plots import (
+    DecayModePlot,
+    EventTypePlot,
+    InputImportancePlot,
+    MultiplicityPlot,
+    OverfittingPlot,
+    TypeImportancePlot,
+)
+from smartbkg_tf.evaluation.understanding.tree_plot import WrongEventPlot
 from smartbkg_tf.runtime.files import atomic_file, read_json, write_json
 from smartbkg_tf.settings.plugins import make_plugin, plain
 
@@ -41,6 +50,13 @@ BUILT_IN: tuple[type[Plot], ...] = (
     ObservablePlot,
     EfficiencyPlot,
     TrainingPlot,
+    OverfittingPlot,
+    InputImportancePlot,
+    TypeImportancePlot,
+    MultiplicityPlot,
+    EventTypePlot,
+    DecayModePlot,
+    WrongEventPlot,
 )
 
 _PLOT = "smartbkg_tf.evaluation.plots.Plot"

@@ -45,6 +45,13 @@ class MetricsSettings:
         0.95, 0.9, 0.8 and 0.5.
     cost : CostSettings
         For speedups.
+    wrong_events : int, default 3
+        Most wrongly scored events that are drawn as decay trees: so many that fail with the
+        highest scores, and so many that pass with the lowest.
+    overfitting_events : int, default 10000
+        Training events that are compared with the test events, at most.
+    importance_events : int, default 2000
+        Test events of each skim whose inputs are shuffled; half of them pass, if there are as many.
     bias : BiasSettings
         For bias observables.
     """
@@ -55,6 +62,9 @@ class MetricsSettings:
         default_factory=lambda: [0.99, 0.95, 0.9, 0.8, 0.5]
     )
     cost: CostSettings = Field(default_factory=CostSettings)
+    wrong_events: int = Field(default=3, ge=0, le=50)
+    overfitting_events: int = Field(default=10_000, ge=100)
+    importance_events: int = Field(default=2000, ge=100)
     bias: BiasSettings = Field(default_factory=BiasSettings)
 
 
@@ -76,6 +86,12 @@ class EvaluateSettings(CommandSettings):
     observables : str or list of str, optional
         Bias observables by event key (experiment, run, event, production): training tables (.h5),
         parquet tables or flat ROOT trees.
+    understanding : bool, default False
+        Ask the networks of run directories as well: score training events (overfitting), and events
+        of which an input or a type of particles was shuffled or taken away (importance). A minute
+        for a network of the default size.
+    dataset : str, optional
+        The dataset directory with the events of the models; None: where the runs were trained.
     metrics : MetricsSettings
         How results are calculated.
     plots : list of Plot
@@ -87,6 +103,8 @@ class EvaluateSettings(CommandSettings):
     output: str | None = Field(default=None, min_length=1)
     from_: str | None = Field(default=None, alias="from", min_length=1)
     observables: str | list[str] | None = None
+    understanding: bool = False
+    dataset: str | None = None
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     plots: list[Annotated[Any, plugin("smartbkg_tf.evaluation.plots.Plot")]] = Field(
         default_factory=list
