@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from smartbkg_tf.errors import ConfigurationError, InputError, UserError, did_you_mean
-from smartbkg_tf.evaluation.bias_plots import ObservablePlot
+from smartbkg_tf.evaluation.bias_plots import BiasRankingPlot, EfficiencyPlot, ObservablePlot
 from smartbkg_tf.evaluation.figures import figure_style, save_figure
 from smartbkg_tf.evaluation.plots import Plot
 from smartbkg_tf.evaluation.results import EvaluatedModel
@@ -18,6 +18,11 @@ from smartbkg_tf.evaluation.score_plots import (
     PrecisionRecallPlot,
     RocPlot,
     ScoresPlot,
+)
+from smartbkg_tf.evaluation.speedup_plots import (
+    SamplingWeightsPlot,
+    SpeedupDependencePlot,
+    SpeedupPlot,
 )
 from smartbkg_tf.evaluation.training_plots import TrainingPlot
 from smartbkg_tf.evaluation.understanding.plots import (
@@ -38,7 +43,12 @@ BUILT_IN: tuple[type[Plot], ...] = (
     PrecisionRecallPlot,
     ScoresPlot,
     CalibrationPlot,
+    SpeedupPlot,
+    SpeedupDependencePlot,
+    SamplingWeightsPlot,
+    BiasRankingPlot,
     ObservablePlot,
+    EfficiencyPlot,
     TrainingPlot,
     OverfittingPlot,
     InputImportancePlot,

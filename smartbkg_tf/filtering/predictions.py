@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.errors import InputError, did_you_mean
+from smartbkg_tf.events.passing_keys import KEY_ALIASES
 from smartbkg_tf.events.table import EVENT_TYPES, KEY_COLUMNS
 from smartbkg_tf.filtering.prediction_columns import ColumnReader
 from smartbkg_tf.filtering.rules import Decision, combine
@@ -59,6 +60,7 @@ class Predictions:
     event_type: npt.NDArray[np.int8]  # [n] position in `EVENT_TYPES`, -1 if unknown
     skims: dict[str, SkimPredictions]  # in the order of the model's outputs
     information: dict[str, Any]  # how they were made: method, seed, model, rules
+    notes: list[str] = field(default_factory=list)  # what was filled in
 
     def __len__(self) -> int:
         """Give the number of events."""
@@ -167,14 +169,34 @@ class PredictionsWriter:
         self._stack.__exit__(kind, error, trace)
 
 
-def read_predictions(path: str | Path) -> Predictions:
-    """Read a table of predictions.
+class _ParquetColumns:
+    """The columns of a Parquet file, each read when it is asked for: one is in memory at a time."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow.parquet as pq
+
+        self._file = pq.ParquetFile(path)
+        self.schema = self._file.schema_arrow
+
+    def column(self, name: str) -> Any:
+        return self._file.read([name]).column(name)
+
+    def __len__(self) -> int:
+        return int(self._file.metadata.num_rows)
+
+
+def read_predictions(path: str | Path, *, unnamed_skim: str = "skim") -> Predictions:
+    """Read a table of predictions, of this package or of any other program.
 
     Parameters
     ----------
     path : str or pathlib.Path
-        A parquet file that `apply` or `train` wrote, or any with at least the event key
-        and one ``score_<skim>`` column.
+        A parquet file that `apply` or `train` wrote, or any parquet or csv table with the column
+        event and a score: ``score_<skim>`` and ``label_<skim>`` for each skim, or plain ``score``
+        and ``label``. Columns experiment, run and production are 0 where the table has none. Higher
+        scores are more likely to pass; calibration takes them for logits.
+    unnamed_skim : str, default "skim"
+        The skim of the plain columns ``score`` and ``label``.
 
     Returns
     -------
@@ -184,41 +206,54 @@ def read_predictions(path: str | Path) -> Predictions:
     Raises
     ------
     InputError
-        When the file is missing or not parquet, lacks columns, holds an event twice, or a value
+        When the file is missing or not a table, lacks columns, holds an event twice, or a value
         does not fit its column.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
+    from pyarrow import csv
 
     path = Path(path)
     if not path.is_file():
         raise InputError("the predictions do not exist", where=path, next_step=_MADE_BY)
+    kind = "csv table" if path.suffix == ".csv" else "parquet file"
     try:
-        table = pq.read_table(path)
+        table = csv.read_csv(path) if path.suffix == ".csv" else _ParquetColumns(path)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         first = str(error).splitlines()[0]
         raise InputError(
-            f"is not a complete parquet file ({first})", where=path, next_step=_MADE_BY
+            f"is not a complete {kind} ({first})", where=path, next_step=_MADE_BY
         ) from error
-    names = table.column_names
+    names = {name: name for name in table.schema.names}
+    for plain_name in ("score", "label"):
+        if plain_name in names:
+            names[f"{plain_name}_{unnamed_skim}"] = names.pop(plain_name)
+    for key, aliases in KEY_ALIASES.items():
+        there = [alias for alias in aliases if alias in names]
+        if key not in names and there:
+            names[key] = names.pop(there[0])
     skims = [name.removeprefix("score_") for name in names if name.startswith("score_")]
-    missing = [name for name in KEY_COLUMNS if name not in names]
-    if missing or not skims:
-        lacking = missing or ["score_<skim>"]
+    lacking = "event" if "event" not in names else "" if skims else "score_<skim>"
+    if lacking:
         raise InputError(
-            f"lacks the column {', '.join(lacking)}; {did_you_mean(lacking[0], names)}",
+            f"lacks the column {lacking}; {did_you_mean(lacking, names)}",
             where=path,
             next_step=_MADE_BY,
         )
-
-    columns = ColumnReader(table)
-    keys = columns.keys(KEY_COLUMNS)
-    predictions = Predictions(
-        keys=keys,
-        event_type=columns.event_type(),
-        skims={skim: SkimPredictions(**columns.skim(skim)) for skim in skims},
-        information=columns.information(_METADATA),
-    )
+    columns = ColumnReader(table, names)
+    absent = [name for name in KEY_COLUMNS if name not in names]
+    try:
+        predictions = Predictions(
+            keys=columns.keys(KEY_COLUMNS),
+            event_type=columns.event_type(),
+            skims={skim: SkimPredictions(**columns.skim(skim)) for skim in skims},
+            information=columns.information(_METADATA),
+            notes=[f"its table has no {', '.join(absent)}: taken as 0"] if absent else [],
+        )
+    except (pa.ArrowInvalid, OSError) as error:
+        first = str(error).splitlines()[0]
+        raise InputError(
+            f"is not a complete {kind} ({first})", where=path, next_step=_MADE_BY
+        ) from error
     columns.problems.raise_if_any(
         "cannot be used as predictions", kind=InputError, where=path, next_step=_MADE_BY
     )

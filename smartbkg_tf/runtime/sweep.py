@@ -105,11 +105,12 @@ def sweep_rows(folder: Path) -> list[dict[str, Any]]:
     """Read the results of a sweep: a row of `COLUMNS` and ``exit_code`` for each job."""
     if not folder.is_dir():
         return []
-    jobs = [RunDirectory(path) for path in sorted(folder.iterdir(), key=_job_number)]
+    jobs = [RunDirectory(path) for path in sorted(folder.iterdir(), key=job_number)]
     return [_row(job) for job in jobs if job.log.is_file() or job.config.is_file()]
 
 
-def _job_number(path: Path) -> tuple[int, str]:
+def job_number(path: Path) -> tuple[int, str]:
+    """Sort the folders of jobs: by the number before the first underscore."""
     number = path.name.partition("_")[0]
     return (int(number) if number.isdigit() else 10**9, path.name)
 

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from smartbkg_tf.errors import ConfigurationError
+from smartbkg_tf.evaluation import figure_files
 from smartbkg_tf.evaluation.evaluate import evaluate
+from smartbkg_tf.evaluation.score_plots import RocPlot
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.evaluation import EvaluateSettings
@@ -52,6 +54,11 @@ class Broken(Plot):
     def data(self, model, skim):
         return model.no_such_thing
 """
+
+
+@pytest.fixture(autouse=True)
+def few_built_in_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figure_files, "BUILT_IN", (RocPlot,))
 
 
 @pytest.fixture
