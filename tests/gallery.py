@@ -89,7 +89,13 @@ def main(run: str, output: str) -> None:
     train = compose_settings("train", TrainSettings, ["experiment=quickstart"])
     observables = prepare_dataset(train).parent / "tables" / FOLDER / JOINED
     evaluate(
-        EvaluateSettings(runs=run, observables=str(observables), output=output, overwrite=True)
+        EvaluateSettings(
+            runs=run,
+            observables=str(observables),
+            understanding=True,
+            output=output,
+            overwrite=True,
+        )
     )
     figures = first_figures(Path(output) / "plots")
     text = page(figures)

@@ -51,7 +51,7 @@ def compare_models(models: Mapping[str, Predictions]) -> Comparison:
 
 
 def auc_covariance(
-    scores: list[npt.NDArray[np.floating]], label: npt.NDArray[np.int8]
+    scores: list[npt.NDArray[np.floating]], label: npt.NDArray[np.integer]
 ) -> tuple[Floats, Floats]:
     """Give the AUC of models [k] on the same events, and their covariance matrix [k, k].
 
@@ -67,6 +67,17 @@ def auc_covariance(
             values -= values.mean(axis=1, keepdims=True)
             covariance += values @ values.T / (n - 1) / n
     return np.array([passing.mean() for passing, _ in parts]), covariance
+
+
+def auc_difference(
+    first: npt.NDArray[np.floating],
+    second: npt.NDArray[np.floating],
+    label: npt.NDArray[np.integer],
+) -> Estimate:
+    """Give the AUC of the first model - that of the second one, on the same events."""
+    areas, covariance = auc_covariance([first, second], label)
+    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    return Estimate(float(areas[0] - areas[1]), math.sqrt(max(float(variance), 0.0)))
 
 
 def _common_events(

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from smartbkg_tf.errors import ConfigurationError, InputError
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.evaluation.comparison import compare_models, comparison_table
-from smartbkg_tf.evaluation.figure_files import INDEX, draw_models, redraw
+from smartbkg_tf.evaluation.figure_files import draw_models
 from smartbkg_tf.evaluation.html_report import SUMMARY_HEAD, summary_row, write_report
 from smartbkg_tf.evaluation.inputs import find_models, first_skim, unique_names
-from smartbkg_tf.evaluation.plots import Plot
+from smartbkg_tf.evaluation.redraw import WRITTEN, redraw_report
 from smartbkg_tf.evaluation.results import EvaluatedModel, evaluate_model
 from smartbkg_tf.evaluation.understanding.understand import understand
-from smartbkg_tf.runtime.files import atomic_directory, expand_inputs, read_json, write_json
+from smartbkg_tf.runtime.files import atomic_directory, expand_inputs, write_json
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.runtime.text_table import text_table
 from smartbkg_tf.settings.evaluation import EvaluateSettings, MetricsSettings
-
-#: What the folder holds.
-WRITTEN = ("metrics.json", "report.html", "plots")
 
 
 def evaluate_run(run: RunDirectory, settings: MetricsSettings | None = None) -> dict[str, Any]:
@@ -69,13 +65,13 @@ def evaluate(settings: EvaluateSettings) -> Path:
             for path, name in zip(paths, unique_names(paths), strict=True):
                 model = evaluate_model(path, name, settings.metrics, settings.observables, skim)
                 models.append(model)
-                missing = understand(
+                remarks = understand(
                     model,
                     settings.metrics,
                     dataset=settings.dataset,
                     ask=settings.understanding,
                 )
-                for text in missing:
+                for text in remarks:
                     say(f"note: {text}")
                 progress.add(1)
         draw_models(models, folder / "plots", settings.plots)
@@ -111,47 +107,3 @@ def evaluate(settings: EvaluateSettings) -> Path:
         say(f"warning: {note}")
     say(f"report: {Path(settings.output) / 'report.html'}")
     return Path(settings.output)
-
-
-def redraw_report(settings: EvaluateSettings, source: Path) -> Path:
-    """Make the figures and the report of a folder again, there or in another folder."""
-    if settings.runs is not None or settings.observables is not None:
-        raise ConfigurationError(
-            "from: draws what a report holds, without events: runs and observables do not go "
-            "with it",
-            next_step="leave them out, or leave from out",
-        )
-    if not (source / "plots" / INDEX).is_file():
-        raise InputError(
-            "holds no report that can be drawn again: plots/figures.json is missing",
-            where=source,
-            next_step="make it with: python -m smartbkg_tf.evaluate runs=[...] output=DIR",
-        )
-    values = read_json(source / "metrics.json", made_by="python -m smartbkg_tf.evaluate")
-    output = source if settings.output is None else Path(settings.output)
-    if output.resolve() == source.resolve():
-        remarks = _redraw_into(source, source, settings.plots)
-    else:
-        with atomic_directory(
-            output, overwrite=settings.overwrite, own=WRITTEN, inputs=[source]
-        ) as folder:
-            write_json(folder / "metrics.json", values)
-            remarks = _redraw_into(source, folder, settings.plots)
-    for remark in remarks:
-        say(f"warning: {remark}")
-    say(f"report: {output / 'report.html'}")
-    return output
-
-
-def _redraw_into(source: Path, folder: Path, own: Sequence[Plot]) -> list[str]:
-    try:
-        remarks = redraw(source / "plots", folder / "plots", own)
-        write_report(folder, source.resolve().name)
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise InputError(
-            f"its numbers or figures are not as this smartbkg_tf writes them "
-            f"({type(error).__name__}: {error})",
-            where=source,
-            next_step="evaluate the runs again: python -m smartbkg_tf.evaluate runs=[...]",
-        ) from error
-    return remarks

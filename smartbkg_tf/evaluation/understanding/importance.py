@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.encoding.events import Events, offsets_of
-from smartbkg_tf.evaluation.metrics import auc_difference
+from smartbkg_tf.evaluation.comparison import auc_difference
 from smartbkg_tf.evaluation.understanding.trees import codes_of_tokens, tree_of_tokens
 from smartbkg_tf.events.decay_strings import decay_tokens
 from smartbkg_tf.events.vocabulary import default_vocabulary
