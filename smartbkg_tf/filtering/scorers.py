@@ -406,7 +406,7 @@ def open_session(path: Path) -> Any:
     except ImportError as error:
         raise ConfigurationError(
             "an .onnx model needs ONNX Runtime, which is not installed",
-            next_step="pip install 'smartbkg_tf[onnx]'",
+            next_step="pip install onnxruntime",
         ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

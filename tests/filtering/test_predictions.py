@@ -180,6 +180,29 @@ def test_foreign_file_with_scores_alone(tmp_path: Path) -> None:
     assert found.skims["x"].label.tolist() == [-1, -1]
 
 
+def test_tables_of_other_programs(tmp_path: Path) -> None:
+    path = tmp_path / "other.csv"
+    path.write_text("event,score,label\n1,-2.5,0\n2,1.5,1\n3,0,\n")
+    found = read_predictions(path, unnamed_skim="mine")
+    assert found.skims["mine"].score.tolist() == [-2.5, 1.5, 0.0]
+    assert found.skims["mine"].label.tolist() == [0, 1, -1]
+    assert found.keys["event"].tolist() == [1, 2, 3]
+    assert found.keys["production"].tolist() == [0, 0, 0]
+    assert found.notes == ["its table has no experiment, run, production: taken as 0"]
+    frame = pd.DataFrame({"__experiment__": [1], "__run__": 2, "__event__": 3, "production": 4})
+    frame.assign(score_x=0.5, label_x=True).to_parquet(tmp_path / "other.parquet")
+    found = read_predictions(tmp_path / "other.parquet")
+    assert [int(found.keys[name][0]) for name in found.keys] == [1, 2, 3, 4]
+    assert found.skims["x"].label.tolist() == [1]
+    assert found.notes == []
+    path.write_text("event,score\n1,2,3\n")
+    with pytest.raises(InputError, match="not a complete csv table"):
+        read_predictions(path)
+    path.write_text("event,score\n1,2\n1,3\n")
+    with pytest.raises(InputError, match="1 of 2 events have the key of another one"):
+        read_predictions(path)
+
+
 def test_broken_files(tmp_path: Path) -> None:
     path = tmp_path / "p.parquet"
     with pytest.raises(InputError, match="do not exist"):
@@ -193,7 +216,7 @@ def test_broken_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a complete parquet"):
         read_predictions(path)
     pd.DataFrame({"evnt": [1], "score_x": [0.0]}).to_parquet(path)
-    with pytest.raises(InputError, match="lacks the column experiment, run, event"):
+    with pytest.raises(InputError, match="lacks the column event"):
         read_predictions(path)
     pd.DataFrame({name: [1] for name in ("experiment", "run", "event", "production")}).to_parquet(
         path
