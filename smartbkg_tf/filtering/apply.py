@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,6 @@ from smartbkg_tf.filtering.event_source import EventsToScore, score_rows, split_
 from smartbkg_tf.filtering.filter_fit import fit_filter, fit_on_predictions
 from smartbkg_tf.filtering.predictions import PredictionsWriter, decisions_of
 from smartbkg_tf.filtering.rules import (
-    Decision,
     KeepAll,
     Rule,
     SamplingRule,
@@ -104,7 +103,6 @@ def _join(
     settings = job.settings
     information = Decider(scorer, job.rules, settings.seed, settings.method).information
     summary = ApplySummary(scorer.label_names, settings.cost)
-    kept: list[npt.NDArray[np.void]] = []
     # The outer one: both files get their names at the end, this one right after the predictions.
     event_list = (
         atomic_file(events_output, alone=True, overwrite=settings.overwrite)
@@ -123,10 +121,7 @@ def _join(
             for table in tables:
                 writer.write_table(table)
                 decisions, labels = decisions_of(table, scorer.label_names)
-                together = combine(decisions)
-                summary.add(decisions, labels, together)
-                if partial is not None:
-                    kept.append(_kept_events(table, together))
+                summary.add(decisions, labels, combine(decisions))
         if writer.rows == 0:
             raise InputError(
                 "holds no events" if len(source.paths) == 1 else "none of the inputs holds events",
@@ -134,7 +129,7 @@ def _join(
                 next_step="no predictions were written",
             )
         if partial is not None:
-            write_event_list(partial, np.concatenate(kept))
+            write_event_list(partial, _kept_events(files))
     return summary
 
 
@@ -178,26 +173,51 @@ def rules_for(scorer: Scorer, settings: ApplySettings) -> dict[str, Rule]:
     return {skim: replace(rule, **given) for skim, rule in fitted.rules(skims).items()}
 
 
-def _kept_events(table: Any, together: Decision) -> npt.NDArray[np.void]:
-    listed = np.zeros(int(together.kept.sum()), dtype=_EVENT_LIST)
-    for name in KEY_COLUMNS:
-        listed[name] = table.column(name).to_numpy()[together.kept]
-    listed["weight"] = together.weight[together.kept]
-    return listed
+def _kept_events(files: Sequence[Path]) -> Iterator[npt.NDArray[np.void]]:
+    """Give keys and weights of the events of parts that are kept for any skim."""
+    for file in files:
+        for table in read_part(file, [*KEY_COLUMNS, "kept", "weight"])[0]:
+            kept = table.filter(table.column("kept"))
+            listed = np.zeros(len(kept), dtype=_EVENT_LIST)
+            for name in _EVENT_LIST.names or ():
+                listed[name] = kept.column(name).to_numpy()
+            yield listed
 
 
-def write_event_list(path: Path, events: npt.NDArray[np.void]) -> None:
+def write_event_list(path: Path, pieces: Iterable[npt.NDArray[np.void]]) -> None:
     """Write keys and weights of the events to be simulated as .csv, .npy or .parquet."""
-    if path.suffix == ".npy":
-        np.save(path, events, allow_pickle=False)
-        return
     import pandas as pd
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
 
-    frame = pd.DataFrame({name: events[name] for name in _EVENT_LIST.names or ()})
-    if path.suffix == ".csv":
-        frame.to_csv(path, index=False)
-    else:
-        frame.to_parquet(path, index=False)
+    names = _EVENT_LIST.names or ()
+    if path.suffix == ".parquet":
+        schema = pa.schema([(name, pa.from_numpy_dtype(_EVENT_LIST[name])) for name in names])
+        with ParquetWriter(path, schema) as writer:
+            for piece in pieces:
+                writer.write_table(pa.table([piece[name] for name in names], schema=schema))
+        return
+    with open(path, "wb") as stream:
+        written = 0
+        if path.suffix == ".npy":
+            _write_header(stream, written)
+        for i, piece in enumerate(pieces):
+            if path.suffix == ".npy":
+                stream.write(piece.tobytes())
+            else:
+                frame = pd.DataFrame({name: piece[name] for name in names})
+                frame.to_csv(stream, index=False, header=i == 0)
+            written += len(piece)
+        if path.suffix == ".npy":
+            stream.seek(0)
+            _write_header(stream, written)
+
+
+def _write_header(stream: BinaryIO, n_events: int) -> None:
+    """Write the head of a .npy file; NumPy leaves room in it for the number to grow."""
+    descr = np.lib.format.dtype_to_descr(_EVENT_LIST)
+    head = {"descr": descr, "fortran_order": False, "shape": (n_events,)}
+    np.lib.format.write_array_header_1_0(stream, head)
 
 
 def predict_split(

@@ -211,7 +211,7 @@ def parts_folder(job: ApplyJob) -> Iterator[None]:
         shutil.rmtree(folder)
 
 
-def read_part(file: Path) -> tuple[Iterator[Any], EncodingReport]:
+def read_part(file: Path, columns: list[str] | None = None) -> tuple[Iterator[Any], EncodingReport]:
     """Read the predictions of a part as Arrow tables, and what was lost in its encoding."""
     try:
         part = pq.ParquetFile(file, page_checksum_verification=True)
@@ -223,7 +223,7 @@ def read_part(file: Path) -> tuple[Iterator[Any], EncodingReport]:
         with part:
             for group in range(part.num_row_groups):
                 try:
-                    yield part.read_row_group(group)
+                    yield part.read_row_group(group, columns)
                 except (pa.ArrowException, OSError) as error:
                     raise _damaged(file) from error
 

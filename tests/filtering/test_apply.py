@@ -327,10 +327,13 @@ def test_event_lists_can_be_read_as_flags(fitted: Trained, tmp_path: Path, suffi
         method="threshold",
         threshold=0.0,
         events_output=str(path),
+        chunk_events=70,
     )
     kept = frame[[f"kept_{skim}" for skim in SKIMS]].any(axis=1)
     expected = frame.loc[kept, ["experiment", "run", "event", "production"]].to_numpy()
     np.testing.assert_array_equal(read_passing_keys(path), expected)
+    if suffix == ".npy":
+        assert np.load(path, allow_pickle=False)["weight"].tolist() == [1.0] * len(expected)
 
 
 def test_both_outputs_or_none(
