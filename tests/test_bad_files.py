@@ -22,7 +22,8 @@ from smartbkg_tf.generation.manifest import Manifest
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.files import read_json, read_yaml
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.runtime.sweep import best_validation, sweep_rows
+from smartbkg_tf.runtime.sweeps.jobs import Job
+from smartbkg_tf.runtime.sweeps.table import best_validation, sweep_rows
 from smartbkg_tf.settings.generation import ProduceSettings
 from smartbkg_tf.settings.plugins import plain
 from smartbkg_tf.settings.stored import EXPORTED, check_stored
@@ -147,7 +148,7 @@ def test_metadata_yaml(file: Path, run: RunDirectory) -> None:
         file.write_text(yaml.safe_dump(values))
         message = refused(lambda: describe_run(run))
         best_validation(run)
-        sweep_rows(run.path.parent)
+        sweep_rows([Job(0, run.path, ())])
         if place[0] in ("max_particles", "max_tokens") and wrong is not None:
             assert "metadata.yaml" in message, (place, wrong)
 
@@ -161,7 +162,7 @@ def test_config_yaml_of_an_unfinished_run(file: Path, run: RunDirectory) -> None
         file.write_text(yaml.safe_dump(values))
         message = refused(lambda: unfinished_run(settings))
         assert not message or str(run.path) in message, (place, wrong)
-        sweep_rows(run.path.parent)
+        sweep_rows([Job(0, run.path, ())])
 
 
 def test_metadata_of_an_exported_model(run: RunDirectory) -> None:
