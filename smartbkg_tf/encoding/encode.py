@@ -145,6 +145,7 @@ def _particles(
         mother_pdg = np.nan_to_num(mother_pdg)
     offsets = np.asarray(table.offsets, dtype=np.int64)
     columns: _Columns = {}
+    kept: npt.NDArray[np.int64] | None
     if encoding.features == "original":
         values, columns["charge"], tokens, mother_tokens, some_unknown = original(
             whole_codes(pdg),
