@@ -175,7 +175,7 @@ def all_sound(table: EventTable) -> bool:
     sound: bool = _sound(
         table.offsets,
         table.particles["motherIndex"],
-        tuple(np.asarray(table.particles[name], dtype=np.float64) for name in _CHECKED),
+        tuple([np.asarray(table.particles[name], dtype=np.float64) for name in _CHECKED]),
     )
     return sound
 

@@ -17,14 +17,14 @@ from smartbkg_tf.encoding.events import EncodingReport, Events, encoded_schema, 
 from smartbkg_tf.encoding.feature_sets import computed_features, further_features
 from smartbkg_tf.encoding.features import (
     charge_in_thirds,
+    original,
     smartbackground,
     sound_mothers,
-    stacked,
 )
 from smartbkg_tf.encoding.pad import pad
 from smartbkg_tf.events.decay_strings import decay_tokens, tokenise
 from smartbkg_tf.events.table import EventTable
-from smartbkg_tf.events.vocabulary import UNKNOWN, Vocabulary
+from smartbkg_tf.events.vocabulary import Vocabulary, whole_codes
 from smartbkg_tf.settings.encoding import FEATURE_SETS, PARTICLES, TOKENS, EncodingSettings
 
 __all__ = ["FEATURES", "EncodingReport", "check_and_encode", "encode", "pad"]
@@ -139,53 +139,53 @@ def _particles(
     file: str,
 ) -> tuple[_Columns, npt.NDArray[np.int64]]:
     """Particle columns and their offsets; codes without a token are added to `unknown`."""
-    # Old tables hold codes as floats (211.0); the vocabulary takes any number.
+    # Old tables hold codes as floats (211.0), and NaN for no mother.
     pdg, mother_pdg = (np.asarray(table.particles[name]) for name in ("PDG", "motherPDG"))
+    if mother_pdg.dtype.kind == "f":
+        mother_pdg = np.nan_to_num(mother_pdg)
     offsets = np.asarray(table.offsets, dtype=np.int64)
-    charge = kept = None
-    if encoding.features == "smartbackground":
-        values, kept, offsets, mother = smartbackground(table, mother)
-    elif encoding.features == "original":
-        values = stacked(*(_column(table, name, np.float64) for name in FEATURES[:-1]))
-        charge = _column(table, "charge", np.float64)
+    columns: _Columns = {}
+    kept: npt.NDArray[np.int64] | None
+    if encoding.features == "original":
+        values, columns["charge"], tokens, mother_tokens, some_unknown = original(
+            whole_codes(pdg),
+            whole_codes(mother_pdg),
+            tuple([_column(table, name, np.float64) for name in FEATURES]),
+            vocabulary.slot_codes,
+            vocabulary.slot_tokens,
+        )
+        if some_unknown:
+            _count_unknown(pdg, vocabulary, unknown)
+            _count_unknown(mother_pdg, vocabulary, unknown)
     else:
-        values, kept, offsets, mother = computed_features(table, encoding, mother, file)
-        if encoding.feature_names[-1] == "charge":
-            charge = values[:, -1].astype(np.float64)
-            values = np.ascontiguousarray(values[:, :-1])
-    if kept is not None:
-        pdg, mother_pdg = pdg[kept], mother_pdg[kept]
-    tokens = _tokens(pdg, vocabulary, unknown)
-    if encoding.features == "smartbackground":
-        first = np.repeat(offsets[:-1], np.diff(offsets))
-        mother_tokens = np.where(mother >= 0, tokens[first + mother], np.int16(0))
-    else:
-        # "No mother" (0, or NaN) is not a particle, although the code 0 has a token.
-        mother_tokens = _tokens(mother_pdg, vocabulary, unknown)
-        if mother_pdg.dtype.kind == "f":
-            mother_pdg = np.nan_to_num(mother_pdg)
-        mother_tokens[mother_pdg == 0] = 0
-    columns: _Columns = {
+        if encoding.features == "smartbackground":
+            values, kept, offsets, mother = smartbackground(table, mother)
+        else:
+            values, kept, offsets, mother = computed_features(table, encoding, mother, file)
+            if encoding.feature_names[-1] == "charge":
+                columns["charge"] = charge_in_thirds(values[:, -1].astype(np.float64))
+                values = np.ascontiguousarray(values[:, :-1])
+        if kept is not None:
+            pdg, mother_pdg = pdg[kept], mother_pdg[kept]
+        tokens = vocabulary.tokens(pdg)
+        _count_unknown(pdg, vocabulary, unknown)
+        if encoding.features == "smartbackground":
+            first = np.repeat(offsets[:-1], np.diff(offsets))
+            mother_tokens = np.where(mother >= 0, tokens[first + mother], np.int16(0))
+        else:
+            mother_tokens = np.where(mother_pdg == 0, np.int16(0), vocabulary.tokens(mother_pdg))
+            _count_unknown(mother_pdg, vocabulary, unknown)
+    columns |= {
         "particle_input": values,
         "pdg_input": tokens,
         "mother_pdg_input": mother_tokens,
         "mother_index_input": _as_int16(mother),
     }
-    if charge is not None:
-        columns["charge"] = charge_in_thirds(charge)
     return columns, offsets
 
 
-def _tokens(
-    codes: npt.NDArray[Any], vocabulary: Vocabulary, unknown: Counter[str]
-) -> npt.NDArray[np.int16]:
-    """Translate PDG codes, and count those that have no token."""
-    tokens = vocabulary.tokens(codes)
-    without = tokens == UNKNOWN
-    if without.any():
-        missing = vocabulary.unknown(codes[without])
-        unknown.update({str(code): count for code, count in missing.items()})
-    return tokens
+def _count_unknown(codes: npt.NDArray[Any], vocabulary: Vocabulary, unknown: Counter[str]) -> None:
+    unknown.update({str(code): count for code, count in vocabulary.unknown(codes).items()})
 
 
 def _as_int16(mother: npt.NDArray[np.int32]) -> npt.NDArray[np.int16]:

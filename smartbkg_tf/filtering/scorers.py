@@ -25,6 +25,7 @@ from smartbkg_tf.encoding.checks import (
 )
 from smartbkg_tf.encoding.encode import EncodingReport, encode, pad
 from smartbkg_tf.encoding.events import Events
+from smartbkg_tf.encoding.pad import empty_batch, fill_batch
 from smartbkg_tf.errors import ConfigurationError, InputError, Problems
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
@@ -46,6 +47,8 @@ Batch = dict[str, npt.NDArray[Any]]
 #: Events scored at a time, unless asked otherwise; ONNX Runtime is no faster with more.
 KERAS_BATCH_SIZE = 256
 ONNX_BATCH_SIZE = 16
+_FIRST_EVENT = np.zeros(1, dtype=np.int64)
+
 #: Faults that a network would turn into a wrong number. An event without particles is not
 #: one of them: a filter must decide about it too.
 _FATAL = (
@@ -381,12 +384,13 @@ class OnnxScorer(Scorer):
         """Score a table of one event, [skims], without what `score_events` does for many."""
         encoded = self.encode_events(table)
         limits = (self.description.max_particles, self.description.max_tokens)
-        widths = (
-            most if axis in self.fixed_axes else min(max(encoded.n_rows(axis), 1), most)
+        lengths = {
+            axis: most if axis in self.fixed_axes else min(max(encoded.n_rows(axis), 1), most)
             for axis, most in zip((PARTICLES, TOKENS), limits, strict=True)
-        )
-        scores: npt.NDArray[np.float32]
-        scores = self._call(pad(encoded, None, self.input_names, *widths))[0]
+        }
+        batch = empty_batch(encoded.schema, self.input_names, 1, lengths)
+        fill_batch(batch, 0, encoded, _FIRST_EVENT)
+        scores: npt.NDArray[np.float32] = self._call(batch)[0]
         return scores
 
     def _call(self, batch: Batch) -> npt.NDArray[Any]:

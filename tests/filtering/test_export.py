@@ -134,8 +134,16 @@ def test_the_file_describes_itself(exported: Path, fitted: Trained) -> None:
 def test_exports_of_a_run_are_equal_in_every_byte(
     exported: Path, fitted: Trained, tmp_path: Path
 ) -> None:
-    again = export(ExportSettings(run=str(fitted.run.path), output=str(tmp_path / "onnx")))
+    """Here in the place of an export of an earlier version, which was two files."""
+    output = tmp_path / "onnx"
+    output.mkdir()
+    for name in ("model.onnx", "model.json"):
+        (output / name).write_text("{}")
+    with pytest.raises(InputError, match="whose models were two files"):
+        OnnxScorer(output / "model.onnx")
+    again = export(ExportSettings(run=str(fitted.run.path), output=str(output), overwrite=True))
     assert again.read_bytes() == exported.read_bytes()
+    assert [file.name for file in output.iterdir()] == ["model.onnx"]
 
 
 def test_a_changed_byte_is_noticed_wherever_it_is(exported: Path, tmp_path: Path) -> None:
