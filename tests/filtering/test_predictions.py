@@ -102,7 +102,7 @@ def test_broken_trees(tmp_path: Path) -> None:
         read_predictions(path)
     with uproot.recreate(path) as file:
         file.mktree("predictions", {"event": np.int64}).extend({"event": np.arange(3)})
-    with pytest.raises(InputError, match="lacks the column experiment, run, production"):
+    with pytest.raises(InputError, match="lacks the column score_<skim>"):
         read_predictions(path)
     with pytest.raises(RuntimeError, match="stop"), PredictionsWriter(path, SKIMS) as writer:
         writer.write(*make_chunk(5))
