@@ -12,7 +12,7 @@ import numpy.typing as npt
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
 from smartbkg_tf.encoding.events import Events
 from smartbkg_tf.errors import InputError, UserError
-from smartbkg_tf.evaluation.metrics import working_points
+from smartbkg_tf.evaluation.metrics import place_of
 from smartbkg_tf.evaluation.results import EvaluatedModel
 from smartbkg_tf.evaluation.understanding import groups
 from smartbkg_tf.evaluation.understanding.importance import changes, losses
@@ -140,15 +140,18 @@ def _add_groups(
 ) -> None:
     """Add what is kept of groups of the chosen events at the working point."""
     result, values = model.results[skim], model.predictions.skims[skim]
-    (point,) = working_points(ScoreCounts.of(values.score, values.label), [_EFFICIENCY])
+    counts = ScoreCounts.of(values.score, values.label)
+    place = place_of(counts, _EFFICIENCY)
+    threshold = float(counts.lowest[place])
+    efficiency = float(counts.above()[1][place] / counts.n_passing)
     label, score = values.label, values.score
     if chosen is not None:
         label, score = label[chosen], score[chosen]
-    passing, known, kept = label == 1, label >= 0, score >= point["threshold"]
+    passing, known, kept = label == 1, label >= 0, score >= threshold
     everything = groups.kept_of_groups([("all", np.arange(len(label)))], passing, known, kept)[0]
     numbers = result.metrics.setdefault(
         "understanding",
-        {"threshold": point["threshold"], "efficiency": point["efficiency"]},
+        {"threshold": threshold, "efficiency": efficiency},
     )
     numbers.setdefault("kept_by", {})
     for name, division in divisions.items():
