@@ -200,9 +200,10 @@ class BatchJobs:
             found |= {int(word): (backend, number) for word in answer.split() if word.isdigit()}
         return found
 
-    def ended(self, running: Iterable[Job]) -> list[tuple[Job, int]]:
+    def ended(self, running: Iterable[Job]) -> list[tuple[Job, int | None]]:
         """Give the jobs whose folders say so, and those that are twice not in the queue."""
-        ended, open_jobs = [], []
+        ended: list[tuple[Job, int | None]] = []
+        open_jobs = []
         for job in running:
             if job.state in ("done", "failed"):
                 ended.append((job, 0 if job.state == "done" else job.failure()[0]))
@@ -216,7 +217,7 @@ class BatchJobs:
                 return ended
             missed = {job.number for job in open_jobs} - queued.keys()
             # A shared file system may show the result later than the queue the end.
-            ended += [(job, 1) for job in open_jobs if job.number in missed & self._missed]
+            ended += [(job, None) for job in open_jobs if job.number in missed & self._missed]
             self._missed = missed
         return ended
 
