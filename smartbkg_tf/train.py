@@ -20,9 +20,12 @@ def run(settings: TrainSettings) -> None:
     from smartbkg_tf.runtime.quiet import load_tensorflow
     from smartbkg_tf.training.data import prepare_dataset
     from smartbkg_tf.training.devices import check_devices
+    from smartbkg_tf.training.provenance import require_commit
     from smartbkg_tf.training.run_folder import check_run_folder, training_lock
 
     check_run_folder(settings)
+    if settings.strict_repro:
+        require_commit()
     check_devices(settings.training)
     load_tensorflow()
     from smartbkg_tf.models.registry import check_model

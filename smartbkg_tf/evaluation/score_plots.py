@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from smartbkg_tf.evaluation.figures import COLOURS, REFERENCE, line_styles, new_figure
+from smartbkg_tf.evaluation.figures import (
+    COLOURS,
+    REFERENCE,
+    draw_histogram,
+    line_styles,
+    new_figure,
+    outside_legend,
+)
 from smartbkg_tf.evaluation.metrics import Estimate
 from smartbkg_tf.evaluation.plots import Curves, Plot, Section
 from smartbkg_tf.evaluation.results import EvaluatedModel
@@ -24,7 +31,6 @@ class _AreaPlot(Plot):
     area: ClassVar[tuple[str, str]]  # its short name, and its key in ``metrics.json``
     columns: ClassVar[tuple[str, str]]  # x and y of the curve
     axis_labels: ClassVar[tuple[str, str]]
-    legend_place: ClassVar[str]
 
     def legend(self, model: EvaluatedModel, skim: str, label: str) -> str:
         """Add the area and its error."""
@@ -34,7 +40,7 @@ class _AreaPlot(Plot):
     def draw(self, curves: Curves, title: str) -> Figure:
         """Draw."""
         x, y = self.columns
-        figure, axes = new_figure(5.6, 5.2)
+        figure, axes = new_figure(5.4, 5.6)
         for (label, curve), style in zip(curves.items(), line_styles(len(curves)), strict=True):
             band = (curve[x], curve["low"], curve["high"])
             axes.fill_between(*band, color=style["color"], alpha=0.2, linewidth=0)
@@ -42,7 +48,7 @@ class _AreaPlot(Plot):
         self._draw_guess(axes, curves)
         axes.set(xlim=(0, 1), ylim=(0, 1.005), title=title)
         axes.set(xlabel=self.axis_labels[0], ylabel=self.axis_labels[1])
-        axes.legend(loc=self.legend_place, frameon=False, title="bands: 68 % (bootstrap)")
+        outside_legend(figure, title="bands: 68 % (bootstrap)")
         return figure
 
     def _draw_guess(self, axes: Axes, curves: Curves) -> None:
@@ -68,7 +74,6 @@ class RocPlot(_AreaPlot):
         "kept fraction of failing events",
         "kept fraction of passing events (efficiency)",
     )
-    legend_place = "lower right"
 
     def _draw_guess(self, axes: Axes, curves: Curves) -> None:
         axes.plot([0, 1], [0, 1], label="guess (AUC 0.5)", **REFERENCE)
@@ -91,7 +96,6 @@ class PrecisionRecallPlot(_AreaPlot):
         "recall (kept fraction of passing events)",
         "precision (passing fraction of kept events)",
     )
-    legend_place = "upper right"
 
     def _draw_guess(self, axes: Axes, curves: Curves) -> None:
         for retention in sorted({round(curve["retention"], 6) for curve in curves.values()}):
@@ -112,20 +116,18 @@ class ScoresPlot(Plot):
     def draw(self, curves: Curves, title: str) -> Figure:
         """Draw."""
         (histogram,) = curves.values()
-        figure, axes = new_figure(6.4, 4.6)
+        figure, axes = new_figure(6.4, 5.0)
         edges = np.array(histogram["edges"])
-        centres, widths = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
         for name, style in zip(("failing", "passing"), line_styles(2), strict=True):
             counts = np.array(histogram[name], dtype=np.float64)
-            scale = counts.sum() * widths
-            density, error = counts / scale, np.sqrt(counts) / scale
-            axes.stairs(density, edges, label=f"{name} events ({counts.sum():.0f})", **style)
-            bars = {"fmt": "none", "ecolor": style["color"], "elinewidth": 1}
-            axes.errorbar(centres, density, yerr=error, **bars)
+            scale = counts.sum() * np.diff(edges)
+            label = f"{name} events ({counts.sum():.0f})"
+            errors = np.sqrt(counts) / scale
+            draw_histogram(axes, counts / scale, edges, yerr=errors, label=label, **style)
         axes.set(xlabel="score (logit)", ylabel="fraction of events / unit of score", title=title)
-        axes.set_ylim(bottom=0, top=axes.get_ylim()[1] * 1.25)
-        handles, labels = axes.get_legend_handles_labels()
+        axes.set(xlim=(edges[0], edges[-1]), ylim=(0, axes.get_ylim()[1]))
         if "probability" in histogram:
+            axes.tick_params(axis="y", which="both", right=False)
             right = axes.twinx()
             right.plot(
                 histogram["score"],
@@ -134,12 +136,9 @@ class ScoresPlot(Plot):
                 linestyle="-.",
                 label="sampling probability (right axis)",
             )
-            right.set(ylim=(0, 1.25), ylabel="sampling probability")
-            right.set_yticks(np.linspace(0, 1, 6))
-            right.spines[["top"]].set_visible(False)
-            more = right.get_legend_handles_labels()
-            handles, labels = handles + more[0], labels + more[1]
-        axes.legend(handles, labels, loc="upper left", frameon=False)
+            right.set(ylim=(0, 1.05), ylabel="sampling probability")
+            right.tick_params(axis="y", which="both", left=False)
+        outside_legend(figure)
         return figure
 
 
@@ -157,7 +156,7 @@ class CalibrationPlot(Plot):
     def draw(self, curves: Curves, title: str) -> Figure:
         """Draw."""
         (curve,) = curves.values()
-        figure, axes = new_figure(5.2, 4.8)
+        figure, axes = new_figure(5.4, 5.6)
         predicted, observed = np.array(curve["predicted"]), np.array(curve["observed"])
         # On logarithmic axes an error bar must not reach zero.
         down = np.minimum(curve["error"], 0.9 * observed)
@@ -167,7 +166,7 @@ class CalibrationPlot(Plot):
             yerr=[down, curve["error"]],
             fmt="o",
             color=COLOURS[0],
-            label="bins of equal numbers of passing events",
+            label="bins with equal numbers of passing events",
         )
         ends = np.array([min(predicted.min(), observed.min()) / 2, 1.0])
         axes.plot(ends, ends, label="perfect calibration", **REFERENCE)
@@ -180,5 +179,5 @@ class CalibrationPlot(Plot):
             xlabel="predicted passing fraction",
             ylabel="observed passing fraction",
         )
-        axes.legend(loc="lower right", frameon=False)
+        outside_legend(figure)
         return figure

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from smartbkg_tf.evaluation.curves import training_curves
-from smartbkg_tf.evaluation.figures import REFERENCE, line_styles, new_figure
+from smartbkg_tf.evaluation.figures import REFERENCE, line_styles, new_figure, outside_legend
 from smartbkg_tf.evaluation.plots import Curves, Plot, Section
 from smartbkg_tf.evaluation.results import EvaluatedModel
 from smartbkg_tf.settings.base import settings
@@ -18,14 +18,26 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+#: What is shown of a training beside its results.
+_FURTHER = ("learning_rate", "events_per_second")
+
+_LABELS = {
+    "loss": "loss (natural log)",
+    "auc": "AUC",
+    "learning_rate": "learning rate",
+    "events_per_second": "training events / s",
+}
+
+
 @settings
 class TrainingPlot(Plot):
-    """Loss and AUC over the epochs, a panel for each pair (x, val_x) of ``history.csv``."""
+    """Loss, AUC, learning rate and events/s over the epochs, from ``history.csv``."""
 
     title: ClassVar[str] = "Training history"
     caption: ClassVar[str] = (
         "Loss and AUC of training and validation events. Where validation stops improving while "
-        "training goes on, the network begins to overfit; the best epoch (dotted) is the one kept."
+        "training goes on, the network begins to overfit; the best epoch (dotted) is the one kept. "
+        "Below: the learning rate, and how fast the training went."
     )
     section: ClassVar[Section] = "training"
 
@@ -41,13 +53,20 @@ class TrainingPlot(Plot):
         quantities = [name for name in ("loss", "auc") if name in history] or [
             name for name in history if name != "epoch" and not name.startswith("val_")
         ][:1]
-        columns = max(len(quantities), 1)
-        figure, panels = new_figure(4.6 * columns, 4.0, ncols=columns, squeeze=False)
+        quantities = list(dict.fromkeys([*quantities, *(n for n in _FURTHER if n in history)]))
+        columns = min(len(quantities), 2) or 1
+        rows = -(-len(quantities) // columns) or 1
+        figure, panels = new_figure(
+            4.6 * columns, 1.0 + 3.0 * rows, nrows=rows, ncols=columns, squeeze=False
+        )
+        for unused in panels.flat[len(quantities) :]:
+            unused.set_visible(False)
         epochs = np.array(history["epoch"], dtype=np.float64)
         if len(epochs) and epochs[0] == 0:
             epochs = epochs + 1  # people count from 1
-        for axes, quantity in zip(panels[0], quantities, strict=False):
+        for axes, quantity in zip(panels.flat, quantities, strict=False):
             _draw_quantity(axes, epochs, history, quantity)
+        outside_legend(figure, columns=4)
         return figure
 
 
@@ -68,9 +87,15 @@ def _draw_quantity(
     validation = np.array(history.get(f"val_{quantity}", []), dtype=np.float64)
     if np.isfinite(validation).any():
         best = int(np.nanargmin(validation) if quantity == "loss" else np.nanargmax(validation))
-        axes.axvline(epochs[best], label=f"best: epoch {epochs[best]:.0f}", **REFERENCE)
-    axes.set(
-        xlabel="epoch", ylabel={"loss": "loss (natural log)", "auc": "AUC"}.get(quantity, quantity)
-    )
+        label = f"best validation {quantity.replace('auc', 'AUC')}: epoch {epochs[best]:.0f}"
+        axes.axvline(epochs[best], label=label, **REFERENCE)
+    axes.set(xlabel="epoch", ylabel=_LABELS.get(quantity, quantity))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(frameon=False)
+    axes.xaxis.minorticks_off()
+    if quantity not in _FURTHER:
+        return
+    shown = np.array(history[quantity], dtype=np.float64)
+    if quantity == "learning_rate" and np.nanmin(shown) > 0 and np.ptp(shown) > np.nanmin(shown):
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)

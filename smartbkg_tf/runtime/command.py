@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from smartbkg_tf.errors import ConfigurationError, UserError, did_you_mean
+from smartbkg_tf.errors import ConfigurationError, UserError, did_you_mean, missing_package
 from smartbkg_tf.runtime.overrides import (
     Overrides,
     as_written,
@@ -309,6 +309,9 @@ def _explained(error: BaseException) -> tuple[int, str]:
     """Give the exit code and the message of an exception."""
     if isinstance(error, UserError):
         return 1, f"error: {error}"
+    missing = missing_package(error) if isinstance(error, ModuleNotFoundError) else None
+    if missing is not None:
+        return 1, f"error: {missing}"
     if isinstance(error, KeyboardInterrupt):
         return 130, "stopped by the user"
     if isinstance(error, OSError) and error.errno == 28:  # ENOSPC

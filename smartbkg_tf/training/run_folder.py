@@ -32,6 +32,7 @@ WITHOUT_EFFECT = (
     "debug",
     "overwrite",
     "run_dir",
+    "strict_repro",
     "data.path",
     "data.demo.cache",
     "data.demo.workers",

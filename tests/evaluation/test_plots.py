@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from smartbkg_tf.evaluation import bias_plots, curves, figures, score_plots, training_plots
+from smartbkg_tf.evaluation.bootstrap import measure
+from smartbkg_tf.evaluation.quality import Quality
 from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.filtering.score_counts import ScoreCounts
 
@@ -35,18 +37,20 @@ HISTORY: dict[str, list[float | None]] = {
 def all_figures() -> dict[str, Callable[[], Figure]]:
     """Give what draws each figure."""
     counts = ScoreCounts.of(*make_scores())
+    quality = Quality(counts, [0.9])
+    drawn = quality.curves(measure(counts, quality.quantities, 10, 0))
+    roc, recall = drawn["roc"], drawn["precision_recall"]
+    kept = {
+        **{"kept": [5.0, 0.0], "kept_error": [2.0, 0.0], "effective_number": 2.5},
+        **{"ratio": [1.25, None], "ratio_error": [0.3, None], "pull": [1.0, None]},
+        **{"asymmetry": [-0.1, None], "asymmetry_error": [0.1, None]},
+    }
     observable = {
         "edges": [0.0, 1.0, 2.0],
         "all": [4.0, 0.0],
-        "kept": [5.0, 0.0],
-        "kept_error": [2.0, 0.0],
-        "ratio": [1.25, None],
-        "ratio_error": [0.3, None],
         "n_passing": 4,
-        "effective_number": 2.5,
+        "filters": {"threshold": kept, "sampling": kept},
     }
-    roc = curves.roc_curve(counts, number=10)
-    recall = curves.precision_recall_curve(counts, number=10)
     scores = curves.score_histogram(counts, SamplingRule(a=0.5, b=1.0))
     return {
         "roc": lambda: score_plots.RocPlot().draw({"one": roc, "two": roc}, ""),
@@ -83,7 +87,7 @@ def test_axes_say_what_they_show() -> None:
             labelled = bool(axes.get_ylabel())
             assert labelled, name
         assert figure.axes[-1].get_xlabel() or figure.axes[0].get_xlabel(), name
-        assert any(axes.get_legend() is not None for axes in figure.axes), name
+        assert figure.legends, name
 
 
 def test_names_with_dots_keep_them(tmp_path: Path) -> None:
@@ -98,14 +102,12 @@ def test_curves_differ_in_colour_and_style() -> None:
 
 
 def test_best_epochs_are_marked() -> None:
-    panels = training_plots.TrainingPlot().draw({"one": HISTORY}, "").axes
-    texts = []
-    for axes in panels:
-        legend = axes.get_legend()
-        assert legend is not None
-        texts.append([text.get_text() for text in legend.get_texts()])
-    assert texts[0] == ["training", "validation", "best: epoch 2"]
-    assert texts[1] == ["training", "validation", "best: epoch 3"]
+    figure = training_plots.TrainingPlot().draw({"one": HISTORY}, "")
+    (legend,) = figure.legends
+    panels = figure.axes
+    texts = [text.get_text() for text in legend.get_texts()]
+    best = ["best validation loss: epoch 2", "best validation AUC: epoch 3"]
+    assert texts == ["training", "validation", *best]
     assert panels[0].get_ylabel().startswith("loss")
 
 
