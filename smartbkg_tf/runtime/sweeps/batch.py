@@ -36,8 +36,8 @@ _SLURM = Template("""\
 #SBATCH --requeue
 #SBATCH --signal=B:TERM@60
 $directives
+cd $here || exit 1
 $prologue
-cd $here
 exec $python -m smartbkg_tf.sweep run-job $folder "$$SLURM_ARRAY_TASK_ID"
 """)
 
@@ -60,7 +60,6 @@ exec $python -m smartbkg_tf.sweep run-job . "$$1" --transferred
 """)
 
 _HTCONDOR = Template("""\
-universe = vanilla
 executable = $batch/job.sh
 arguments = $$(index)
 initialdir = $folder
