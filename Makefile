@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format picture gallery lock wheel clean benchmark-quality
+.PHONY: help install demo test test-slow check format picture gallery lock wheel clean benchmark-quality closure
 
 help:
 	@echo "make demo     from nothing to a trained network and its ROC curve (about 10 minutes on 2 cores)"
@@ -15,6 +15,7 @@ help:
 	@echo "make install  only the environment ($(VENV))"
 	@echo "make benchmark-quality  networks against boosted trees on fei_hadronic_b0 (hours; docs/models.md)"
 	@echo "make gallery  docs/gallery.md with every figure, of the quickstart run (some minutes)"
+	@echo "make closure  tests that weighted, kept events are unbiased (some minutes; experiments/closure)"
 	@echo "make wheel    build the wheel and the source archive into dist/"
 	@echo "make format   put the code into its canonical form"
 	@echo "make clean    remove the environment and everything that was built"
@@ -79,6 +80,14 @@ GALLERY := data/gallery
 gallery: $(STAMP)
 	test -f $(GALLERY)/run/done.json || $(BIN)/python -m smartbkg_tf.train experiment=quickstart run_dir=$(GALLERY)/run
 	$(BIN)/python -m tests.gallery $(GALLERY)/run $(GALLERY)/report
+
+CLOSURE := data/closure
+closure: $(STAMP)
+	for part in training:1 events:14; do $(BIN)/python -m smartbkg_tf.produce event_type=mixed n_events=100000 skim='[fei_hadronic_b0,low_multiplicity]' \
+	  seed=$${part#*:} workers=$(JOBS) output=$(CLOSURE)/$${part%:*}_tables || exit 1; done
+	for part in training events; do test -d $(CLOSURE)/$$part || $(BIN)/python -m smartbkg_tf.preprocess input="$(CLOSURE)/$${part}_tables/*.h5" output=$(CLOSURE)/$$part || exit 1; done
+	$(BIN)/python -m smartbkg_tf.train experiment=closure/resnet data.path=$(CLOSURE)/training run_dir=$(CLOSURE)/run
+	$(BIN)/python -m benchmarks.closure --run $(CLOSURE)/run --dataset $(CLOSURE)/events --observables $(CLOSURE)/events_tables/observables/all.parquet --predictions $(CLOSURE)/predictions
 
 # docs/reference.md
 picture: $(STAMP)

@@ -18,6 +18,7 @@ COMMANDS = {
     "apply": "a run directory + events -> scores, pass flags, weights",
     "evaluate": "runs and predictions -> metrics, plots, report",
     "export": "a run directory -> ONNX",
+    "sweep": "many trainings: all combinations, or a search for the best; table and report",
     "config": "show, validate or describe a configuration",
 }
 

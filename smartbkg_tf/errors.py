@@ -72,6 +72,7 @@ _EXTRAS = {
     "generate": ("pythia8mc", "decaylanguage", "pyhepmc"),
     "onnx": ("tf2onnx", "onnx"),
     "distributed": ("distributed", "dask_jobqueue"),
+    "search": ("optuna",),
     "tracking": ("mlflow", "tensorboard"),
 }
 

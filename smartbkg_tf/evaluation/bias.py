@@ -249,8 +249,9 @@ def compare(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Compare an observable [n] before and after a filter: numbers, and curves by bin.
 
-    ``ratio``, its error, ``pull`` and ``asymmetry``, (before - after) / (before + after) of the
-    normalised distributions, are None in bins without events.
+    ``ratio``, its error and ``asymmetry``, (before - after) / (before + after) of the normalised
+    distributions, are None in bins without events; ``pull`` is None in those of fewer than 5
+    effective events.
     """
 
     def fill(weights: Floats | None) -> Floats:
@@ -287,8 +288,10 @@ def compare(
     ratio = np.divide(after, before, out=np.full_like(before, np.nan), where=some)
     ratio_error = np.divide(np.sqrt(variance), before, out=np.full_like(before, np.nan), where=some)
     shape = ratio * (before.sum() / after.sum() if after.sum() > 0 else 1.0)
+    # Of fewer effective events, the difference is far from normally distributed.
+    enough = (variance > 0) & (before**2 >= _FEWEST / 2 * (before + variance))
     pull = np.divide(
-        after - before, np.sqrt(variance), out=np.full_like(before, np.nan), where=variance > 0
+        after - before, np.sqrt(variance), out=np.full_like(before, np.nan), where=enough
     )
     curves = {
         "kept": after.tolist(),

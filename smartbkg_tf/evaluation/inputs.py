@@ -6,52 +6,40 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from smartbkg_tf.errors import InputError, UserError
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.evaluation.results import MADE_BY
-from smartbkg_tf.runtime.files import expand_inputs, read_json
+from smartbkg_tf.runtime.files import expand_inputs
 from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.runtime.sweeps.jobs import JOBS, Job, JobList
 
 
 def find_models(runs: str | Sequence[str]) -> tuple[list[Path], list[str]]:
-    """List what is evaluated; of a sweep, its finished jobs. Notes tell of the other jobs."""
+    """List what is evaluated; of a sweep, its jobs with predictions. Notes tell of the others."""
     found: dict[Path, None] = {}
     notes: list[str] = []
     for path in expand_inputs(runs, option="runs", made_by=MADE_BY):
-        jobs = [] if RunDirectory(path).predictions.exists() else _jobs(path)
-        done = [job for job in jobs if job.predictions.is_file()]
-        if jobs and not done:
+        if not (path / JOBS).is_file():
+            found[path] = None
+            continue
+        jobs = JobList.read(path).jobs
+        done = [job for job in jobs if job.run.predictions.is_file()]
+        if not done:
             raise InputError(
                 f"none of the {len(jobs)} jobs of this sweep has predictions",
                 where=path,
-                next_step="their log.txt says why; the same command repeats them",
+                next_step="table.txt and the logs there say why; the same command repeats them",
             )
-        found.update((job.path, None) for job in done)
+        found.update((job.folder, None) for job in done)
         notes += [_state(job) for job in jobs if job not in done]
-        if not jobs:
-            found[path] = None
     return list(found), notes
 
 
-def _jobs(folder: Path) -> list[RunDirectory]:
-    """List the jobs of a sweep, in their order; none where the folder is something else."""
-    from smartbkg_tf.runtime.sweep import job_number
-
-    if not folder.is_dir() or RunDirectory(folder).config.exists():
-        return []
-    jobs = [RunDirectory(path) for path in sorted(folder.iterdir(), key=job_number)]
-    return [
-        job
-        for job in jobs
-        if any(file.is_file() for file in (job.predictions, job.config, job.failure))
-    ]
-
-
-def _state(job: RunDirectory) -> str:
+def _state(job: Job) -> str:
     """Say why a job of a sweep has no predictions."""
-    with contextlib.suppress(UserError, KeyError, TypeError):
-        message = str(read_json(job.failure)["message"]).partition("\n")[0]
-        return f"{job.path.name}: this job failed: {message.removeprefix('error: ')}"
-    return f"{job.path.name}: this job is not finished"
+    if job.state != "failed":
+        return f"{job.name}: this job is {job.state}"
+    message = job.failure()[1].partition("\n")[0]
+    return f"{job.name}: this job failed: {message.removeprefix('error: ')}"
 
 
 def first_skim(paths: Sequence[Path]) -> str:

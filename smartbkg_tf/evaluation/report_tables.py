@@ -301,9 +301,9 @@ def _explained_events(of: Metrics) -> Iterable[Table]:
         ]
         for event in understanding.get("wrong_events", ())
     ]
-    titles = ("kind", "rank", "experiment", "run", "event", "production", "event type", "score")
+    columns = ("kind", "rank", "experiment", "run", "event", "production", "event type", "score")
     note = "Failing events with the highest scores, passing events with the lowest."
-    yield Table("Most wrongly scored events", note, (*titles, "sampling probability"), rows)
+    yield Table("Most wrongly scored events", note, (*columns, "sampling probability"), rows)
 
 
 #: What makes the tables of each part of the report.

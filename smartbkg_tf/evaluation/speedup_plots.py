@@ -47,8 +47,8 @@ class SpeedupPlot(Plot):
                 axes.fill_between(*band, color=style["color"], alpha=0.2, linewidth=0)
                 axes.plot(curve["fraction"], curve["speedup"], label=label, **style)
         for name, label, dashes in (
-            ("root_posterior", "sampling by c sqrt(posterior)", (0, (5, 2))),
-            ("posterior", "sampling by c posterior (only to compare)", (0, (1, 1))),
+            ("root_posterior", "sampling by c sqrt(posterior), to compare", (0, (5, 2))),
+            ("posterior", "sampling by c posterior, to compare", (0, (1, 1))),
         ):
             curve = data[name]
             axes.plot(

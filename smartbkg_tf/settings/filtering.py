@@ -201,7 +201,7 @@ class ExportSettings(CommandSettings):
         With ``format=basf2``: the LFN code of every skim, as ``{fei_hadronic_b0: 11180100}``.
     opset : int, default 15
         Operator set of the ONNX file, 13 to 18.
-    tolerance : float, default 1e-4
+    tolerance : float, default 1e-5
         Largest difference of a score between the exported file and the Keras model,
         relative to max(1, abs(score)); a larger one refuses the export.
     """
@@ -211,7 +211,7 @@ class ExportSettings(CommandSettings):
     format: Literal["onnx", "basf2"] = "onnx"
     skim_codes: dict[str, Annotated[int, Field(gt=0, lt=10**9)]] = Field(default_factory=dict)
     opset: int = Field(default=15, ge=13, le=18)
-    tolerance: float = Field(default=1e-4, gt=0)
+    tolerance: float = Field(default=1e-5, gt=0)
 
     @model_validator(mode="after")
     def _codes_belong_to_basf2(self) -> ExportSettings:

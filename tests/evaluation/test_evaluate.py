@@ -22,6 +22,7 @@ from smartbkg_tf.filtering.rules import SamplingRule, decide, random_numbers
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.files import write_json
 from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.runtime.sweeps.jobs import JobList
 from smartbkg_tf.settings.evaluation import EvaluateSettings, MetricsSettings
 
 FAST = MetricsSettings(bootstrap=20)
@@ -76,7 +77,11 @@ def write_run(
     return run, scores, labels
 
 
-def test_a_run_gets_metrics_plots_and_report(tmp_path: Path) -> None:
+def test_a_run_gets_metrics_plots_and_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = [cls for cls in figure_files.BUILT_IN if cls.section in ("quality", "training")]
+    monkeypatch.setattr(figure_files, "BUILT_IN", tuple(few))
     run, scores, labels = write_run(tmp_path / "run", skims=("one", "two"))
     values = evaluate_run(run, FAST)
     assert json.loads(run.metrics.read_text()) == values
@@ -217,31 +222,27 @@ def test_several_models_side_by_side(
 
 def test_a_sweep_stands_for_its_finished_jobs(tmp_path: Path, no_figures: None) -> None:
     sweep = tmp_path / "sweep"
-    write_run(sweep / "10_second", strength=2.0)
-    write_run(sweep / "2_first", strength=0.5, noise=1)
-    for name, message in (("0_bad", "error: no such file\n -> look"), ("1_running", "")):
-        (sweep / name).mkdir()
-        RunDirectory(sweep / name).config.write_text("model: {}")
-        if message:
-            failure = {"exit_code": 1, "message": message}
-            write_json(RunDirectory(sweep / name).failure, failure)
-    (sweep / "notes").mkdir()
+    jobs = JobList.open(sweep, ("-m", "smartbkg_tf.train"))
+    names = [job.name for job in jobs.add([["a=bad"], ["a=running"], ["a=first"], ["a=second"]])]
+    write_run(sweep / names[2], strength=0.5, noise=1)
+    write_run(sweep / names[3], strength=2.0)
+    failure = {"exit_code": 1, "message": "error: no such file\n -> look"}
+    write_json(RunDirectory(sweep / names[0]).failure, failure)
     paths, notes = find_models(str(sweep))
-    assert [path.name for path in paths] == ["2_first", "10_second"]
+    assert [path.name for path in paths] == names[2:]
     assert notes == [
-        "0_bad: this job failed: no such file",
-        "1_running: this job is not finished",
+        f"{names[0]}: this job failed: no such file",
+        f"{names[1]}: this job is not finished",
     ]
     output = tmp_path / "out"
     evaluate(EvaluateSettings(runs=str(sweep), output=str(output), metrics=FAST))
     values = json.loads((output / "metrics.json").read_text())
     assert values["notes"] == notes
     rows = values["comparison"]["one"]["models"]
-    assert [row["model"] for row in rows] == ["10_second", "2_first"]
+    assert [row["model"] for row in rows] == names[:1:-1]
     assert rows[1]["difference"] > 3 * rows[1]["difference_error"]
-    for name in ("2_first", "10_second"):
-        RunDirectory(sweep / name).predictions.unlink()
-        RunDirectory(sweep / name).config.write_text("model: {}")
+    for path in paths:
+        RunDirectory(path).predictions.unlink()
     with pytest.raises(InputError, match="none of the 4 jobs of this sweep has predictions"):
         find_models(str(sweep))
 
@@ -296,7 +297,11 @@ def test_event_types_and_their_mixture(tmp_path: Path) -> None:
     assert 0 < mixture["auc_error"] < 0.05
 
 
-def test_observables_enter_metrics_and_report(tmp_path: Path) -> None:
+def test_observables_enter_metrics_and_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = [cls for cls in figure_files.BUILT_IN if cls.section == "bias"]
+    monkeypatch.setattr(figure_files, "BUILT_IN", tuple(few))
     run, scores, labels = write_run(tmp_path / "run")
     keys = read_predictions(run.predictions).keys
     path = tmp_path / "observables.parquet"
@@ -314,7 +319,7 @@ def test_observables_enter_metrics_and_report(tmp_path: Path) -> None:
     assert thrust["filters"]["sampling"]["chi2"] == thrust["chi2"]
     assert values["skims"]["one"]["bias"]["sampling_from"] == "decisions of the predictions"
     assert "run: observables: without numbers and left out: comment" in values["notes"]
-    for name in ("observable_thrust", "efficiency_thrust", "bias_ranking", "speedup"):
+    for name in ("observable_thrust", "efficiency_thrust", "bias_ranking"):
         assert (output / "plots" / f"{name}.png").stat().st_size > 5000
     assert (output / "plots" / "observable_thrust.pdf").exists()
     assert "thrust" in (output / "report.html").read_text()

@@ -14,6 +14,7 @@ import pytest
 
 from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.events.table import EventTable, concatenate
+from smartbkg_tf.filtering.onnx_metadata import seal_of
 from smartbkg_tf.filtering.scorers import KerasScorer, OnnxScorer, open_scorer, open_session
 from smartbkg_tf.runtime.files import write_json
 from smartbkg_tf.runtime.run_directory import RunDirectory
@@ -236,11 +237,19 @@ def test_an_exported_model_needs_no_tensorflow() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_sidecar_of_another_file(tmp_path: Path) -> None:
+def test_files_that_are_no_export(tmp_path: Path) -> None:
+    import onnx
+
     path = tmp_path / "model.onnx"
-    path.write_bytes(b"not onnx")
-    with pytest.raises(InputError, match=r"model\.json.*does not exist"):
-        OnnxScorer(path)
-    write_json(path.with_suffix(".json"), {"some": "thing"})
-    with pytest.raises(InputError, match="is damaged: 6 problems"):
-        OnnxScorer(path)
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    tensors = [onnx.helper.make_tensor_value_info(n, 1, [1]) for n in "xy"]
+    graph = onnx.helper.make_graph([node], "g", tensors[:1], tensors[1:])
+    foreign = onnx.helper.make_model(graph).SerializeToString()
+    for content in (b"", b"not onnx", foreign):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"not a whole exported model.*another program"):
+            OnnxScorer(path)
+    for content, words in ((b"not onnx", "cannot be loaded"), (foreign, "is damaged: 8 problems")):
+        path.write_bytes(content + seal_of(content))
+        with pytest.raises(InputError, match=words):
+            OnnxScorer(path)
