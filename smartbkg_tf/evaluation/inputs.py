@@ -70,11 +70,11 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     for path in resolved:
         if path.name == "predictions.parquet":  # its folder says more
             path = path.parent
-        known = path.suffix in (".parquet", ".csv")
+        known = path.suffix in (".parquet", ".root", ".csv")
         parts.append((path.with_suffix("") if known else path).parts)
     depth = 1
     while depth < max(len(p) for p in parts) and len({p[-depth:] for p in parts}) < len(parts):
         depth += 1
     names = ["/".join(p[-depth:]) for p in parts]
-    # x and x.parquet in one folder differ by their suffix alone.
+    # x, x.parquet and x.root in one folder differ by their suffix alone.
     return names if len(set(names)) == len(names) else [str(path) for path in resolved]

@@ -1,4 +1,4 @@
-"""The table of predictions: one row per event, as parquet.
+"""The table of predictions: one row per event, as parquet or (by its suffix .root) a TTree.
 
 Columns: experiment, run, event, production (int64), event_type (text), ``kept`` (bool, for any
 skim) and ``weight`` (float64, its weight, for analyses that use all events kept for any skim),
@@ -24,8 +24,10 @@ from smartbkg_tf.errors import InputError, did_you_mean
 from smartbkg_tf.events.passing_keys import KEY_ALIASES
 from smartbkg_tf.events.table import EVENT_TYPES, KEY_COLUMNS
 from smartbkg_tf.filtering.prediction_columns import ColumnReader
+from smartbkg_tf.filtering.predictions_root import RootWriter, read_root
 from smartbkg_tf.filtering.rules import Decision, combine
 from smartbkg_tf.runtime.files import atomic_file
+from smartbkg_tf.settings.filtering import ROOT_SUFFIX
 
 #: Name of an event type that is not known.
 UNKNOWN = "unknown"
@@ -73,128 +75,11 @@ class PredictionsWriter:
     Parameters
     ----------
     path : str or pathlib.Path
-        The parquet file.
-    skims : sequence of str
-        Names of the model's outputs.
-    information : mapping, optional
-        How the predictions were made; kept in the file as JSON.
-    overwrite : bool, default True
-        Replace a file of that name.
-
-    Raises
-    ------
-    OutputError
-        When the disk is full or the place cannot be written.
-    """
-
-    def __init__(
-        self,
-        path: str | Path,
-        skims: Sequence[str],
-        information: Mapping[str, Any] | None = None,
-        *,
-        overwrite: bool = True,
-    ) -> None:
-        import pyarrow as pa
-
-        self.path = Path(path)
-        self._overwrite = overwrite
-        self.skims = tuple(skims)
-        self.rows = 0
-        columns = [(name, pa.int64()) for name in KEY_COLUMNS]
-        columns.append(("event_type", pa.dictionary(pa.int8(), pa.string())))
-        columns += [("kept", pa.bool_()), ("weight", pa.float64())]
-        columns += [
-            (f"{kind}_{skim}", getattr(pa, name)())
-            for skim in self.skims
-            for kind, name in _PER_SKIM.items()
-        ]
-        text = json.dumps({"skims": list(self.skims), **(information or {})}, allow_nan=False)
-        self._schema = pa.schema(columns, metadata={_METADATA: text.encode()})
-        self._stack = ExitStack()
-
-    def __enter__(self) -> PredictionsWriter:
-        """Open the temporary file."""
-        from pyarrow.parquet import ParquetWriter
-
-        with ExitStack() as stack:
-            partial = stack.enter_context(
-                atomic_file(self.path, alone=True, overwrite=self._overwrite)
-            )
-            self._writer = stack.enter_context(ParquetWriter(partial, self._schema))
-            self._stack = stack.pop_all()
-        return self
-
-    def write(
-        self,
-        keys: Mapping[str, npt.NDArray[np.int64]],
-        event_type: npt.NDArray[np.int8],
-        scores: npt.NDArray[np.float32],
-        decisions: Sequence[Decision],
-        labels: Mapping[str, npt.NDArray[np.int8]] | None = None,
-    ) -> None:
-        """Add events: keys, positions in `EVENT_TYPES`, logits [n, skims], decisions by skim.
-
-        Event type and labels are -1 where unknown; labels of other skims are ignored.
-        """
-        import pyarrow as pa
-
-        labels = labels or {}
-        n = len(event_type)
-        # -1 becomes the last name: unknown.
-        codes = np.where(event_type < 0, len(EVENT_TYPES), event_type).astype(np.int8)
-        columns = [pa.array(np.asarray(keys[name], dtype=np.int64)) for name in KEY_COLUMNS]
-        columns.append(pa.DictionaryArray.from_arrays(pa.array(codes), [*EVENT_TYPES, UNKNOWN]))
-        together = combine(decisions)
-        columns += [pa.array(together.kept), pa.array(together.weight)]
-        for position, (skim, decision) in enumerate(zip(self.skims, decisions, strict=True)):
-            label = np.asarray(labels.get(skim, np.full(n, -1)), dtype=np.int8)
-            columns += [
-                pa.array(np.ascontiguousarray(scores[:, position], dtype=np.float32)),
-                pa.array(decision.probability),
-                pa.array(decision.kept),
-                pa.array(decision.weight),
-                pa.array(label, mask=label < 0),
-            ]
-        self._writer.write_table(pa.Table.from_arrays(columns, schema=self._schema))
-        self.rows += n
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Give the file its name, or remove what was half written."""
-        self._stack.__exit__(kind, error, trace)
-
-
-class _ParquetColumns:
-    """The columns of a Parquet file, each read when it is asked for: one is in memory at a time."""
-
-    def __init__(self, path: Path) -> None:
-        import pyarrow.parquet as pq
-
-        self._file = pq.ParquetFile(path)
-        self.schema = self._file.schema_arrow
-
-    def column(self, name: str) -> Any:
-        return self._file.read([name]).column(name)
-
-    def __len__(self) -> int:
-        return int(self._file.metadata.num_rows)
-
-
-def read_predictions(path: str | Path, *, unnamed_skim: str = "skim") -> Predictions:
-    """Read a table of predictions, of this package or of any other program.
-
-    Parameters
-    ----------
-    path : str or pathlib.Path
-        A parquet file that `apply` or `train` wrote, or any parquet or csv table with the column
-        event and a score: ``score_<skim>`` and ``label_<skim>`` for each skim, or plain ``score``
-        and ``label``. Columns experiment, run and production are 0 where the table has none. Higher
-        scores are more likely to pass; calibration takes them for logits.
+        A file that `apply` or `train` wrote (parquet, or .root with a TTree ``predictions``), or
+        any such file or csv table with the column event and a score: ``score_<skim>`` and
+        ``label_<skim>`` for each skim, or plain ``score`` and ``label``. Columns experiment, run
+        and production are 0 where the table has none. Higher scores are more likely to pass;
+        calibration takes them for logits.
     unnamed_skim : str, default "skim"
         The skim of the plain columns ``score`` and ``label``.
 
@@ -217,7 +102,13 @@ def read_predictions(path: str | Path, *, unnamed_skim: str = "skim") -> Predict
         raise InputError("the predictions do not exist", where=path, next_step=_MADE_BY)
     kind = "csv table" if path.suffix == ".csv" else "parquet file"
     try:
-        table = csv.read_csv(path) if path.suffix == ".csv" else _ParquetColumns(path)
+        table: Any
+        if path.suffix == ".csv":
+            table = csv.read_csv(path)
+        elif path.suffix == ROOT_SUFFIX:
+            table = read_root(path, made_by=_MADE_BY)
+        else:
+            table = _ParquetColumns(path)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         first = str(error).splitlines()[0]
         raise InputError(

@@ -235,7 +235,7 @@ class Scorer(ABC):
         # Trees without faults have tokens and brackets that fit.
         if decay and (table.decay_strings is not None or not table.particles):
             _refuse(find_unusable_encoded(encoded, table, file=file)[1], where)
-        self.report = _added(self.report, encoded.report)
+        self.report = added(self.report, encoded.report)
         return encoded
 
 
@@ -264,7 +264,8 @@ def _fixed_axes(shapes: Mapping[str, tuple[Any, ...]]) -> frozenset[str]:
     )
 
 
-def _added(first: EncodingReport, second: EncodingReport) -> EncodingReport:
+def added(first: EncodingReport, second: EncodingReport) -> EncodingReport:
+    """Add up what was lost in two encodings."""
     if not (second.unknown_codes or second.truncated_particles or second.truncated_tokens):
         return first
     return EncodingReport(

@@ -1,4 +1,4 @@
-"""Settings of jobs on batch farms, and of the machines on which ``produce`` runs."""
+"""Settings of jobs on batch farms, and of the machines on which ``produce`` and ``apply`` run."""
 
 from __future__ import annotations
 

@@ -75,8 +75,8 @@ class EvaluateSettings(CommandSettings):
     Parameters
     ----------
     runs : str or list of str, optional
-        Run directories, folders of sweeps, and tables of predictions (.parquet, .csv), also of
-        other programs, to evaluate side by side; needed unless `from` is given.
+        Run directories, folders of sweeps, and tables of predictions (.parquet, .root, .csv), also
+        of other programs, to evaluate side by side; needed unless `from` is given.
     output : str, optional
         The folder that is written (metrics.json, plots, report.html); needed for `runs`, and for
         `from` that folder itself if not given.

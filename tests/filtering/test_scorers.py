@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -253,3 +254,57 @@ def test_files_that_are_no_export(tmp_path: Path) -> None:
         path.write_bytes(content + seal_of(content))
         with pytest.raises(InputError, match=words):
             OnnxScorer(path)
+
+
+#: In a process of its own: logical devices are chosen before TensorFlow starts.
+_OTHER_DEVICES = """
+import sys
+from pathlib import Path
+import keras, numpy as np
+from smartbkg_tf.dataset.dataset import open_dataset
+from smartbkg_tf.runtime.command import compose_settings
+from smartbkg_tf.models.registry import build
+from smartbkg_tf.settings.base import validate
+from smartbkg_tf.settings.training import TrainSettings, TrainingSettings
+from smartbkg_tf.training.devices import device_scope
+from tests.filtering.conftest import save
+
+folder, dataset = sys.argv[1:]
+given = ["model=resnet", f"data.path={dataset}", "model.inputs=particles"]
+given += ["model.particles.filters=8", "model.particles.kernel_sizes=[4]", "model.head.units=[16]"]
+settings = compose_settings("train", TrainSettings, given)
+devices = validate(TrainingSettings, {"device": "cpu", "devices": 2, "batch_size": 24})
+with device_scope(devices) as strategy, strategy.scope():
+    assert strategy.num_replicas_in_sync == 2
+    keras.config.set_dtype_policy("mixed_float16")
+    keras.utils.set_random_seed(3)
+    model = build(settings.model, open_dataset(dataset).information).model
+    save(model, Path(folder) / "model.keras")
+    batch = open_dataset(dataset).batch(np.arange(30), inputs=[t.name for t in model.inputs])
+    np.save(folder + "/scores.npy", np.asarray(model(batch, training=False), np.float32))
+"""
+
+
+def test_a_model_of_two_devices_and_mixed_precision_is_applied_on_one_processor(
+    run_copy: RunDirectory, trained: Trained
+) -> None:
+    command = [sys.executable, "-c", _OTHER_DEVICES, str(run_copy.path), str(trained.dataset.path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    with zipfile.ZipFile(run_copy.model) as archive:
+        texts = [archive.read(name) for name in ("config.json", "metadata.json")]
+    assert not any(word in text for text in texts for word in (b"GPU", b"/device", b"/job"))
+    scorer, _ = open_scorer(run_copy.path)
+    found = scorer.score_dataset(trained.dataset, np.arange(30))
+    expected = np.load(run_copy.path / "scores.npy")
+    assert found.dtype == np.float32
+    assert expected.std() > 0
+    np.testing.assert_allclose(found, expected, atol=0.02)  # float16 has three digits
+
+
+def test_a_changed_byte_of_a_keras_model_is_noticed(run_copy: RunDirectory) -> None:
+    content = bytearray(run_copy.model.read_bytes())
+    content[len(content) // 2] ^= 1
+    run_copy.model.write_bytes(content)
+    with pytest.raises(InputError, match="truncated or damaged"):
+        open_scorer(run_copy.path)
