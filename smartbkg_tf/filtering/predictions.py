@@ -75,6 +75,157 @@ class PredictionsWriter:
     Parameters
     ----------
     path : str or pathlib.Path
+        The file: .root for a TTree ``predictions``, else parquet.
+    skims : sequence of str
+        Names of the model's outputs.
+    information : mapping, optional
+        How the predictions were made; kept in the file as JSON.
+    overwrite : bool, default True
+        Replace a file of that name.
+    alone : bool, default True
+        Lock the file, as the output of a command; not needed in a folder that is locked.
+
+    Raises
+    ------
+    OutputError
+        When the disk is full or the place cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        skims: Sequence[str],
+        information: Mapping[str, Any] | None = None,
+        *,
+        overwrite: bool = True,
+        alone: bool = True,
+    ) -> None:
+        import pyarrow as pa
+
+        self.path = Path(path)
+        self._overwrite, self._alone = overwrite, alone
+        self.skims = tuple(skims)
+        self.rows = 0
+        columns = [(name, pa.int64()) for name in KEY_COLUMNS]
+        columns.append(("event_type", pa.dictionary(pa.int8(), pa.string())))
+        columns += [("kept", pa.bool_()), ("weight", pa.float64())]
+        columns += [
+            (f"{kind}_{skim}", getattr(pa, name)())
+            for skim in self.skims
+            for kind, name in _PER_SKIM.items()
+        ]
+        self._text = json.dumps({"skims": list(self.skims), **(information or {})}, allow_nan=False)
+        self._schema = pa.schema(columns, metadata={_METADATA: self._text.encode()})
+        self._stack = ExitStack()
+
+    def __enter__(self) -> PredictionsWriter:
+        """Open the temporary file."""
+        from pyarrow.parquet import ParquetWriter
+
+        with ExitStack() as stack:
+            partial = stack.enter_context(
+                atomic_file(self.path, alone=self._alone, overwrite=self._overwrite)
+            )
+            self._writer: Any = stack.enter_context(
+                RootWriter(partial, self._schema, self._text)
+                if self.path.suffix == ROOT_SUFFIX
+                else ParquetWriter(partial, self._schema, write_page_checksum=True)
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    def write(
+        self,
+        keys: Mapping[str, npt.NDArray[np.int64]],
+        event_type: npt.NDArray[np.int8],
+        scores: npt.NDArray[np.float32],
+        decisions: Sequence[Decision],
+        labels: Mapping[str, npt.NDArray[np.int8]] | None = None,
+    ) -> None:
+        """Add events: keys, positions in `EVENT_TYPES`, logits [n, skims], decisions by skim.
+
+        Event type and labels are -1 where unknown; labels of other skims are ignored.
+        """
+        import pyarrow as pa
+
+        labels = labels or {}
+        n = len(event_type)
+        # -1 becomes the last name: unknown.
+        codes = np.where(event_type < 0, len(EVENT_TYPES), event_type).astype(np.int8)
+        columns = [pa.array(np.asarray(keys[name], dtype=np.int64)) for name in KEY_COLUMNS]
+        columns.append(pa.DictionaryArray.from_arrays(pa.array(codes), [*EVENT_TYPES, UNKNOWN]))
+        together = combine(decisions)
+        columns += [pa.array(together.kept), pa.array(together.weight)]
+        for position, (skim, decision) in enumerate(zip(self.skims, decisions, strict=True)):
+            label = np.asarray(labels.get(skim, np.full(n, -1)), dtype=np.int8)
+            columns += [
+                pa.array(np.ascontiguousarray(scores[:, position], dtype=np.float32)),
+                pa.array(decision.probability),
+                pa.array(decision.kept),
+                pa.array(decision.weight),
+                pa.array(label, mask=label < 0),
+            ]
+        self.write_table(pa.Table.from_arrays(columns, schema=self._schema))
+
+    def write_table(self, table: Any) -> None:
+        """Add the rows of an Arrow table of predictions."""
+        self._writer.write_table(table.cast(self._schema))
+        self.rows += len(table)
+
+    def add_metadata(self, key: bytes, text: str) -> None:
+        """Add something to the metadata of a parquet file."""
+        self._writer.add_key_value_metadata({key: text.encode()})
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the file its name, or remove what was half written."""
+        self._stack.__exit__(kind, error, trace)
+
+
+def decisions_of(
+    table: Any, skims: Sequence[str]
+) -> tuple[list[Decision], dict[str, npt.NDArray[np.int8]]]:
+    """Give the decision about each skim, and its labels, of a table that `PredictionsWriter` made.
+
+    The table is an Arrow table; labels [n] are -1 where they are unknown.
+    """
+
+    def values(kind: str, skim: str) -> npt.NDArray[Any]:
+        return np.asarray(table.column(f"{kind}_{skim}").to_numpy())
+
+    decisions = [
+        Decision(*(values(k, s) for k in ("probability", "kept", "weight"))) for s in skims
+    ]
+    labels = {s: table.column(f"label_{s}").fill_null(-1).to_numpy() for s in skims}
+    return decisions, labels
+
+
+class _ParquetColumns:
+    """The columns of a Parquet file, each read when it is asked for: one is in memory at a time."""
+
+    def __init__(self, path: Path) -> None:
+        import pyarrow.parquet as pq
+
+        self._file = pq.ParquetFile(path)
+        self.schema = self._file.schema_arrow
+
+    def column(self, name: str) -> Any:
+        return self._file.read([name]).column(name)
+
+    def __len__(self) -> int:
+        return int(self._file.metadata.num_rows)
+
+
+def read_predictions(path: str | Path, *, unnamed_skim: str = "skim") -> Predictions:
+    """Read a table of predictions, of this package or of any other program.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
         A file that `apply` or `train` wrote (parquet, or .root with a TTree ``predictions``), or
         any such file or csv table with the column event and a score: ``score_<skim>`` and
         ``label_<skim>`` for each skim, or plain ``score`` and ``label``. Columns experiment, run
