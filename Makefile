@@ -7,13 +7,15 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format picture wheel clean benchmark-quality
+.PHONY: help install demo test test-slow check format picture gallery lock wheel clean benchmark-quality closure
 
 help:
 	@echo "make demo     from nothing to a trained network and its ROC curve (about 10 minutes on 2 cores)"
 	@echo "make test     style, types and tests"
 	@echo "make install  only the environment ($(VENV))"
 	@echo "make benchmark-quality  networks against boosted trees on fei_hadronic_b0 (hours; docs/models.md)"
+	@echo "make gallery  docs/gallery.md with every figure, of the quickstart run (some minutes)"
+	@echo "make closure  tests that weighted, kept events are unbiased (some minutes; experiments/closure)"
 	@echo "make wheel    build the wheel and the source archive into dist/"
 	@echo "make format   put the code into its canonical form"
 	@echo "make clean    remove the environment and everything that was built"
@@ -21,13 +23,13 @@ help:
 install: $(STAMP)
 
 # Reinstalls only when the dependencies change.
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "error: Python >= 3.11 is needed; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@echo "installing into $(VENV): about 4 GB, some minutes, once"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade pip
-	@$(BIN)/python -m pip install --quiet -e '.[all]'
+	@$(BIN)/python -m pip install --quiet -c requirements.lock -e '.[all]'
 	@touch $(STAMP)
 
 demo: $(STAMP)
@@ -67,6 +69,25 @@ benchmark-quality: $(STAMP)
 	$(BIN)/python -m benchmarks.fei_b0.average treenet_and_trees --runs $(QUALITY)/runs --members treenet/seed_1 trees_two_stage/seed_1
 	$(BIN)/python -m benchmarks.fei_b0.average treenet_candidates_and_trees --runs $(QUALITY)/runs --members treenet_candidates/seed_1 trees_candidates/seed_1
 	$(BIN)/python -m benchmarks.fei_b0.table --runs $(QUALITY)/runs --reruns $(QUALITY)/reruns.npz --output $(QUALITY)/results
+
+# Exact versions for make install, CI and the image; UPGRADE=1 moves them all.
+lock: $(STAMP)
+	$(BIN)/uv pip compile pyproject.toml --extra all --extra gpu --universal --python-version 3.11 \
+	  --no-annotate --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade) --quiet -o requirements.lock
+
+# docs/gallery.md: every figure, of the quickstart run; it is trained where it is not there yet.
+GALLERY := data/gallery
+gallery: $(STAMP)
+	test -f $(GALLERY)/run/done.json || $(BIN)/python -m smartbkg_tf.train experiment=quickstart run_dir=$(GALLERY)/run
+	$(BIN)/python -m tests.gallery $(GALLERY)/run $(GALLERY)/report
+
+CLOSURE := data/closure
+closure: $(STAMP)
+	for part in training:1 events:14; do $(BIN)/python -m smartbkg_tf.produce event_type=mixed n_events=100000 skim='[fei_hadronic_b0,low_multiplicity]' \
+	  seed=$${part#*:} workers=$(JOBS) output=$(CLOSURE)/$${part%:*}_tables || exit 1; done
+	for part in training events; do test -d $(CLOSURE)/$$part || $(BIN)/python -m smartbkg_tf.preprocess input="$(CLOSURE)/$${part}_tables/*.h5" output=$(CLOSURE)/$$part || exit 1; done
+	$(BIN)/python -m smartbkg_tf.train experiment=closure/resnet data.path=$(CLOSURE)/training run_dir=$(CLOSURE)/run
+	$(BIN)/python -m benchmarks.closure --run $(CLOSURE)/run --dataset $(CLOSURE)/events --observables $(CLOSURE)/events_tables/observables/all.parquet --predictions $(CLOSURE)/predictions
 
 # docs/reference.md
 picture: $(STAMP)

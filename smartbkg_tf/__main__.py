@@ -14,9 +14,11 @@ COMMANDS = {
     "produce": "training tables from Pythia 8 or from basf2 mDST files",
     "preprocess": "training tables -> a dataset directory of memory maps",
     "train": "a dataset directory -> a run directory (with no data: a demo sample first)",
+    "rerun": "a run directory -> the same training again, and a comparison",
     "apply": "a run directory + events -> scores, pass flags, weights",
     "evaluate": "runs and predictions -> metrics, plots, report",
     "export": "a run directory -> ONNX",
+    "sweep": "many trainings: all combinations, or a search for the best; table and report",
     "config": "show, validate or describe a configuration",
 }
 

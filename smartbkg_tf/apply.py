@@ -1,6 +1,6 @@
 r"""Score events with a trained model, and decide which of them are simulated.
 
-python -m smartbkg_tf.apply run=RUN_DIR input='data/*.h5' output=predictions.parquet
+python -m smartbkg_tf.apply run=RUN_DIR input='data/*.h5' output=predictions.parquet workers=4
 python -m smartbkg_tf.apply run=model.onnx input=events.root output=p.parquet \
         method=threshold threshold=0.0 events_output=kept.csv
 """
@@ -14,7 +14,9 @@ from smartbkg_tf.settings.filtering import ApplySettings
 def run(settings: ApplySettings) -> None:
     """Apply a model."""
     from smartbkg_tf.filtering.apply import apply
+    from smartbkg_tf.runtime.threads import one_thread
 
+    one_thread()  # as every worker
     apply(settings)
 
 

@@ -23,7 +23,7 @@ from smartbkg_tf.runtime.command import Command, compose_settings, guarded
 from smartbkg_tf.settings.base import CommandSettings, json_schema
 
 #: The commands that have a configuration.
-CONFIGURED = ("produce", "preprocess", "train", "apply", "evaluate", "export")
+CONFIGURED = ("produce", "preprocess", "train", "apply", "evaluate", "export", "rerun", "sweep")
 
 
 def command_named(name: str) -> Command[CommandSettings]:

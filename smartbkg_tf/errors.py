@@ -66,6 +66,31 @@ class OutputError(UserError):
     """An output that cannot be written, or exists already."""
 
 
+#: Modules of the packages that an extra of smartbkg_tf installs.
+_EXTRAS = {
+    "train": ("tensorflow", "keras"),
+    "generate": ("pythia8mc", "decaylanguage", "pyhepmc"),
+    "onnx": ("tf2onnx", "onnx"),
+    "distributed": ("distributed", "dask_jobqueue"),
+    "search": ("optuna",),
+    "tracking": ("mlflow", "tensorboard"),
+}
+
+
+def missing_package(error: ModuleNotFoundError) -> ConfigurationError | None:
+    """Say which extra installs a package that is missing; None if none does."""
+    module = (error.name or "").partition(".")[0]
+    for extra, modules in _EXTRAS.items():
+        if module in modules:
+            further = " (an exported .onnx file is applied without it)" if extra == "train" else ""
+            return ConfigurationError(
+                f"this needs the package {module}, which is not installed{further}",
+                next_step=f"pip install 'smartbkg_tf[{extra}]' (in a checkout: pip install -e "
+                f"'.[{extra}]')",
+            )
+    return None
+
+
 def by_nearness(name: str, choices: Iterable[str]) -> list[str]:
     """Sort choices by likeness to a name, then by the alphabet."""
     return sorted(

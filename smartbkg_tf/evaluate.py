@@ -13,7 +13,7 @@ def run(settings: EvaluateSettings) -> None:
     evaluate(settings)
 
 
-main = Command("evaluate", EvaluateSettings, run, lists=("runs",))
+main = Command("evaluate", EvaluateSettings, run, lists=("runs", "observables"))
 
 if __name__ == "__main__":
     main()

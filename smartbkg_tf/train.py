@@ -6,7 +6,6 @@ next time.
 
 from __future__ import annotations
 
-import math
 import shutil
 
 from smartbkg_tf.runtime.command import Command
@@ -14,26 +13,19 @@ from smartbkg_tf.settings.evaluation import MetricsSettings
 from smartbkg_tf.settings.training import TrainSettings
 
 
-def run(settings: TrainSettings) -> float:
-    """Prepare the data, train, predict and evaluate; give the best validation AUC to sweepers."""
+def run(settings: TrainSettings) -> None:
+    """Prepare the data, train, predict and evaluate."""
     from smartbkg_tf.runtime.files import write_json
     from smartbkg_tf.runtime.progress import say
     from smartbkg_tf.runtime.quiet import load_tensorflow
-    from smartbkg_tf.runtime.sweep import best_validation
     from smartbkg_tf.training.data import prepare_dataset
     from smartbkg_tf.training.devices import check_devices
-    from smartbkg_tf.training.run_folder import (
-        check_run_folder,
-        finished_job,
-        training_lock,
-        with_sweep_folder,
-    )
+    from smartbkg_tf.training.provenance import require_commit
+    from smartbkg_tf.training.run_folder import check_run_folder, training_lock
 
-    settings = with_sweep_folder(settings)
-    finished = finished_job(settings)
-    if finished is not None:
-        return finished
     check_run_folder(settings)
+    if settings.strict_repro:
+        require_commit()
     check_devices(settings.training)
     load_tensorflow()
     from smartbkg_tf.models.registry import check_model
@@ -59,7 +51,6 @@ def run(settings: TrainSettings) -> float:
     skim = dataset.label_names[0]
     say(f"AUC of {skim} on test events: {auc:.4f} +- {error:.4f}")
     say(str(run.path))
-    return best_validation(run).get("val_auc", math.nan)
 
 
 main = Command("train", TrainSettings, run, lists=("data.skims",))

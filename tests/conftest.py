@@ -27,6 +27,11 @@ os.environ.setdefault("TF2ONNX_CATCH_ERRORS", "FALSE")
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer the flag of `tests/evaluation/test_report.py`."""
+    parser.addoption("--update-images", action="store_true", help="draw the reference images anew")
+
+
 def pytest_collection_finish() -> None:
     """Spare the garbage collector what lives to the end: libraries and thousands of tests."""
     gc.collect()

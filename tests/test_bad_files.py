@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,15 +16,17 @@ import yaml
 from smartbkg_tf.dataset.information import read_information, with_checksum
 from smartbkg_tf.errors import ConfigurationError, InputError, OutputError, UserError
 from smartbkg_tf.filtering.filter_file import read_filter
-from smartbkg_tf.filtering.model_description import describe_run
-from smartbkg_tf.filtering.scorers import OnnxScorer
+from smartbkg_tf.filtering.model_description import describe_run, description_of
+from smartbkg_tf.filtering.onnx_metadata import read_metadata
 from smartbkg_tf.generation.manifest import Manifest
 from smartbkg_tf.runtime.command import compose_settings
-from smartbkg_tf.runtime.files import read_json, read_yaml, sha256
+from smartbkg_tf.runtime.files import read_json, read_yaml
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.runtime.sweep import best_validation, sweep_rows
+from smartbkg_tf.runtime.sweeps.jobs import Job
+from smartbkg_tf.runtime.sweeps.table import best_validation, sweep_rows
 from smartbkg_tf.settings.generation import ProduceSettings
 from smartbkg_tf.settings.plugins import plain
+from smartbkg_tf.settings.stored import EXPORTED, check_stored
 from smartbkg_tf.settings.training import TrainSettings
 from smartbkg_tf.training.run_folder import unfinished_run
 from tests.datasets import write_dataset
@@ -144,7 +148,7 @@ def test_metadata_yaml(file: Path, run: RunDirectory) -> None:
         file.write_text(yaml.safe_dump(values))
         message = refused(lambda: describe_run(run))
         best_validation(run)
-        sweep_rows(run.path.parent)
+        sweep_rows([Job(0, run.path, ())])
         if place[0] in ("max_particles", "max_tokens") and wrong is not None:
             assert "metadata.yaml" in message, (place, wrong)
 
@@ -158,18 +162,14 @@ def test_config_yaml_of_an_unfinished_run(file: Path, run: RunDirectory) -> None
         file.write_text(yaml.safe_dump(values))
         message = refused(lambda: unfinished_run(settings))
         assert not message or str(run.path) in message, (place, wrong)
-        sweep_rows(run.path.parent)
+        sweep_rows([Job(0, run.path, ())])
 
 
-def test_model_json(tmp_path: Path, run: RunDirectory) -> None:
-    """Damaged values are told before the model itself is opened."""
-    model, sidecar = tmp_path / "model.onnx", tmp_path / "model.json"
-    model.write_bytes(b"no model")
+def test_metadata_of_an_exported_model(run: RunDirectory) -> None:
     information = json.loads(run.dataset.read_text())
     encoding = {k: v for k, v in information["encoding"].items() if v is not None}
     exported = {
-        "format_version": 1,
-        "sha256": sha256(model),
+        "format_version": 2,
         "label_names": ["b0"],
         "encoding": encoding,
         "vocabulary": information["vocabulary"],
@@ -178,12 +178,29 @@ def test_model_json(tmp_path: Path, run: RunDirectory) -> None:
         "max_tokens": 150,
         "filter": FILTER,
     }
+
+    def read(values: dict[str, Any]) -> None:
+        entries = {name: json.dumps(value) for name, value in values.items()}
+        found = read_metadata(session_with(entries), Path("model.onnx"))
+        check_stored(EXPORTED, found, Path("model.onnx"), next_step="")
+        description_of(found, Path("model.onnx"))
+
+    read(exported)
     for place, wrong, values in swapped(exported):
-        sidecar.write_text(json.dumps(values))
-        message = refused(lambda: OnnxScorer(model))
-        assert message, (place, wrong)
-        if len(place) == 1 and wrong not in (None, True, {}):
-            assert "model.json" in message, (place, wrong, message)
+        message = refused(partial(read, values))
+        used = len(place) == 1 or place[-1] in ("features", "a", "b", "maximum_weight", "digest")
+        if used and type(wrong) is not int and (place[0], wrong) != ("filter", None):
+            assert "model.onnx" in message, (place, wrong, message)
+    for text in OTHER:
+        if text not in ("null", "3", "[]", "{}", '"x"', "NaN"):
+            session = session_with({"a": text})
+            message = refused(partial(read_metadata, session, Path("model.onnx")))
+            assert "its entry 'a' is not JSON" in message
+
+
+def session_with(entries: dict[str, str]) -> Any:
+    """Stand in for a session of ONNX Runtime; its metadata are read alone."""
+    return SimpleNamespace(get_modelmeta=lambda: SimpleNamespace(custom_metadata_map=entries))
 
 
 def test_production_json(tmp_path: Path) -> None:

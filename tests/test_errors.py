@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import pickle
+import tomllib
 
 import pytest
 
 from smartbkg_tf.errors import (
+    _EXTRAS,
     InputError,
     OutputError,
     Problems,
     UserError,
     by_nearness,
     did_you_mean,
+    missing_package,
 )
+from tests.conftest import ROOT
 
 
 def test_message_says_what_where_and_next_step() -> None:
@@ -60,3 +64,18 @@ def test_all_problems_are_reported_at_once() -> None:
     assert "1. first" in text
     assert "2. file: second" in text
     assert text.endswith("-> look")
+
+
+def test_a_missing_package_is_named_with_its_extra() -> None:
+    error = missing_package(ModuleNotFoundError("No module named 'keras.ops'", name="keras.ops"))
+    assert "needs the package keras" in str(error)
+    assert "pip install 'smartbkg_tf[train]'" in str(error)
+    assert missing_package(ModuleNotFoundError(name="smartbkg_tf.nothing")) is None
+    assert missing_package(ModuleNotFoundError()) is None
+
+
+def test_extras_are_those_of_the_package() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for extra, modules in _EXTRAS.items():
+        listed = " ".join(extras["optional-dependencies"][extra]).replace("-", "_")
+        assert all(module in listed for module in modules)

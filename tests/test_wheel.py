@@ -23,6 +23,7 @@ def test_wheel_works_from_any_folder(tmp_path: Path) -> None:
         names = archive.namelist()
         archive.extractall(tmp_path / "site")
     assert "smartbkg_tf/conf/train.yaml" in names
+    assert "smartbkg_tf/evaluation/templates/report.html.jinja" in names
     assert "smartbkg_tf/conf/experiment/quickstart.yaml" in names
     assert not any(name.startswith(("tests/", "conf/")) for name in names)
     elsewhere = tmp_path / "elsewhere"

@@ -32,7 +32,7 @@ from benchmarks.fei_b0.rows import ROW, TEST, VALIDATION, Floats, Row, Scores, r
 from benchmarks.fei_b0.run import BUDGET
 from benchmarks.resampling import SortedScores, area_under_roc, resamples
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.evaluation.metrics import Estimate, working_points
+from smartbkg_tf.evaluation.metrics import Estimate, place_of
 from smartbkg_tf.filtering.fitting import fit_sampling_rule, sampling_rule
 from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.filtering.score_counts import ScoreCounts
@@ -81,8 +81,7 @@ def decide_on(validation: Scores) -> Working:
     """
     counts = ScoreCounts.of(validation.score, validation.label)
     rule = sampling_rule(fit_sampling_rule(counts, bootstrap=0))
-    (point,) = working_points(counts, [EFFICIENCY])
-    return Working(rule, point["threshold"])
+    return Working(rule, float(counts.lowest[place_of(counts, EFFICIENCY)]))
 
 
 class Measures:

@@ -1,6 +1,6 @@
 """Simulate and reconstruct only what pays: ``basf2 filter_generation.py -n 1000``.
 
-Needs smartbkg_tf with ONNX Runtime inside basf2's Python (``pip install 'smartbkg_tf[onnx]'``)
+Needs smartbkg_tf with ONNX Runtime inside basf2's Python (``pip install smartbkg_tf``)
 and an exported model. The weight of every kept event is in EventExtraInfo (``NNFilter_weight``);
 write it into ntuples as ``eventExtraInfo(NNFilter_weight)``, and use it in every histogram.
 """

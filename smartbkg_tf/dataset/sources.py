@@ -20,11 +20,9 @@ from smartbkg_tf.encoding.checks import Finding
 from smartbkg_tf.encoding.encode import check_and_encode
 from smartbkg_tf.encoding.events import Events, Schema, read_frames
 from smartbkg_tf.errors import InputError, Problems
-from smartbkg_tf.events.hdf5 import HDF5Reader, TrainingFile
 from smartbkg_tf.events.keys import hash_keys, key_rows
 from smartbkg_tf.events.readers import (
     Reader,
-    as_asked,
     count_events,
     find_reader,
     iterate_events,
@@ -41,7 +39,7 @@ from smartbkg_tf.settings.sources import ParticleSet
 #: What file names of tables end in, when a folder is given.
 _SUFFIXES = (".h5", ".hdf5", ".parquet", ".root", ".npz")
 
-#: With several workers, HDF5 files with more events than this are divided.
+#: With several workers, files with more events than this are divided, if their reader can.
 RANGE_EVENTS = 200_000
 
 _HASH = Column(name="hash", dtype="uint64")
@@ -206,21 +204,16 @@ def _encoded_chunks(
 
 
 def _tables(part: Part, settings: PreprocessSettings) -> Iterator[EventTable]:
-    chunk = settings.chunk_events
-    if part.end is None:
-        tables = iterate_events(
-            part.path,
-            key=settings.key,
-            chunk_events=chunk,
-            decay_text=False,
-            reader=settings.reader,
-        )
-        yield from (table for _, table in tables)
-        return
-    with TrainingFile(part.path, settings.key) as file:
-        for start in range(part.begin, part.end, chunk):
-            table = file.read(start, min(start + chunk, part.end))
-            yield as_asked(table, settings.key, part.path, start, decay_text=False)
+    tables = iterate_events(
+        part.path,
+        key=settings.key,
+        chunk_events=settings.chunk_events,
+        decay_text=False,
+        reader=settings.reader,
+        begin=part.begin,
+        end=part.end,
+    )
+    yield from (table for _, table in tables)
 
 
 def count_sources(paths: Sequence[Path], reader: Reader | None = None) -> list[int]:
@@ -278,7 +271,7 @@ def _parts(
     parts: list[Part] = []
     for source, (path, n_events) in enumerate(zip(paths, counts, strict=True)):
         divided = workers > 1 and n_events > RANGE_EVENTS and not path.is_dir()
-        if not divided or not isinstance(find_reader(path, reader), HDF5Reader):
+        if not divided or not find_reader(path, reader).divisible:
             parts.append(Part(path, source))
             continue
         for begin in range(0, n_events, RANGE_EVENTS):
@@ -297,6 +290,7 @@ def _in_processes(
         reading.settings.workers,
         in_order=True,
         unit="parts of the input",
+        name=lambda job: f"{job[0].path} from event {job[0].begin}",
         next_step="is memory short? use fewer workers or a smaller chunk_events",
     )
     reports = []

@@ -146,7 +146,7 @@ def _signature(batches: Batches) -> tuple[Any, ...]:
     """Describe the elements: shapes without the batch, types."""
     dataset = batches.dataset
     schema = dataset.schema
-    widths = {**schema.max_lengths(), PARTICLES: batches.widths[0], TOKENS: batches.widths[1]}
+    widths = {**schema.max_lengths, PARTICLES: batches.widths[0], TOKENS: batches.widths[1]}
     inputs = {}
     for name in batches.names:
         column = schema.by_name[name]

@@ -38,6 +38,7 @@ REASONS: dict[str, str] = {
 #: Columns that must be finite, and what float32 holds.
 _CHECKED = ("energy", "prodTime", "x", "y", "z", "px", "py", "pz", "charge")
 _LARGEST = float(np.finfo(np.float32).max)
+_MOST_PARTICLES = int(np.iinfo(np.int16).max)
 _IN_GEV = ("energy", "px", "py", "pz")
 
 #: So many offending keys are named.
@@ -123,12 +124,12 @@ def find_unusable_events(
             findings.append(finding_of(reason, mask, table.keys, file, detail))
             usable[mask] = False
 
-    lengths = np.diff(table.offsets)
-    if table.particles:
+    if table.particles and not all_sound(table):
+        lengths = np.diff(table.offsets)
         faults, detail = _faults(table)
         for reason, mask in faults.items():
             note(reason, mask, detail if reason == "not_finite" else ())
-        note("too_many_particles", lengths > np.iinfo(np.int16).max)
+        note("too_many_particles", lengths > _MOST_PARTICLES)
         note("no_particles", lengths == 0)
     if table.labels:
         wrong = np.zeros(n, dtype=np.bool_)
@@ -169,23 +170,31 @@ def find_unusable_encoded(
     return ~(broken | empty | none_kept), findings
 
 
+def all_sound(table: EventTable) -> bool:
+    """Tell whether every event has particles, and none of them a fault."""
+    sound: bool = _sound(
+        table.offsets,
+        table.particles["motherIndex"],
+        tuple([np.asarray(table.particles[name], dtype=np.float64) for name in _CHECKED]),
+    )
+    return sound
+
+
 def _faults(table: EventTable) -> tuple[dict[str, npt.NDArray[np.bool_]], tuple[str, ...]]:
     """Give the events with each fault of their particles, and the columns that are not finite."""
     offsets = np.asarray(table.offsets, dtype=np.int64)
+    columns = {n: np.asarray(table.particles[n], dtype=np.float64) for n in _CHECKED}
     faults = {
         reason: np.zeros(len(table), dtype=np.bool_)
         for reason in ("not_finite", "negative_energy", "mother_index", "charge", "too_large")
     }
+    _broken_links(offsets, np.asarray(table.particles["motherIndex"]), faults["mother_index"])
 
     def note(reason: str, wrong: npt.NDArray[np.bool_]) -> None:
         rows = np.flatnonzero(wrong)
         faults[reason][np.searchsorted(offsets, rows, side="right") - 1] = True
 
     detail = []
-    columns = {n: np.asarray(table.particles[n], dtype=np.float64) for n in _CHECKED}
-    _broken_links(offsets, np.asarray(table.particles["motherIndex"]), faults["mother_index"])
-    if _all_sound(tuple(columns.values())):
-        return faults, ()
     for name, values in columns.items():
         finite = np.abs(values) <= _LARGEST  # not for NaN
         note("not_finite", ~finite)
@@ -200,9 +209,15 @@ def _faults(table: EventTable) -> tuple[dict[str, npt.NDArray[np.bool_]], tuple[
 
 
 @kernel
-def _all_sound(columns: Any) -> bool:
-    """Tell whether no particle has a fault; columns in the order of `_CHECKED`."""
+def _sound(offsets: npt.NDArray[np.int64], mother: npt.NDArray[np.int64], columns: Any) -> bool:
+    """Tell whether there is no fault; columns in the order of `_CHECKED`."""
     energy, time, x, y, z, px, py, pz, charge = columns
+    broken = np.zeros(len(offsets) - 1, dtype=np.bool_)
+    _broken_links(offsets, mother, broken)
+    for event in range(len(broken)):
+        n = offsets[event + 1] - offsets[event]
+        if broken[event] or n == 0 or n > _MOST_PARTICLES:
+            return False
     for i in range(len(energy)):
         thirds = charge[i] * 3.0
         # Written so that NaN fails every comparison.

@@ -50,6 +50,7 @@ class Schema:
         chosen = set(names)
         return Schema(tuple(c for c in self.columns if c.name in chosen))
 
+    @cached_property
     def max_lengths(self) -> dict[str, int]:
         """Length of every further list in a batch."""
         lengths: dict[str, int] = {}

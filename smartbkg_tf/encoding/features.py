@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.events.vocabulary import UNKNOWN, look_up
 from smartbkg_tf.runtime.kernels import kernel
 from smartbkg_tf.settings.encoding import FEATURE_SETS
 
@@ -47,6 +48,32 @@ def _stack(columns: Any, out: npt.NDArray[np.float32]) -> None:
     for i in range(len(out)):
         out[i, 0], out[i, 1], out[i, 2], out[i, 3] = c0[i], c1[i], c2[i], c3[i]
         out[i, 4], out[i, 5], out[i, 6], out[i, 7] = c4[i], c5[i], c6[i], c7[i]
+
+
+@kernel
+def original(
+    pdg: npt.NDArray[np.int64],
+    mother_pdg: npt.NDArray[np.int64],
+    columns: Any,
+    slot_codes: npt.NDArray[np.int64],
+    slot_tokens: npt.NDArray[np.int16],
+) -> Any:
+    """Encode all particles in one call, because single events are encoded, too.
+
+    The last of nine columns is the charge. Gives the others [n, 8], charges in thirds, tokens,
+    tokens of mothers (0: none) [n], and whether a code has no token.
+    """
+    values = np.empty((len(pdg), 8), dtype=np.float32)
+    _stack(columns[:8], values)
+    tokens = look_up(pdg, slot_codes, slot_tokens)
+    mother_tokens = look_up(mother_pdg, slot_codes, slot_tokens)
+    unknown = False
+    for i in range(len(pdg)):
+        # "No mother" is not a particle, although the code 0 has a token.
+        if mother_pdg[i] == 0:
+            mother_tokens[i] = 0
+        unknown |= tokens[i] == UNKNOWN or mother_tokens[i] == UNKNOWN
+    return values, charge_in_thirds(columns[8]), tokens, mother_tokens, unknown
 
 
 @kernel

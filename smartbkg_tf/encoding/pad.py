@@ -94,7 +94,7 @@ def pad(
     """
     n = len(events)
     chosen = np.arange(n) if rows is None else np.asarray(rows, dtype=np.int64).reshape(-1)
-    if len(chosen) and (chosen.min() < 0 or chosen.max() >= n):
+    if rows is not None and len(chosen) and (chosen.min() < 0 or chosen.max() >= n):
         raise IndexError(f"positions must lie in 0..{n - 1}")
     names = inputs_of(inputs, events.schema.by_name)
     lengths = {PARTICLES: max_particles, TOKENS: max_tokens}
@@ -107,7 +107,7 @@ def empty_batch(
     schema: Schema, names: Sequence[str], size: int, lengths: Mapping[str, int]
 ) -> Batch:
     """Make the arrays of a batch, full of padding; `lengths` by axis, of further lists optional."""
-    lengths = {**schema.max_lengths(), **lengths}
+    lengths = {**schema.max_lengths, **lengths}
     batch = {}
     for name in names:
         column = schema.by_name[name]

@@ -3,57 +3,72 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.evaluation.metrics import binomial_error
+from smartbkg_tf.evaluation.bootstrap import Measured
+from smartbkg_tf.evaluation.metrics import binomial_error, calibration_bins
 from smartbkg_tf.filtering.rules import Rule
 from smartbkg_tf.filtering.score_counts import Floats, ScoreCounts
 
 #: Points of a curve: enough for a page, whatever the number of events.
 _POINTS = 400
-#: Bounds of the central 68 % of the resamples.
-_BAND = (0.1587, 0.8413)
 
 Curve = dict[str, Any]
 
 
-def _with_band(
-    curve: Callable[[ScoreCounts], Floats], counts: ScoreCounts, number: int, seed: int
-) -> tuple[list[float], list[float], list[float]]:
-    """Give the curve, and the lower and upper ends of its 68 % band."""
-    band = np.quantile([curve(again) for again in counts.resamples(number, seed)], _BAND, axis=0)
-    return curve(counts).tolist(), band[0].tolist(), band[1].tolist()
+class RocCurve:
+    """The ROC curve of counts, and of resamples of them, on one grid of false rates."""
 
+    def __init__(self, counts: ScoreCounts) -> None:
+        counts.require_both_classes()
+        # Dense at both ends: a working point of high efficiency lies at the right one.
+        ends = np.geomspace(1e-4, 1, _POINTS // 4)
+        self._grid = np.unique(np.concatenate([np.linspace(0, 1, _POINTS // 2), ends, 1 - ends]))
 
-def roc_curve(counts: ScoreCounts, *, number: int = 200, seed: int = 0) -> Curve:
-    """Give the ROC curve with a 68 % band of `number` bootstrap resamples.
-
-    ``false_rate`` (kept fraction of failing events), ``efficiency`` (kept fraction of passing
-    events), ``low`` and ``high``: lists of equal length.
-    """
-    counts.require_both_classes()
-    # Dense at both ends: a working point of high efficiency lies at the right one.
-    grid = np.unique(
-        np.concatenate(
-            [
-                np.linspace(0, 1, _POINTS // 2),
-                np.geomspace(1e-4, 1, _POINTS // 4),
-                1 - np.geomspace(1e-4, 1, _POINTS // 4),
-            ]
-        )
-    )
-
-    def curve(sample: ScoreCounts) -> Floats:
+    def __call__(self, sample: ScoreCounts) -> Floats:
+        """Give the efficiency [points]."""
         failing, passing = (numbers[::-1] for numbers in sample.above())
-        return _upper_interpolation(grid, failing / failing[-1], passing / passing[-1])
+        return _upper_interpolation(self._grid, failing / failing[-1], passing / passing[-1])
 
-    efficiency, low, high = _with_band(curve, counts, number, seed)
-    return {"false_rate": grid.tolist(), "efficiency": efficiency, "low": low, "high": high}
+    def data(self, measured: Measured) -> Curve:
+        """Give ``false_rate``, ``efficiency``, and its 68 % band ``low`` and ``high``.
+
+        They are the kept fractions of failing and of passing events: lists of equal length.
+        """
+        return {"false_rate": self._grid.tolist(), **_with_band("efficiency", measured)}
+
+
+class PrecisionRecallCurve:
+    """Precision against recall of counts, and of resamples of them."""
+
+    def __init__(self, counts: ScoreCounts) -> None:
+        counts.require_both_classes()
+        number = min(int(counts.n_passing), _POINTS)
+        self._grid = np.linspace(1.0 / counts.n_passing, 1.0, number)
+        self._retention = counts.n_passing / float(counts.everything.sum())
+
+    def __call__(self, sample: ScoreCounts) -> Floats:
+        """Give the precision [points]."""
+        failing, passing = (numbers[::-1] for numbers in sample.above())
+        i = np.searchsorted(passing, self._grid * passing[-1] * (1 - 1e-12))
+        return np.asarray(passing[i] / (passing[i] + failing[i]))
+
+    def data(self, measured: Measured) -> Curve:
+        """Give ``recall``, ``precision``, and its 68 % band ``low`` and ``high``.
+
+        Beside these lists of equal length, ``retention`` is the precision of a model that guesses.
+        """
+        curve = {"recall": self._grid.tolist(), **_with_band("precision", measured)}
+        return {**curve, "retention": self._retention}
+
+
+def _with_band(name: str, measured: Measured) -> dict[str, list[float]]:
+    low, high = measured.band
+    return {name: measured.value.tolist(), "low": low.tolist(), "high": high.tolist()}
 
 
 def _upper_interpolation(grid: Floats, x: Floats, y: Floats) -> Floats:
@@ -65,30 +80,6 @@ def _upper_interpolation(grid: Floats, x: Floats, y: Floats) -> Floats:
     width = x[right] - x[left]
     part = np.divide(grid - x[left], width, out=np.zeros_like(grid), where=width > 0)
     return np.asarray(y[left] + part * (y[right] - y[left]))
-
-
-def precision_recall_curve(counts: ScoreCounts, *, number: int = 200, seed: int = 0) -> Curve:
-    """Give precision against recall with a 68 % band of `number` bootstrap resamples.
-
-    ``recall``, ``precision``, ``low`` and ``high`` are lists of equal length; ``retention`` is the
-    precision of a model that guesses.
-    """
-    counts.require_both_classes()
-    grid = np.linspace(1.0 / counts.n_passing, 1.0, min(int(counts.n_passing), _POINTS))
-
-    def curve(sample: ScoreCounts) -> Floats:
-        failing, passing = (numbers[::-1] for numbers in sample.above())
-        i = np.searchsorted(passing, grid * passing[-1] * (1 - 1e-12))
-        return np.asarray(passing[i] / (passing[i] + failing[i]))
-
-    precision, low, high = _with_band(curve, counts, number, seed)
-    return {
-        "recall": grid.tolist(),
-        "precision": precision,
-        "low": low,
-        "high": high,
-        "retention": counts.n_passing / float(counts.everything.sum()),
-    }
 
 
 def score_histogram(counts: ScoreCounts, rule: Rule | None = None, *, bins: int = 40) -> Curve:
@@ -122,20 +113,15 @@ def score_histogram(counts: ScoreCounts, rule: Rule | None = None, *, bins: int 
 def reliability(
     counts: ScoreCounts, slope: float = 1.0, intercept: float = 0.0, *, bins: int = 10
 ) -> Curve:
-    """Compare predicted with observed passing fractions, with a calibration of the logit.
+    """Compare predicted with observed passing fractions in `calibration_bins`.
 
-    Bins hold equal numbers of *passing* events: most events fail, and bins of equal content
-    would put all of the interesting region into the last one. ``predicted``, ``observed``,
-    ``error`` and ``n_events`` have one value per bin.
+    The logit is calibrated by slope and intercept. ``predicted``, ``observed``, ``error`` and
+    ``n_events`` have one value per bin.
     """
     from scipy.special import expit
 
     counts.require_both_classes()
-    number = min(bins, int(counts.n_passing))
-    wanted = np.arange(1, number) * int(counts.n_passing) // number
-    # Each bin ends with a passing event; failing events above the last one join its bin.
-    ends = np.unique(np.searchsorted(np.cumsum(counts.passing), wanted))
-    starts = np.concatenate([[0], ends + 1])
+    starts = calibration_bins(counts, bins)
     n_events, passing, predicted = (
         np.add.reduceat(values, starts)
         for values in (

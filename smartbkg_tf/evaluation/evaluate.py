@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from smartbkg_tf.errors import ConfigurationError
+from smartbkg_tf.evaluation.comparison import compare_models, comparison_table
+from smartbkg_tf.evaluation.figure_files import draw_models
 from smartbkg_tf.evaluation.html_report import SUMMARY_HEAD, summary_row, write_report
-from smartbkg_tf.evaluation.metrics import Estimate, auc_difference
-from smartbkg_tf.evaluation.plots import draw_models
-from smartbkg_tf.evaluation.results import MADE_BY, EvaluatedModel, evaluate_model
-from smartbkg_tf.events.keys import KeyIndex
-from smartbkg_tf.filtering.predictions import Predictions
+from smartbkg_tf.evaluation.inputs import find_models, first_skim, unique_names
+from smartbkg_tf.evaluation.redraw import WRITTEN, redraw_report
+from smartbkg_tf.evaluation.results import EvaluatedModel, evaluate_model
+from smartbkg_tf.evaluation.understanding.understand import understand
 from smartbkg_tf.runtime.files import atomic_directory, expand_inputs, write_json
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.runtime.text_table import text_table
 from smartbkg_tf.settings.evaluation import EvaluateSettings, MetricsSettings
-
-#: What the folder holds.
-WRITTEN = ("metrics.json", "report.html", "plots")
 
 
 def evaluate_run(run: RunDirectory, settings: MetricsSettings | None = None) -> dict[str, Any]:
@@ -31,13 +26,17 @@ def evaluate_run(run: RunDirectory, settings: MetricsSettings | None = None) -> 
     Gives what ``metrics.json`` holds: ``auc`` and ``auc_error`` of the first skim (``skim`` names
     it), and all numbers by skim under ``skims``.
     """
-    model = evaluate_model(run.path, run.path.name, settings or MetricsSettings())
-    values = model.metrics()
-    figures = draw_models([model], run.plots)
+    settings = settings or MetricsSettings()
+    model = evaluate_model(run.path, run.path.name, settings)
+    for text in understand(model, settings):
+        say(f"note: {text}")
+    notes = model.notes + [
+        f"{skim} was not evaluated: {reason}" for skim, reason in model.refused.items()
+    ]
+    values = {**model.metrics(), "notes": notes}
+    draw_models([model], run.plots)
     write_json(run.metrics, values)
-    notes = [f"{skim} was not evaluated: {reason}" for skim, reason in model.refused.items()]
-    title = f"Run {run.path.name}"
-    write_report(run.path / "report.html", title, {model.name: values["skims"]}, figures, notes)
+    write_report(run.path, run.path.name)
     for note in notes:
         say(f"warning: {note}")
     return values
@@ -45,23 +44,45 @@ def evaluate_run(run: RunDirectory, settings: MetricsSettings | None = None) -> 
 
 def evaluate(settings: EvaluateSettings) -> Path:
     """Evaluate models side by side; write metrics.json, plots and report.html into a folder."""
-    paths = expand_inputs(settings.runs, option="runs", made_by=MADE_BY)
-    inputs = [*paths] if settings.observables is None else [*paths, Path(settings.observables)]
+    if settings.from_ is not None:
+        return redraw_report(settings, Path(settings.from_))
+    if settings.runs is None or settings.output is None:
+        missing = "runs" if settings.runs is None else "output"
+        raise ConfigurationError(
+            f"{missing}: a value is needed",
+            next_step="give runs=[RUN_DIR,...] output=DIR, or from=REPORT_DIR to draw again",
+        )
+    paths, notes = find_models(settings.runs)
+    inputs = [*paths]
+    if settings.observables is not None:
+        inputs += expand_inputs(settings.observables, option="observables")
+    skim = first_skim(paths)
     models: list[EvaluatedModel] = []
     with atomic_directory(
         settings.output, overwrite=settings.overwrite, own=WRITTEN, inputs=inputs
     ) as folder:
         with Progress("evaluate", total=len(paths), unit="model") as progress:
             for path, name in zip(paths, unique_names(paths), strict=True):
-                models.append(evaluate_model(path, name, settings.metrics, settings.observables))
+                model = evaluate_model(path, name, settings.metrics, settings.observables, skim)
+                models.append(model)
+                unexplained = understand(
+                    model,
+                    settings.metrics,
+                    dataset=settings.dataset,
+                    ask=settings.understanding,
+                )
+                for text in unexplained:
+                    say(f"note: {text}")
                 progress.add(1)
-        figures = draw_models(models, folder / "plots", settings.plots)
-        differences, remarks = auc_differences({model.name: model.predictions for model in models})
-        notes = [
-            f"{model.name}: {skim} was not evaluated: {why}"
-            for model in models
-            for skim, why in model.refused.items()
-        ] + remarks
+        draw_models(models, folder / "plots", settings.plots)
+        comparison = compare_models({model.name: model.predictions for model in models})
+        for model in models:
+            notes += [f"{model.name}: {note}" for note in model.notes]
+            notes += [
+                f"{model.name}: {skim} was not evaluated: {why}"
+                for skim, why in model.refused.items()
+            ]
+        notes += comparison.notes
         metrics = {model.name: model.metrics() for model in models}
         first = metrics[models[0].name]
         write_json(
@@ -69,67 +90,20 @@ def evaluate(settings: EvaluateSettings) -> Path:
             {
                 **{key: first[key] for key in ("auc", "auc_error", "skims")},
                 "models": metrics,
-                "auc_differences": differences,
+                "auc_differences": comparison.differences,
+                "comparison": comparison.skims,
+                "notes": notes,
             },
         )
-        skims = {name: values["skims"] for name, values in metrics.items()}
-        rows = [
-            [d["model"], d["other"], d["skim"], str(Estimate(d["difference"], d["error"]))]
-            for d in differences
-        ]
-        write_report(folder / "report.html", "Evaluation", skims, figures, notes, rows)
+        # The best one first, by the AUC of its first skim.
+        best_first = sorted(metrics, key=lambda name: -metrics[name]["auc"])
+        skims = {name: metrics[name]["skims"] for name in best_first}
+        write_report(folder, Path(settings.output).name)
     lines = [summary_row(name, skim, of) for name in skims for skim, of in skims[name].items()]
     say(text_table(SUMMARY_HEAD, lines))
-    if rows:
-        say(text_table(("AUC difference", "other model", "skim", "difference"), rows))
+    for skim, of in comparison.skims.items():
+        say(comparison_table(skim, of))
     for note in notes:
         say(f"warning: {note}")
     say(f"report: {Path(settings.output) / 'report.html'}")
     return Path(settings.output)
-
-
-def auc_differences(models: Mapping[str, Predictions]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Compare the AUC of every pair of models on the same events.
-
-    Gives ``model``, ``other``, ``skim``, ``difference`` (model - other) and ``error`` of every
-    pair, and remarks on which pairs cannot be compared, and why.
-    """
-    differences: list[dict[str, Any]] = []
-    remarks: list[str] = []
-    for (name, first), (other, second) in itertools.combinations(models.items(), 2):
-        rows = KeyIndex(second.keys).find(first.keys)
-        if len(first) != len(second) or np.any(rows < 0):
-            remarks.append(
-                f"{name} and {other} were evaluated on different events: their numbers differ "
-                "by chance too, and no paired difference is given"
-            )
-            continue
-        for skim, a in first.skims.items():
-            if skim not in second.skims:
-                continue
-            b = second.skims[skim]
-            if not np.array_equal(a.label, b.label[rows]):
-                remarks.append(f"{name} and {other} have different labels of {skim}")
-                continue
-            if len(np.unique(a.label[a.label >= 0])) < 2:
-                continue
-            estimate = auc_difference(a.score, b.score[rows], a.label)
-            pair = {"model": name, "other": other, "skim": skim}
-            differences.append({**pair, "difference": estimate.value, "error": estimate.error})
-    return differences, remarks
-
-
-def unique_names(paths: Sequence[Path]) -> list[str]:
-    """Give each path its last part, with as many folders before it as tell it from the others."""
-    resolved = [path.resolve() for path in paths]
-    parts = []
-    for path in resolved:
-        if path.name == "predictions.parquet":  # its folder says more
-            path = path.parent
-        parts.append((path.with_suffix("") if path.suffix == ".parquet" else path).parts)
-    depth = 1
-    while depth < max(len(p) for p in parts) and len({p[-depth:] for p in parts}) < len(parts):
-        depth += 1
-    names = ["/".join(p[-depth:]) for p in parts]
-    # x and x.parquet in one folder differ by their suffix alone.
-    return names if len(set(names)) == len(names) else [str(path) for path in resolved]

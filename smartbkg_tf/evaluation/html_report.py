@@ -1,26 +1,20 @@
-"""``report.html``: numbers and figures of an evaluation in one file that can be mailed."""
+"""``report.html``: numbers and figures of an evaluation in one file for screen, phone and paper."""
 
 from __future__ import annotations
 
 import base64
-import html
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from smartbkg_tf import __version__
+from smartbkg_tf.evaluation.figure_files import DrawnFigure, read_index
 from smartbkg_tf.evaluation.metrics import Estimate
-from smartbkg_tf.runtime.files import atomic_file
-
-_STYLE = """
-body { font-family: system-ui, sans-serif; max-width: 70rem; margin: 2rem auto;
-  padding: 0 1rem; color: #222; }
-table { border-collapse: collapse; margin: 1rem 0; }
-th, td { border-bottom: 1px solid #ccc; padding: 0.3rem 0.8rem; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-figure { display: inline-block; margin: 0.5rem; vertical-align: top; }
-img { max-width: 33rem; width: 100%; }
-.warning { border-left: 4px solid #D55E00; padding-left: 0.8rem; }
-"""
+from smartbkg_tf.evaluation.plots import Section
+from smartbkg_tf.evaluation.report_tables import TABLES, best_speedup, comparison, summary
+from smartbkg_tf.evaluation.verdict import verdicts
+from smartbkg_tf.runtime.files import atomic_file, read_json
 
 Metrics = Mapping[str, Any]
 
@@ -35,10 +29,24 @@ SUMMARY_HEAD = (
     "speedup (sampling)",
 )
 
+#: Headings of the parts of the report, each with what its figures answer.
+SECTIONS: Mapping[Section, tuple[str, str]] = {
+    "quality": ("Separation", "How well the score tells passing from failing events."),
+    "speedup": ("Speedup", "What the filter saves, for the same statistical precision."),
+    "bias": ("Bias", "Whether kept events, with their weights, look like all passing events."),
+    "training": ("Training", "How the network learned, and whether it overfits."),
+    "understanding": ("Understanding", "What the network looks at, and where it is wrong."),
+    "custom": ("Further figures", ""),
+}
+
+
+#: Figures of one part; more are folded away.
+_SHOWN_AT_ONCE = 9
+
 
 def summary_row(model: str, skim: str, metrics: Metrics) -> list[str]:
     """Give the main numbers of one model and skim, an entry of ``metrics.json``."""
-    sampling = metrics["speedup"].get("sampling")
+    sampling = best_speedup(metrics)
     return [
         model,
         skim,
@@ -50,166 +58,123 @@ def summary_row(model: str, skim: str, metrics: Metrics) -> list[str]:
     ]
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Make an HTML table; cells are escaped here."""
+def write_report(folder: Path, name: str) -> None:
+    """Write ``report.html`` of what ``metrics.json`` and ``plots`` in a folder hold.
 
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-    body = "\n".join(line(row, "td") for row in rows)
-    return f"<table>\n{line(head, 'th')}\n{body}\n</table>"
-
-
-def _working_points(metrics: Metrics) -> list[str]:
-    rows = [
-        [
-            str(Estimate.of(point, "efficiency")),
-            f"{point['threshold']:.4g}",
-            str(Estimate.of(point, "false_rate")),
-            f"{point['kept_fraction']:.4f}",
-            "-" if point["rejection"] is None else f"{point['rejection']:.3g}",
-            f"{point['precision']:.4f}",
-        ]
-        for point in metrics["working_points"]
-    ]
-    head = (
-        *("efficiency", "threshold (logit)", "kept of failing", "kept of all", "rejection"),
-        "precision",
-    )
-    return ["<h3>Working points of a threshold</h3>", _table(head, rows)]
-
-
-def _speedups(metrics: Metrics) -> list[str]:
-    speedup = metrics["speedup"]
-    cost, sampling = speedup["cost"], speedup.get("sampling")
-    rows = []
-    note = (
-        "<p>The speedup by sampling is unknown: these predictions were made by a threshold, "
-        "which biases what it keeps, or fewer than 20 events pass.</p>"
-    )
-    if sampling is not None:
-        name, note = "sampling (unbiased; rule fitted on the other half of these events)", ""
-        if "n_passing" in sampling:
-            name = "sampling (unbiased)"
-            note = (
-                f"<p>Weights of kept passing events add up to "
-                f"{Estimate.of(sampling, 'sum_of_weights')} for {sampling['n_passing']} passing "
-                f"events; their effective number is {sampling['effective_passing']:.1f}.</p>"
-            )
-        fraction = f"{sampling['simulated_fraction']:.4f}"
-        rows.append([name, fraction, str(Estimate.of(sampling, "speedup"))])
-    rows += [
-        [
-            f"threshold, efficiency {point['efficiency']:.3f} (biased)",
-            f"{point['kept_fraction']:.4f}",
-            str(Estimate.of(point, "speedup")),
-        ]
-        for point in speedup["threshold"]
-    ]
-    return [
-        "<h3>Speedup at equal effective statistics</h3>",
-        f"<p>An event costs {cost['simulation']:g} to simulate and reconstruct, "
-        f"{cost['generation']:g} to generate, {cost['network']:g} to score. "
-        "Errors are those of the test events.</p>",
-        _table(("filter", "simulated fraction", "speedup"), rows),
-        note,
-    ]
-
-
-def _calibration(metrics: Metrics) -> list[str]:
-    losses = {"uncalibrated": metrics}
-    if "calibrated" in metrics:
-        losses["calibrated on validation events"] = metrics["calibrated"]
-    rows = [
-        [name, str(Estimate.of(of, "log_loss")), str(Estimate.of(of, "brier"))]
-        for name, of in losses.items()
-    ]
-    return ["<h3>Calibration</h3>", _table(("probability", "log loss", "Brier score"), rows)]
-
-
-def _event_types(metrics: Metrics) -> list[str]:
-    rows = [
-        [
-            name,
-            str(of["n_events"]),
-            str(of["n_passing"]),
-            "-" if of["auc"] is None else str(Estimate.of(of, "auc")),
-        ]
-        for name, of in metrics["by_event_type"].items()
-    ]
-    parts = ["<h3>By event type</h3>", _table(("event type", "events", "passing", "AUC"), rows)]
-    mixture = metrics.get("natural_mixture")
-    if mixture is not None:
-        parts.append(
-            f"<p>Mixed by cross-section ({html.escape(', '.join(mixture['event_types']))}): "
-            f"AUC {mixture['auc']:.4f}, retention {Estimate.of(mixture, 'retention')}.</p>"
-        )
-    return parts
-
-
-def _observables(metrics: Metrics) -> list[str]:
-    rows = []
-    for name, of in metrics.get("observables", {}).items():
-        kept = "-"
-        if of["mean_kept"] is not None:
-            kept = str(Estimate(of["mean_kept"], of["mean_kept_error"] or 0.0))
-        chi2 = "-" if of["chi2"] is None else f"{of['chi2']:.1f} / {of['bins_used']}"
-        rows.append([name, chi2, f"{of['effective_number']:.0f}", f"{of['mean_all']:.4g}", kept])
-    if not rows:
-        return []
-    head = ("observable", "chi2 / bins", "effective number", "mean of all", "mean of kept")
-    return [
-        "<h3>Bias observables of passing events</h3>",
-        "<p>chi2 compares kept, weighted events with all of them, "
-        "with the variance of the sampling.</p>",
-        _table(head, rows),
-    ]
-
-
-#: The parts of the report on one model and skim.
-_SECTIONS = (_working_points, _speedups, _calibration, _event_types, _observables)
-
-
-def write_report(
-    path: str | Path,
-    title: str,
-    models: Mapping[str, Mapping[str, Metrics]],
-    figures: Sequence[Path],
-    notes: Sequence[str] = (),
-    differences: Sequence[Sequence[str]] = (),
-) -> None:
-    """Write the report.
-
-    `models` are metrics by model and skim; the PNG files of `figures` are embedded; `notes` tell
-    what a reader must know; rows of `differences` are model, other model, skim and difference.
+    `name` is that of the run, where the folder belongs to one.
     """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    values = read_json(folder / "metrics.json")
+    models = dict(values["models"]) if "models" in values else {name: values}
+    skims = {name: model["skims"] for name, model in models.items()}
+    figures = [figure for figure in read_index(folder / "plots") if figure.in_report]
+    templates = Path(__file__).parent / "templates"
+    environment = Environment(
+        loader=FileSystemLoader(templates),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html.jinja").render(
+        title=f"Evaluation of {_enumeration(list(models))}",
+        verdicts=verdicts(values),
+        notes=values.get("notes", ()),
+        summary=summary(skims).without_empty_columns(),
+        comparison=comparison(values),
+        sections=_sections(skims, figures, folder / "plots"),
+        provenance={name: _flat(model.get("predictions", {})) for name, model in models.items()},
+        shown_at_once=_SHOWN_AT_ONCE,
+        version=__version__,
+        style=Markup((templates / "report.css").read_text(encoding="utf-8")),
+        script=Markup((templates / "report.js").read_text(encoding="utf-8")),
+    )
+    with atomic_file(folder / "report.html") as partial:
+        partial.write_text(page, encoding="utf-8")
+
+
+def _enumeration(names: Sequence[str]) -> str:
+    """Name models, or count them."""
+    return " and ".join(names) if len(names) < 3 else f"{len(names)} models"
+
+
+def _sections(
+    models: Mapping[str, Mapping[str, Metrics]], figures: Sequence[DrawnFigure], folder: Path
+) -> list[dict[str, Any]]:
+    """Give the parts of the report that have figures or tables."""
     flat = [
-        (model, skim, metrics) for model, skims in models.items() for skim, metrics in skims.items()
+        (f"{model}: {skim}" if len(models) > 1 else skim, metrics)
+        for model, skims in models.items()
+        for skim, metrics in skims.items()
     ]
-    parts = [
-        "<!doctype html>",
-        f'<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>',
-        f"<style>{_STYLE}</style></head><body>",
-        f"<h1>{html.escape(title)}</h1>",
-        *(f'<p class="warning">{html.escape(note)}</p>' for note in notes),
-        _table(SUMMARY_HEAD, [summary_row(*one) for one in flat]),
-    ]
-    if differences:
-        parts += [
-            "<h3>Differences of AUC on the same events</h3>",
-            _table(("model", "other model", "skim", "AUC difference"), differences),
+    sections = []
+    for name, (heading, question) in SECTIONS.items():
+        chosen = [
+            figure
+            for figure in figures
+            if (figure.section if figure.section in SECTIONS else "custom") == name
         ]
-    for figure in figures:
-        data = base64.b64encode(figure.read_bytes()).decode()
-        name = html.escape(figure.stem)
-        parts.append(
-            f'<figure><img alt="{name}" src="data:image/png;base64,{data}">'
-            f"<figcaption>{name}</figcaption></figure>"
-        )
-    for model, skim, metrics in flat:
-        parts.append(f"<h2>{html.escape(model)}: {html.escape(skim)}</h2>")
-        for section in _SECTIONS:
-            parts += section(metrics)
-    parts.append("</body></html>\n")
-    with atomic_file(path) as partial:
-        partial.write_text("\n".join(parts), encoding="utf-8")
+        chosen.sort(key=lambda figure: _place_of_observable(figure, flat[0][1]))
+        drawn = [_embedded(figure, folder) for figure in chosen]
+        groups = []
+        for part, metrics in flat:
+            made = [table for make in TABLES.get(name, ()) for table in make(metrics)]
+            remarks = metrics.get(name, {}).get("missing", ()) if name == "understanding" else ()
+            tables = [table.without_empty_columns() for table in made if table.rows]
+            if tables or remarks:
+                part = part if len(flat) > 1 else ""
+                groups.append({"heading": part, "remarks": remarks, "tables": tables})
+        if drawn or groups:
+            sections.append(
+                {
+                    "name": name,
+                    "heading": heading,
+                    "question": question,
+                    "figures": drawn,
+                    "groups": groups,
+                }
+            )
+    return sections
+
+
+def _place_of_observable(figure: DrawnFigure, metrics: Metrics) -> int:
+    """Put figures of the most biased observables first, and those of none before them."""
+    observable = figure.plot.get("observable")
+    ranking = metrics.get("bias", {}).get("ranking", {})
+    names: list[str] = ranking.get("sampling") or next(iter(ranking.values()), [])
+    return -1 if observable is None else [*names, observable].index(observable)
+
+
+def _embedded(figure: DrawnFigure, folder: Path) -> dict[str, Any]:
+    """Give a figure with its picture as text, and its size in pixels."""
+    from PIL import Image
+
+    packed = io.BytesIO()
+    with Image.open(folder / f"{figure.file}.png") as picture:
+        width, height = picture.size
+        # 256 colours: a third of the size, and no difference that an eye would see.
+        picture.convert("RGB").quantize(256).save(packed, "PNG", optimize=True)
+    curves = "; ".join(text for text in figure.legend.values() if text != figure.title)
+    parts = (figure.heading, figure.title, curves)
+    return {
+        "figure": figure,
+        "alternative": ". ".join(part for part in parts if part),
+        "data": base64.b64encode(packed.getvalue()).decode(),
+        "width": width,
+        "height": height,
+    }
+
+
+def _flat(values: Any, key: str = "") -> list[tuple[str, str]]:
+    """Give the plain values in nested mappings, by their path of keys."""
+    if isinstance(values, Mapping):
+        return [
+            pair
+            for name, value in values.items()
+            for pair in _flat(value, f"{key}.{name}" if key else str(name))
+        ]
+    if isinstance(values, list):
+        return [(key, ", ".join(str(value) for value in values))]
+    return [(key, str(values))]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.evaluation.bootstrap import Measured
 from smartbkg_tf.filtering.score_counts import (
     Floats,
     ScoreCounts,
@@ -17,6 +18,12 @@ from smartbkg_tf.filtering.score_counts import (
 )
 
 Scores = npt.NDArray[np.floating]
+
+#: Efficiencies at which the background rejection is given.
+_REJECTED_AT = (0.5, 0.9, 0.99)
+#: Numbers of `Separation`, and those of each of its points.
+_NUMBERS = ("auc", "average_precision", "expected_calibration_error", "retention")
+_OF_POINTS = ("efficiency", "false_rate", "kept_fraction", "precision", "balanced_accuracy")
 
 
 @dataclass(frozen=True)
@@ -62,11 +69,10 @@ def _classes(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Scores, Scor
     return s[passes], s[~passes]
 
 
-def _fractions_below(values: Scores, others: Scores) -> Floats:
-    """Give the fraction of `others` below each of `values`; equal ones count one half."""
-    ordered = np.sort(others)
+def _fractions_below(values: Scores, ordered: Scores) -> Floats:
+    """Give the fraction of scores in rising order below each of `values`; equal ones are halved."""
     below = np.searchsorted(ordered, values, side="left")
-    return np.asarray((below + np.searchsorted(ordered, values, side="right")) / (2 * len(others)))
+    return np.asarray((below + np.searchsorted(ordered, values, side="right")) / (2 * len(ordered)))
 
 
 def auc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -74,31 +80,32 @@ def auc(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
 
     `scores` and `labels` [n]; -1 is an unknown label. Equal scores count one half.
     """
-    high, low = _classes(scores, labels)
-    return float(_fractions_below(np.sort(high), low).mean())
+    return areas(scores, labels)[0]
 
 
 def average_precision(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """Give the exact sum of precision times step in recall; by chance it is the retention."""
+    return areas(scores, labels)[1]
+
+
+def areas(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[float, float]:
+    """Give the exact AUC and average precision."""
     high, low = (np.sort(s) for s in _classes(scores, labels))
     thresholds = np.unique(high)[::-1]
     passing = len(high) - np.searchsorted(high, thresholds)
     failing = len(low) - np.searchsorted(low, thresholds)
     steps = np.diff(passing, prepend=0)
-    return float(np.sum(steps * passing / (passing + failing)) / len(high))
+    precision = float(np.sum(steps * passing / (passing + failing)) / len(high))
+    return float(_fractions_below(high, low).mean()), precision
 
 
-def auc_difference(first: npt.ArrayLike, second: npt.ArrayLike, labels: npt.ArrayLike) -> Estimate:
-    """Compare the AUC of two models on the same events (DeLong's covariance, see `delong`).
+def placements(scores: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Give each event's part in the AUC: of passing events [n_passing], of failing ones.
 
-    The error is smaller than the two errors added in quadrature when the models err on the same
-    events.
+    The fraction of failing events below a passing one, and of passing events above a failing one.
     """
-    classes = [_classes(scores, labels) for scores in (first, second)]
-    of_high = [_fractions_below(high, low) for high, low in classes]
-    of_low = [1.0 - _fractions_below(low, high) for high, low in classes]
-    variance = sum(_variance(part[0] - part[1]) for part in (of_high, of_low))
-    return Estimate(float(of_high[0].mean() - of_high[1].mean()), float(np.sqrt(variance)))
+    high, low = _classes(scores, labels)
+    return _fractions_below(high, np.sort(low)), 1.0 - _fractions_below(low, np.sort(high))
 
 
 def _variance(values: Floats, counts: Floats | None = None) -> float:
@@ -130,17 +137,13 @@ def binned_average_precision(counts: ScoreCounts) -> float:
     failing, passing = counts.above()
     everything = passing + failing
     precision = np.divide(passing, everything, out=np.zeros_like(passing), where=everything > 0)
-    return float(np.sum(counts.passing * precision) / counts.n_passing)
+    return float(counts.passing @ precision / counts.n_passing)
 
 
-def bootstrap_errors(counts: ScoreCounts, number: int, seed: int) -> tuple[float, float]:
-    """Give the errors of AUC and average precision."""
-    areas = [
-        (delong(again).value, binned_average_precision(again))
-        for again in counts.resamples(number, seed)
-    ]
-    errors = np.std(areas, axis=0, ddof=1)
-    return float(errors[0]), float(errors[1])
+def binned_auc(counts: ScoreCounts) -> float:
+    """Give the AUC up to the width of the bins."""
+    below = np.cumsum(counts.failing) - counts.failing / 2
+    return float(counts.passing @ below / (counts.n_failing * counts.n_passing))
 
 
 def calibration_losses(
@@ -162,36 +165,166 @@ def calibration_losses(
     return estimate(softplus, softplus - z), estimate(p**2, (1 - p) ** 2)
 
 
-def working_points(counts: ScoreCounts, efficiencies: Sequence[float]) -> list[dict[str, Any]]:
-    """Find the highest thresholds that keep at least given fractions of the passing events.
+def calibration_bins(counts: ScoreCounts, bins: int = 10) -> npt.NDArray[np.int64]:
+    """Give the first place of each bin of equally many *passing* events.
 
-    Each as in ``metrics.json``: ``efficiency`` and ``false_rate`` are the kept fractions of passing
-    and of failing events, their errors binomial; ``precision`` is the passing fraction of kept
-    events; ``rejection`` is 1 / false_rate, None if no failing event is kept.
+    Most events fail, and bins of equal content would put all of the interesting region into the
+    last one.
     """
-    counts.require_both_classes()
-    failing, passing = (numbers[::-1] for numbers in counts.above())
-    n_passing, n_failing = counts.n_passing, counts.n_failing
-    points = []
-    for wanted in efficiencies:
-        if not 0 < wanted <= 1:
-            raise ValueError(f"an efficiency must lie in (0, 1], not {wanted}")
-        # A hair of tolerance: 0.9 * 10 must not ask for a tenth event.
-        i = int(np.searchsorted(passing, wanted * n_passing * (1 - 1e-12)))
-        kept, false = float(passing[i]), float(failing[i])
-        points.append(
-            {
-                "threshold": float(counts.lowest[::-1][i]),
-                "efficiency": kept / n_passing,
-                "efficiency_error": binomial_error(kept, n_passing),
-                "false_rate": false / n_failing,
-                "false_rate_error": binomial_error(false, n_failing),
-                "kept_fraction": (kept + false) / (n_passing + n_failing),
-                "precision": kept / (kept + false),
-                "rejection": n_failing / false if false > 0 else None,
-            }
+    number = min(bins, int(np.count_nonzero(counts.passing)))
+    wanted = counts.n_passing * np.arange(1, number) / max(number, 1)
+    # Each bin ends with a passing event; failing events above the last one join its bin.
+    ends = np.unique(np.searchsorted(np.cumsum(counts.passing), wanted * (1 - 1e-12)))
+    return np.concatenate([[0], ends + 1]).astype(np.int64)
+
+
+def place_of(counts: ScoreCounts, efficiency: float) -> int:
+    """Find the bin of the highest threshold that keeps this fraction of the passing events."""
+    if not 0 < efficiency <= 1:
+        raise ValueError(f"an efficiency must lie in (0, 1], not {efficiency}")
+    passing = counts.above()[1][::-1]
+    # A hair of tolerance: 0.9 * 10 must not ask for a tenth event.
+    i = int(np.searchsorted(passing, efficiency * counts.n_passing * (1 - 1e-12)))
+    return len(passing) - 1 - i
+
+
+class CalibrationError:
+    """Expected calibration error: mean of ``|predicted - observed|`` passing fractions of bins.
+
+    Weighted by the events of each bin (Naeini, Cooper, Hauskrecht, AAAI 2015), in
+    `calibration_bins`; chance alone makes it larger than 0.
+    """
+
+    def __init__(self, counts: ScoreCounts, slope: float = 1.0, intercept: float = 0.0) -> None:
+        from scipy.special import expit
+
+        self._bins = calibration_bins(counts)
+        self._predicted = expit(slope * counts.score + intercept)
+
+    def __call__(self, sample: ScoreCounts) -> float:
+        """Calculate it; NaN without events."""
+        n = sample.n_failing + sample.n_passing
+        gap = sample.passing - sample.everything * self._predicted
+        return float(np.abs(np.add.reduceat(gap, self._bins)).sum() / n) if n > 0 else np.nan
+
+
+class Separation:
+    """What ``metrics.json`` says about events of all types, of one, or of a mixture of them.
+
+    Thresholds and bins are those of `counts`, in resamples too. Working points are `places`, or
+    those of `efficiencies`.
+    """
+
+    def __init__(
+        self,
+        counts: ScoreCounts,
+        efficiencies: Sequence[float] = (),
+        places: npt.NDArray[np.int64] | None = None,
+    ) -> None:
+        self.counts = counts
+        self._calibration = CalibrationError(counts)
+        wanted, best = [*efficiencies] if places is None else [], []
+        if counts.both_classes:
+            wanted += _REJECTED_AT
+            failing, passing = (n[::-1] for n in counts.above())
+            gain = passing / counts.n_passing - failing / counts.n_failing
+            # Of equals, rounding apart, the highest threshold.
+            best = [len(gain) - 1 - int(np.argmax(np.round(gain, 12)))]
+        found = np.array([*(place_of(counts, e) for e in wanted), *best], dtype=np.int64)
+        self._places = found if places is None else np.concatenate([places, found])
+        n_points = len(efficiencies) if places is None else len(places)
+        #: Bins of the working points.
+        self.places = self._places[:n_points]
+
+    def __call__(self, sample: ScoreCounts) -> Floats:
+        """Give four numbers, then efficiency, false rate, kept fraction and precision of points."""
+        n_failing, n_passing = sample.n_failing, sample.n_passing
+        everything = n_failing + n_passing
+        areas_of = (binned_auc, binned_average_precision)
+        failing, passing = (numbers[self._places] for numbers in sample.above())
+        return np.concatenate(
+            [
+                [area(sample) if sample.both_classes else np.nan for area in areas_of],
+                [self._calibration(sample)],
+                _fraction(np.array([n_passing]), everything),
+                _fraction(passing, n_passing),
+                _fraction(failing, n_failing),
+                _fraction(passing + failing, everything),
+                _fraction(passing, passing + failing),
+                (1 + _fraction(passing, n_passing) - _fraction(failing, n_failing)) / 2,
+            ]
         )
-    return points
+
+    def entries(self, measured: Measured, *, weighted: bool = False) -> dict[str, Any]:
+        """Give the entries of ``metrics.json``; a confusion of `weighted` events is in shares."""
+        result: dict[str, Any] = {}
+        for i, key in enumerate(_NUMBERS):
+            result |= _named(key, measured.value[i], measured.error[i])
+        values, errors = (
+            numbers[len(_NUMBERS) :].reshape(len(_OF_POINTS), -1)
+            for numbers in (measured.value, measured.error)
+        )
+        points = [
+            self._point(place, values[:, i], errors[:, i], weighted)
+            for i, place in enumerate(self._places)
+        ]
+        keys = ("balanced_accuracy", "balanced_accuracy_error", "threshold")
+        best = points.pop() if self.counts.both_classes else dict.fromkeys(keys)
+        n_points = len(self.places)
+        return {
+            **result,
+            **{key: best[key] for key in keys[:2]},
+            "balanced_accuracy_threshold": best["threshold"],
+            "working_points": points[:n_points],
+            "background_rejection": [
+                {key: point[key] for key in ("efficiency", "threshold")}
+                | {key: point[key] for key in ("rejection", "rejection_error")}
+                for point in points[n_points:]
+            ],
+        }
+
+    def _point(
+        self, place: np.int64, values: Floats, errors: Floats, weighted: bool
+    ) -> dict[str, Any]:
+        """Describe one threshold by `_OF_POINTS` and their errors."""
+        counts = self.counts
+        failing, passing = (float(numbers[place]) for numbers in counts.above())
+        point: dict[str, Any] = {"threshold": float(counts.lowest[place])}
+        for key, value, error in zip(_OF_POINTS, values, errors, strict=True):
+            point |= _named(key, value, error)
+        if not weighted:
+            # A resample of events that are all kept says nothing about the next event.
+            for key, kept, n in (
+                ("efficiency", passing, counts.n_passing),
+                ("false_rate", failing, counts.n_failing),
+            ):
+                if n > 0:
+                    point[f"{key}_error"] = binomial_error(kept, n)
+        false, error = point["false_rate"], point["false_rate_error"]
+        point |= _named("rejection", 1 / false, error / false**2) if false else _named("rejection")
+        confusion = {
+            "passing_kept": passing,
+            "passing_rejected": counts.n_passing - passing,
+            "failing_kept": failing,
+            "failing_rejected": counts.n_failing - failing,
+        }
+        n = counts.n_failing + counts.n_passing
+        point["confusion"] = {
+            key: value / n if weighted else round(value) for key, value in confusion.items()
+        }
+        return point
+
+
+def _fraction(part: Floats, whole: float | Floats) -> Floats:
+    """Divide numbers [n]; NaN where the whole is empty."""
+    whole = np.broadcast_to(whole, part.shape)
+    return np.asarray(np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0))
+
+
+def _named(key: str, value: float = np.nan, error: float = np.nan) -> dict[str, float | None]:
+    """Give the entries ``key`` and ``key_error`` of ``metrics.json``; None for NaN."""
+    known = bool(np.isfinite(value))
+    return {key: float(value) if known else None, f"{key}_error": float(error) if known else None}
 
 
 def binomial_error(k: float, n: float) -> float:

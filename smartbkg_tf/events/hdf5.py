@@ -24,7 +24,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import h5py
 import numpy as np
@@ -283,6 +283,8 @@ def _require(frame: Frame, names: Sequence[str]) -> None:
 class HDF5Reader(Reader):
     """Training tables in HDF5, ours and those of the original project."""
 
+    divisible: ClassVar[bool] = True
+
     def recognises(self, path: Path) -> bool:
         """Tell by the first bytes."""
         return begins_with(path, b"\x89HDF\r\n\x1a\n")
@@ -296,11 +298,14 @@ class HDF5Reader(Reader):
         with TrainingFile(path, "train_events") as table:
             return len(table)
 
-    def iterate(self, path: Path, *, chunk_events: int, key: Key) -> Iterator[EventTable]:
+    def iterate(
+        self, path: Path, *, chunk_events: int, key: Key, begin: int = 0, end: int | None = None
+    ) -> Iterator[EventTable]:
         """Read the events piece by piece."""
         with TrainingFile(path, key) as file:
-            for start in range(0, len(file), chunk_events):
-                yield file.read(start, start + chunk_events)
+            end = len(file) if end is None else min(end, len(file))
+            for start in range(begin, end, chunk_events):
+                yield file.read(start, min(start + chunk_events, end))
 
     def particle_set(self, path: Path) -> ParticleSet:
         """Read it from the file's attributes."""

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ def mix(h: Any) -> Any:
     return h ^ h >> 31
 
 
+@lru_cache(maxsize=64)
 def salt_number(salt: int | str) -> int:
     """Turn a salt, a number modulo 2**64 or a text, into the number that enters the hash."""
     if isinstance(salt, str):

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -283,6 +283,8 @@ class MdstReader(Reader):
         What the files hold, as ``"mixed"``; the files themselves do not tell.
     """
 
+    divisible: ClassVar[bool] = True
+
     particles: ParticleSet = "tables"
     event_type: str | None = None
 
@@ -295,12 +297,16 @@ class MdstReader(Reader):
         with BasfTree(path, ()) as tree:
             return tree.n_events
 
-    def iterate(self, path: Path, *, chunk_events: int, key: Key) -> Iterator[EventTable]:
+    def iterate(
+        self, path: Path, *, chunk_events: int, key: Key, begin: int = 0, end: int | None = None
+    ) -> Iterator[EventTable]:
         """Read the events piece by piece."""
         return iterate_mdst(
             path,
             chunk_events=chunk_events,
             event_type=self.event_type,
+            first_event=begin,
+            n_events=None if end is None else end - begin,
             particles=self.particles,
         )
 

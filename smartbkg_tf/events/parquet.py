@@ -12,7 +12,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,7 @@ from smartbkg_tf.events.columns import (
 )
 from smartbkg_tf.events.decay_strings import strings_to_write
 from smartbkg_tf.events.readers import Key, Reader, begins_with
-from smartbkg_tf.events.table import KEY_COLUMNS, PARTICLE_COLUMNS, EventTable
+from smartbkg_tf.events.table import KEY_COLUMNS, PARTICLE_COLUMNS, EventTable, offsets_of
 from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.settings.base import settings
 from smartbkg_tf.settings.sources import ParticleSet
@@ -190,9 +190,18 @@ def _particles(batch: Any, path: Path, counts: Array | None) -> tuple[dict[str, 
     return columns, offsets
 
 
+def _row_groups(metadata: Any, begin: int, end: int) -> tuple[list[int], int]:
+    """Choose the row groups that hold some events; give the first event of the first one, too."""
+    borders = offsets_of([metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)])
+    chosen = np.flatnonzero((borders[:-1] < end) & (borders[1:] > begin))
+    return chosen.tolist(), int(borders[chosen[0]]) if len(chosen) else end
+
+
 @settings
 class ParquetReader(Reader):
     """Training tables in Parquet; besides a chunk of events one row group is in memory."""
+
+    divisible: ClassVar[bool] = True
 
     def recognises(self, path: Path) -> bool:
         """Tell by the first bytes."""
@@ -203,23 +212,28 @@ class ParquetReader(Reader):
         with _open(path) as file:
             return int(file.metadata.num_rows)
 
-    def iterate(self, path: Path, *, chunk_events: int, key: Key) -> Iterator[EventTable]:
+    def iterate(
+        self, path: Path, *, chunk_events: int, key: Key, begin: int = 0, end: int | None = None
+    ) -> Iterator[EventTable]:
         """Read the events piece by piece."""
         with _open(path) as file:
             if file.metadata.num_rows == 0:
                 raise InputError("holds no events", where=path, next_step=_MADE_BY)
             names = _wanted(file, key, path)
-            batches = file.iter_batches(batch_size=chunk_events, columns=names)
-            first_event = 0
+            end = file.metadata.num_rows if end is None else end
+            groups, row = _row_groups(file.metadata, begin, end)
+            batches = file.iter_batches(batch_size=chunk_events, row_groups=groups, columns=names)
             while True:
                 with _explained(path):
                     batch = next(batches, None)
                     if batch is None:
                         return
+                    low, high = max(begin - row, 0), min(end - row, batch.num_rows)
                     # Also here: texts are decoded when they become arrays.
-                    table = _table(batch, path, first_event)
-                yield table
-                first_event += len(table)
+                    table = _table(batch.slice(low, max(high - low, 0)), path, row + low)
+                    row += batch.num_rows
+                if len(table):
+                    yield table
 
     def particle_set(self, path: Path) -> ParticleSet:
         """Read it from the file's metadata."""

@@ -21,14 +21,14 @@ from smartbkg_tf.events.table import KEY_COLUMNS
 Keys = npt.NDArray[np.int64]
 
 #: Other names under which the parts of a key appear in files.
-_ALIASES = {
+KEY_ALIASES = {
     "experiment": ("exp", "m_experiment", "__experiment__", "expNo", "EventMetaData.m_experiment"),
     "run": ("m_run", "__run__", "runNo", "EventMetaData.m_run"),
     "event": ("evt", "evtNum", "m_event", "__event__", "evtNo", "EventMetaData.m_event"),
     "production": ("prod", "m_production", "__production__", "EventMetaData.m_production"),
 }
 
-_KNOWN = {*KEY_COLUMNS, *(alias for aliases in _ALIASES.values() for alias in aliases)}
+_KNOWN = {*KEY_COLUMNS, *(alias for aliases in KEY_ALIASES.values() for alias in aliases)}
 
 _FORMATS = (
     "a passing-events file is one of: .npy (fields or columns experiment, run, event, production), "
@@ -98,7 +98,7 @@ def _ordered(columns: Mapping[str, npt.NDArray[Any]], fill: Mapping[str, int], p
     missing = []
     length = len(next(iter(columns.values()))) if columns else 0
     for part in KEY_COLUMNS:
-        name = next((n for n in (part, *_ALIASES[part]) if n in columns), None)
+        name = next((n for n in (part, *KEY_ALIASES[part]) if n in columns), None)
         if name is not None:
             found[part] = integers(columns[name], np.int64, where=f"{path}: {name}")
         elif part in fill:

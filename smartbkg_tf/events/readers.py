@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -31,12 +31,15 @@ READERS = (
     "smartbkg_tf.events.mdst:MdstReader",
     "smartbkg_tf.events.parquet:ParquetReader",
     "smartbkg_tf.events.belle_public:BellePublicReader",
+    # By its name only: it stands on the rules by which generators' events are cut down.
+    "smartbkg_tf.generation.hepmc_reader:HepmcReader",
 )
 
 _KNOWN = (
     "events are read from: HDF5 training tables and Parquet training tables "
     "(python -m smartbkg_tf.produce), basf2 ROOT files with MCParticles, the public Belle "
-    "data set (npz), and what a custom reader reads (reader._target_=my_module.MyReader)"
+    "data set (npz), HepMC3 files (ASCII, plain or gzip), and what a custom reader reads "
+    "(reader._target_=my_module.MyReader)"
 )
 
 #: First bytes of files that people give by mistake.
@@ -69,7 +72,13 @@ class Reader(Plugin):
 
     Files that it does not recognise are read by the readers of the package. Modules that are slow
     to import are imported inside the methods.
+
+    A reader that can begin anywhere in a file sets ``divisible = True``, and its `iterate` takes
+    ``begin=0`` and ``end=None`` besides: which events are read. Several processes then share a
+    file.
     """
+
+    divisible: ClassVar[bool] = False
 
     def recognises(self, path: Path) -> bool:
         """Tell whether this is a file to be read; all files by default."""
@@ -200,6 +209,8 @@ def iterate_events(
     particles: ParticleSet = "tables",
     decay_text: bool = True,
     reader: Reader | None = None,
+    begin: int = 0,
+    end: int | None = None,
 ) -> Iterator[tuple[Path, EventTable]]:
     """Read events of many files piece by piece, in the order of the list.
 
@@ -222,6 +233,8 @@ def iterate_events(
         (`smartbkg_tf.events.decay_strings.decay_tokens`).
     reader : Reader, optional
         A custom reader, which is asked first.
+    begin, end : int, optional
+        Only these events of a single file whose reader is `Reader.divisible`.
 
     Yields
     ------
@@ -241,9 +254,10 @@ def iterate_events(
     check_request(key, chunk_events)
     listed = [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]
     readers = [find_reader(path, reader, particles) for path in listed]
+    part: dict[str, Any] = {} if (begin, end) == (0, None) else {"begin": begin, "end": end}
     for path, found in zip(listed, readers, strict=True):
-        first_event = 0
-        for table in found.iterate(path, chunk_events=chunk_events, key=key):
+        first_event = begin
+        for table in found.iterate(path, chunk_events=chunk_events, key=key, **part):
             yield path, as_asked(table, key, path, first_event, decay_text=decay_text)
             first_event += len(table)
 

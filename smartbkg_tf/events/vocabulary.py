@@ -23,6 +23,9 @@ from smartbkg_tf.runtime.kernels import kernel
 UNKNOWN = 1
 FIRST_CODE = 2
 
+#: Stands for what is not a number of 32 bits.
+_NO_CODE = -(2**62)
+
 #: How the daughters of a particle are opened and closed in a decay string.
 OPENER = "(-->"
 CLOSER = "<--)"
@@ -131,19 +134,15 @@ class Vocabulary:
         1 for codes that are not in the list, for NaN, and for broken numbers such as 211.5.
         TypeError when the codes are not numbers.
         """
-        whole, sound = _whole(codes)
+        whole = whole_codes(codes)
         tokens: npt.NDArray[np.int16]
-        tokens = _look_up(whole.reshape(-1), self.slot_codes, self.slot_tokens)
-        if sound is not None:
-            tokens[~sound.reshape(-1)] = UNKNOWN
+        tokens = look_up(whole.reshape(-1), self.slot_codes, self.slot_tokens)
         return tokens.reshape(whole.shape)
 
     def unknown(self, codes: npt.ArrayLike) -> dict[int, int]:
         """Count the codes [...] that have no token, the most frequent first; NaN is not a code."""
-        whole, sound = _whole(codes)
-        missing = self.tokens(whole) == UNKNOWN
-        if sound is not None:
-            missing &= sound
+        whole = whole_codes(codes)
+        missing = (self.tokens(whole) == UNKNOWN) & (whole != _NO_CODE)
         values, counts = np.unique(whole[missing], return_counts=True)
         order = np.lexsort((values, -counts))
         return dict(zip(values[order].tolist(), counts[order].tolist(), strict=True))
@@ -154,34 +153,33 @@ class Vocabulary:
         return int(self.codes[position]) if 0 <= position < len(self.codes) else None
 
 
-def _whole(
-    codes: npt.ArrayLike,
-) -> tuple[npt.NDArray[np.signedinteger[Any]], npt.NDArray[np.bool_] | None]:
-    """Give codes as integers, and which of them are whole numbers (None: all are)."""
+def whole_codes(codes: npt.ArrayLike) -> npt.NDArray[np.signedinteger[Any]]:
+    """Give codes [...] as integers; NaN and broken numbers become one that is never a code."""
     values = np.asarray(codes)
     if values.dtype.kind == "i":
-        return values, None
+        return values
     if values.dtype.kind == "b":
-        return values.astype(np.int64), None
+        return values.astype(np.int64)
     if values.dtype.kind == "u":
         # Above int64 nothing is a code; such a value must not wrap to a negative one.
         sound = values <= np.uint64(np.iinfo(np.int64).max)
-        return np.where(sound, values, 0).astype(np.int64), sound
+        return np.where(sound, values, 0).astype(np.int64) + np.where(sound, 0, _NO_CODE)
     if values.dtype.kind == "f":
         with np.errstate(invalid="ignore"):
             sound = (np.abs(values) < 2.0**53) & (values == np.rint(values))
-        return np.where(sound, values, 0).astype(np.int64), sound
+        return np.where(sound, values, _NO_CODE).astype(np.int64)
     if values.size == 0:
-        return values.astype(np.int64), None
+        return values.astype(np.int64)
     raise TypeError(f"PDG codes must be numbers, not {values.dtype}")
 
 
 @kernel
-def _look_up(
+def look_up(
     codes: npt.NDArray[np.signedinteger[Any]],
     slot_codes: npt.NDArray[np.int64],
     slot_tokens: npt.NDArray[np.int16],
 ) -> npt.NDArray[np.int16]:
+    """Translate codes [n]; see `Vocabulary.tokens`."""
     tokens = np.empty(len(codes), dtype=np.int16)
     slots = np.uint32(len(slot_codes))
     for i in range(len(codes)):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -14,28 +14,32 @@ import numpy.typing as npt
 from smartbkg_tf.dataset.dataset import Dataset
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.table import KEY_COLUMNS
+from smartbkg_tf.filtering.apply_parts import (
+    ApplyJob,
+    make_parts,
+    open_once,
+    parts_folder,
+    read_part,
+)
 from smartbkg_tf.filtering.apply_summary import ApplySummary
-from smartbkg_tf.filtering.event_source import EventsToScore, ScoredChunk, score_rows, split_of_run
+from smartbkg_tf.filtering.decider import Decider
+from smartbkg_tf.filtering.event_source import EventsToScore, score_rows, split_of_run
 from smartbkg_tf.filtering.filter_fit import fit_filter, fit_on_predictions
-from smartbkg_tf.filtering.predictions import PredictionsWriter
+from smartbkg_tf.filtering.predictions import PredictionsWriter, decisions_of
 from smartbkg_tf.filtering.rules import (
-    Decision,
     KeepAll,
     Rule,
     SamplingRule,
     ThresholdRule,
-    checked_probability,
     combine,
-    decide,
-    random_numbers,
 )
-from smartbkg_tf.filtering.scorers import KerasScorer, Scorer, open_scorer
+from smartbkg_tf.filtering.scorers import KerasScorer, Scorer
+from smartbkg_tf.runtime.cluster import require_packages
 from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.runtime.outputs import check_output, refuse_overlap
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.filtering import ApplySettings, FilterFitSettings
-from smartbkg_tf.settings.plugins import plain
 
 #: Columns of an event list.
 _EVENT_LIST = np.dtype([*((name, np.int64) for name in KEY_COLUMNS), ("weight", np.float64)])
@@ -48,6 +52,7 @@ def apply(settings: ApplySettings) -> Path:
     outputs = [path for path in (output, events_output) if path is not None]
     for path in outputs:
         check_output(path, overwrite=settings.overwrite)
+    require_packages(settings.cluster)
     # Inputs first: a wrong name is reported before a model is loaded for seconds.
     source = EventsToScore(settings)
     read = list(source.paths)
@@ -60,41 +65,21 @@ def apply(settings: ApplySettings) -> Path:
         read.append(Path(settings.fit_on))
     for path in outputs:
         refuse_overlap(path, read)
-    scorer, run = open_scorer(settings.run, settings.batch_size)
-    source.prepare(scorer, run)
-    decider = _Decider(scorer, rules_for(scorer, settings), settings.seed, settings.method)
-    say(f"apply {settings.run} to {len(source.paths)} input(s), method={settings.method}")
-    summary = ApplySummary(scorer.label_names, settings.cost)
-    kept: list[npt.NDArray[np.void]] = []
-    # The outer one: both files get their names at the end, this one right after the predictions.
-    event_list = (
-        atomic_file(events_output, alone=True, overwrite=settings.overwrite)
-        if events_output
-        else nullcontext()
-    )
-    with (
-        event_list as partial,
-        PredictionsWriter(
-            output, scorer.label_names, decider.information, overwrite=settings.overwrite
-        ) as writer,
-        Progress("apply", total=source.total) as progress,
-    ):
-        for chunk in source.scored(scorer):
-            decisions = decider.write(writer, chunk)
-            together = combine(decisions)
-            summary.add(chunk, decisions, together)
-            if partial is not None:
-                kept.append(_kept_events(chunk, together))
-            progress.add(len(chunk.event_type))
-        if writer.rows == 0:
-            raise InputError(
-                "holds no events" if len(source.paths) == 1 else "none of the inputs holds events",
-                where=source.paths[0],
-                next_step="no predictions were written",
-            )
-        if partial is not None:
-            write_event_list(partial, np.concatenate(kept))
-    say(summary.text(scorer.report))
+    settings = replace(settings, run=str(model.expanduser().absolute()))
+    try:
+        scorer, run = open_once(settings.run, settings.batch_size)
+        source.prepare(scorer, run)
+        rules = rules_for(scorer, settings)
+        job, parts = ApplyJob.of(settings, scorer, rules), source.parts()
+        say(
+            f"apply {model} to {len(source.paths)} input(s) in {len(parts)} part(s), "
+            f"method={settings.method}"
+        )
+        with parts_folder(job):
+            summary = _join(make_parts(parts, job), scorer, job, output, events_output, source)
+    finally:
+        open_once.cache_clear()
+    say(summary.text())
     if settings.method == "threshold":
         say(
             "warning: a threshold biases what it keeps: distributions of kept events differ from "
@@ -104,6 +89,48 @@ def apply(settings: ApplySettings) -> Path:
     if events_output is not None:
         say(f"kept events: {events_output}")
     return output
+
+
+def _join(
+    files: Sequence[Path],
+    scorer: Scorer,
+    job: ApplyJob,
+    output: Path,
+    events_output: Path | None,
+    source: EventsToScore,
+) -> ApplySummary:
+    """Put the parts together into the predictions and the list of kept events."""
+    settings = job.settings
+    information = Decider(scorer, job.rules, settings.seed, settings.method).information
+    summary = ApplySummary(scorer.label_names, settings.cost)
+    # The outer one: both files get their names at the end, this one right after the predictions.
+    event_list = (
+        atomic_file(events_output, alone=True, overwrite=settings.overwrite)
+        if events_output
+        else nullcontext()
+    )
+    with (
+        event_list as partial,
+        PredictionsWriter(
+            output, scorer.label_names, information, overwrite=settings.overwrite
+        ) as writer,
+    ):
+        for file in files:
+            tables, report = read_part(file)
+            summary.add_report(report)
+            for table in tables:
+                writer.write_table(table)
+                decisions, labels = decisions_of(table, scorer.label_names)
+                summary.add(decisions, labels, combine(decisions))
+        if writer.rows == 0:
+            raise InputError(
+                "holds no events" if len(source.paths) == 1 else "none of the inputs holds events",
+                where=source.paths[0],
+                next_step="no predictions were written",
+            )
+        if partial is not None:
+            write_event_list(partial, _kept_events(files))
+    return summary
 
 
 def rules_for(scorer: Scorer, settings: ApplySettings) -> dict[str, Rule]:
@@ -146,51 +173,51 @@ def rules_for(scorer: Scorer, settings: ApplySettings) -> dict[str, Rule]:
     return {skim: replace(rule, **given) for skim, rule in fitted.rules(skims).items()}
 
 
-class _Decider:
-    """Apply the rule of every skim to scored events, and write the predictions."""
-
-    def __init__(self, scorer: Scorer, rules: Mapping[str, Rule], seed: int, method: str) -> None:
-        self.rules = rules
-        self.seed = seed
-        self.biased = method == "threshold"
-        self.information: dict[str, Any] = {
-            "method": method,
-            "seed": seed,
-            "model": scorer.where.name,
-            "biased": self.biased,
-            "rules": {skim: plain(rule) for skim, rule in rules.items()},
-        }
-
-    def write(self, writer: PredictionsWriter, chunk: ScoredChunk) -> list[Decision]:
-        uniform = random_numbers(chunk.keys, self.seed)
-        decisions = [
-            decide(checked_probability(rule, chunk.scores[:, i], biased=self.biased), uniform)
-            for i, rule in enumerate(self.rules.values())
-        ]
-        writer.write(chunk.keys, chunk.event_type, chunk.scores, decisions, chunk.labels)
-        return decisions
+def _kept_events(files: Sequence[Path]) -> Iterator[npt.NDArray[np.void]]:
+    """Give keys and weights of the events of parts that are kept for any skim."""
+    for file in files:
+        for table in read_part(file, [*KEY_COLUMNS, "kept", "weight"])[0]:
+            kept = table.filter(table.column("kept"))
+            listed = np.zeros(len(kept), dtype=_EVENT_LIST)
+            for name in _EVENT_LIST.names or ():
+                listed[name] = kept.column(name).to_numpy()
+            yield listed
 
 
-def _kept_events(chunk: ScoredChunk, together: Decision) -> npt.NDArray[np.void]:
-    listed = np.zeros(int(together.kept.sum()), dtype=_EVENT_LIST)
-    for name in KEY_COLUMNS:
-        listed[name] = chunk.keys[name][together.kept]
-    listed["weight"] = together.weight[together.kept]
-    return listed
-
-
-def write_event_list(path: Path, events: npt.NDArray[np.void]) -> None:
+def write_event_list(path: Path, pieces: Iterable[npt.NDArray[np.void]]) -> None:
     """Write keys and weights of the events to be simulated as .csv, .npy or .parquet."""
-    if path.suffix == ".npy":
-        np.save(path, events, allow_pickle=False)
-        return
     import pandas as pd
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
 
-    frame = pd.DataFrame({name: events[name] for name in _EVENT_LIST.names or ()})
-    if path.suffix == ".csv":
-        frame.to_csv(path, index=False)
-    else:
-        frame.to_parquet(path, index=False)
+    names = _EVENT_LIST.names or ()
+    if path.suffix == ".parquet":
+        schema = pa.schema([(name, pa.from_numpy_dtype(_EVENT_LIST[name])) for name in names])
+        with ParquetWriter(path, schema) as writer:
+            for piece in pieces:
+                writer.write_table(pa.table([piece[name] for name in names], schema=schema))
+        return
+    with open(path, "wb") as stream:
+        written = 0
+        if path.suffix == ".npy":
+            _write_header(stream, written)
+        for i, piece in enumerate(pieces):
+            if path.suffix == ".npy":
+                stream.write(piece.tobytes())
+            else:
+                frame = pd.DataFrame({name: piece[name] for name in names})
+                frame.to_csv(stream, index=False, header=i == 0)
+            written += len(piece)
+        if path.suffix == ".npy":
+            stream.seek(0)
+            _write_header(stream, written)
+
+
+def _write_header(stream: BinaryIO, n_events: int) -> None:
+    """Write the head of a .npy file; NumPy leaves room in it for the number to grow."""
+    descr = np.lib.format.dtype_to_descr(_EVENT_LIST)
+    head = {"descr": descr, "fortran_order": False, "shape": (n_events,)}
+    np.lib.format.write_array_header_1_0(stream, head)
 
 
 def predict_split(
@@ -216,7 +243,7 @@ def predict_split(
             where=dataset.path,
             next_step=f"raise data.fractions.{split}, or produce more events",
         )
-    decider = _Decider(scorer, scorer.fitted_filter().rules(scorer.label_names), seed, "sampling")
+    decider = Decider(scorer, scorer.fitted_filter().rules(scorer.label_names), seed, "sampling")
     with (
         PredictionsWriter(
             run.predictions, scorer.label_names, {**decider.information, "split": split}

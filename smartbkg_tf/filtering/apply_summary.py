@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.encoding.encode import EncodingReport
-from smartbkg_tf.filtering.event_source import ScoredChunk
 from smartbkg_tf.filtering.rules import Decision
+from smartbkg_tf.filtering.scorers import added
 from smartbkg_tf.runtime.text_table import text_table
 from smartbkg_tf.settings.costs import CostSettings
 
@@ -26,7 +26,7 @@ class _Sums:
         self.inverse = 0.0
         self.smallest = 1.0
 
-    def add(self, decision: Decision, label: npt.NDArray[np.int8] | None) -> None:
+    def add(self, decision: Decision, label: npt.NDArray[np.int8] | None = None) -> None:
         self.kept += int(decision.kept.sum())
         self.probability += float(decision.probability.sum())
         self.weight += float(decision.weight.sum())
@@ -56,18 +56,28 @@ class ApplySummary:
     def __init__(self, skims: Sequence[str], cost: CostSettings) -> None:
         self.cost = cost
         self.events = 0
+        self.report = EncodingReport()
         self._sums = {skim: _Sums() for skim in skims}
         self._together = _Sums()
 
-    def add(self, chunk: ScoredChunk, decisions: Sequence[Decision], together: Decision) -> None:
-        """Count a chunk: the decision for each skim, and that for any skim."""
-        self.events += len(chunk.event_type)
+    def add(
+        self,
+        decisions: Sequence[Decision],
+        labels: Mapping[str, npt.NDArray[np.int8]],
+        together: Decision,
+    ) -> None:
+        """Count events: the decision and the label for each skim, and the decision for any skim."""
+        self.events += len(together.kept)
         for (skim, sums), decision in zip(self._sums.items(), decisions, strict=True):
-            sums.add(decision, chunk.labels.get(skim))
-        self._together.add(together, None)
+            sums.add(decision, labels[skim])
+        self._together.add(together)
 
-    def text(self, report: EncodingReport) -> str:
-        """Summarise in a few lines; `report` counts what was lost in the encoding."""
+    def add_report(self, report: EncodingReport) -> None:
+        """Add what was lost in the encoding."""
+        self.report = added(self.report, report)
+
+    def text(self) -> str:
+        """Summarise in a few lines."""
         rows = [sums.row(skim, self.events) for skim, sums in self._sums.items()]
         if len(self._sums) > 1:
             rows.append(self._together.row("any skim", self.events))
@@ -76,7 +86,7 @@ class ApplySummary:
         saving = 1.0 - self._together.probability / self.events
         lines.append(f"expected saving of simulation: {100 * saving:.1f} %")
         lines += [self._known_labels(skim, sums) for skim, sums in self._sums.items()]
-        return "\n".join([line for line in lines if line] + _losses(report))
+        return "\n".join([line for line in lines if line] + _losses(self.report))
 
     def _known_labels(self, skim: str, sums: _Sums) -> str:
         if not sums.passing:

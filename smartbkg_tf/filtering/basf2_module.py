@@ -115,7 +115,7 @@ def _module_class() -> type[Any]:
     except ImportError as error:
         raise ConfigurationError(
             f"NNFilterModule runs inside basf2 only ({error})",
-            next_step="set up basf2 first (b2setup), and install smartbkg_tf[onnx] there; without "
+            next_step="set up basf2 first (b2setup), and install smartbkg_tf there; without "
             "basf2, use smartbkg_tf.filtering.event_filter.EventFilter",
         ) from error
 

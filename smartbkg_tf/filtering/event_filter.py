@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,7 +159,7 @@ class EventFilter:
 
     def __call__(
         self,
-        event: EventTable | Mapping[str, npt.ArrayLike],
+        event: EventTable | Mapping[str, Any],
         *,
         event_type: str | None = None,
         key: tuple[int, int, int, int] | None = None,
@@ -170,7 +171,8 @@ class EventFilter:
         event : EventTable or mapping of str to array_like [n_particles]
             A table of one event; or its particle columns (those of `PARTICLE_COLUMNS`; GeV, cm,
             ns), of which ``motherPDG`` and ``nDaughters`` follow from ``motherIndex`` where they
-            are missing. They must be those that `particles` names.
+            are missing. They must be those that `particles` names. The mapping may also hold
+            ``event_type`` and the key, as ``experiment``, ``run``, ``event``, ``production``.
         event_type : str, optional
             One of "mixed", "charged", ...; unknown by default. Not with a table, which has it.
         key : tuple of four int, optional
@@ -192,6 +194,10 @@ class EventFilter:
             if event_type is not None or key is not None:
                 raise ConfigurationError("a table has event type and key of its own")
         else:
+            if event_type is None:
+                event_type = event.get("event_type")
+            if key is None and all(name in event for name in KEY_COLUMNS):
+                key = tuple(int(event[name]) for name in KEY_COLUMNS)  # type: ignore[assignment]
             if key is None and self._method == "sampling":
                 raise ConfigurationError(
                     "key=(experiment, run, event, production) is needed: the random number comes "
@@ -220,8 +226,8 @@ class EventFilter:
 
     def scores(self, table: EventTable) -> npt.NDArray[np.float32]:
         """Give the logits [skims] of a table of one event."""
-        found: npt.NDArray[np.float32] = self._scorer.score_events(table)[0]
-        if not np.isfinite(found).all():
+        found = self._scorer.score_event(table)
+        if not all(map(math.isfinite, found.tolist())):
             raise InputError(
                 f"gives the scores {found.tolist()} to an event",
                 where=self._scorer.where,
@@ -231,7 +237,7 @@ class EventFilter:
 
 
 def one_event(
-    columns: Mapping[str, npt.ArrayLike],
+    columns: Mapping[str, Any],
     *,
     event_type: str | None = None,
     key: tuple[int, int, int, int] | None = None,
@@ -259,7 +265,9 @@ def one_event(
     if len(numbers) != len(KEY_COLUMNS):
         raise InputError(f"key={numbers} has not the four parts {', '.join(KEY_COLUMNS)}")
     return EventTable(
-        particles={name: arrays[name].astype(kind) for name, kind in PARTICLE_COLUMNS.items()},
+        particles={
+            name: arrays[name].astype(kind, copy=False) for name, kind in PARTICLE_COLUMNS.items()
+        },
         offsets=np.array([0, *lengths], dtype=np.int64),
         keys={
             name: np.array([number], dtype=np.int64)

@@ -1,21 +1,24 @@
-"""The events that `apply` reads: event files of any kind, or a dataset directory, in chunks."""
+"""The events that `apply` reads: event files of any kind, or a dataset directory, in parts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
-from smartbkg_tf.dataset.information import particles_of
+from smartbkg_tf.dataset.hashing import new_hash
+from smartbkg_tf.dataset.information import FILE_NAME, particles_of
 from smartbkg_tf.dataset.split import as_fractions
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.events.readers import count_events, iterate_events, particle_set
+from smartbkg_tf.events.readers import find_reader, iterate_events
 from smartbkg_tf.events.table import KEY_COLUMNS
 from smartbkg_tf.filtering.scorers import Scorer, Scores
-from smartbkg_tf.runtime.files import expand_inputs
+from smartbkg_tf.runtime.files import expand_inputs, sha256
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.filtering import ApplySettings
 from smartbkg_tf.settings.sources import ParticleSet
@@ -33,8 +36,41 @@ class ScoredChunk:
     labels: Mapping[str, npt.NDArray[np.int8]]  # [n] by skim, -1 unknown
 
 
+@dataclass(frozen=True)
+class InputPart:
+    """Events `begin` to `end` of an input; all of a file that must be read from its beginning."""
+
+    path: Path  # absolute
+    n_events: int
+    begin: int = 0
+    end: int | None = None
+    #: Which events of a dataset directory, [n_events]; None: `begin` to `end`.
+    rows: npt.NDArray[np.int64] | None = field(default=None, compare=False, repr=False)
+
+    def __str__(self) -> str:
+        """Name the part in messages."""
+        return f"{self.path} (events {self.begin} to {self.begin + self.n_events})"
+
+    def state(self) -> dict[str, Any]:
+        """Tell the input from a later one of the same name, and the part from others."""
+        if self.path.is_dir():
+            content: Any = sha256(self.path / FILE_NAME)
+        else:
+            place = self.path.stat()
+            content = {"size": place.st_size, "modified": place.st_mtime_ns}
+        rows = new_hash()
+        rows.update(b"" if self.rows is None else np.ascontiguousarray(self.rows).tobytes())
+        return {
+            "path": str(self.path),
+            "content": content,
+            "begin": self.begin,
+            "end": self.end,
+            "rows": rows.hexdigest(),
+        }
+
+
 class EventsToScore:
-    """The events that a scorer is applied to; nothing is read before `scored`."""
+    """The events that a scorer is applied to; nothing is read here but their numbers."""
 
     def __init__(self, settings: ApplySettings) -> None:
         self.settings = settings
@@ -50,7 +86,6 @@ class EventsToScore:
                     next_step="apply the model to each of them separately",
                 )
             self.dataset = open_dataset(folders[0])
-            self.total = len(self.dataset)
             return
         if settings.split != "all":
             raise InputError(
@@ -58,7 +93,10 @@ class EventsToScore:
                 "consists of event files",
                 where=self.paths[0],
             )
-        self.total = sum(count_events(path, reader=settings.reader) for path in self.paths)
+        self.readers = [find_reader(path, settings.reader) for path in self.paths]
+        self.counts = [
+            reader.count(path) for path, reader in zip(self.paths, self.readers, strict=True)
+        ]
 
     def prepare(self, scorer: Scorer, run: RunDirectory | None) -> None:
         """Restrict a dataset to the `split` asked for, as the run divided it.
@@ -67,11 +105,11 @@ class EventsToScore:
         ROOT files are read as the model needs them.
         """
         wanted, part = scorer.description.particles, self.settings.split
-        for path in self.paths:
+        for i, path in enumerate(self.paths):
             if self.dataset is not None:
                 there: ParticleSet | None = particles_of(self.dataset.information)
             else:
-                there = particle_set(path, reader=self.settings.reader)
+                there = self.readers[i].particle_set(path)
             if there not in (None, wanted):
                 raise InputError(
                     f"was produced with source.particles={there}, but the model was trained on "
@@ -88,34 +126,59 @@ class EventsToScore:
                 next_step="give run=RUN_DIR",
             )
         self.indices = split_of_run(run, self.dataset)[part]
-        self.total = len(self.indices)
 
-    def scored(self, scorer: Scorer) -> Iterator[ScoredChunk]:
-        """Score all events, at most ``chunk_events`` at a time, in the order of the input."""
+    def parts(self) -> list[InputPart]:
+        """Divide the events into parts of at most ``chunk_events``, in the order of the input.
+
+        A file whose reader cannot begin anywhere, or without events, is one part.
+        """
         size = self.settings.chunk_events
+        parts = []
         if self.dataset is not None:
-            rows = self.indices
-            if rows is None:
-                rows = np.arange(len(self.dataset), dtype=np.int64)
-            for start in range(0, len(rows), size):
-                yield score_rows(scorer, self.dataset, rows[start : start + size])
-            return
-        for path, table in iterate_events(
-            self.paths,
-            key=self.settings.key,
-            chunk_events=size,
-            particles=scorer.description.particles,
-            reader=self.settings.reader,
-        ):
-            yield finite(
-                ScoredChunk(
-                    keys=table.keys,
-                    event_type=table.event_type,
-                    scores=scorer.score_events(table, path),
-                    labels=table.labels,
-                ),
-                scorer,
-            )
+            rows, path = self.indices, self.paths[0].absolute()
+            total = len(self.dataset) if rows is None else len(rows)
+            for begin in range(0, total, size):
+                end = min(begin + size, total)
+                mine = None if rows is None else rows[begin:end]
+                parts.append(InputPart(path, end - begin, begin, end, mine))
+            return parts
+        for path, reader, n_events in zip(self.paths, self.readers, self.counts, strict=True):
+            if not reader.divisible or n_events <= size:
+                parts.append(InputPart(path.absolute(), n_events))
+                continue
+            for begin in range(0, n_events, size):
+                end = min(begin + size, n_events)
+                parts.append(InputPart(path.absolute(), end - begin, begin, end))
+        return parts
+
+
+def scored_events(
+    part: InputPart, settings: ApplySettings, scorer: Scorer
+) -> Iterator[ScoredChunk]:
+    """Score the events of a part, at most ``chunk_events`` at a time."""
+    if part.path.is_dir():
+        rows = np.arange(part.begin, part.end) if part.rows is None else part.rows
+        yield score_rows(scorer, open_dataset(part.path), rows)
+        return
+    for path, table in iterate_events(
+        part.path,
+        key=settings.key,
+        chunk_events=settings.chunk_events,
+        particles=scorer.description.particles,
+        decay_text=False,
+        reader=settings.reader,
+        begin=part.begin,
+        end=part.end,
+    ):
+        yield finite(
+            ScoredChunk(
+                keys=table.keys,
+                event_type=table.event_type,
+                scores=scorer.score_events(table, path),
+                labels=table.labels,
+            ),
+            scorer,
+        )
 
 
 def score_rows(scorer: Scorer, dataset: Dataset, rows: npt.NDArray[np.int64]) -> ScoredChunk:

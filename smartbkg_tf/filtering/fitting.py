@@ -67,13 +67,14 @@ def fit_sampling_rule(
     retention: float | None = None,
     bootstrap: int = 100,
     seed: int = 0,
+    near: SamplingRule | None = None,
 ) -> StoredRule:
     """Choose slope and offset of the sampling rule that save the most time.
 
     Without passing events there is nothing to fit, and the rule keeps everything (a = 0). The
     speedup is that of the events of the fit, without the pseudo-events: slightly too good, because
     it was maximised; its error is that at a fixed rule, those of a and b are of bootstrap refits.
-    Without `bootstrap` resamples all errors are 0.
+    Without `bootstrap` resamples all errors are 0. A rule `near` the best one saves the search.
     """
     cost = cost or CostSettings()
     n_events = float(counts.everything.sum())
@@ -83,7 +84,7 @@ def fit_sampling_rule(
     if not counts.both_classes or spread < 1e-12:
         rule, speedup = SamplingRule(a=0.0, b=centre, maximum_weight=maximum_weight), 1.0
     else:
-        rule = _maximise(counts, cost, retention, maximum_weight, centre, spread)
+        rule = _maximise(counts, cost, retention, maximum_weight, centre, spread, near)
         speedup = expected_speedup(counts, rule, cost, retention)
         for again in counts.resamples(bootstrap, seed):
             refit = _maximise(again, cost, retention, maximum_weight, centre, spread, rule)

@@ -57,6 +57,7 @@ def write_onnx(
             proto, _ = tf2onnx.convert.from_function(traced, input_signature=signature, opset=opset)
         _rename(proto.graph, [spec.name for spec in signature], output)
         finish(proto.graph)
+        _put_in_order(proto.graph)
         onnx.checker.check_model(proto)
     except Exception as error:  # the converter raises what it likes
         first = str(error).strip().splitlines() or [""]
@@ -80,6 +81,46 @@ def _rename(graph: Any, names: list[str], output: str) -> None:
                 links[i] = wanted.get(link, link)
     for tensor in (*graph.input, *graph.output):
         tensor.name = wanted[tensor.name]
+
+
+def _put_in_order(graph: Any) -> None:
+    """Order and name nodes and constants by how the output needs them.
+
+    The converter keeps them in sets and numbers them anew in every call: the same network would
+    be another file each time.
+    """
+    graph.doc_string = ""
+    if any(a.HasField("g") or a.graphs for node in graph.node for a in node.attribute):
+        return  # a loop, whose body uses names of the outside
+    made_by = {link: node for node in graph.node for link in node.output}
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    fixed = {tensor.name for tensor in (*graph.input, *graph.output)}
+    nodes, used, names = [], [], {"": ""}
+    todo: list[tuple[str, bool]] = [(tensor.name, False) for tensor in reversed(graph.output)]
+    while todo:
+        link, ready = todo.pop()
+        if link in names or (link in fixed and link not in made_by):
+            continue
+        if link in constants:
+            used.append(constants[link])
+        elif not ready:
+            todo += [(link, True), *((above, False) for above in reversed(made_by[link].input))]
+            continue
+        else:
+            nodes.append(made_by[link])
+        for made in made_by[link].output if ready else [link]:
+            names[made] = made if made in fixed else f"t{len(names)}"
+    for node in nodes:
+        node.name = ""
+        for links in (node.input, node.output):
+            links[:] = [names.get(link, link) for link in links]
+    for tensor in used:
+        tensor.name = names[tensor.name]
+    for kept, ordered in ((graph.node, nodes), (graph.initializer, used)):
+        copies = [type(item).FromString(item.SerializeToString()) for item in ordered]
+        del kept[:]
+        kept.extend(copies)
+    del graph.value_info[:]
 
 
 def compare_scores(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,21 +25,28 @@ _KINDS = {
 
 
 class ColumnReader:
-    """Read the columns of an Arrow table and collect what is wrong with them."""
+    """Read the columns of an Arrow table and collect what is wrong with them.
 
-    def __init__(self, table: Any) -> None:
-        self.table = table
+    `names` are those in the table by those that are used here.
+    """
+
+    def __init__(self, table: Any, names: Mapping[str, str]) -> None:
+        self._table = table
+        self._names = names
         self.problems = Problems()
+
+    def _type(self, name: str) -> str:
+        return str(self._table.schema.field(self._names[name]).type)
 
     def _has(self, name: str) -> bool:
         """Whether there is a column with values."""
-        return name in self.table.column_names and str(self.table.column(name).type) != "null"
+        return name in self._names and self._type(name) != "null"
 
     def _column(self, name: str, kind: str, *, complete: bool = False) -> Any:
         """Give a column of a kind in `_KINDS`, or None; if `complete`, nulls are a fault."""
         import pyarrow as pa
 
-        column = self.table.column(name)
+        column = self._table.column(self._names[name])
         inner = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
         if not any(getattr(pa.types, test)(inner) for test in _KINDS[kind]):
             self.problems.add(f"{name} holds {inner}, expected {kind}")
@@ -53,18 +60,21 @@ class ColumnReader:
         """Read numbers [n], NaN for null."""
         column = self._column(name, "numbers")
         if column is None:
-            return np.ones(len(self.table))
+            return np.ones(len(self._table))
         return np.asarray(column.to_numpy()).astype(np.float64)
 
     def keys(self, names: Sequence[str]) -> dict[str, npt.NDArray[np.int64]]:
-        """Read the event key, int64 [n] each; an event may be in a table once."""
-        columns = {name: self._column(name, "whole numbers", complete=True) for name in names}
-        if any(column is None for column in columns.values()):
-            return {name: np.zeros(len(self.table), dtype=np.int64) for name in names}
-        keys = {name: column.to_numpy().astype(np.int64) for name, column in columns.items()}
+        """Read the event key, int64 [n] each, 0 without a column; an event may be there once."""
+        keys = {name: np.zeros(len(self._table), dtype=np.int64) for name in names}
+        for name in names:
+            if name in self._names:
+                column = self._column(name, "whole numbers", complete=True)
+                if column is None:
+                    return keys
+                keys[name] = column.to_numpy().astype(np.int64, copy=False)
         index = KeyIndex(keys)
         if index.n_repeated:
-            n_events = len(self.table)
+            n_events = len(self._table)
             first = int(np.setdiff1d(np.arange(n_events), index.rows)[0])
             key = ", ".join(f"{name} {int(values[first])}" for name, values in keys.items())
             self.problems.add(
@@ -79,7 +89,7 @@ class ColumnReader:
 
         column = self._column("event_type", "text") if self._has("event_type") else None
         if column is None:
-            return np.full(len(self.table), -1, dtype=np.int8)
+            return np.full(len(self._table), -1, dtype=np.int8)
         encoded = column.cast(pa.string()).dictionary_encode().combine_chunks()
         numbers = [
             EVENT_TYPES.index(t) if t in EVENT_TYPES else -1 for t in encoded.dictionary.to_pylist()
@@ -92,9 +102,9 @@ class ColumnReader:
         names = {kind: f"{kind}_{skim}" for kind in ("score", *_DECISION, "label")}
         score = self._numbers(names["score"])
         self._check(names["score"], score, np.isfinite(score), "a finite number")
-        n = len(self.table)
+        n = len(self._table)
         probability, kept, weight = np.ones(n), np.ones(n, dtype=np.bool_), np.ones(n)
-        given = [names[kind] for kind in _DECISION if names[kind] in self.table.column_names]
+        given = [names[kind] for kind in _DECISION if names[kind] in self._names]
         lacking = [names[kind] for kind in _DECISION if names[kind] not in given]
         if given and lacking:
             self.problems.add(f"has {', '.join(given)} without {', '.join(lacking)}")
@@ -116,7 +126,7 @@ class ColumnReader:
         inside = (probability >= 0) & (probability <= 1)
         self._check(names["probability"], probability, inside, "a number in [0, 1]")
         column = self._column(names["kept"], "true or false", complete=True)
-        kept = np.ones(len(self.table), dtype=np.bool_)
+        kept = np.ones(len(self._table), dtype=np.bool_)
         if column is not None:
             kept = np.asarray(column.to_numpy()).astype(np.bool_)
         weight = self._numbers(names["weight"])
@@ -132,9 +142,10 @@ class ColumnReader:
     def _label(self, name: str) -> npt.NDArray[np.int8]:
         """Read 1 (passes), 0 (fails) and -1 (unknown: null, NaN or -1)."""
         if not self._has(name):
-            return np.full(len(self.table), -1, dtype=np.int8)
-        if str(self.table.column(name).type) == "bool":
-            values = self.table.column(name).cast("int8").to_numpy().astype(np.float64)
+            return np.full(len(self._table), -1, dtype=np.int8)
+        if self._type(name) == "bool":
+            column = self._table.column(self._names[name])
+            values = column.cast("int8").to_numpy().astype(np.float64)
         else:
             values = self._numbers(name)
         values = np.where(np.isnan(values), -1.0, values)
@@ -143,7 +154,7 @@ class ColumnReader:
 
     def information(self, key: bytes) -> dict[str, Any]:
         """Read how the predictions were made: JSON in the file's metadata, if there is any."""
-        text = (self.table.schema.metadata or {}).get(key)
+        text = (self._table.schema.metadata or {}).get(key)
         try:
             values = {} if text is None else json.loads(text)
             json.dumps(values, allow_nan=False)

@@ -67,8 +67,8 @@ class Rule(Plugin):
 
 def _without_nan(scores: npt.ArrayLike) -> Floats:
     values = np.asarray(scores, dtype=np.float64)
-    if np.isnan(values).any():
-        raise ValueError(f"{int(np.isnan(values).sum())} of {values.size} scores are NaN")
+    if wrong := np.count_nonzero(np.isnan(values)):
+        raise ValueError(f"{wrong} of {values.size} scores are NaN")
     return values
 
 
@@ -98,10 +98,8 @@ class SamplingRule(Rule):
         """Give the sampling probability of each event, in [1 / maximum_weight, 1]."""
         if self.a == 0.0:  # an infinite score would give 0 * inf
             return np.ones(_without_nan(scores).shape)
-        exponent = self.a * (_without_nan(scores) - self.b)
-        lowest = -np.log(self.maximum_weight)
-        inside = np.exp(np.clip(exponent, lowest, 0.0))
-        result: Floats = np.where(exponent < lowest, 1.0 / self.maximum_weight, inside)
+        probability = np.exp(np.minimum(self.a * (_without_nan(scores) - self.b), 0.0))
+        result: Floats = np.maximum(probability, 1.0 / self.maximum_weight)
         return result
 
 
@@ -134,26 +132,29 @@ class KeepAll(Rule):
         return np.ones(_without_nan(scores).shape)
 
 
+def _name(rule: Rule) -> str:
+    return f"rule {type(rule).__module__}.{type(rule).__qualname__}"
+
+
 def checked_probability(rule: Rule, scores: npt.NDArray[np.float32], *, biased: bool) -> Floats:
     """Ask a rule, which may be a user's, about scores [n]; only a biased one may give 0."""
-    where = f"rule {type(rule).__module__}.{type(rule).__qualname__}"
     try:
         p = np.asarray(rule.probability(scores), dtype=np.float64)
     except Exception as error:  # a user's rule may raise anything
         raise ConfigurationError(
-            f"probability(scores) failed ({type(error).__name__}: {error})", where=where
+            f"probability(scores) failed ({type(error).__name__}: {error})", where=_name(rule)
         ) from error
     if p.shape != scores.shape:
         raise ConfigurationError(
             f"probability(scores) gives shape {list(p.shape)} for {len(scores)} scores",
-            where=where,
+            where=_name(rule),
         )
-    wrong = ~((p >= 0) & (p <= 1)) if biased else ~((p > 0) & (p <= 1))
-    if wrong.any():
-        first = int(np.argmax(wrong))
+    right = (p <= 1) & (p >= 0 if biased else p > 0)
+    if not right.all():
+        first = int(np.argmin(right))
         raise ConfigurationError(
             f"gives the probability {p[first]:g} to the score {scores[first]:g}",
-            where=where,
+            where=_name(rule),
             next_step="probabilities must lie in (0, 1]: weights are 1 / probability",
         )
     return p

@@ -10,7 +10,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,15 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.dataset.dataset import Dataset
-from smartbkg_tf.encoding.checks import Finding, find_unusable_encoded, find_unusable_events
+from smartbkg_tf.encoding.checks import (
+    Finding,
+    all_sound,
+    find_unusable_encoded,
+    find_unusable_events,
+)
 from smartbkg_tf.encoding.encode import EncodingReport, encode, pad
 from smartbkg_tf.encoding.events import Events
+from smartbkg_tf.encoding.pad import empty_batch, fill_batch
 from smartbkg_tf.errors import ConfigurationError, InputError, Problems
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
@@ -30,7 +35,7 @@ from smartbkg_tf.filtering.model_description import (
     describe_run,
     description_of,
 )
-from smartbkg_tf.runtime.files import read_json, sha256
+from smartbkg_tf.filtering.onnx_metadata import AGAIN, check_seal, read_metadata
 from smartbkg_tf.runtime.quiet import load_tensorflow
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
 from smartbkg_tf.settings.encoding import PARTICLES, TOKENS
@@ -42,6 +47,8 @@ Batch = dict[str, npt.NDArray[Any]]
 #: Events scored at a time, unless asked otherwise; ONNX Runtime is no faster with more.
 KERAS_BATCH_SIZE = 256
 ONNX_BATCH_SIZE = 16
+_FIRST_EVENT = np.zeros(1, dtype=np.int64)
+
 #: Faults that a network would turn into a wrong number. An event without particles is not
 #: one of them: a filter must decide about it too.
 _FATAL = (
@@ -211,28 +218,34 @@ class Scorer(ABC):
             When the events lack what the model reads, or hold values that cannot be used
             (NaN, mother indices out of range, ...).
         """
-        d = self.description
-        reads_particles = set(self.input_names) - {"decay_input", "event_type_input"}
-        if reads_particles and not table.particles:
+        return self.score_encoded(self.encode_events(table, where))
+
+    def encode_events(self, table: EventTable, where: str | Path | None = None) -> Events:
+        """Check and encode events; see `score_events`."""
+        if not table.particles and {*self.input_names} - {"decay_input", "event_type_input"}:
             raise InputError(
                 "holds decay strings only, but the model reads particles",
                 where=where,
                 next_step="give files with particle tables (key=all), or a model that was "
                 "trained with model.inputs=decay",
             )
-        _refuse(find_unusable_events(table, file=str(where or ""))[1], where)
-        if table.decay_strings is not None and "decay_input" not in self.input_names:
-            table = replace(table, decay_strings=None)  # nobody reads the text
-        encoded = encode(table, d.encoding, default_vocabulary(), file=str(where or ""))
-        if "decay_input" in self.input_names:
-            _refuse(find_unusable_encoded(encoded, table, file=str(where or ""))[1], where)
-        scores = self.score_encoded(encoded)
-        self.report = _added(self.report, encoded.report)
-        return scores
+        file, decay = str(where or ""), "decay_input" in self.input_names
+        if not (table.particles and all_sound(table)):
+            _refuse(find_unusable_events(table, file=file)[1], where)
+        encoded = encode(
+            table, self.description.encoding, default_vocabulary(), file=file, decay=decay
+        )
+        # Trees without faults have tokens and brackets that fit.
+        if decay and (table.decay_strings is not None or not table.particles):
+            _refuse(find_unusable_encoded(encoded, table, file=file)[1], where)
+        self.report = added(self.report, encoded.report)
+        return encoded
 
 
 def _refuse(findings: list[Finding], where: str | Path | None) -> None:
     """Raise when a network would turn any of the faults into a wrong number."""
+    if not findings:
+        return
     problems = Problems()
     for finding in findings:
         if finding.reason in _FATAL:
@@ -254,7 +267,10 @@ def _fixed_axes(shapes: Mapping[str, tuple[Any, ...]]) -> frozenset[str]:
     )
 
 
-def _added(first: EncodingReport, second: EncodingReport) -> EncodingReport:
+def added(first: EncodingReport, second: EncodingReport) -> EncodingReport:
+    """Add up what was lost in two encodings."""
+    if not (second.unknown_codes or second.truncated_particles or second.truncated_tokens):
+        return first
     return EncodingReport(
         unknown_codes=dict(Counter(first.unknown_codes) + Counter(second.unknown_codes)),
         truncated_particles=first.truncated_particles + second.truncated_particles,
@@ -325,7 +341,7 @@ class OnnxScorer(Scorer):
     Parameters
     ----------
     path : pathlib.Path
-        The .onnx file; its description (.json) is beside it.
+        The .onnx file; it describes itself.
     batch_size : int, default 16
         Events scored at a time; more are no faster on one thread.
     step : int, default 8
@@ -336,7 +352,7 @@ class OnnxScorer(Scorer):
     ConfigurationError
         When ONNX Runtime is not installed.
     InputError
-        When a file is missing, damaged, or the two do not belong together.
+        When the file is missing, was changed, or does not fit this version.
     """
 
     def __init__(self, path: Path, batch_size: int = ONNX_BATCH_SIZE, *, step: int = 8) -> None:
@@ -346,34 +362,45 @@ class OnnxScorer(Scorer):
                 where=path,
                 next_step="it is made by: python -m smartbkg_tf.export run=RUN_DIR output=DIR",
             )
-        self._sidecar = path.with_suffix(".json")
-        values = read_json(self._sidecar, made_by="python -m smartbkg_tf.export")
-        again = "copy it again, or export again: python -m smartbkg_tf.export run=RUN output=DIR"
-        check_stored(EXPORTED, values, self._sidecar, next_step=again)
-        description = description_of(values, self._sidecar)
-        self._filter = values.get("filter")
-        if values["sha256"] != sha256(path):
-            raise InputError(
-                f"is not the file that {self._sidecar.name} describes (its SHA-256 differs): "
-                "truncated, or from another export",
-                where=path,
-                next_step="export again: python -m smartbkg_tf.export run=RUN_DIR output=DIR",
-            )
-        super().__init__(description, batch_size=batch_size, where=path, step=step)
+        check_seal(path)
         self._session = open_session(path)
+        values = read_metadata(self._session, path)
+        check_stored(EXPORTED, values, path, next_step=AGAIN)
+        self._filter = values["filter"]
+        super().__init__(description_of(values, path), batch_size=batch_size, where=path, step=step)
         shapes = {tensor.name: tuple(tensor.shape) for tensor in self._session.get_inputs()}
         self.input_names = tuple(shapes)
         self.fixed_axes = _fixed_axes(shapes)
-        self._output = self._session.get_outputs()[0].name
+        output = self._session.get_outputs()[0]
+        self._output = output.name
+        if output.shape[-1] != len(self.label_names):
+            raise InputError(
+                f"gives {output.shape[-1]} scores for the skims {', '.join(self.label_names)}",
+                where=path,
+                next_step=AGAIN,
+            )
+
+    def score_event(self, table: EventTable) -> npt.NDArray[np.float32]:
+        """Score a table of one event, [skims], without what `score_events` does for many."""
+        encoded = self.encode_events(table)
+        limits = (self.description.max_particles, self.description.max_tokens)
+        lengths = {
+            axis: most if axis in self.fixed_axes else min(max(encoded.n_rows(axis), 1), most)
+            for axis, most in zip((PARTICLES, TOKENS), limits, strict=True)
+        }
+        batch = empty_batch(encoded.schema, self.input_names, 1, lengths)
+        fill_batch(batch, 0, encoded, _FIRST_EVENT)
+        scores: npt.NDArray[np.float32] = self._call(batch)[0]
+        return scores
 
     def _call(self, batch: Batch) -> npt.NDArray[Any]:
         return np.asarray(self._session.run([self._output], batch)[0])
 
     def fitted_filter(self) -> FittedFilter:
-        """Give what the description holds of ``filter.json``."""
+        """Give what the file holds of ``filter.json``."""
         if not self._filter:
-            raise InputError("was exported without sampling rules", where=self._sidecar)
-        return FittedFilter(self._filter, self._sidecar)
+            raise InputError("was exported without sampling rules", where=self.where)
+        return FittedFilter(self._filter, self.where)
 
 
 def open_session(path: Path) -> Any:
@@ -383,7 +410,7 @@ def open_session(path: Path) -> Any:
     except ImportError as error:
         raise ConfigurationError(
             "an .onnx model needs ONNX Runtime, which is not installed",
-            next_step="pip install 'smartbkg_tf[onnx]'",
+            next_step="pip install onnxruntime",
         ) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

@@ -10,6 +10,7 @@ The reader of HepMC3 ends silently at a damaged event: events are counted before
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,15 @@ def _open(path: Path) -> Any:
     with open(path, "rb") as stream:
         packed = stream.read(2) == b"\x1f\x8b"
     return gzip.open(path, "rb") if packed else open(path, "rb")
+
+
+def is_hepmc(path: Path) -> bool:
+    """Tell by the first lines whether this is a HepMC file, of any version, plain or gzip."""
+    try:
+        with _open(path) as stream:
+            return b"HepMC::" in stream.read(200)
+    except (OSError, EOFError, zlib.error):
+        return False
 
 
 def scan_hepmc(path: Path) -> tuple[int, int]:

@@ -4,33 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.events.table import EVENT_TYPES, EventTable
-from smartbkg_tf.generation.beams import nominal_collision
-from smartbkg_tf.generation.chunks import detector_generator, event_keys, label_events, write_part
-from smartbkg_tf.generation.extract import extract, stored_particles
-from smartbkg_tf.generation.hepmc import iterate_hepmc, scan_hepmc
+from smartbkg_tf.events.table import EVENT_TYPES
+from smartbkg_tf.generation.chunks import detector_generator, label_events, write_part
+from smartbkg_tf.generation.extract import stored_particles
+from smartbkg_tf.generation.hepmc import scan_hepmc
+from smartbkg_tf.generation.hepmc_reader import HepmcEvents
 from smartbkg_tf.generation.input_files import FileSource, part_name
-from smartbkg_tf.generation.record import Record
 from smartbkg_tf.generation.source import Report, Task
 from smartbkg_tf.runtime.progress import say
-from smartbkg_tf.settings.base import Field, settings
-from smartbkg_tf.settings.sources import BeamSettings
+from smartbkg_tf.settings.base import settings
 
 if TYPE_CHECKING:
     from smartbkg_tf.settings.generation import ProduceSettings
 
-#: Experiment number of events from HepMC files: ours; Belle II's data and simulation use smaller
-#: ones.
-EXPERIMENT = 2000
-
 
 @settings
-class HepmcSource(FileSource):
+class HepmcSource(HepmcEvents, FileSource):
     """HepMC3 ASCII files of any generator, sent through the parametrised detector.
 
     Parameters
@@ -50,11 +42,7 @@ class HepmcSource(FileSource):
         The beams: the centre-of-mass system of skims and observables.
     """
 
-    frame: Literal["laboratory", "centre_of_mass"] = "laboratory"
     labels: bool = True
-    detector_radius: float = Field(default=140.0, gt=1)
-    detector_z: tuple[float, float] = (-117.0, 211.0)
-    beams: BeamSettings = Field(default_factory=BeamSettings)
 
     def required_packages(self) -> list[str]:
         """Name the reader of HepMC3."""
@@ -115,10 +103,11 @@ class HepmcSource(FileSource):
         kind = EVENT_TYPES.index(task.event_type) if task.event_type in EVENT_TYPES else -1
         random = detector_generator(settings, kind, task.chunk)
         total: Report | None = None
-        done = 0
+        tables = self.tables(
+            path, task.chunk, chunk_events=self.chunk_events, seed=settings.seed, kind=kind
+        )
         try:
-            for part, (record, n) in enumerate(iterate_hepmc(path, chunk_events=self.chunk_events)):
-                table = self._table(task, record, n, done, kind)
+            for part, table in enumerate(tables):
                 if self.labels:
                     table = label_events(
                         table, self.beams, settings.detector, settings.skim, random, self.particles
@@ -128,7 +117,6 @@ class HepmcSource(FileSource):
                     table = replace(plain, decay_strings=build_decay_strings(plain))
                 report = write_part(task, directory, part_name(path, part, settings.format), table)
                 total = report if total is None else _add(total, report)
-                done += n
         except BaseException:
             # A damaged event is found only when its turn comes.
             for file in [] if total is None else [*total.files, *total.side_files]:
@@ -136,19 +124,6 @@ class HepmcSource(FileSource):
             raise
         assert total is not None
         return total
-
-    def _table(self, task: Task, record: Record, n: int, done: int, kind: int) -> EventTable:
-        """Make the particle table of some events."""
-        if self.frame == "centre_of_mass":
-            record.to_laboratory(nominal_collision(self.beams))
-        keys = event_keys(EXPERIMENT, task.chunk, done + 1, n, task.settings.seed, kind)
-        try:
-            at = np.zeros((n, 3))
-            return extract(record, at, self.detector_radius, self.detector_z, keys, kind)
-        except ValueError as error:
-            raise InputError(
-                f"events {done + 1} to {done + n}: {error}", where=task.input
-            ) from error
 
 
 def _add(a: Report, b: Report) -> Report:

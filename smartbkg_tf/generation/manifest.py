@@ -18,6 +18,7 @@ from smartbkg_tf.generation.table_records import (
     unchanged,
     usable_record,
 )
+from smartbkg_tf.runtime.differences import differences, some
 from smartbkg_tf.runtime.files import PARTIAL, hash_of_values, read_json, write_json
 from smartbkg_tf.runtime.versions import versions
 from smartbkg_tf.settings.generation import ProduceSettings
@@ -109,10 +110,10 @@ class Manifest:
 
     def _why_other(self, old: dict[str, Any]) -> str:
         """Say in what the tables differ from those that are wanted."""
-        different = _differences(old["settings"], self.settings)
-        different += _differences(old["made_by"]["versions"], self.made_by["versions"])
+        different = differences(old["settings"], self.settings)
+        different += differences(old["made_by"]["versions"], self.made_by["versions"])
         if different:
-            return f"holds tables that were made with other settings ({_some(different)})"
+            return f"holds tables that were made with other settings ({some(different)})"
         before, now = old["made_by"]["code"], self.made_by["code"]
         changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
         skims = {
@@ -120,7 +121,7 @@ class Manifest:
             for name, values in self.settings["skim"].items()
         }
         names = [f"{n} (skim {skims[n]})" if n in skims else n for n in sorted(changed)]
-        return f"holds tables that were made by other code; changed since: {_some(names)}"
+        return f"holds tables that were made by other code; changed since: {some(names)}"
 
     def finished(self, task: Task) -> bool:
         """Whether the files of a task exist, are complete, and were made from the same input.
@@ -181,17 +182,3 @@ class Manifest:
         for settings_hash, record in read_records(self.directory):
             if settings_hash == self.hash:
                 self.chunks[record["name"]] = record
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
-
-
-def _differences(old: Any, new: Any, prefix: str = "") -> list[str]:
-    """Keys whose values differ, with both values."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        found = []
-        for key in {**old, **new}:
-            found += _differences(old.get(key), new.get(key), f"{prefix}{key}.")
-        return found
-    return [] if old == new else [f"{prefix[:-1]}: {old} then, {new} now"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections import Counter
-from collections.abc import Callable, Generator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,11 @@ from smartbkg_tf.errors import InputError, UserError
 from smartbkg_tf.generation.manifest import NAME, Manifest
 from smartbkg_tf.generation.observables_file import FOLDER, JOINED, join_observables
 from smartbkg_tf.generation.retention import retention, retention_table
-from smartbkg_tf.generation.source import EventSource, Report, Task
+from smartbkg_tf.generation.source import EventSource, Task
 from smartbkg_tf.generation.table_records import make_table
+from smartbkg_tf.runtime.cluster import require_packages, run_tasks
 from smartbkg_tf.runtime.files import exclusive_lock
 from smartbkg_tf.runtime.outputs import resolve_output
-from smartbkg_tf.runtime.pool import run_in_processes
 from smartbkg_tf.runtime.progress import Progress, say
 from smartbkg_tf.settings.generation import ProduceSettings
 
@@ -32,10 +31,7 @@ def produce(settings: ProduceSettings) -> list[Path]:
             f"{type(source).__name__} needs {' and '.join(missing)}, not installed here",
             next_step="pip install 'smartbkg_tf[generate]', or these packages by name",
         )
-    if settings.cluster.name != "none":
-        from smartbkg_tf.generation.cluster import require_packages
-
-        require_packages(settings.cluster)
+    require_packages(settings.cluster)
     tasks, found = source.plan(settings)
     _refuse_equal_names(tasks)
     directory = resolve_output(settings.output)
@@ -75,7 +71,19 @@ def _produce_into(
         try:
             with (
                 Progress(f"produce {','.join(settings.event_types)}", total=total) as progress,
-                contextlib.closing(_run(todo, make, directory, settings)) as reports,
+                contextlib.closing(
+                    run_tasks(
+                        todo,
+                        make,
+                        settings.workers,
+                        settings.cluster,
+                        unit="tables",
+                        name=lambda task: task.name,
+                        where=directory,
+                        next_step="use fewer workers or a smaller chunk_size; the same command "
+                        "goes on where it stopped",
+                    )
+                ) as reports,
             ):
                 for report in reports:
                     progress.add(report.n_events)
@@ -96,22 +104,3 @@ def _produce_into(
         say(f"{further} further tables of earlier runs with the same settings stay in the folder")
     say(f"{len(tasks)} tables in {directory} (see {NAME})")
     return [directory / file for chunk in mine for file in chunk["files"]]
-
-
-def _run(
-    tasks: list[Task], make: Callable[[Task], Report], directory: Path, settings: ProduceSettings
-) -> Generator[Report, None, None]:
-    """Run tasks here, in processes or on a cluster; give reports as they come."""
-    if settings.cluster.name != "none":
-        from smartbkg_tf.generation.cluster import run_on_cluster
-
-        return run_on_cluster(tasks, make, directory, settings.workers, settings.cluster)
-    return run_in_processes(
-        tasks,
-        make,
-        settings.workers,
-        unit="tables",
-        where=directory,
-        next_step="is memory short? use fewer workers or a smaller chunk_size; the same command "
-        "goes on where it stopped",
-    )

@@ -7,7 +7,6 @@ ours. The configuration is composed and checked before anything heavy is importe
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import signal
 import sys
@@ -21,8 +20,14 @@ from typing import Any, Generic, TypeVar
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from smartbkg_tf.errors import ConfigurationError, UserError, did_you_mean
-from smartbkg_tf.runtime.overrides import Overrides, as_written, jobs_of, search_path
+from smartbkg_tf.errors import ConfigurationError, UserError, did_you_mean, missing_package
+from smartbkg_tf.runtime.overrides import (
+    Overrides,
+    as_written,
+    jobs_of,
+    search_path,
+    sweep_overrides,
+)
 from smartbkg_tf.settings.base import CommandSettings, validate
 from smartbkg_tf.settings.plugins import filled, with_defaults
 
@@ -91,6 +96,17 @@ def _folders(overrides: Sequence[str], directory: str | None) -> list[Path]:
     return [configuration_directory(), *own, *search_path(overrides)]
 
 
+def _config_loader(folders: Sequence[Path]) -> Any:
+    """Make Hydra's loader of configuration files, for what ``glob`` in a sweep matches."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.utils import create_config_search_path
+
+    places = create_config_search_path(str(folders[0]))
+    for folder in folders[1:]:
+        places.append("user", f"file://{folder.resolve()}")
+    return ConfigLoaderImpl(places)
+
+
 def compose_settings(
     name: str, cls: type[S], overrides: Sequence[str] = (), directory: str | None = None
 ) -> S:
@@ -127,9 +143,8 @@ class Command(Generic[S]):
     """The entry point of a command; calling it reads ``sys.argv`` and runs.
 
     ``conf/<name>.yaml`` is its configuration, which `settings_class` checks. `run` takes the
-    settings and does the work; what it returns is handed to Hydra (sweepers optimise it). The text
-    of keys in `lists` may hold several values with commas between; `aliases` are other names of
-    keys.
+    settings and does the work. The text of keys in `lists` may hold several values with commas
+    between; `aliases` are other names of keys.
     """
 
     name: str
@@ -155,7 +170,7 @@ class Command(Generic[S]):
         from hydra._internal.utils import get_args_parser
 
         arguments = get_args_parser().parse_args(argv)
-        directory, sweep = arguments.config_dir, arguments.multirun
+        directory = arguments.config_dir
         own_files = arguments.config_name or arguments.config_path
         if arguments.help:
             print(self.help(arguments.overrides, directory))
@@ -163,29 +178,56 @@ class Command(Generic[S]):
         if arguments.cfg == "job" and not own_files:
             print(self.show(arguments.overrides, directory, arguments.package), end="")
             return
-        overrides = self.overrides(arguments.overrides, directory, sweep=sweep)
         options = [text for text in argv if text not in arguments.overrides]
-        sys.argv[1:] = [*options, *overrides]
         asks_only = arguments.hydra_help or arguments.cfg or arguments.info
+        if arguments.multirun and not (asks_only or arguments.shell_completion):
+            options = [text for text in options if text not in ("-m", "--multirun")]
+            self.sweep(arguments.overrides, options, directory, checked=not own_files)
+            return
+        overrides = self.overrides(arguments.overrides, directory, sweep=arguments.multirun)
+        sys.argv[1:] = [*options, *overrides]
         if not (asks_only or own_files or arguments.shell_completion):
-            self._check(overrides, directory, sweep=sweep)
+            (overrides,) = jobs_of(overrides, sweep=False)
+            compose_settings(self.name, self.settings_class, overrides, directory)
         if not debug:
             # TensorFlow's log of its own start-up; real failures arrive as exceptions.
             os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
         import hydra
 
-        def task(config: DictConfig) -> Any:
-            return _job(self, config)
+        def task(config: DictConfig) -> None:
+            _job(self, config)
 
         # An absolute path lets the command work from any folder, checkout or wheel.
         folder = str(configuration_directory())
         hydra.main(version_base="1.3", config_path=folder, config_name=self.name)(task)()
 
-    def _check(self, overrides: Sequence[str], directory: str | None, *, sweep: bool) -> None:
-        """Check the configuration of every job before the first one starts."""
-        for combination in itertools.islice(jobs_of(overrides, sweep=sweep), _CHECKED_JOBS):
-            compose_settings(self.name, self.settings_class, combination, directory)
+    def sweep(
+        self,
+        texts: Sequence[str],
+        options: Sequence[str] = (),
+        directory: str | None = None,
+        *,
+        checked: bool = True,
+    ) -> None:
+        """Run a job for each combination of values, or search; `options` are Hydra's own."""
+        from smartbkg_tf.runtime.sweeps.runner import run_sweep
+        from smartbkg_tf.settings.sweeps import SweepCommandSettings
+
+        own, given = sweep_overrides(texts)
+        own += [text for text in given if text.startswith("hydra.searchpath=")]
+        settings = compose_settings("sweep", SweepCommandSettings, own, directory)
+        overrides = self.overrides(given, directory, sweep=True)
+        loader = _config_loader(_folders(given, directory))
+        jobs = list(jobs_of(overrides, sweep=True, loader=loader))
+
+        def check(job: Sequence[str]) -> None:
+            compose_settings(self.name, self.settings_class, self.overrides(job), directory)
+
+        for job in jobs[:_CHECKED_JOBS] if checked else ():
+            check(job)
+        written = [[text.removeprefix("++") for text in job] for job in jobs]
+        run_sweep(self.name, settings, written, options, check=check if checked else len)
 
     def show(
         self,
@@ -232,43 +274,23 @@ def _end_cleanly_when_terminated() -> None:
         return
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
-        # Under nohup SIGHUP is ignored, and stays so; Submitit's jobs handle SIGTERM themselves.
+        # Under nohup SIGHUP is ignored, and stays so.
         if number is not None and signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, end)
 
 
-def _job(entry: Command[S], config: DictConfig) -> Any:
-    """Run one job, in the process that a launcher chose; a failed one does not end a sweep."""
+def _job(entry: Command[S], config: DictConfig) -> None:
+    """Run the command with a composed configuration."""
     from hydra.core.hydra_config import HydraConfig
 
-    from smartbkg_tf.runtime.log import keep_log_in, recording
-    from smartbkg_tf.runtime.sweep import job_folder, note_failure
+    from smartbkg_tf.runtime.log import recording
 
-    _end_cleanly_when_terminated()
-    folder = job_folder()
     given = " ".join(HydraConfig.get().overrides.task)
     with recording(f"{entry.name} {as_written(given)}".strip()):
-        if folder is not None:
-            keep_log_in(folder)
-        try:
-            return guarded(
-                lambda: entry.run(to_settings(entry.settings_class, config)),
-                debug=bool(config.get("debug")),
-            )
-        except Stop as stop:
-            if folder is None or stop.code not in (1, 3):
-                raise
-            # Sweepers take None for a job without a result.
-            note_failure(folder, stop.code, stop.message)
-            return None
-
-
-class Stop(SystemExit):
-    """Exit of a command whose message has been printed."""
-
-    def __init__(self, code: int, message: str = "") -> None:
-        super().__init__(code)
-        self.message = message
+        guarded(
+            lambda: entry.run(to_settings(entry.settings_class, config)),
+            debug=bool(config.get("debug")),
+        )
 
 
 def guarded(work: Callable[[], Any], *, debug: bool) -> Any:
@@ -280,13 +302,16 @@ def guarded(work: Callable[[], Any], *, debug: bool) -> Any:
         if debug and isinstance(error, Exception):
             traceback.print_exc()
         print(message, file=sys.stderr, flush=True)
-        raise Stop(code, message) from None
+        raise SystemExit(code) from None
 
 
 def _explained(error: BaseException) -> tuple[int, str]:
     """Give the exit code and the message of an exception."""
     if isinstance(error, UserError):
         return 1, f"error: {error}"
+    missing = missing_package(error) if isinstance(error, ModuleNotFoundError) else None
+    if missing is not None:
+        return 1, f"error: {missing}"
     if isinstance(error, KeyboardInterrupt):
         return 130, "stopped by the user"
     if isinstance(error, OSError) and error.errno == 28:  # ENOSPC

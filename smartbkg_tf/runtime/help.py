@@ -113,7 +113,8 @@ def _rows(settings: Any, prefix: str = "") -> Iterator[tuple[str, str, str]]:
         else:
             choices = _literals(field.annotation)
             text = f"[{' | '.join(choices)}] " if len(choices) > 1 else ""
-            yield key, _as_yaml(plain(value)), text + _first_sentence(texts.get(name, ""))
+            explanation = texts.get(name) or texts.get(field.alias or name, "")
+            yield key, _as_yaml(plain(value)), text + _first_sentence(explanation)
     for key, value in inside:
         yield from _rows(value, f"{key}.")
 

@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, QuotedString
+from hydra.core.override_parser.types import Override, QuotedString, ValueType
 from hydra.errors import HydraException, OverrideParseException
 
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
@@ -84,8 +85,8 @@ class Overrides:
 def _check_choice(group: str, value: str) -> None:
     """Refuse what cannot be a file name: Hydra would fail on a number, true or null."""
     override = parsed(f"{group}={value}")
-    if override is None or value.strip().startswith("{"):
-        return  # Refused later, or the group's values themselves.
+    if override is None or value.strip().startswith("{") or _is_glob(override):
+        return  # Refused later, the group's values themselves, or a choice among its files.
     found = override.value()
     if override.is_choice_sweep():
         found = list(override.sweep_iterator())
@@ -95,6 +96,10 @@ def _check_choice(group: str, value: str) -> None:
             f"{group}={value}: '{group}' is a group of settings and needs the name of a file in "
             f"the folder {group}, not {value.strip()}"
         )
+
+
+def _is_glob(override: Override) -> bool:
+    return bool(override.value_type == ValueType.GLOB_CHOICE_SWEEP)
 
 
 def as_written(overrides: str) -> str:
@@ -132,10 +137,33 @@ def _as_text(key: str, value: str) -> str:
     return f'"{escaped}"'
 
 
-def jobs_of(texts: Sequence[str], *, sweep: bool) -> Iterator[list[str]]:
-    """Give the overrides of every job of a sweep, or those of the one job."""
+def sweep_overrides(texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part the overrides of the runner of sweeps from those of the jobs."""
+    own, others = [], []
+    for text in texts:
+        key, _, value = text.lstrip("+").partition("=")
+        if key in ("hydra/launcher", "hydra/sweeper") or key.startswith("hydra.launcher."):
+            raise ConfigurationError(
+                f"{text}: Hydra's launchers and sweepers are not used",
+                next_step="choose sweep.jobs=N, sweep.backend=slurm|htcondor or "
+                "hparams_search=NAME",
+            )
+        if key == "hydra.sweep.dir":
+            own.append(f"sweep.dir={value}")
+        elif key.startswith(("sweep.", "hparams_search.")) or key == "hparams_search":
+            own.append(text)
+        else:
+            others.append(text)
+    return own, others
+
+
+def jobs_of(texts: Sequence[str], *, sweep: bool, loader: Any = None) -> Iterator[list[str]]:
+    """Give the overrides of every job of a sweep, or those of the one job.
+
+    `loader` is Hydra's loader of configuration files, which knows what ``glob`` matches.
+    """
     try:
-        overrides = OverridesParser.create().parse_overrides(list(texts))
+        overrides = OverridesParser.create(loader).parse_overrides(list(texts))
     except OverrideParseException as error:
         written, reason = as_written(str(error.override)), str(error).splitlines()[0]
         raise ConfigurationError(
@@ -158,5 +186,13 @@ def jobs_of(texts: Sequence[str], *, sweep: bool) -> Iterator[list[str]]:
             )
         if override.is_discrete_sweep():
             element = override.get_key_element()
-            choices.append([f"{element}={value}" for value in override.sweep_string_iterator()])
+            found = [f"{element}={value}" for value in override.sweep_string_iterator()]
+            if not found:
+                raise ConfigurationError(f"'{as_written(text)}' matches nothing")
+            choices.append(found)
+        else:
+            raise ConfigurationError(
+                f"'{as_written(text)}' is no list of values",
+                next_step="an interval is searched with hparams_search=NAME",
+            )
     yield from map(list, itertools.product(*choices))

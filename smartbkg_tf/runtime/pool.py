@@ -29,6 +29,7 @@ def run_in_processes(
     *,
     in_order: bool = False,
     unit: str = "tasks",
+    name: Callable[[T], str] = str,
     where: Path | None = None,
     next_step: str | None = None,
 ) -> Generator[R, None, None]:
@@ -36,7 +37,7 @@ def run_in_processes(
 
     With one worker the work is done in this process; else tasks, `work` and results are pickled.
     When a process dies, all tasks that have not ended begin again; `UserError` when that keeps
-    happening, with `where` and `next_step`, and with `unit` for what tasks are called.
+    happening, with `where` and `next_step`; `unit` is what tasks are called, `name` names one.
     """
     workers = min(workers, len(tasks))
     if workers <= 1:
@@ -60,8 +61,11 @@ def run_in_processes(
         except BrokenProcessPool as error:
             revivals += 1
             if revivals > _MOST_REVIVALS:
+                # Tasks begin in their order, so that it was one of the first that are missing.
+                begun = ", ".join(name(task) for task in list(waiting.values())[:workers])
                 raise UserError(
-                    f"processes died {revivals} times; {len(waiting)} {unit} are missing",
+                    f"processes died {revivals} times; {len(waiting)} {unit} are missing, and "
+                    f"{begun} {'was' if workers == 1 else 'were'} being worked on",
                     where=where,
                     next_step=next_step,
                 ) from error

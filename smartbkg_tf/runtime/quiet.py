@@ -7,14 +7,27 @@ import os
 import sys
 import tempfile
 
+from smartbkg_tf.errors import missing_package
+
 
 def load_tensorflow() -> None:
     """Import TensorFlow; its start-up chatter is dropped, an error is not.
 
     The chatter comes from C++ code that writes to file descriptor 2 before it reads
     ``TF_CPP_MIN_LOG_LEVEL``, so the descriptor itself is turned away for the import. With
-    ``TF_CPP_MIN_LOG_LEVEL=0`` in the environment nothing is dropped.
+    ``TF_CPP_MIN_LOG_LEVEL=0`` in the environment nothing is dropped. `ConfigurationError` where it
+    is not installed.
     """
+    try:
+        _import_quietly()
+    except ModuleNotFoundError as error:
+        missing = missing_package(error)
+        if missing is None:
+            raise
+        raise missing from error
+
+
+def _import_quietly() -> None:
     if "tensorflow" in sys.modules or os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         importlib.import_module("tensorflow")
     else:

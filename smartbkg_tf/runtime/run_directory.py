@@ -61,6 +61,8 @@ class RunDirectory:
     log = _File(LOG)
     #: Why this job of a sweep failed.
     failure = _File("failed.json")
+    #: After which epoch a search ended this training.
+    pruned = _File("pruned.json")
     #: Folder of the figures.
     plots = _File("plots")
 

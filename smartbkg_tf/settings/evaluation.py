@@ -10,6 +10,27 @@ from smartbkg_tf.settings.plugins import plugin
 
 
 @settings
+class BiasSettings:
+    """How distributions before and after a filter are compared.
+
+    Parameters
+    ----------
+    efficiency : float, default 0.95
+        Fraction of the passing events that the threshold keeps whose bias is shown, unless the
+        predictions were made by a threshold.
+    bins : int, default 20
+        Of an observable.
+    folds : int, default 5
+        Folds of the boosted trees that reweight the events that a threshold keeps; 0 leaves the
+        reweighting out.
+    """
+
+    efficiency: float = Field(default=0.95, gt=0, le=1)
+    bins: int = Field(default=20, ge=2, le=1000)
+    folds: int = Field(default=5, ge=0, le=100)
+
+
+@settings
 class MetricsSettings:
     """How results are calculated.
 
@@ -24,6 +45,15 @@ class MetricsSettings:
         0.95, 0.9, 0.8 and 0.5.
     cost : CostSettings
         For speedups.
+    wrong_events : int, default 3
+        Most wrongly scored events that are drawn as decay trees: so many that fail with the
+        highest scores, and so many that pass with the lowest.
+    overfitting_events : int, default 10000
+        Training events that are compared with the test events, at most.
+    importance_events : int, default 2000
+        Test events of each skim whose inputs are shuffled; half of them pass, if there are as many.
+    bias : BiasSettings
+        For bias observables.
     """
 
     bootstrap: int = Field(default=200, ge=10, le=10_000)
@@ -32,6 +62,10 @@ class MetricsSettings:
         default_factory=lambda: [0.99, 0.95, 0.9, 0.8, 0.5]
     )
     cost: CostSettings = Field(default_factory=CostSettings)
+    wrong_events: int = Field(default=3, ge=0, le=50)
+    overfitting_events: int = Field(default=10_000, ge=100)
+    importance_events: int = Field(default=2000, ge=100)
+    bias: BiasSettings = Field(default_factory=BiasSettings)
 
 
 @settings
@@ -40,13 +74,24 @@ class EvaluateSettings(CommandSettings):
 
     Parameters
     ----------
-    runs : str or list of str
-        Run directories and predictions files (.parquet) to evaluate side by side.
-    output : str
-        The folder that is written: metrics.json, plots, report.html.
-    observables : str, optional
-        A parquet file with the event key (experiment, run, event, production) and one
-        column for each bias observable.
+    runs : str or list of str, optional
+        Run directories, folders of sweeps, and tables of predictions (.parquet, .root, .csv), also
+        of other programs, to evaluate side by side; needed unless `from` is given.
+    output : str, optional
+        The folder that is written (metrics.json, plots, report.html); needed for `runs`, and for
+        `from` that folder itself if not given.
+    from : str, optional
+        A folder with a report, whose figures and report.html are made again without events, from
+        metrics.json and the JSON files of the figures.
+    observables : str or list of str, optional
+        Bias observables by event key (experiment, run, event, production): training tables (.h5),
+        parquet tables or flat ROOT trees.
+    understanding : bool, default False
+        Ask the networks of run directories as well: score training events (overfitting), and events
+        of which an input or a type of particles was shuffled or taken away (importance). A minute
+        for a network of the default size.
+    dataset : str, optional
+        The dataset directory with the events of the models; None: where the runs were trained.
     metrics : MetricsSettings
         How results are calculated.
     plots : list of Plot
@@ -54,9 +99,12 @@ class EvaluateSettings(CommandSettings):
         inherit `smartbkg_tf.evaluation.plots.Plot`.
     """
 
-    runs: str | list[str] = Field(min_length=1)
-    output: str = Field(min_length=1)
-    observables: str | None = None
+    runs: str | list[str] | None = Field(default=None, min_length=1)
+    output: str | None = Field(default=None, min_length=1)
+    from_: str | None = Field(default=None, alias="from", min_length=1)
+    observables: str | list[str] | None = None
+    understanding: bool = False
+    dataset: str | None = None
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     plots: list[Annotated[Any, plugin("smartbkg_tf.evaluation.plots.Plot")]] = Field(
         default_factory=list

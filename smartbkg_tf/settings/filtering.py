@@ -8,11 +8,16 @@ from typing import Annotated, Any, Literal
 from pydantic import model_validator
 
 from smartbkg_tf.settings.base import CommandSettings, Field, settings
+from smartbkg_tf.settings.cluster import FarmSettings
 from smartbkg_tf.settings.costs import CostSettings
 from smartbkg_tf.settings.plugins import plugin
 
 #: Kinds of event lists that `apply` writes, by their suffix.
 EVENT_LIST_SUFFIXES = (".csv", ".npy", ".parquet")
+
+#: Suffix of predictions by their format.
+PREDICTIONS_SUFFIXES = {"parquet": ".parquet", "root": ".root"}
+ROOT_SUFFIX = PREDICTIONS_SUFFIXES["root"]
 
 
 @settings
@@ -81,10 +86,17 @@ class ApplySettings(CommandSettings):
     run : str
         A run directory, a .keras file inside one, or an exported .onnx file.
     input : str or list of str
-        Files (names, patterns, comma list; HDF5, parquet or mDST ROOT) or one dataset
-        directory.
+        Files (names, patterns, comma list; HDF5, parquet, mDST ROOT, HepMC3 or the public npz)
+        or one dataset directory.
     output : str
-        The parquet file of predictions.
+        The file of predictions, ``.parquet`` or ``.root``.
+    format : {"parquet", "root"}, optional
+        By default that of the suffix of `output`; ``root`` is a TTree with the same columns.
+    workers : int, default 1
+        Processes, or jobs of a batch farm; each calculates on one core. They share the events in
+        parts of at most `chunk_events`; the number does not change results.
+    cluster : FarmSettings
+        Where they run.
     method : {"score", "sampling", "threshold"}, default "sampling"
         ``score`` keeps everything with weight 1; ``sampling`` keeps an event with its
         sampling probability and weight 1 / probability; ``threshold`` keeps events with
@@ -95,9 +107,9 @@ class ApplySettings(CommandSettings):
         Instead of `threshold`: the fraction of passing events that is kept, measured on
         validation events.
     fit_on : str, optional
-        Labelled predictions (.parquet) of the same model on other events: the sampling rule, or
-        the threshold of `efficiency`, is fitted on them instead of those of the training, with
-        ``sampling.maximum_weight``, ``sampling.retention`` and ``cost``.
+        Labelled predictions (.parquet, .root) of the same model on other events: the sampling
+        rule, or the threshold of `efficiency`, is fitted on them instead of those of the training,
+        with ``sampling.maximum_weight``, ``sampling.retention`` and ``cost``.
     rule : Rule, optional
         A custom sampling rule, ``{_target_: my_module.MyRule}``. It inherits
         `smartbkg_tf.filtering.rules.Rule` and replaces the fitted one for every skim.
@@ -117,15 +129,19 @@ class ApplySettings(CommandSettings):
     cost : CostSettings
         For the expected speedup that is printed, and for `fit_on`.
     batch_size : int, optional
-        Events scored at a time; does not change results. By default 256 for Keras and 16
-        for ONNX Runtime, which is no faster with more.
+        Events scored at a time; does not change results but for the last bit. By default 256
+        for Keras and 16 for ONNX Runtime, which is no faster with more.
     chunk_events : int, default 20000
-        Events held in memory at a time; does not change results.
+        Events of one part, and held in memory at a time; does not change decisions (another
+        number regroups events, which may change the last bit of a score).
     """
 
     run: str = Field(min_length=1, coerce_numbers_to_str=True)
     input: str | list[str] = Field(min_length=1)
     output: str = Field(min_length=1, examples=["predictions.parquet"])
+    format: Literal["parquet", "root"] | None = None
+    workers: int = Field(default=1, ge=1, le=1024)
+    cluster: FarmSettings = Field(default_factory=FarmSettings)
     method: Literal["score", "sampling", "threshold"] = "sampling"
     threshold: float | None = None
     efficiency: float | None = Field(default=None, gt=0, le=1)
@@ -169,8 +185,14 @@ class ApplySettings(CommandSettings):
             problems.append(f"rule has no effect with method={self.method}")
         if self.rule is not None and numbers_given:
             problems.append("sampling.* has no effect on a custom rule")
-        if Path(self.output).suffix != ".parquet":
-            problems.append(f"output must be a .parquet file, not '{self.output}'")
+        suffix = Path(self.output).suffix
+        if suffix not in PREDICTIONS_SUFFIXES.values():
+            problems.append(
+                f"output must end in {' or '.join(PREDICTIONS_SUFFIXES.values())}, "
+                f"not '{self.output}'"
+            )
+        elif self.format is not None and PREDICTIONS_SUFFIXES[self.format] != suffix:
+            problems.append(f"format={self.format} does not fit the suffix of '{self.output}'")
         if self.events_output and Path(self.events_output).suffix not in EVENT_LIST_SUFFIXES:
             problems.append(
                 f"events_output must end in {', '.join(EVENT_LIST_SUFFIXES)}, "
@@ -201,7 +223,7 @@ class ExportSettings(CommandSettings):
         With ``format=basf2``: the LFN code of every skim, as ``{fei_hadronic_b0: 11180100}``.
     opset : int, default 15
         Operator set of the ONNX file, 13 to 18.
-    tolerance : float, default 1e-4
+    tolerance : float, default 1e-5
         Largest difference of a score between the exported file and the Keras model,
         relative to max(1, abs(score)); a larger one refuses the export.
     """
@@ -211,7 +233,7 @@ class ExportSettings(CommandSettings):
     format: Literal["onnx", "basf2"] = "onnx"
     skim_codes: dict[str, Annotated[int, Field(gt=0, lt=10**9)]] = Field(default_factory=dict)
     opset: int = Field(default=15, ge=13, le=18)
-    tolerance: float = Field(default=1e-4, gt=0)
+    tolerance: float = Field(default=1e-5, gt=0)
 
     @model_validator(mode="after")
     def _codes_belong_to_basf2(self) -> ExportSettings:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
 from pydantic_core import core_schema
 
-from smartbkg_tf.errors import ConfigurationError, did_you_mean
+from smartbkg_tf.errors import ConfigurationError, did_you_mean, missing_package
 from smartbkg_tf.settings.base import SettingsError, checked, fields_of, validate
 
 T = TypeVar("T")
@@ -75,8 +75,11 @@ def import_class(target: str, base: type[T] | None = None) -> type[T]:
                 where=where,
                 next_step="run the command in the folder of the file, or set PYTHONPATH",
             ) from error
+        extra = missing_package(error)
         raise ConfigurationError(
-            f"'{module_name}' needs the module '{missing}', which is not installed", where=where
+            f"'{module_name}' needs the module '{missing}', which is not installed",
+            where=where,
+            next_step=None if extra is None else extra.next_step,
         ) from error
     except Exception as error:
         raise ConfigurationError(

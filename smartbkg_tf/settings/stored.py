@@ -45,7 +45,7 @@ class _ExportedEncoding(TypedDict):
     feature_names: list[str]
     max_particles: _Length
     max_tokens: _Length
-    units: NotRequired[list[str] | None]
+    units: list[str]
 
 
 class _ExportedVocabulary(TypedDict):
@@ -54,15 +54,14 @@ class _ExportedVocabulary(TypedDict):
 
 @with_config(ConfigDict(extra="allow"))
 class _ExportedModel(TypedDict):
-    format_version: NotRequired[Literal[1]]
-    sha256: str
+    format_version: Literal[2]
     label_names: Annotated[list[str], Field(min_length=1)]
     encoding: _ExportedEncoding
     vocabulary: _ExportedVocabulary
     max_particles: _Length
     max_tokens: _Length
-    particles: NotRequired[ParticleSet]
-    filter: NotRequired[dict[str, StoredRule] | None]
+    particles: ParticleSet
+    filter: dict[str, StoredRule] | None
 
 
 @with_config(ConfigDict(extra="allow"))
@@ -85,7 +84,7 @@ class _UnfinishedRecord(TypedDict):
 
 #: ``filter.json``: the sampling rule of every skim.
 FILTER = TypeAdapter[Any](dict[str, StoredRule])
-#: ``model.json``, beside an exported model.
+#: Metadata of an exported model.
 EXPORTED = TypeAdapter[Any](_ExportedModel)
 #: ``metadata.yaml`` of a run: what decides how events are encoded.
 METADATA = TypeAdapter[Any](_RecordedLengths)

@@ -350,7 +350,9 @@ class TrainSettings(CommandSettings):
         How the sampling rule is fitted on validation events.
     run_dir : str, optional
         Where the run is written; null makes ``runs/<date>_<time>_<model>-<inputs>``.
-        In a sweep, the folder of the whole sweep.
+            With ``--multirun``, the folder of the whole sweep.
+    strict_repro : bool, default False
+        Refuse to train with code that no commit names: changed files, or no git checkout.
     """
 
     model: ModelSettings
@@ -359,6 +361,7 @@ class TrainSettings(CommandSettings):
     normalisation: NormalisationSettings | None = None
     filter: FilterFitSettings = Field(default_factory=FilterFitSettings)
     run_dir: str | None = None
+    strict_repro: bool = False
 
     @field_validator("run_dir")
     @classmethod

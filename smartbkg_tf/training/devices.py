@@ -55,8 +55,7 @@ def check_devices(training: TrainingSettings) -> int:
     if n > 1 and _shared not in (None, n):
         problems.add(
             f"training.devices={n}: this process has already trained on {_shared} devices, and "
-            "TensorFlow cannot change their number; use a new process (in a sweep: "
-            "hydra/launcher=joblib)"
+            "TensorFlow cannot change their number; use a new process"
         )
     problems.raise_if_any("the training cannot run like this", kind=ConfigurationError)
     return n

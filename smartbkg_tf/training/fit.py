@@ -329,6 +329,7 @@ def _record(
         "hardware": hardware(),
         "dataset": {
             "digest": dataset.digest,
+            "path": str(dataset.path.resolve()),
             "events": len(dataset),
             "train": len(events.train),
             "validation": len(events.validation),

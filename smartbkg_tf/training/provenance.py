@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import smartbkg_tf
+from smartbkg_tf.errors import ConfigurationError
 
 
 def code_version(folder: Path | None = None) -> dict[str, Any] | None:
@@ -44,6 +45,23 @@ def code_version(folder: Path | None = None) -> dict[str, Any] | None:
         return None
     changes = ask("status", "--porcelain", "--untracked-files=no")
     return {"commit": commit, "dirty": None if changes is None else bool(changes)}
+
+
+def require_commit() -> None:
+    """Refuse code that no commit names (``strict_repro=true``)."""
+    code = code_version()
+    if code is None:
+        raise ConfigurationError(
+            "strict_repro=true: the package is not in a git checkout, so no commit names it",
+            where=Path(smartbkg_tf.__file__).parent,
+            next_step="train from a checkout, or leave strict_repro out",
+        )
+    if code["dirty"] is not False:
+        raise ConfigurationError(
+            f"strict_repro=true: files were changed since commit {code['commit'][:12]}",
+            where=Path(smartbkg_tf.__file__).parent.parent,
+            next_step="commit them (git status names them), or leave strict_repro out",
+        )
 
 
 def _processor() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import math
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,7 +17,6 @@ from smartbkg_tf.runtime.files import PARTIAL, atomic_file, exclusive_lock, read
 from smartbkg_tf.runtime.outputs import refuse_existing, refuse_overlap, resolve_output
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.runtime.sweep import best_validation, job_folder
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.plugins import plain
 from smartbkg_tf.settings.training import TrainSettings
@@ -34,18 +32,13 @@ WITHOUT_EFFECT = (
     "debug",
     "overwrite",
     "run_dir",
+    "strict_repro",
     "data.path",
     "data.demo.cache",
     "data.demo.workers",
     "training.mlflow.tracking_uri",
     "training.progress",
 )
-
-
-def with_sweep_folder(settings: TrainSettings) -> TrainSettings:
-    """Give a job of a sweep its own folder inside ``run_dir``, the folder of the sweep."""
-    folder = job_folder()
-    return settings if folder is None else dataclasses.replace(settings, run_dir=str(folder))
 
 
 def changed_keys(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -123,22 +116,6 @@ def unfinished_run(settings: TrainSettings) -> RunDirectory | None:
         next_step="give the same settings to continue it, choose another run_dir, or replace it "
         "with overwrite=true",
     )
-
-
-def finished_job(settings: TrainSettings) -> float | None:
-    """Find the result of a job of a sweep that is finished already.
-
-    A sweep that was ended and is started again by the same command does only what is left.
-    """
-    if job_folder() is None or settings.overwrite or settings.run_dir is None:
-        return None
-    run = RunDirectory(Path(settings.run_dir))
-    if not run.done.is_file() or not run.config.is_file():
-        return None
-    if changed_keys(read_yaml(run.config), plain(settings)):
-        return None
-    say(f"{run.path} is finished already")
-    return best_validation(run).get("val_auc", math.nan)
 
 
 def _further_names(run: RunDirectory) -> list[str]:

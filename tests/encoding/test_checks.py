@@ -10,6 +10,7 @@ import pytest
 from smartbkg_tf.encoding.checks import (
     REASONS,
     Finding,
+    all_sound,
     find_unusable_encoded,
     find_unusable_events,
     finding_of,
@@ -55,6 +56,8 @@ def test_each_fault_is_found_and_only_there(reason: str, event: list) -> None:
     assert usable.tolist() == [True, False, True]
     assert [f.reason for f in findings] == [reason]
     assert findings[0].first == (("a.h5", 1003, 1, 2, 0),)
+    assert all_sound(table_of([GOOD, GOOD]))
+    assert not all_sound(table)
 
 
 def test_mothers_behind_their_daughters_are_no_circle() -> None:

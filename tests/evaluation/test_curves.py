@@ -11,10 +11,11 @@ import pytest
 from sklearn import metrics as reference
 
 from smartbkg_tf.errors import InputError
+from smartbkg_tf.evaluation.bootstrap import measure
 from smartbkg_tf.evaluation.curves import (
-    precision_recall_curve,
+    PrecisionRecallCurve,
+    RocCurve,
     reliability,
-    roc_curve,
     score_histogram,
     training_curves,
 )
@@ -26,6 +27,16 @@ def make_scores(n: int = 2000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     random = np.random.default_rng(seed)
     labels = (random.random(n) < 0.1).astype(np.int8)
     return random.normal(0, 1, n) + 1.5 * labels, labels
+
+
+def roc_curve(counts: ScoreCounts, number: int = 10) -> dict[str, Any]:
+    curve = RocCurve(counts)
+    return curve.data(measure(counts, {"roc": curve}, number, 0)["roc"])
+
+
+def precision_recall_curve(counts: ScoreCounts) -> dict[str, Any]:
+    curve = PrecisionRecallCurve(counts)
+    return curve.data(measure(counts, {"it": curve}, 10, 0)["it"])
 
 
 def test_roc_is_that_of_scikit_learn() -> None:
@@ -62,7 +73,7 @@ def test_bands_surround_the_curve_and_shrink() -> None:
 def test_precision_at_recalls_of_events() -> None:
     scores = np.array([4.0, 3.0, 2.0, 1.0, 0.0])
     labels = np.array([1, 0, 1, 0, 1])
-    curve = precision_recall_curve(ScoreCounts.of(scores, labels), number=10)
+    curve = precision_recall_curve(ScoreCounts.of(scores, labels))
     np.testing.assert_allclose(curve["recall"], [1 / 3, 2 / 3, 1.0])
     np.testing.assert_allclose(curve["precision"], [1.0, 2 / 3, 3 / 5])
     assert curve["retention"] == pytest.approx(0.6)

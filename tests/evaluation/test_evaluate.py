@@ -8,22 +8,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
 from smartbkg_tf.errors import ConfigurationError, InputError, OutputError
-from smartbkg_tf.evaluation.evaluate import (
-    auc_differences,
-    evaluate,
-    evaluate_run,
-    unique_names,
-)
+from smartbkg_tf.evaluation import figure_files
+from smartbkg_tf.evaluation.evaluate import evaluate, evaluate_run
+from smartbkg_tf.evaluation.inputs import find_models, unique_names
 from smartbkg_tf.evaluation.results import evaluate_model
+from smartbkg_tf.evaluation.score_plots import RocPlot
 from smartbkg_tf.events.cross_sections import cross_sections
 from smartbkg_tf.filtering.predictions import PredictionsWriter, read_predictions
 from smartbkg_tf.filtering.rules import SamplingRule, decide, random_numbers
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.files import write_json
 from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.runtime.sweeps.jobs import JobList
 from smartbkg_tf.settings.evaluation import EvaluateSettings, MetricsSettings
 
 FAST = MetricsSettings(bootstrap=20)
@@ -78,7 +77,11 @@ def write_run(
     return run, scores, labels
 
 
-def test_a_run_gets_metrics_plots_and_report(tmp_path: Path) -> None:
+def test_a_run_gets_metrics_plots_and_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = [cls for cls in figure_files.BUILT_IN if cls.section in ("quality", "training")]
+    monkeypatch.setattr(figure_files, "BUILT_IN", tuple(few))
     run, scores, labels = write_run(tmp_path / "run", skims=("one", "two"))
     values = evaluate_run(run, FAST)
     assert json.loads(run.metrics.read_text()) == values
@@ -168,7 +171,10 @@ def test_one_class_is_a_clear_error(tmp_path: Path) -> None:
     assert not run.metrics.exists()
 
 
-def test_several_models_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_models_side_by_side(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figure_files, "BUILT_IN", (RocPlot,))
     good, good_scores, labels = write_run(tmp_path / "a" / "run", strength=2.0)
     bad, bad_scores, _ = write_run(tmp_path / "b" / "run", strength=0.5, noise=1)
     output = tmp_path / "out"
@@ -191,7 +197,7 @@ def test_several_models_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (output / "plots" / "roc.png").stat().st_size > 5000
     assert len(json.loads((output / "plots" / "roc.json").read_text())) == 2
     printed = capsys.readouterr().out
-    assert "AUC difference" in printed
+    assert "best - this" in printed
     assert f"report: {output / 'report.html'}" in printed
     with pytest.raises(OutputError, match="exists"):
         evaluate(EvaluateSettings(runs=[str(good.path)], output=str(output), metrics=FAST))
@@ -214,40 +220,92 @@ def test_several_models_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixtu
         )
 
 
-def test_different_events_are_not_compared_in_pairs(tmp_path: Path) -> None:
-    first, _, _ = write_run(tmp_path / "first")
-    second, _, _ = write_run(tmp_path / "second", first_event=1)
-    tables = {run.path.name: read_predictions(run.predictions) for run in (first, second)}
-    differences, remarks = auc_differences(tables)
-    assert differences == []
-    assert "first and second were evaluated on different events" in remarks[0]
+def test_a_sweep_stands_for_its_finished_jobs(tmp_path: Path, no_figures: None) -> None:
+    sweep = tmp_path / "sweep"
+    jobs = JobList.open(sweep, ("-m", "smartbkg_tf.train"))
+    names = [job.name for job in jobs.add([["a=bad"], ["a=running"], ["a=first"], ["a=second"]])]
+    write_run(sweep / names[2], strength=0.5, noise=1)
+    write_run(sweep / names[3], strength=2.0)
+    failure = {"exit_code": 1, "message": "error: no such file\n -> look"}
+    write_json(RunDirectory(sweep / names[0]).failure, failure)
+    paths, notes = find_models(str(sweep))
+    assert [path.name for path in paths] == names[2:]
+    assert notes == [
+        f"{names[0]}: this job failed: no such file",
+        f"{names[1]}: this job is not finished",
+    ]
+    output = tmp_path / "out"
+    evaluate(EvaluateSettings(runs=str(sweep), output=str(output), metrics=FAST))
+    values = json.loads((output / "metrics.json").read_text())
+    assert values["notes"] == notes
+    rows = values["comparison"]["one"]["models"]
+    assert [row["model"] for row in rows] == names[:1:-1]
+    assert rows[1]["difference"] > 3 * rows[1]["difference_error"]
+    for path in paths:
+        RunDirectory(path).predictions.unlink()
+    with pytest.raises(InputError, match="none of the 4 jobs of this sweep has predictions"):
+        find_models(str(sweep))
 
 
-def test_paired_error_knows_of_the_correlation(tmp_path: Path) -> None:
-    run, _, _ = write_run(tmp_path / "run")
-    table = read_predictions(run.predictions)
-    order = np.random.default_rng(0).permutation(len(table))
-    shuffled = type(table)(
-        {name: column[order] for name, column in table.keys.items()},
-        table.event_type[order],
-        {
-            name: type(skim)(*(getattr(skim, part)[order] for part in vars(skim)))
-            for name, skim in table.skims.items()
-        },
-        {},
+def test_predictions_of_another_program_take_part(tmp_path: Path, no_figures: None) -> None:
+    run, scores, labels = write_run(tmp_path / "run")
+    keys = read_predictions(run.predictions).keys
+    other = tmp_path / "other.csv"
+    # Without its constant columns, and in another order.
+    frame = pd.DataFrame({**keys, "score": -scores, "label": labels}).sample(frac=1, random_state=0)
+    frame.to_csv(other, index=False)
+    output = tmp_path / "out"
+    evaluate(EvaluateSettings(runs=[str(other), str(run.path)], output=str(output), metrics=FAST))
+    values = json.loads((output / "metrics.json").read_text())
+    # Its plain columns are those of the other model's first skim.
+    assert values["models"]["other"]["skim"] == "one"
+    (difference,) = values["auc_differences"]
+    expected = 1 - 2 * roc_auc_score(labels, scores)
+    assert difference["difference"] == pytest.approx(expected, abs=1e-6)
+    assert values["models"]["other"]["skims"]["one"]["speedup"]["fitted_rule"] is not None
+
+
+def test_event_types_and_their_mixture(tmp_path: Path) -> None:
+    run, scores, labels = write_run(tmp_path / "run", n=2000)
+    found = evaluate_model(run.path, "run", FAST).results["one"].metrics
+    s = scores.astype(np.float32)
+    kinds = read_predictions(run.predictions).event_type
+    threshold = found["working_points"][1]["threshold"]
+    for position, name in enumerate(("mixed", "charged")):
+        of = kinds == position
+        by_type = found["by_event_type"][name]
+        assert by_type["auc"] == pytest.approx(roc_auc_score(labels[of], s[of]))
+        assert by_type["retention"] == pytest.approx(labels[of].mean())
+        # At the threshold of all events, not at one of its own.
+        point = by_type["working_points"][1]
+        assert point["threshold"] == threshold
+        kept = s[of] >= threshold
+        assert point["efficiency"] == pytest.approx(kept[labels[of] == 1].mean())
+        assert point["confusion"]["failing_kept"] == np.sum(kept & (labels[of] == 0))
+        point = by_type["background_rejection"][1]
+        assert point["efficiency"] == pytest.approx(0.9, abs=0.01)
+    section = np.array(list(cross_sections().values()))[kinds]
+    weight = section / np.bincount(kinds)[kinds]
+    mixture = found["natural_mixture"]
+    assert mixture["average_precision"] == pytest.approx(
+        average_precision_score(labels, s, sample_weight=weight)
     )
-    # The same scores in another order: no difference, without any error.
-    ((same,), remarks) = auc_differences({"a": table, "b": shuffled})
-    assert remarks == []
-    assert abs(same["difference"]) < 1e-12
-    assert same["error"] < 1e-12
+    point = mixture["working_points"][0]
+    kept = s >= point["threshold"]
+    assert point["precision"] == pytest.approx(np.average(labels[kept], weights=weight[kept]))
+    assert sum(point["confusion"].values()) == pytest.approx(1.0)
+    assert 0 < mixture["auc_error"] < 0.05
 
 
-def test_observables_enter_metrics_and_report(tmp_path: Path) -> None:
+def test_observables_enter_metrics_and_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = [cls for cls in figure_files.BUILT_IN if cls.section == "bias"]
+    monkeypatch.setattr(figure_files, "BUILT_IN", tuple(few))
     run, scores, labels = write_run(tmp_path / "run")
     keys = read_predictions(run.predictions).keys
     path = tmp_path / "observables.parquet"
-    pd.DataFrame({**keys, "thrust": scores}).to_parquet(path)
+    pd.DataFrame({**keys, "thrust": scores, "comment": "x"}).iloc[1:].to_parquet(path)
     output = tmp_path / "out"
     evaluate(
         EvaluateSettings(
@@ -256,8 +314,13 @@ def test_observables_enter_metrics_and_report(tmp_path: Path) -> None:
     )
     values = json.loads((output / "metrics.json").read_text())
     thrust = values["skims"]["one"]["observables"]["thrust"]
-    assert thrust["n_passing"] == labels.sum()
+    assert thrust["n_passing"] == labels[1:].sum()
     assert thrust["chi2"] < 3 * thrust["bins_used"] + 10
+    assert thrust["filters"]["sampling"]["chi2"] == thrust["chi2"]
+    assert values["skims"]["one"]["bias"]["sampling_from"] == "decisions of the predictions"
+    assert "run: observables: without numbers and left out: comment" in values["notes"]
+    for name in ("observable_thrust", "efficiency_thrust", "bias_ranking"):
+        assert (output / "plots" / f"{name}.png").stat().st_size > 5000
     assert (output / "plots" / "observable_thrust.pdf").exists()
     assert "thrust" in (output / "report.html").read_text()
 
@@ -291,6 +354,6 @@ def test_settings_as_written_in_conf() -> None:
     with pytest.raises(ConfigurationError, match=r"did you mean 'bootstrap'"):
         compose_settings("evaluate", EvaluateSettings, [*given, "metrics.bootstrp=3"])
     with pytest.raises(ConfigurationError, match=r"runs: a value is needed"):
-        compose_settings("evaluate", EvaluateSettings, ["output=o"])
+        evaluate(compose_settings("evaluate", EvaluateSettings, ["output=o"]))
     with pytest.raises(ConfigurationError, match="less than or equal to 1"):
         compose_settings("evaluate", EvaluateSettings, [*given, "metrics.efficiencies=[1.5]"])

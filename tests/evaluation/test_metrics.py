@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,24 +11,28 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn.metrics import (
     average_precision_score,
+    balanced_accuracy_score,
     brier_score_loss,
+    confusion_matrix,
     log_loss,
+    precision_score,
     roc_auc_score,
 )
 
 from smartbkg_tf.errors import InputError
+from smartbkg_tf.evaluation.bootstrap import measure
 from smartbkg_tf.evaluation.metrics import (
+    CalibrationError,
     Estimate,
+    Separation,
     auc,
-    auc_difference,
     average_precision,
+    binned_auc,
     binned_average_precision,
     binomial_error,
-    bootstrap_errors,
     calibration_losses,
     delong,
     effective_number,
-    working_points,
 )
 from smartbkg_tf.filtering.score_counts import ScoreCounts
 
@@ -88,7 +93,7 @@ def test_bootstrap_and_delong_agree_with_repeated_experiments() -> None:
     truth = np.std(repeated, ddof=1)
     scores, labels = make_scores(800, 1000)
     counts = ScoreCounts.of(scores, labels)
-    bootstrap, _ = bootstrap_errors(counts, 400, 0)
+    bootstrap = float(measure(counts, {"auc": binned_auc}, 400, 0)["auc"].error)
     assert bootstrap == pytest.approx(truth, rel=0.2)
     check = delong(counts)
     assert check.error == pytest.approx(truth, rel=0.2)
@@ -105,22 +110,6 @@ def test_delong_by_hand() -> None:
     assert found.error == pytest.approx(np.sqrt(variance))
 
 
-def test_error_of_a_difference_is_that_of_repeated_experiments() -> None:
-    found = []
-    for seed in range(200):
-        random = np.random.default_rng(seed)
-        labels = (random.random(500) < 0.3).astype(np.int8)
-        common = random.normal(size=500) + labels
-        first, second = (common + 0.5 * random.normal(size=500) for _ in range(2))
-        found.append(auc_difference(first, second, labels))
-    values = np.array([one.value for one in found])
-    errors = np.array([one.error for one in found])
-    assert errors.mean() == pytest.approx(values.std(ddof=1), rel=0.15)
-    assert abs(values.mean()) < 4 * values.std() / np.sqrt(200)
-    # The models err on the same events: each area alone is known less well.
-    assert errors.mean() < 0.7 * delong(ScoreCounts.of(first, labels)).error
-
-
 def test_losses_are_those_of_scikit_learn() -> None:
     scores, labels = make_scores(300)
     probability = 1 / (1 + np.exp(-(0.7 * scores - 1.0)))
@@ -135,16 +124,32 @@ def test_losses_are_those_of_scikit_learn() -> None:
     assert calibration_losses(wrong)[0].value == pytest.approx(1000.0)
 
 
+def entries(
+    counts: ScoreCounts, efficiencies: list[float], *, weighted: bool = False
+) -> dict[str, Any]:
+    separation = Separation(counts, efficiencies)
+    measured = measure(counts, {"it": separation}, 50, 0)["it"]
+    return separation.entries(measured, weighted=weighted)
+
+
 def test_working_points_by_hand() -> None:
-    counts = ScoreCounts.of(SCORES, LABELS)
-    half, two_thirds, whole = working_points(counts, [0.3, 2 / 3, 1.0])
+    found = entries(ScoreCounts.of(SCORES, LABELS), [0.3, 2 / 3, 1.0])
+    half, two_thirds, whole = found["working_points"]
     assert (half["threshold"], half["false_rate"]) == (3.0, 0.0)
     assert half["efficiency"] == pytest.approx(1 / 3)
     assert half["rejection"] is None  # no division by an empty bin
+    assert half["rejection_error"] is None
     assert half["precision"] == 1.0
     assert two_thirds["threshold"] == 2.0
     assert two_thirds["rejection"] == pytest.approx(3.0)
     assert two_thirds["kept_fraction"] == pytest.approx(0.5)
+    assert two_thirds["balanced_accuracy"] == pytest.approx(2 / 3)
+    assert two_thirds["confusion"] == {
+        "passing_kept": 2,
+        "passing_rejected": 1,
+        "failing_kept": 1,
+        "failing_rejected": 2,
+    }
     assert whole["threshold"] == 0.0
     assert whole["efficiency"] == 1.0
     assert whole["false_rate"] == pytest.approx(2 / 3)
@@ -153,14 +158,74 @@ def test_working_points_by_hand() -> None:
         assert point["efficiency"] == pytest.approx(kept[LABELS == 1].mean())
         assert point["false_rate"] == pytest.approx(kept[LABELS == 0].mean())
         assert point["efficiency_error"] > 0
+    # The largest balanced accuracy is that of the threshold 2 or 3; of equals, the higher one.
+    assert (found["balanced_accuracy"], found["balanced_accuracy_threshold"]) == (
+        pytest.approx(2 / 3),
+        3.0,
+    )
     with pytest.raises(ValueError, match="efficiency"):
-        working_points(counts, [0.0])
+        entries(ScoreCounts.of(SCORES, LABELS), [0.0])
+
+
+def test_numbers_are_those_of_scikit_learn_with_the_errors_of_repeated_samples() -> None:
+    values, errors = [], []
+    keys = ("average_precision", "balanced_accuracy", "retention", "kept_fraction", "precision")
+    for seed in range(60):
+        scores, labels = make_scores(800, seed)
+        found = entries(ScoreCounts.of(scores, labels), [0.9])
+        numbers = {**found, **found["working_points"][0]}
+        # Of the working point; the best threshold differs from sample to sample.
+        values.append([numbers[key] for key in keys])
+        errors.append([numbers[f"{key}_error"] for key in keys])
+    kept = scores >= numbers["threshold"]
+    assert numbers["balanced_accuracy"] == pytest.approx(balanced_accuracy_score(labels, kept))
+    assert numbers["precision"] == pytest.approx(precision_score(labels, kept))
+    matrix = confusion_matrix(labels, kept)
+    assert list(numbers["confusion"].values()) == [*matrix[1, ::-1], *matrix[0, ::-1]]
+    # The threshold of each sample is its own: kept fraction and precision scatter with it, too.
+    fixed = [0, 2]
+    spread = np.std(values, axis=0, ddof=1)[fixed]
+    np.testing.assert_allclose(np.mean(errors, axis=0)[fixed], spread, rtol=0.3)
+    rejected = found["background_rejection"]
+    assert [point["efficiency"] for point in rejected] == pytest.approx([0.5, 0.9, 0.99], abs=0.06)
+    false = (scores[labels == 0] >= rejected[0]["threshold"]).mean()
+    assert rejected[0]["rejection"] == pytest.approx(1 / false)
+
+
+def test_weighted_events_have_shares_instead_of_numbers() -> None:
+    counts = ScoreCounts.of(SCORES, LABELS).weighted(np.array([0.1]))
+    point = entries(counts, [2 / 3], weighted=True)["working_points"][0]
+    assert sum(point["confusion"].values()) == pytest.approx(1.0)
+    assert point["confusion"]["passing_kept"] == pytest.approx(2 / 6)
+
+
+def test_one_class_has_rates_but_no_areas() -> None:
+    counts = ScoreCounts.of([1.0, 2.0], [0, 0])
+    found = Separation(counts, places=np.array([1]))
+    result = found.entries(measure(counts, {"it": found}, 10, 0)["it"])
+    assert result["auc"] is result["auc_error"] is result["balanced_accuracy"] is None
+    assert result["background_rejection"] == []
+    assert result["working_points"][0]["false_rate"] == 0.5
+    assert result["working_points"][0]["efficiency"] is None
+    assert result["retention"] == 0.0
+
+
+def test_calibration_error_by_hand() -> None:
+    # Predicted 0.5 everywhere; bins that end with a passing event hold 1 of 2 and 1 of 4.
+    scores, labels = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5], [0, 1, 0, 0, 0, 1]
+    error = CalibrationError(ScoreCounts.of(scores, labels), slope=0.0)
+    assert error(ScoreCounts.of(scores, labels)) == pytest.approx((0 + 4 * 0.25) / 6)
+    random = np.random.default_rng(0)
+    logits = random.normal(-2, 1.5, 50_000)
+    labels = (random.random(50_000) < 1 / (1 + np.exp(-logits))).astype(np.int8)
+    counts = ScoreCounts.of(logits, labels)
+    assert CalibrationError(counts)(counts) < 0.004
+    assert CalibrationError(counts, intercept=1.0)(counts) > 0.05
 
 
 def test_ninety_percent_of_ten_are_nine() -> None:
     counts = ScoreCounts.of(np.arange(20.0), [0] * 10 + [1] * 10)
-    point = working_points(counts, [0.9])[0]
-    assert point["efficiency"] == 0.9
+    assert entries(counts, [0.9])["working_points"][0]["efficiency"] == 0.9
 
 
 def test_binomial_error_is_never_zero() -> None:

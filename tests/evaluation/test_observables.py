@@ -1,4 +1,4 @@
-"""Bias observables: weighted errors, no division by empty bins, keys of four parts."""
+"""Reading bias observables: formats, keys of four parts, and what is refused or counted."""
 
 from __future__ import annotations
 
@@ -8,112 +8,119 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import uproot
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.evaluation.observables import compare_observable, read_observables
-from smartbkg_tf.filtering.predictions import Predictions
-from smartbkg_tf.filtering.rules import Rule, SamplingRule, ThresholdRule, decide
-
-
-def make_sample(n: int, seed: int = 0) -> tuple[np.ndarray, ...]:
-    random = np.random.default_rng(seed)
-    passing = random.random(n) < 0.5
-    scores = random.normal(0, 1, n) + passing
-    # Correlated with the score: a filter without weights biases it.
-    return scores + random.normal(0, 1, n), passing, scores, random.random(n)
-
-
-def compare(
-    rule: Rule,
-    values: np.ndarray,
-    passing: np.ndarray,
-    scores: np.ndarray,
-    uniform: np.ndarray,
-    *,
-    bins: int = 20,
-) -> dict[str, Any] | None:
-    decision = decide(rule.probability(scores), uniform)
-    return compare_observable(values, passing, decision.probability, decision.weight, bins=bins)
-
-
-def test_sampling_is_unbiased_with_the_right_errors() -> None:
-    chi2 = bins = 0.0
-    for seed in range(30):
-        found = compare(
-            SamplingRule(a=1.0, b=1.0, maximum_weight=10.0), *make_sample(4000, seed), bins=10
-        )
-        assert found is not None
-        chi2 += found["chi2"]
-        bins += found["bins_used"]
-        assert sum(found["all"]) == found["n_passing"]
-        assert 0 < found["effective_number"] < found["n_kept"] < found["n_passing"]
-    assert abs(chi2 - bins) < 5 * np.sqrt(2 * bins)
-
-
-def test_a_threshold_shows_its_bias() -> None:
-    found = compare(ThresholdRule(threshold=1.0), *make_sample(4000))
-    assert found is not None
-    assert found["chi2"] is None  # its events are lost for good, there is no such test
-    assert found["mean_kept"] - found["mean_all"] > 10 * found["mean_kept_error"]
-
-
-def test_weighted_error_by_hand() -> None:
-    found = compare_observable(
-        np.array([1.0, 1.0, 2.0, 9.0]),
-        np.array([True, True, True, False]),
-        np.array([0.5, 0.25, 1.0, 1.0]),
-        np.array([2.0, 4.0, 1.0, 1.0]),
-        bins=2,
-    )
-    assert found is not None
-    assert found["all"] == [2.0, 1.0]
-    assert found["kept"] == [6.0, 1.0]
-    np.testing.assert_allclose(found["kept_error"], [np.sqrt(20), 1.0])
-    assert found["ratio"] == [3.0, 1.0]
-    # Variance of the sampling: (1 - p) / p = 1 + 3 in the first bin, 0 in the second.
-    np.testing.assert_allclose(found["ratio_error"], [1.0, 0.0])
-    assert found["chi2"] == pytest.approx((6 - 2) ** 2 / 4)
-    assert found["bins_used"] == 1
-    assert found["effective_number"] == pytest.approx(49 / 21)
-    assert found["mean_kept"] == pytest.approx(8 / 7)
-
-
-def test_empty_bins_and_nothing_kept() -> None:
-    values = np.array([0.0, 10.0])
-    found = compare_observable(values, np.ones(2, bool), np.full(2, 0.5), np.zeros(2), bins=5)
-    assert found is not None
-    assert found["ratio"] == [0.0, None, None, None, 0.0]
-    assert found["mean_kept"] is None
-    assert compare_observable(values, np.zeros(2, bool), np.ones(2), np.ones(2)) is None
-    assert compare_observable(values * np.nan, np.ones(2, bool), np.ones(2), np.ones(2)) is None
+from smartbkg_tf.evaluation.observables import read_observables
+from smartbkg_tf.events.hdf5 import write_hdf5
+from smartbkg_tf.events.parquet import write_parquet
+from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.filtering.predictions import Predictions, SkimPredictions
 
 
 def make_predictions(n: int) -> Predictions:
+    """Events of which the first one passes no skim."""
     keys = {
         "experiment": np.full(n, 1003),
         "run": np.arange(n) // 5,
         "event": np.arange(n) % 5,  # the event number alone identifies nothing
         "production": np.full(n, 1),
     }
-    return Predictions(keys, np.zeros(n, np.int8), {}, {})
+    label = np.ones(n, np.int8)
+    label[0] = 0
+    one = SkimPredictions(np.zeros(n, np.float32), np.ones(n), np.ones(n, bool), np.ones(n), label)
+    return Predictions(keys, np.zeros(n, np.int8), {"one": one}, {})
+
+
+def make_frame(n: int = 20) -> pd.DataFrame:
+    keys: dict[str, Any] = make_predictions(n).keys
+    return pd.DataFrame({**keys, "thrust": np.arange(float(n)), "event_type": "mixed"})
 
 
 def test_joined_on_the_whole_key_in_any_order(tmp_path: Path) -> None:
     path = tmp_path / "observables.parquet"
-    predictions = make_predictions(20)
-    frame = pd.DataFrame({**predictions.keys, "thrust": np.arange(20.0), "event_type": "mixed"})
-    frame["Mbc"] = pd.array([None, *range(19)], dtype="Int64")
+    frame = make_frame().assign(comment="text", label_one=1, n_particles=3)
+    frame["Mbc"] = pd.array([None, None, *range(18)], dtype="Int64")
     frame.drop(index=3).sample(frac=1, random_state=1).to_parquet(path)
-    found = read_observables(path, predictions)
-    assert list(found) == ["thrust", "Mbc"]
-    expected = np.arange(20.0)
-    expected[3] = np.nan
-    np.testing.assert_array_equal(found["thrust"], expected)
-    assert np.isnan(found["Mbc"][0])
-    assert found["Mbc"][19] == 18
+    found = read_observables(str(path), make_predictions(20))
+    assert list(found.values) == ["thrust", "Mbc"]
+    # Only events that pass: all but the first one.
+    assert found.rows.tolist() == list(range(1, 20))
+    expected = np.arange(1.0, 20.0)
+    expected[2] = np.nan
+    np.testing.assert_array_equal(found.values["thrust"], expected)
+    assert np.isnan(found.values["Mbc"][0])
+    assert found.values["Mbc"][18] == 17
+    assert found.found.sum() == 18
+    assert found.notes == [
+        "observables: 1 of 19 passing events have no row and are left out",
+        "observables: without numbers and left out: comment",
+    ]
+    some = found.of(np.arange(20) >= 18)
+    assert some.rows.tolist() == [18, 19]
+    assert some.values["thrust"].tolist() == [18.0, 19.0]
 
 
-def test_broken_observables(tmp_path: Path) -> None:
+def test_several_files_each_with_some_events(tmp_path: Path) -> None:
+    frame = make_frame()
+    frame.iloc[:8].to_parquet(tmp_path / "a.parquet")
+    frame.iloc[8:].rename(columns={"thrust": "R2"}).to_parquet(tmp_path / "b.parquet")
+    found = read_observables(str(tmp_path / "*.parquet"), make_predictions(20))
+    np.testing.assert_array_equal(np.isfinite(found.values["thrust"]), np.arange(1, 20) < 8)
+    np.testing.assert_array_equal(np.isfinite(found.values["R2"]), np.arange(1, 20) >= 8)
+    frame.to_parquet(tmp_path / "c.parquet")
+    with pytest.raises(InputError, match=r"more than once \(or another file holds them"):
+        read_observables(str(tmp_path / "*.parquet"), make_predictions(20))
+
+
+@pytest.mark.parametrize("suffix", ["h5", "parquet"])
+def test_training_tables_themselves(suffix: str, tmp_path: Path) -> None:
+    n = 20
+    table = EventTable(
+        {},
+        np.zeros(n + 1, np.int64),
+        make_predictions(n).keys,
+        np.zeros(n, np.int8),
+        {"one": np.ones(n, np.int8)},
+        {"thrust": np.arange(float(n)), "Mbc": np.full(n, np.nan)},
+        np.array([" 511"] * n, dtype=object),
+    )
+    path = tmp_path / f"table.{suffix}"
+    (write_hdf5 if suffix == "h5" else write_parquet)(path, table)
+    found = read_observables(str(path), make_predictions(n))
+    assert list(found.values) == ["thrust", "Mbc"]
+    np.testing.assert_array_equal(found.values["thrust"], np.arange(1.0, 20.0))
+    assert found.notes == []
+
+
+def test_ntuple_of_basf2_with_candidates(tmp_path: Path) -> None:
+    path = tmp_path / "ntuple.root"
+    keys = {
+        f"__{name}__": part.astype(np.int32) for name, part in make_predictions(20).keys.items()
+    }
+    rows = np.array([*range(20), 4, 4])  # one event has three candidates
+    columns = {name: part[rows] for name, part in keys.items()}
+    columns["__candidate__"] = np.array([*np.zeros(20), 1, 2], dtype=np.int32)
+    columns["Mbc"] = np.arange(22.0)
+    with uproot.recreate(path) as file:
+        file.mktree("variables", {name: v.dtype for name, v in columns.items()}).extend(columns)
+        file.mktree("other", {"x": "f8"}).extend({"x": np.zeros(3)})
+    found = read_observables(str(path), make_predictions(20))
+    np.testing.assert_array_equal(found.values["Mbc"], np.arange(1.0, 20.0))
+    assert found.notes == [
+        "observables: of events with several candidates the first one counts (2 further ones were "
+        "left out)"
+    ]
+    with uproot.recreate(path) as file:
+        file.mktree("other", {"x": "f8"}).extend({"x": np.zeros(3)})
+    with pytest.raises(InputError, match="no trees with the event key; its trees are other"):
+        read_observables(str(path), make_predictions(20))
+    path.write_bytes(b"root, but damaged")
+    with pytest.raises(InputError, match="probably damaged"):
+        read_observables(str(path), make_predictions(20))
+
+
+def test_what_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "o.parquet"
     predictions = make_predictions(5)
 
@@ -121,19 +128,25 @@ def test_broken_observables(tmp_path: Path) -> None:
         if frame is not None:
             frame.to_parquet(path)
         with pytest.raises(InputError, match=words):
-            read_observables(path, predictions)
+            read_observables(str(path), predictions)
 
     whole = pd.DataFrame({**predictions.keys, "x": 1.0})
-    refused("do not exist")
+    refused("nothing matches")
     path.write_text("nothing")
+    refused("not a complete parquet")
+    path.write_bytes(b"PAR1 and nothing else")
     refused("not a complete parquet")
     refused("lacks the column production", whole.drop(columns="production"))
     refused("no column of numbers", whole.drop(columns="x"))
     refused("row 2 of x holds 1e\\+308", whole.assign(x=[1.0, np.nan, 1e308, 2.0, np.inf]))
-    refused("5 events more than once", pd.concat([whole, whole]))
+    refused("4 events more than once", pd.concat([whole, whole]))
     refused("none of the predicted events", whole.assign(experiment=9))
-    for column in ("x", [0.5, 1, 2, 3, 4], [None, 1, 2, 3, 4]):
-        refused(
-            "event holds something else than whole numbers",
-            pd.DataFrame({**predictions.keys, "event": column, "thrust": 1.0}),
-        )
+    for column in ([0.5, 1, 2, 3, 4], [None, 1, 2, 3, 4]):
+        refused("not a whole number", whole.assign(event=column))
+    refused("lacks the column event", whole.assign(event="x"))
+    legacy = tmp_path / "old.h5"
+    pd.DataFrame({"a": [1]}).to_hdf(legacy, key="train_events")
+    with pytest.raises(InputError, match="no key 'events'"):
+        read_observables(str(legacy), predictions)
+    with pytest.raises(InputError, match="is a folder"):
+        read_observables(str(tmp_path), predictions)

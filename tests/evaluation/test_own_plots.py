@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from smartbkg_tf.errors import ConfigurationError
+from smartbkg_tf.evaluation import figure_files
 from smartbkg_tf.evaluation.evaluate import evaluate
+from smartbkg_tf.evaluation.score_plots import RocPlot
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.evaluation import EvaluateSettings
@@ -54,6 +56,11 @@ class Broken(Plot):
 """
 
 
+@pytest.fixture(autouse=True)
+def few_built_in_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figure_files, "BUILT_IN", (RocPlot,))
+
+
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Put a module into the current folder; give its name."""
@@ -88,7 +95,7 @@ def test_it_is_drawn_beside_the_others(module: str, tmp_path: Path) -> None:
     for name in ("weights", "weights_two", "roc"):
         assert (plots / f"{name}.png").stat().st_size > 5000
         assert (plots / f"{name}.pdf").exists()
-    assert 'alt="weights"' in (tmp_path / "out" / "report.html").read_text()
+    assert 'alt="Weights. one"' in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_models_share_a_figure_of_overlaid_curves(module: str, tmp_path: Path) -> None:

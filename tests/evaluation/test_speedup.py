@@ -1,25 +1,64 @@
-"""Speedup on test events: by hand, and the spread of real draws."""
+"""Speedup on test events: by hand, by integrals, and the spread of real draws."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from scipy.integrate import quad
+from scipy.optimize import minimize_scalar
+from scipy.stats import norm
 
+from smartbkg_tf.evaluation.bootstrap import measure
+from smartbkg_tf.evaluation.metrics import place_of
 from smartbkg_tf.evaluation.speedup import (
-    sampling_speedup,
-    speedup_from_scores,
-    threshold_speedups,
+    HalvedRules,
+    SampledRules,
+    Speedups,
+    ThresholdSpeedups,
+    best_sampling,
+    decision_speedup,
+    posterior,
+    speedup_dependence,
+    threshold_entries,
+    weight_distribution,
 )
-from smartbkg_tf.filtering.rules import SamplingRule, decide
+from smartbkg_tf.filtering.predictions import SkimPredictions
+from smartbkg_tf.filtering.rules import Decision, SamplingRule, decide
 from smartbkg_tf.filtering.score_counts import ScoreCounts
 from smartbkg_tf.settings.costs import CostSettings
 
+FREE = CostSettings(generation=0, network=0)
 
-def test_by_hand() -> None:
+
+def gaussian_sample(seed: int, n: int, retention: float = 0.1) -> tuple[Any, Any, Any]:
+    """Scores of failing and passing events around 0 and 2; halves at random."""
+    random = np.random.default_rng(seed)
+    labels = (random.random(n) < retention).astype(np.int8)
+    return random.normal(2.0 * labels, 1.0), labels, random.random(n) < 0.5
+
+
+def halved(seed: int, n: int, retention: float = 0.1) -> ScoreCounts:
+    scores, labels, second = gaussian_sample(seed, n, retention)
+    return ScoreCounts.of(scores, labels, second_half=second)
+
+
+def speedups_of(scores: Any, labels: Any, decision: Decision | None, number: int) -> dict[str, Any]:
+    skim = None
+    if decision is not None:
+        skim = SkimPredictions(
+            scores, decision.probability, decision.kept, decision.weight, np.asarray(labels)
+        )
+    second = np.arange(len(scores)) % 2 == 0
+    parts = Speedups(ScoreCounts.of(scores, labels, second_half=second), CostSettings(), skim)
+    return parts.metrics(measure(parts._counts, parts.quantities, number, 0))
+
+
+def test_decisions_by_hand() -> None:
     p = np.array([1.0, 0.5, 0.5, 0.25])
-    labels = np.array([1, 1, 0, 0])
-    weight = np.array([1.0, 2.0, 0.0, 4.0])
-    found = sampling_speedup(p, weight, labels, CostSettings(generation=0, network=0), number=10)
+    passes = np.array([True, True, False, False])
+    found = decision_speedup(p, np.array([1.0, 2.0, 0.0, 4.0]), passes, FREE)
     # mean p = 9/16, mean 1/p of passing = 3/2.
     assert found["speedup"] == pytest.approx(16 / 9 / 1.5)
     assert found["simulated_fraction"] == pytest.approx(9 / 16)
@@ -29,17 +68,21 @@ def test_by_hand() -> None:
     assert found["sum_of_weights"] == pytest.approx(3.0)
     assert found["sum_of_weights_error"] == pytest.approx(1.0)
     assert found["n_passing"] == 2
+    nothing = decision_speedup(np.full(4, 0.5), np.zeros(4), passes, FREE)
+    assert nothing["speedup_drawn"] == nothing["effective_passing"] == 0.0
+    with pytest.raises(ValueError, match="outside"):
+        decision_speedup(np.array([0.0, 1.0]), np.zeros(2), passes[:2], FREE)
 
 
 def test_draws_scatter_around_the_expectation_as_claimed() -> None:
     random = np.random.default_rng(0)
     n = 20_000
-    labels = (random.random(n) < 0.05).astype(np.int8)
-    p = SamplingRule(a=0.8, b=1.5).probability(random.normal(0, 1, n) + 2 * labels)
+    passes = random.random(n) < 0.05
+    p = SamplingRule(a=0.8, b=1.5).probability(random.normal(0, 1, n) + 2 * passes)
     results = []
     for _ in range(100):
-        decision = decide(p, random.random(n))
-        results.append(sampling_speedup(p, decision.weight, labels, CostSettings(), number=2))
+        weight = decide(p, random.random(n)).weight
+        results.append(decision_speedup(p, weight, passes, CostSettings()))
     drawn = np.array([r["speedup_drawn"] for r in results])
     assert drawn.mean() == pytest.approx(results[0]["speedup"], rel=0.02)
     pulls = [(r["sum_of_weights"] - r["n_passing"]) / r["sum_of_weights_error"] for r in results]
@@ -47,35 +90,44 @@ def test_draws_scatter_around_the_expectation_as_claimed() -> None:
     assert 0.75 < np.std(pulls) < 1.3
 
 
-def test_error_is_that_of_repeated_samples() -> None:
-    values, claimed = [], []
-    for seed in range(60):
-        random = np.random.default_rng(seed)
-        labels = (np.arange(3000) < 150).astype(np.int8)
-        p = SamplingRule(a=0.8, b=1.5).probability(random.normal(0, 1, 3000) + 2 * labels)
-        found = sampling_speedup(p, np.ones(3000), labels, CostSettings(), number=40)
-        values.append(found["speedup"])
-        claimed.append(found["speedup_error"])
-    assert np.mean(claimed) == pytest.approx(np.std(values, ddof=1), rel=0.3)
-
-
-def test_nothing_kept_gives_zero_and_no_division() -> None:
-    p = np.full(4, 0.5)
-    found = sampling_speedup(p, np.zeros(4), [1, 0, 1, 0], CostSettings(), number=5)
-    assert found["speedup_drawn"] == 0.0
-    assert found["effective_passing"] == 0.0
+def test_errors_are_those_of_repeated_samples() -> None:
+    """Of decisions, of the fitted rule and of the limits."""
+    found = []
+    for seed in range(24):
+        scores, labels, _ = gaussian_sample(seed, 1500)
+        p = SamplingRule(a=0.8, b=1.5).probability(scores)
+        decision = decide(p, np.random.default_rng(seed).random(1500))
+        one = speedups_of(scores, labels, decision, 20)
+        found.append(
+            [
+                part[f"{key}{kind}"]
+                for part, key in (
+                    (one["sampling"], "speedup"),
+                    (one["fitted_rule"], "speedup"),
+                    (one["limits"], "perfect_filter"),
+                )
+                for kind in ("", "_error")
+            ]
+        )
+    values, errors = np.array(found)[:, ::2], np.array(found)[:, 1::2]
+    np.testing.assert_allclose(errors.mean(axis=0), values.std(axis=0, ddof=1), rtol=0.5)
 
 
 def test_a_threshold_has_no_sampling_speedup() -> None:
-    with pytest.raises(ValueError, match="outside"):
-        sampling_speedup([0.0, 1.0], [0.0, 1.0], [0, 1], CostSettings())
+    scores, labels, _ = gaussian_sample(0, 1000)
+    kept = scores > 1
+    decision = Decision(kept.astype(float), kept, kept.astype(float))
+    found = speedups_of(scores, labels, decision, 5)
+    assert "sampling" not in found
+    # What sampling by these scores would save is known all the same.
+    assert found["fitted_rule"]["speedup"] > 1
 
 
 def test_thresholds_by_hand() -> None:
-    scores, labels = [4.0, 3.0, 2.0, 1.0], [1, 0, 1, 0]
-    half, whole = threshold_speedups(
-        ScoreCounts.of(scores, labels), [0.5, 1.0], CostSettings(generation=0, network=0), number=10
-    )
+    counts = ScoreCounts.of([4.0, 3.0, 2.0, 1.0], [1, 0, 1, 0])
+    places = np.array([place_of(counts, 0.5), place_of(counts, 1.0)])
+    measured = measure(counts, {"it": ThresholdSpeedups(places, FREE)}, 10, 0)["it"]
+    half, whole = threshold_entries(counts, places, measured)
     assert (half["threshold"], half["kept_fraction"], half["efficiency"]) == (4.0, 0.25, 0.5)
     assert half["speedup"] == pytest.approx(0.5 / 0.25)
     assert (whole["threshold"], whole["kept_fraction"]) == (2.0, 0.75)
@@ -83,39 +135,132 @@ def test_thresholds_by_hand() -> None:
     assert half["speedup_error"] > 0
 
 
-def _gaussian_sample(
-    random: np.random.Generator, n: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores of failing and passing events at 0 and 2; 10 % pass; halves at random."""
-    labels = (random.random(n) < 0.1).astype(np.int8)
-    return random.normal(2.0 * labels, 1.0), labels, random.random(n) < 0.5
+def test_rules_are_used_on_the_half_that_they_have_not_seen() -> None:
+    rules = HalvedRules((SamplingRule(a=1.0, b=0.0), SamplingRule(a=1.0, b=5.0)))
+    p = rules.probability(np.array([0.0, 0.0]), np.array([False, True]))
+    np.testing.assert_allclose(p, [1 / 20, 1.0])
+    labels = np.zeros(100, np.int8)
+    labels[:18] = 1
+    few = ScoreCounts.of(np.arange(100.0), labels, second_half=np.arange(100) % 2)
+    assert HalvedRules.fit(few, CostSettings()) is None
+
+
+def test_the_best_sampling_is_that_of_integrals_over_the_densities() -> None:
+    """With the true posterior, c found by a search, and all means by quadrature."""
+    retention, cost = 0.1, CostSettings()
+    k = cost.generation + cost.network
+
+    def density(s: float, passing: bool) -> float:
+        return float(norm.pdf(s, 2.0 if passing else 0.0))
+
+    def q(s: float) -> float:
+        a = retention * density(s, True)
+        return a / (a + (1 - retention) * density(s, False))
+
+    def inverse_speedup(c: float) -> float:
+        def p(s: float) -> float:
+            return min(1.0, c * np.sqrt(q(s)))
+
+        # Where p reaches 1 there is a kink.
+        kink = 1.0 + 0.5 * np.log((1 - retention) / retention / max(c * c - 1, 1e-9))
+        options: dict[str, Any] = {"points": [kink], "limit": 200}
+        passing = quad(lambda s: density(s, True) * p(s), -8, 10, **options)[0]
+        failing = quad(lambda s: density(s, False) * p(s), -8, 10, **options)[0]
+        inverse = quad(lambda s: density(s, True) / p(s), -8, 10, **options)[0]
+        mean = retention * passing + (1 - retention) * failing
+        return (k + mean) * inverse / (cost.generation + 1)
+
+    expected = (
+        1
+        / minimize_scalar(
+            inverse_speedup, bounds=(1.01, 5), method="bounded", options={"xatol": 1e-3}
+        ).fun
+    )
+    counts = halved(3, 400_000)
+    p = best_sampling(counts, cost)[None, None]
+    found = SampledRules(p, cost)(counts)
+    assert found[0, 0] == pytest.approx(expected, rel=0.02)
+    assert found[0, 0] > expected * 0.995  # it is the best on these very events
+    # No threshold on q and no rule of the family beats it.
+    for a in (0.3, 0.5, 0.7, 1.0, 1.5):
+        for b in (0.5, 1.0, 1.5, 2.0, 2.5):
+            rule = SamplingRule(a=a, b=b).probability(counts.score)[None, None]
+            assert SampledRules(rule, cost)(counts)[0, 0] <= found[0, 0]
+
+
+def test_the_best_sampling_by_search_over_c_on_the_same_events() -> None:
+    counts = halved(1, 2000)
+    root = np.sqrt(posterior(counts))
+    for cost in (CostSettings(), CostSettings(generation=1.0, network=0.2)):
+        scan = [
+            SampledRules(np.minimum(1, c * root)[None, None], cost)(counts)[0, 0]
+            for c in np.geomspace(0.5, 30, 3000)
+        ]
+        best = SampledRules(best_sampling(counts, cost)[None, None], cost)(counts)[0, 0]
+        assert best >= max(scan) - 1e-12
+        assert best == pytest.approx(max(scan), rel=1e-4)
+
+
+def test_posterior_is_that_of_scikit_learn() -> None:
+    from sklearn.isotonic import IsotonicRegression
+
+    scores, labels, _ = gaussian_sample(0, 500)
+    counts = ScoreCounts.of(scores, labels)
+    expected = IsotonicRegression().fit(scores, labels).predict(counts.score)
+    np.testing.assert_allclose(posterior(counts), expected, atol=1e-9)
 
 
 def test_scores_alone_tell_what_sampling_would_save() -> None:
-    """The errors are those of repeated samples, and the mean is that of the best rule."""
-    random, cost = np.random.default_rng(5), CostSettings()
+    cost = CostSettings()
     found = []
-    for _ in range(25):
-        estimate = speedup_from_scores(*_gaussian_sample(random, 4000), cost, number=40)
-        assert estimate is not None
-        found.append([estimate[k] for k in ("speedup", "speedup_error", "simulated_fraction")])
-    values, errors, fractions = np.array(found).T
-    spread = values.std(ddof=1)
-    assert 0.6 < errors.mean() / spread < 1.6
+    for seed in range(12):
+        parts = Speedups(halved(seed, 4000), cost, None)
+        measured = measure(parts._counts, parts.quantities, 5, 0)
+        found.append(parts.metrics(measured)["sampling"]["speedup"])
     # Independent of the fit: a scan of the clipped exponential on a large sample.
-    scores, labels, _ = _gaussian_sample(random, 200_000)
+    scores, labels, _ = gaussian_sample(99, 200_000)
     rules = (SamplingRule(a=a, b=b) for a in np.arange(0.4, 2.0, 0.2) for b in (1, 1.5, 2, 2.5))
     probabilities = (rule.probability(scores) for rule in rules)
     best = max(cost.speedup(p.mean(), (1 / p[labels == 1]).mean()) for p in probabilities)
     assert best > 1.5
-    assert abs(values.mean() - best) < 4 * spread / 5 + 0.01 * best
-    assert 0 < fractions.min() <= fractions.max() < 1
+    spread = np.std(found, ddof=1) / np.sqrt(len(found))
+    assert abs(np.mean(found) - best) < 4 * spread + 0.01 * best
 
 
-def test_too_few_passing_events_tell_nothing() -> None:
-    labels = np.zeros(100, np.int8)
-    labels[:18] = 1
-    assert (
-        speedup_from_scores(np.arange(100.0), labels, np.arange(100) % 2 == 0, CostSettings())
-        is None
+def test_dependence_on_retention_and_times() -> None:
+    counts = halved(2, 20_000)
+    cost = CostSettings()
+    rules = HalvedRules.fit(counts, cost)
+    found = speedup_dependence(counts, rules, cost)
+    for name in ("retention", "generation", "network", "simulation"):
+        curve = found[name]
+        perfect, best, fitted = (
+            np.array(curve[key]) for key in ("perfect", "best_sampling", "fitted_rule")
+        )
+        assert np.all(perfect >= best)
+        assert np.all(best >= fitted * 0.98)  # measured on halves, which scatter
+        falling = name != "simulation"
+        assert np.all(np.diff(perfect) < 0) == falling
+    # Perfect filters by hand: (g + 1) / (g + n + r).
+    generation = np.array(found["generation"]["value"])
+    retention = counts.n_passing / 20_000
+    np.testing.assert_allclose(
+        found["generation"]["perfect"], (generation + 1) / (generation + 0.001 + retention)
     )
+    # The rule that is fitted near another one is the one that is found by search.
+    dear = CostSettings(generation=float(generation[-1]))
+    again = HalvedRules.fit(counts, dear)
+    assert again is not None
+    p = np.array([[again.used_on(half).probability(counts.score)] for half in (0, 1)])
+    assert found["generation"]["fitted_rule"][-1] == pytest.approx(
+        SampledRules(p, dear)(counts)[0, 0], rel=5e-3
+    )
+
+
+def test_distribution_of_weights_by_hand() -> None:
+    counts = ScoreCounts.of([0.0, 1.0, 1.0, 2.0], [0, 0, 1, 1])
+    found = weight_distribution(counts, np.array([[0.1, 0.5, 1.0]]), bins=3)
+    np.testing.assert_allclose(found["edges"], 10 ** (np.arange(4) / 3), rtol=1e-6)
+    # Expected kept: weight 10: 0.1 failing; weight 2: 0.5 of each; weight 1: one passing.
+    np.testing.assert_allclose(found["failing"], [0.5, 0.0, 0.1])
+    np.testing.assert_allclose(found["passing"], [1.5, 0.0, 0.0])

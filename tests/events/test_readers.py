@@ -19,7 +19,7 @@ from smartbkg_tf.events.readers import (
     iterate_events,
     particle_set,
 )
-from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.events.table import EventTable, concatenate
 from smartbkg_tf.settings.base import settings, validate
 from smartbkg_tf.settings.plugins import plugin
 from tests.events.comparison import assert_same_events
@@ -193,3 +193,21 @@ def test_a_bad_file_is_told_before_the_first_is_read(tmp_path: Path) -> None:
     (tmp_path / "b.h5").write_bytes(b"")
     with pytest.raises(InputError, match="is empty"):
         next(iterate_events([tmp_path / "a.h5", tmp_path / "b.h5"]))
+
+
+def test_a_range_of_events_is_that_of_the_whole_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smartbkg_tf.events.parquet.ROW_GROUP", 6)
+    table = make_events(20)
+    write_hdf5(tmp_path / "a.h5", table)
+    write_parquet(tmp_path / "b.parquet", table)
+    write_mdst_twin(tmp_path / "c.root", 20)
+    for name in ("a.h5", "b.parquet", "c.root"):
+        path = tmp_path / name
+        assert find_reader(path).divisible
+        whole = concatenate([piece for _, piece in iterate_events(path)])
+        for begin, end in ((0, 20), (0, 6), (5, 13), (13, 14), (14, 99), (18, 20)):
+            pieces = [t for _, t in iterate_events(path, begin=begin, end=end, chunk_events=4)]
+            assert all(0 < len(piece) <= 4 for piece in pieces)
+            assert_same_events(concatenate(pieces), whole.slice(begin, min(end, 20)))

@@ -16,12 +16,13 @@ import pytest
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.filtering import scorers
+from smartbkg_tf.filtering.export import export
 from smartbkg_tf.filtering.filter_fit import fit_filter
 from smartbkg_tf.models.loading import save_model
 from smartbkg_tf.models.registry import build
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.run_directory import RunDirectory
-from smartbkg_tf.settings.filtering import FilterFitSettings
+from smartbkg_tf.settings.filtering import ExportSettings, FilterFitSettings
 from smartbkg_tf.settings.plugins import plain
 from smartbkg_tf.settings.training import TrainSettings
 from smartbkg_tf.training.run_folder import write_yaml
@@ -117,6 +118,16 @@ def fitted(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Traine
 
     made_once(tmp_path_factory, "filtering_fitted", fit)
     return trained
+
+
+@pytest.fixture(scope="session")
+def onnx_model(fitted: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the exported run, which processes open without TensorFlow."""
+
+    def write(folder: Path) -> None:
+        export(ExportSettings(run=str(fitted.run.path), output=str(folder / "onnx")))
+
+    return made_once(tmp_path_factory, "filtering_onnx", write) / "onnx" / "model.onnx"
 
 
 @pytest.fixture

@@ -18,9 +18,11 @@ import yaml
 
 from smartbkg_tf.config import command_named
 from smartbkg_tf.errors import ConfigurationError, InputError, OutputError
+from smartbkg_tf.evaluation.results import evaluate_model
 from smartbkg_tf.events.hdf5 import write_hdf5
 from smartbkg_tf.events.parquet import write_parquet
 from smartbkg_tf.events.passing_keys import read_passing_keys
+from smartbkg_tf.events.table import PARTICLE_COLUMNS, EventTable
 from smartbkg_tf.filtering.apply import apply, predict_split, write_event_list
 from smartbkg_tf.filtering.filter_fit import fit_filter
 from smartbkg_tf.filtering.predictions import read_predictions
@@ -28,9 +30,12 @@ from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.filtering.scorers import load_run_model
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.settings.evaluation import MetricsSettings
 from smartbkg_tf.settings.filtering import ApplySettings, FilterFitSettings
 from smartbkg_tf.settings.training import TrainSettings
 from tests.filtering.conftest import SKIMS, Trained, save
+from tests.generation.test_hepmc import b_event
+from tests.generation.test_hepmc import write as write_hepmc
 from tests.own_reader import write_my_reader
 
 FIRST = SKIMS[0]
@@ -175,6 +180,98 @@ def test_the_rule_is_fitted_anew_on_stored_predictions(
         run_apply(fitted, tmp_path / "s.parquet", fit_on=str(fewer))
 
 
+def test_a_tree_of_predictions_is_evaluated_and_fitted_on(
+    fitted: Trained, onnx_model: Path, tmp_path: Path, few_resamples: None
+) -> None:
+    """From HDF5 to a TTree, and from there to figures and to rules fitted anew."""
+    tree, table = tmp_path / "stored.root", tmp_path / "stored.parquet"
+    for output in (tree, table):
+        given = {"method": "score", "run": str(onnx_model), "output": str(output)}
+        apply(ApplySettings(input=str(fitted.tables), **given))
+    for stored in (tree, table):
+        run_apply(
+            fitted,
+            tmp_path / f"{stored.suffix[1:]}_anew.parquet",
+            run=str(onnx_model),
+            fit_on=str(stored),
+            cost={"generation": 0.1, "network": 0.01},
+            sampling={"maximum_weight": 5.0, "retention": 0.2},
+        )
+    first, second = (
+        read_predictions(tmp_path / f"{kind}_anew.parquet") for kind in ("root", "parquet")
+    )
+    assert first.information["rules"] == second.information["rules"]
+    assert first.information["rules"][FIRST]["maximum_weight"] == 5.0
+    few = MetricsSettings(bootstrap=10)
+    one, other = (evaluate_model(path, path.name, few).metrics() for path in (tree, table))
+    assert one == other
+    assert one["auc"] > 0.6
+
+
+def test_events_of_one_and_of_many_particles_and_unknown_codes(
+    fitted: Trained, onnx_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lengths = (1, 5000, 3)
+    n = sum(lengths)
+    column = {name: np.zeros(n, dtype=kind) for name, kind in PARTICLE_COLUMNS.items()}
+    column["PDG"][:] = 211
+    column["PDG"][-1] = 9990123
+    column["charge"][:] = 1
+    column["energy"][:] = 0.5
+    column["motherIndex"][:] = -1
+    column["status"][:] = 1
+    keys = {name: np.arange(3) for name in ("experiment", "run", "event", "production")}
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    table = EventTable(
+        particles=column, offsets=offsets, keys=keys, event_type=np.full(3, -1, np.int8)
+    )
+    write_hdf5(tmp_path / "odd.h5", table)
+    scores = []
+    for model in (str(onnx_model), str(fitted.run.path)):
+        frame = run_apply(
+            fitted, tmp_path / "p.parquet", run=model, input=str(tmp_path / "odd.h5"),
+            overwrite=True,
+        )  # fmt: skip
+        scores.append(frame[f"score_{FIRST}"].to_numpy())
+        said = capsys.readouterr().out
+        assert "1 PDG codes are unknown and were read as 'unknown': 9990123 (" in said
+        assert "1 events have more particles than the model reads" in said
+        assert (frame["weight"][frame["kept"]] > 0).all()
+    assert np.isfinite(scores).all()
+    np.testing.assert_allclose(*scores, atol=1e-5)
+
+
+def test_hepmc_files_are_read(onnx_model: Path, fitted: Trained, tmp_path: Path) -> None:
+    path = tmp_path / "events.hepmc"
+    write_hepmc(path, *(b_event(number=i) for i in range(6)))
+    frame = run_apply(fitted, tmp_path / "p.parquet", run=str(onnx_model), input=str(path))
+    assert frame["event"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert frame["label_" + FIRST].isna().all()
+    assert (frame["score_" + FIRST] == frame["score_" + FIRST][0]).all()  # six times the same event
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"cost": {"network": 0.3}},
+        {"sampling": {"maximum_weight": 2.0}},
+        {"sampling": {"retention": 0.01}},
+        {"cost": {"generation": 0.5}},
+    ],
+)
+def test_each_setting_of_the_fit_matters(
+    fitted: Trained, onnx_model: Path, tmp_path: Path, few_resamples: None, changed: dict[str, Any]
+) -> None:
+    given = {"run": str(onnx_model), "overwrite": True}
+    stored, output = tmp_path / "stored.parquet", tmp_path / "p.parquet"
+    run_apply(fitted, stored, method="score", **given)
+    rules = []
+    for options in ({}, changed):
+        run_apply(fitted, output, fit_on=str(stored), **given, **options)
+        rules.append(read_predictions(output).information["rules"][FIRST])
+    assert rules[0] != rules[1]
+
+
 def test_neither_inputs_nor_the_predictions_of_the_run_are_replaced(
     run_copy: RunDirectory, fitted: Trained, tmp_path: Path
 ) -> None:
@@ -230,10 +327,13 @@ def test_event_lists_can_be_read_as_flags(fitted: Trained, tmp_path: Path, suffi
         method="threshold",
         threshold=0.0,
         events_output=str(path),
+        chunk_events=70,
     )
     kept = frame[[f"kept_{skim}" for skim in SKIMS]].any(axis=1)
     expected = frame.loc[kept, ["experiment", "run", "event", "production"]].to_numpy()
     np.testing.assert_array_equal(read_passing_keys(path), expected)
+    if suffix == ".npy":
+        assert np.load(path, allow_pickle=False)["weight"].tolist() == [1.0] * len(expected)
 
 
 def test_both_outputs_or_none(
@@ -250,7 +350,11 @@ def test_both_outputs_or_none(
     monkeypatch.setattr("smartbkg_tf.runtime.files.os.replace", full)
     with pytest.raises(OutputError, match="disk is full"):
         run_apply(fitted, tmp_path / "p.parquet", events_output=str(tmp_path / "kept.csv"))
-    assert list(tmp_path.iterdir()) == []
+    # What was scored stays, so that the same command need not score again.
+    assert [file.name for file in tmp_path.iterdir()] == ["p.parquet.parts"]
+    monkeypatch.undo()
+    run_apply(fitted, tmp_path / "p.parquet", events_output=str(tmp_path / "kept.csv"))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["kept.csv", "p.parquet"]
 
 
 def test_a_reader_of_ones_own(
@@ -319,8 +423,9 @@ def test_neither_output_has_its_name_until_both_are_written(
     replace = os.replace
 
     def noted(source: str, target: str) -> None:
-        assert any(".kept.partial-" in file.name for file in tmp_path.iterdir())
-        renamed.append(Path(target).name)
+        if Path(target).parent == tmp_path:
+            assert any(".kept.partial-" in file.name for file in tmp_path.iterdir())
+            renamed.append(Path(target).name)
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", noted)
@@ -336,7 +441,7 @@ def test_neither_output_has_its_name_until_both_are_written(
     events.unlink()
     with pytest.raises(KeyboardInterrupt):
         run_apply(fitted, output, events_output=str(events))
-    assert list(tmp_path.iterdir()) == []
+    assert [file.name for file in tmp_path.iterdir()] == ["p.parquet.parts"]
 
 
 def test_wrong_inputs_leave_nothing_behind(fitted: Trained, tmp_path: Path) -> None:
@@ -491,7 +596,10 @@ def test_fit_without_validation_events_says_so(run_copy: RunDirectory, fitted: T
         (["method=score", "fit_on=p.parquet"], "fit_on has no effect"),
         (["method=threshold", "threshold=0.0", "fit_on=p.parquet"], "fit_on has no effect"),
         (["sampling.retention=0.1"], "sampling.retention has no effect without fit_on"),
-        (["output=p.csv"], "must be a .parquet file"),
+        (["output=p.csv"], r"must end in \.parquet or \.root"),
+        (["format=root"], r"format=root does not fit the suffix of 'p\.parquet'"),
+        (["workers=0"], "greater than or equal to 1"),
+        (["cluster=condor"], "did you mean 'htcondor'"),
         (["events_output=kept.root"], r"must end in \.csv, \.npy, \.parquet"),
         (["method=treshold"], "did you mean 'threshold'"),
         (["treshold=1"], "did you mean 'threshold'"),
@@ -560,5 +668,5 @@ def test_command_line(
         command_named("apply")()
     assert failed.value.code == 1
     message = capsys.readouterr().err
-    assert message.startswith("error: no_such_run: the run directory does not exist")
+    assert message.startswith(f"error: {tmp_path}/no_such_run: the run directory does not exist")
     assert "Traceback" not in message

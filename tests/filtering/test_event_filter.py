@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,7 @@ def test_columns_are_as_good_as_a_table(model: Path, fitted: Trained) -> None:
     assert decide(columns, event_type=event_type, key=key).scores == pytest.approx(  # type: ignore[arg-type]
         decide(table).scores, abs=1e-5
     )
-    same = decide(columns, event_type=event_type, key=key)  # type: ignore[arg-type]
+    same = decide({**columns, **dict(zip(KEY_COLUMNS, key, strict=True)), "event_type": event_type})
     assert same.kept == decide(table).kept
     assert same.weight == pytest.approx(decide(table).weight, rel=1e-4)
 
@@ -85,8 +86,15 @@ def test_events_of_any_length(model: Path) -> None:
     one = {name: np.zeros(1, dtype=kind) for name, kind in PARTICLE_COLUMNS.items()}
     one |= {"PDG": np.array([123456789]), "energy": np.array([1.0]), "motherIndex": np.array([-1])}
     assert np.isfinite(list(decide(one).scores.values())).all()
+    # Longer events are cut at the model's 60 particles and 90 tokens.
     many = {name: np.repeat(values, 5000) for name, values in one.items()}
-    assert np.isfinite(list(decide(many).scores.values())).all()
+    cut = {name: values[:90] for name, values in many.items()}
+    assert decide(many).scores == decide(cut).scores
+    chain = {**many, "motherIndex": np.arange(-1, 4999)}
+    assert np.isfinite(list(decide(chain).scores.values())).all()
+    too_many = {name: np.repeat(values, 40_000) for name, values in one.items()}
+    with pytest.raises(InputError, match="more than 32767 particles"):
+        decide(too_many)
 
 
 def test_choice_of_skims_and_rules(model: Path, fitted: Trained) -> None:
@@ -128,15 +136,34 @@ def test_what_was_lost_is_reported(model: Path) -> None:
     assert decide.report.truncated_particles == 1
 
 
+def test_a_ring_is_found_by_networks_that_read_no_decay_tree(
+    model: Path, fitted: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What such a network does not read is not built, and checked all the same."""
+    decide = EventFilter(model, method="score")
+    monkeypatch.setattr(decide._scorer, "input_names", ("particle_input", "pdg_input"))
+    table = fitted.events.take([5])
+    mother = np.roll(np.arange(table.n_particles, dtype=np.int32), -1)
+    ring = replace(table, particles={**table.particles, "motherIndex": mother})
+    with pytest.raises(InputError, match="circular"):
+        decide(ring)
+
+
 def test_wrong_use_is_refused(model: Path, fitted: Trained, tmp_path: Path) -> None:
     decide = EventFilter(model)
     table = fitted.events.take([5])
     columns = {name: np.array(table.particles[name]) for name in PARTICLE_COLUMNS}
     broken = {**columns, "energy": np.full(len(columns["PDG"]), np.nan)}
     short = {**columns, "energy": columns["energy"][:-1]}
+    ring = {**columns, "motherIndex": np.roll(np.arange(len(columns["PDG"])), -1)}
+    beyond = {**columns, "motherIndex": np.full(len(columns["PDG"]), 5000)}
+    heavy = {**columns, "energy": columns["energy"] * 1e6}
     lacking = {name: values for name, values in columns.items() if name not in ("energy", "x")}
     for event, words in (
-        (broken, "not finite|NaN"),
+        (broken, "NaN, infinite or too large values in energy"),
+        (ring, "mother indices out of range or circular"),
+        (beyond, "mother indices out of range or circular"),
+        (heavy, "above 10000 GeV"),
         (short, "different lengths"),
         (lacking, "lacks the particle columns energy, x"),
         (fitted.events.take([1, 2]), "holds 2 events"),

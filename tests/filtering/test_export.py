@@ -12,10 +12,12 @@ import onnx
 import pandas as pd
 import pytest
 
-from smartbkg_tf.errors import ConfigurationError, InputError, OutputError
+from smartbkg_tf.errors import ConfigurationError, InputError, OutputError, UserError
+from smartbkg_tf.events.vocabulary import default_vocabulary
 from smartbkg_tf.filtering.apply import apply
 from smartbkg_tf.filtering.export import compare, convert, export, in_float32, random_inputs
 from smartbkg_tf.filtering.model_description import ModelDescription, describe_run
+from smartbkg_tf.filtering.onnx_metadata import seal_of
 from smartbkg_tf.filtering.scorers import (
     KerasScorer,
     OnnxScorer,
@@ -113,20 +115,87 @@ def test_apply_decides_alike(exported: Path, fitted: Trained, tmp_path: Path) ->
         assert (frames[0][f"kept_{skim}"] == frames[1][f"kept_{skim}"]).all()
 
 
-def test_sidecar_describes_the_file(exported: Path, fitted: Trained) -> None:
-    values = json.loads(exported.with_suffix(".json").read_text())
+def test_the_file_describes_itself(exported: Path, fitted: Trained) -> None:
+    assert [file.name for file in exported.parent.iterdir()] == ["model.onnx"]
+    stored = {entry.key: entry.value for entry in onnx.load(exported).metadata_props}
+    assert list(stored)[-1] == "sha256"
+    values = {name: json.loads(text) for name, text in stored.items() if name != "sha256"}
     assert values["filter"] == json.loads(fitted.run.filter.read_text())
-    assert values["checks"]["lengths"][:3] == [0, 1, 2]
-    assert values["checks"]["largest_difference"] < 1e-4
     assert values["label_names"] == list(SKIMS)
+    assert values["vocabulary"]["digest"] == default_vocabulary().digest
+    encoding = values["encoding"]
+    assert encoding["feature_names"][:2] == ["energy", "prodTime"]
+    assert encoding["units"][:3] == ["GeV", "ns", "cm"]
+    assert {"smartbkg_tf", "keras", "onnxruntime"} <= set(values["software"])
+    # Every length of this model up to 60 particles and 90 tokens, alone and among others.
+    assert values["checks"] == {"comparisons": 2 * 90 + 1, "tolerance": 1e-5}
 
 
-def test_a_file_that_was_changed_is_refused(exported: Path, tmp_path: Path) -> None:
+def test_exports_of_a_run_are_equal_in_every_byte(
+    exported: Path, fitted: Trained, tmp_path: Path
+) -> None:
+    """Here in the place of an export of an earlier version, which was two files."""
+    output = tmp_path / "onnx"
+    output.mkdir()
+    for name in ("model.onnx", "model.json"):
+        (output / name).write_text("{}")
+    with pytest.raises(InputError, match="whose models were two files"):
+        OnnxScorer(output / "model.onnx")
+    again = export(ExportSettings(run=str(fitted.run.path), output=str(output), overwrite=True))
+    assert again.read_bytes() == exported.read_bytes()
+    assert [file.name for file in output.iterdir()] == ["model.onnx"]
+
+
+def test_a_changed_byte_is_noticed_wherever_it_is(exported: Path, tmp_path: Path) -> None:
+    whole, copy = exported.read_bytes(), tmp_path / "model.onnx"
+    random = np.random.default_rng(0)
+    rules = whole.index(b'"maximum_weight"')
+    places = [0, 1, rules + 20, *range(len(whole) - 80, len(whole), 7)]
+    for place in [*places, *random.integers(0, len(whole), 40).tolist()]:
+        changed = bytearray(whole)
+        changed[place] ^= 1
+        copy.write_bytes(changed)
+        with pytest.raises(InputError, match=r"model\.onnx.*(was changed|not a whole exported)"):
+            OnnxScorer(copy)
+
+
+def resealed(path: Path, copy: Path, **entries: Any) -> Path:
+    """Write an export with other entries, as another version of the package would."""
+    model = onnx.load(path)
+    stored = {entry.key: entry.value for entry in model.metadata_props if entry.key != "sha256"}
+    stored |= {name: json.dumps(value) for name, value in entries.items()}
+    onnx.helper.set_model_props(model, stored)
+    content = model.SerializeToString()
+    copy.write_bytes(content + seal_of(content))
+    return copy
+
+
+def test_what_does_not_fit_this_version_is_refused(exported: Path, tmp_path: Path) -> None:
+    stored = {entry.key: entry.value for entry in onnx.load(exported).metadata_props}
+    encoding = json.loads(stored["encoding"])
     copy = tmp_path / "model.onnx"
-    copy.write_bytes(exported.read_bytes()[:-10])
-    copy.with_suffix(".json").write_bytes(exported.with_suffix(".json").read_bytes())
-    with pytest.raises(InputError, match="truncated, or from another export"):
-        OnnxScorer(copy)
+    assert OnnxScorer(resealed(exported, copy)).label_names == SKIMS
+    order = [*encoding["feature_names"][1:], encoding["feature_names"][0]]
+    for entries, words in (
+        ({"vocabulary": {"digest": "0123", "size": 567}}, "another vocabulary of PDG codes"),
+        ({"encoding": {**encoding, "feature_names": order}}, "has the columns"),
+        ({"encoding": {**encoding, "features": "unheard"}}, "not a feature set"),
+        ({"format_version": 3}, "format_version: input should be 2"),
+        ({"label_names": ["one", "two", "three"]}, "gives 2 scores for the skims one, two, three"),
+    ):
+        with pytest.raises(UserError, match=words) as error:
+            OnnxScorer(resealed(exported, copy, **entries))
+        assert "model.onnx" in str(error.value)
+
+
+def test_a_run_of_another_vocabulary_is_not_exported(
+    run_copy: RunDirectory, tmp_path: Path
+) -> None:
+    values = json.loads(run_copy.dataset.read_text())
+    values["vocabulary"]["digest"] = "0123"
+    run_copy.dataset.write_text(json.dumps(values))
+    with pytest.raises(InputError, match="another list of PDG codes"):
+        export(ExportSettings(run=str(run_copy.path), output=str(tmp_path / "onnx")))
 
 
 def test_split_needs_the_run(exported: Path, fitted: Trained, tmp_path: Path) -> None:
@@ -154,7 +223,7 @@ def test_other_sets_of_inputs(
 ) -> None:
     model = tiny(*names, activation="relu")
     convert(model, tmp_path / "m.onnx", 15)
-    checks = compare(model, tmp_path / "m.onnx", description, 1e-4)
+    checks = compare(model, tmp_path / "m.onnx", description, 1e-5)
     assert checks["largest_difference"] < 1e-5
     found = {tensor.name for tensor in open_session(tmp_path / "m.onnx").get_inputs()}
     assert found == set(names)
@@ -165,7 +234,7 @@ def test_a_fixed_length_is_compared_at_that_length(
 ) -> None:
     model = tiny("decay_input", length=90)
     convert(model, tmp_path / "m.onnx", 13)
-    assert compare(model, tmp_path / "m.onnx", description, 1e-4)["lengths"] == [90]
+    assert compare(model, tmp_path / "m.onnx", description, 1e-5)["comparisons"] == 3
 
 
 def test_a_difference_is_found(description: ModelDescription, tmp_path: Path) -> None:
@@ -175,7 +244,7 @@ def test_a_difference_is_found(description: ModelDescription, tmp_path: Path) ->
     weights[-1][0] += 0.01
     model.set_weights(weights)
     with pytest.raises(InputError, match=r"differs from Keras by 0\.01"):
-        compare(model, tmp_path / "m.onnx", description, 1e-4)
+        compare(model, tmp_path / "m.onnx", description, 1e-5)
 
 
 def test_a_wrapped_mother_index_is_found(description: ModelDescription, tmp_path: Path) -> None:
@@ -185,7 +254,7 @@ def test_a_wrapped_mother_index_is_found(description: ModelDescription, tmp_path
     model = keras.Model({"mother_index_input": mother}, x)
     convert(model, tmp_path / "m.onnx", 15)
     with pytest.raises(InputError, match="differs from Keras"):
-        compare(model, tmp_path / "m.onnx", description, 1e-4)
+        compare(model, tmp_path / "m.onnx", description, 1e-5)
 
 
 def test_mixed_precision_is_exported_in_float32(run_copy: RunDirectory, tmp_path: Path) -> None:

@@ -117,4 +117,4 @@ def test_wrong_settings_are_one_sentence(trained: Trained, module: str) -> None:
         with pytest.raises(ConfigurationError, match=words):
             settings_of(trained, {"_target_": target, **rule}, **options)
     with pytest.raises(ConfigurationError, match="does not inherit Rule"):
-        settings_of(trained, {"_target_": "smartbkg_tf.evaluation.plots.RocPlot"})
+        settings_of(trained, {"_target_": "smartbkg_tf.evaluation.score_plots.RocPlot"})

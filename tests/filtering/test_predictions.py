@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import uproot
 
 from smartbkg_tf.errors import InputError, OutputError
 from smartbkg_tf.filtering.predictions import PredictionsWriter, read_predictions
@@ -57,6 +58,56 @@ def test_round_trip_over_chunks(tmp_path: Path) -> None:
     labels = np.concatenate([c[4]["one"] for c in chunks])
     np.testing.assert_array_equal(found.skims["one"].label, labels)
     assert np.all(found.skims["two"].label == -1)
+
+
+def test_a_tree_holds_what_the_parquet_file_holds(tmp_path: Path) -> None:
+    chunks = [make_chunk(n, seed) for seed, n in enumerate((5, 0, 100))]
+    for suffix in ("parquet", "root"):
+        with PredictionsWriter(tmp_path / f"p.{suffix}", SKIMS, {"seed": 3}) as writer:
+            for chunk in chunks:
+                writer.write(*chunk)
+    a, b = (read_predictions(tmp_path / f"p.{suffix}") for suffix in ("parquet", "root"))
+    assert a.information == b.information == {"skims": ["one", "two"], "seed": 3}
+    for name in a.keys:
+        np.testing.assert_array_equal(a.keys[name], b.keys[name])
+    np.testing.assert_array_equal(a.event_type, b.event_type)
+    for skim in SKIMS:
+        for part in ("score", "probability", "kept", "weight", "label"):
+            mine, other = (getattr(table.skims[skim], part) for table in (a, b))
+            assert mine.dtype == other.dtype
+            np.testing.assert_array_equal(mine, other)
+    # As others read it, by names alone.
+    with uproot.open(tmp_path / "p.root") as file:
+        assert file["predictions"].classname == "TTree"
+        frame = pd.read_parquet(tmp_path / "p.parquet")
+        assert file["predictions"].keys() == list(frame.columns)
+        arrays = file["predictions"].arrays(["event", "event_type", "kept", "weight_two"])
+    assert arrays["event_type"].tolist() == frame["event_type"].tolist()
+    assert arrays["event"].tolist() == frame["event"].tolist()
+    assert arrays["kept"].tolist() == frame["kept"].tolist()
+    assert arrays["weight_two"].tolist() == frame["weight_two"].tolist()
+
+
+def test_broken_trees(tmp_path: Path) -> None:
+    path = tmp_path / "p.root"
+    with PredictionsWriter(path, SKIMS) as writer:
+        writer.write(*make_chunk(500))
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=r"p\.root: is not a complete ROOT file"):
+        read_predictions(path)
+    with uproot.recreate(path) as file:
+        file.mktree("other", {"event": np.int64}).extend({"event": np.arange(3)})
+    with pytest.raises(InputError, match=r"has no TTree 'predictions' \(it holds other"):
+        read_predictions(path)
+    with uproot.recreate(path) as file:
+        file.mktree("predictions", {"event": np.int64}).extend({"event": np.arange(3)})
+    with pytest.raises(InputError, match="lacks the column score_<skim>"):
+        read_predictions(path)
+    with pytest.raises(RuntimeError, match="stop"), PredictionsWriter(path, SKIMS) as writer:
+        writer.write(*make_chunk(5))
+        raise RuntimeError("stop")
+    assert [file.name for file in tmp_path.iterdir()] == ["p.root"]
 
 
 def test_layout_is_that_of_the_design(tmp_path: Path) -> None:
@@ -129,6 +180,29 @@ def test_foreign_file_with_scores_alone(tmp_path: Path) -> None:
     assert found.skims["x"].label.tolist() == [-1, -1]
 
 
+def test_tables_of_other_programs(tmp_path: Path) -> None:
+    path = tmp_path / "other.csv"
+    path.write_text("event,score,label\n1,-2.5,0\n2,1.5,1\n3,0,\n")
+    found = read_predictions(path, unnamed_skim="mine")
+    assert found.skims["mine"].score.tolist() == [-2.5, 1.5, 0.0]
+    assert found.skims["mine"].label.tolist() == [0, 1, -1]
+    assert found.keys["event"].tolist() == [1, 2, 3]
+    assert found.keys["production"].tolist() == [0, 0, 0]
+    assert found.notes == ["its table has no experiment, run, production: taken as 0"]
+    frame = pd.DataFrame({"__experiment__": [1], "__run__": 2, "__event__": 3, "production": 4})
+    frame.assign(score_x=0.5, label_x=True).to_parquet(tmp_path / "other.parquet")
+    found = read_predictions(tmp_path / "other.parquet")
+    assert [int(found.keys[name][0]) for name in found.keys] == [1, 2, 3, 4]
+    assert found.skims["x"].label.tolist() == [1]
+    assert found.notes == []
+    path.write_text("event,score\n1,2,3\n")
+    with pytest.raises(InputError, match="not a complete csv table"):
+        read_predictions(path)
+    path.write_text("event,score\n1,2\n1,3\n")
+    with pytest.raises(InputError, match="1 of 2 events have the key of another one"):
+        read_predictions(path)
+
+
 def test_broken_files(tmp_path: Path) -> None:
     path = tmp_path / "p.parquet"
     with pytest.raises(InputError, match="do not exist"):
@@ -142,7 +216,7 @@ def test_broken_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a complete parquet"):
         read_predictions(path)
     pd.DataFrame({"evnt": [1], "score_x": [0.0]}).to_parquet(path)
-    with pytest.raises(InputError, match="lacks the column experiment, run, event"):
+    with pytest.raises(InputError, match="lacks the column event"):
         read_predictions(path)
     pd.DataFrame({name: [1] for name in ("experiment", "run", "event", "production")}).to_parquet(
         path

@@ -14,13 +14,31 @@ def test_every_distinct_score_of_a_small_sample_has_its_bin() -> None:
     assert counts.lowest.tolist() == counts.score.tolist() == [-1.0, 0.5, 2.0]
     assert counts.passing.tolist() == [0, 1, 1]
     assert counts.failing.tolist() == [1, 0, 1]
-    assert counts.counts.shape == (8, 2, 3)
+    assert counts.counts.shape == (1, 8, 2, 3)
     assert counts.of_type(0).passing.tolist() == [0, 1, 1]
     assert counts.of_type(6).failing.tolist() == [1, 0, 0]
     assert counts.of_type(7).failing.tolist() == [0, 0, 1]  # an unknown type
     failing, passing = counts.above()
     assert failing.tolist() == [2, 1, 1]
     assert passing.tolist() == [2, 2, 1]
+
+
+def test_halves_share_their_bins_and_the_means_of_other_values() -> None:
+    scores, half = [0.0, 1.0, 1.0, 2.0], np.array([False, True, False, True])
+    counts = ScoreCounts.of(scores, [0, 1, 1, 0], [0, 1, 0, 1], half)
+    assert counts.counts.shape == (2, 8, 2, 3)
+    assert counts.of_half(0).passing.tolist() == counts.of_half(1).passing.tolist() == [0, 1, 0]
+    assert counts.of_half(1).of_type(1).failing.tolist() == [0, 0, 1]
+    assert counts.everything.tolist() == [1, 2, 1]
+    assert counts.mean([1.0, 1.5, 2.0], [3.0, 5.0, 7.0]).tolist() == [0, 4, 7]
+
+
+def test_another_retention_keeps_the_passing_events_and_all_shapes() -> None:
+    counts = ScoreCounts.of(np.arange(10.0), [0, 0, 0, 0, 0, 0, 1, 0, 1, 0])
+    changed = counts.with_retention(0.5)
+    assert changed.n_failing == pytest.approx(2)
+    np.testing.assert_array_equal(changed.passing, counts.passing)
+    np.testing.assert_allclose(changed.failing / 2, counts.failing / 8)
 
 
 def test_many_events_fill_bins_of_equal_content_for_each_class() -> None:
@@ -54,8 +72,8 @@ def test_resamples_keep_both_classes_and_repeat() -> None:
 
 def test_resamples_fluctuate_like_independent_events() -> None:
     counts = ScoreCounts.of(np.repeat(np.arange(50.0), 40), np.tile([0, 0, 0, 1], 500))
-    drawn = np.array([sample.counts[0] for sample in counts.resamples(2000, 0)])
-    expected = counts.counts[0]
+    drawn = np.array([sample.counts[0, 0] for sample in counts.resamples(2000, 0)])
+    expected = counts.counts[0, 0]
     np.testing.assert_allclose(drawn.mean(axis=0), expected, atol=5 * np.sqrt(30 / 2000))
     np.testing.assert_allclose(drawn.var(axis=0) / expected, 1.0, atol=0.25)
 

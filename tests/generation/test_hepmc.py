@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 
 import numpy as np
 import pyhepmc
 import pytest
 
 from smartbkg_tf.errors import ConfigurationError, InputError, UserError
-from smartbkg_tf.events.readers import iterate_events
+from smartbkg_tf.events.readers import count_events, iterate_events
+from smartbkg_tf.events.table import concatenate
+from smartbkg_tf.generation import hepmc_reader
 from smartbkg_tf.generation.beams import boost, nominal_collision, rotation_to
 from smartbkg_tf.generation.hepmc import iterate_hepmc, scan_hepmc
+from smartbkg_tf.generation.hepmc_reader import HepmcReader
 from smartbkg_tf.generation.production import produce
 from smartbkg_tf.runtime.files import sha256
 from smartbkg_tf.settings.sources import BeamSettings
@@ -344,3 +348,41 @@ def test_settings_that_do_not_fit(tmp_path, monkeypatch):
     monkeypatch.setattr(production, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"(?s)needs pyhepmc.*\[generate\]"):
         produce(hepmc(tmp_path / "out", tmp_path / "x.hepmc"))
+
+
+def test_preprocess_and_apply_read_what_produce_would_make(many, tmp_path):
+    """The same particles and keys as the tables, so that decisions are the same too."""
+    packed = tmp_path / "a.packed"
+    packed.write_bytes(gzip.compress((many / "a.hepmc").read_bytes()))
+    reader = HepmcReader(event_type="mixed", seed=3)
+    for options in ({}, {"frame": "centre_of_mass"}):
+        overrides = [f"source.{key}={value}" for key, value in options.items()]
+        (file,) = produce(
+            hepmc(
+                tmp_path / f"out{len(options)}", many / "a.hepmc", "source.labels=false", "seed=3",
+                *overrides,
+            )
+        )  # fmt: skip
+        (expected,) = (table for _, table in iterate_events([file]))
+        mine = replace(reader, **options)
+        for path in (many / "a.hepmc", packed):
+            pieces = [table for _, table in iterate_events(path, reader=mine, chunk_events=25)]
+            assert [len(piece) for piece in pieces] == [25, 25, 10]
+            found = concatenate(pieces)
+            for name, values in expected.particles.items():
+                np.testing.assert_array_equal(found.particles[name], values)
+            for name, values in expected.keys.items():
+                np.testing.assert_array_equal(found.keys[name], values)
+            assert (found.event_type == expected.event_type).all()
+    # Without anything chosen: the event type is unknown, and so the production ends in 9.
+    assert count_events(packed) == 60
+    assert set(read(packed).keys["production"]) == {19}
+    (tmp_path / "cut.hepmc").write_bytes((many / "a.hepmc").read_bytes()[:3000])
+    with pytest.raises(InputError, match="is truncated"):
+        count_events(tmp_path / "cut.hepmc")
+
+
+def test_without_pyhepmc_a_file_says_what_to_install(many, monkeypatch):
+    monkeypatch.setattr(hepmc_reader, "find_spec", lambda name: None)
+    with pytest.raises(ConfigurationError, match=r"(?s)need pyhepmc.*\[generate\]"):
+        read(many / "a.hepmc")

@@ -142,6 +142,7 @@ def test_the_schema_knows_the_sources_and_skims():
     classes = {
         f"smartbkg_tf.generation.{'.'.join(path.relative_to(root).with_suffix('').parts)}.{name}"
         for path in root.rglob("*.py")
+        if path.name != "hepmc_reader.py"  # of `preprocess` and `apply`
         for name in re.findall(r"^@settings\nclass (\w+)", path.read_text(), re.M)
     }
     assert len(classes) == 14

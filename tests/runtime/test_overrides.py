@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from smartbkg_tf.errors import ConfigurationError
-from smartbkg_tf.runtime.overrides import Overrides, as_written, search_path
+from smartbkg_tf.runtime.overrides import (
+    Overrides,
+    as_written,
+    jobs_of,
+    search_path,
+    sweep_overrides,
+)
 
 
 @pytest.fixture
@@ -25,7 +31,6 @@ def reading(tmp_path: Path) -> Overrides:
         ("model/decay=null", ["~model/decay", "++model.decay=null"]),
         ("model=null", ["~model"]),
         ("hydra.sweep.dir=x", ["hydra.sweep.dir=x"]),
-        ("hydra/launcher=joblib", ["hydra/launcher=joblib"]),
         ("+a=1", ["+a=1"]),
         ("++a=1", ["++a=1"]),
         ("~a", ["~a"]),
@@ -59,6 +64,22 @@ def test_people_read_no_prefix() -> None:
     assert as_written("preprocess ++a=1 b++=2") == "preprocess a=1 b++=2"
 
 
+def test_the_runner_has_overrides_of_its_own() -> None:
+    texts = ["sweep.jobs=2", "model=a", "++hparams_search.trials=3", "hparams_search=resnet"]
+    own, others = sweep_overrides([*texts, "hydra.sweep.dir=x", "sweeper=1"])
+    assert own == ["sweep.jobs=2", *texts[2:], "sweep.dir=x"]
+    assert others == ["model=a", "sweeper=1"]
+    with pytest.raises(ConfigurationError, match=r"sweep\.backend"):
+        sweep_overrides(["hydra/launcher=joblib"])
+
+
+def test_jobs_of_choices_and_ranges() -> None:
+    jobs = list(jobs_of(["++a=1,2", "++b=range(1,3)", "++c=x"], sweep=True))
+    assert jobs == [[f"++a={a}", f"++b={b}", "++c=x"] for a in (1, 2) for b in (1, 2)]
+    with pytest.raises(ConfigurationError, match="hparams_search"):
+        list(jobs_of(["++a=interval(0,1)"], sweep=True))
+
+
 def test_further_folders() -> None:
     assert search_path(["a=1", "hydra.searchpath=[file:///a/b,c]"]) == [Path("/a/b"), Path("c")]
     assert search_path(["hydra.searchpath=["]) == []
@@ -71,6 +92,6 @@ def test_a_choice_is_a_name(reading: Overrides, prefix: str, value: str) -> None
         reading.for_hydra([f"{prefix}model={value}"])
 
 
-@pytest.mark.parametrize("value", ["'1'", "[a,b]", "''", "{}", "a,b", "${x}", "[a"])
+@pytest.mark.parametrize("value", ["'1'", "[a,b]", "''", "{}", "a,b", "${x}", "[a", "glob(*)"])
 def test_names_and_what_is_refused_later(reading: Overrides, value: str) -> None:
     assert len(reading.for_hydra([f"model={value}"], sweep=True)) == 1

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.runtime.versions import versions
 from smartbkg_tf.training import provenance
 
@@ -60,3 +61,23 @@ def test_software_and_hardware_without_host_name() -> None:
 
 def test_time_is_utc() -> None:
     assert provenance.now().endswith("+00:00")
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (None, "not in a git checkout"),
+        ({"commit": "a" * 40, "dirty": True}, "files were changed since commit aaaaaaaaaaaa"),
+        ({"commit": "a" * 40, "dirty": None}, "files were changed"),
+        ({"commit": "a" * 40, "dirty": False}, None),
+    ],
+)
+def test_strict_reproducibility_needs_a_commit(
+    code: dict[str, object] | None, words: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(provenance, "code_version", lambda: code)
+    if words is None:
+        provenance.require_commit()
+        return
+    with pytest.raises(ConfigurationError, match=words):
+        provenance.require_commit()

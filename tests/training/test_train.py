@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from smartbkg_tf.config import command_named
 from smartbkg_tf.errors import OutputError
@@ -71,46 +68,6 @@ def test_one_run(  # type: ignore[no-untyped-def]
     assert {p.name for p in tmp_path.iterdir()} == {"runs"}, "Hydra has left something"
 
 
-def test_sweep(  # type: ignore[no-untyped-def]
-    command, dataset_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # `test_one_run` draws.
-    monkeypatch.setattr("smartbkg_tf.evaluation.evaluate.draw_models", lambda *_: [])
-    overrides = [t for t in TINY if not t.startswith(("model.inputs", "training.epochs"))]
-    arguments = [
-        "--multirun",
-        *overrides,
-        "training.epochs=1",
-        "model.decay.filters=4",
-        "model.decay.kernel_sizes=[4]",
-        "model.inputs=particles,decay",
-        f"data.path={dataset_path}",
-        "run_dir=my_sweep",
-    ]
-    lines = command(*arguments)
-    folder = tmp_path / "my_sweep"
-    runs = sorted(p.name for p in folder.iterdir() if p.is_dir())
-    assert [name.split("_")[0] for name in runs] == ["0", "1"]
-    assert "model.inputs=particles" in runs[0]
-    assert "data.path" not in runs[0]
-    rows = list(csv.DictReader((folder / "table.csv").read_text().splitlines()))
-    assert [row["inputs"] for row in rows] == ["particles", "decay"]
-    assert all(0 <= float(row["auc"]) <= 1 for row in rows)
-    assert all(0 <= float(row["val_auc"]) <= 1 for row in rows)
-    assert (folder / "table.txt").read_text() in "\n".join(lines)
-    for name in runs:
-        config = yaml.safe_load((folder / name / "config.yaml").read_text())
-        assert Path(config["run_dir"]) == folder / name
-    # Started again, a sweep does only what is left.
-    table, before = (folder / "table.csv").read_text(), (folder / runs[0] / "done.json").stat()
-    lines = command(*arguments)
-    assert [line for line in lines if "finished already" in line] == [
-        f"{folder / name} is finished already" for name in runs
-    ]
-    assert (folder / "table.csv").read_text() == table
-    assert (folder / runs[0] / "done.json").stat().st_mtime_ns == before.st_mtime_ns
-
-
 @pytest.mark.parametrize(
     ("override", "words"),
     [
@@ -127,19 +84,6 @@ def test_a_network_that_cannot_be_built_is_refused_before_data_are_made(  # type
     assert caught.value.code == 1
     assert words in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
-
-
-def test_default_folder_of_a_sweep() -> None:
-    from hydra import compose as hydra_compose
-    from hydra import initialize_config_dir
-
-    with initialize_config_dir(str(configuration_directory()), version_base="1.3"):
-        dirs = [
-            hydra_compose("train", overrides, return_hydra_config=True).hydra.sweep.dir
-            for overrides in ([], ["++run_dir=mine"])
-        ]
-    assert re.fullmatch(r"sweeps/\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d", dirs[0])
-    assert dirs[1] == "mine"
 
 
 def test_help_lists_every_model_and_branch() -> None:

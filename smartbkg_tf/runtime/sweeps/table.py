@@ -1,4 +1,4 @@
-"""Sweeps: folders of the jobs, jobs that fail, and the table in the end. Needs no TensorFlow."""
+"""The table of a sweep: what its jobs have reached. Needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -6,23 +6,16 @@ import contextlib
 import csv
 import io
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.experimental.callback import Callback
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
-
 from smartbkg_tf.errors import UserError
-from smartbkg_tf.runtime.files import atomic_file, read_json, read_yaml, write_json
-from smartbkg_tf.runtime.overrides import as_written
+from smartbkg_tf.runtime.files import atomic_file, read_json, read_yaml
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.runtime.sweeps.jobs import Job
 from smartbkg_tf.runtime.text_table import text_table
-
-#: Longest name of a run's folder in a sweep, behind its number; file systems allow 255.
-_LONGEST = 200
 
 #: Columns of ``table.csv``; ``val_auc`` and ``val_loss`` are those of the best epoch.
 COLUMNS = (
@@ -40,91 +33,56 @@ COLUMNS = (
 )
 
 
-def folder_name(overrides: Any) -> str:
-    """Make a folder's name of the overrides of a job (Hydra's ``override_dirname``)."""
-    text = as_written(str(overrides)).replace("/", "_").replace("\\", "_")
-    encoded = text.encode()
-    if len(encoded) <= _LONGEST:
-        return text
-    return encoded[: _LONGEST - 3].decode(errors="ignore") + "..."
-
-
-# Hydra imports this module for the callback, in the processes of other launchers too.
-OmegaConf.register_new_resolver("smartbkg_tf.folder_name", folder_name, replace=True)
-
-
-def job_folder() -> Path | None:
-    """Give the folder of this job of a sweep; None outside a sweep."""
-    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
-        return None
-    return Path(str(HydraConfig.get().runtime.output_dir))
-
-
-def note_failure(folder: Path, code: int, message: str) -> None:
-    """Record a failed job for the table, which another process may write."""
-    with contextlib.suppress(OSError, UserError):
-        write_json(RunDirectory(folder).failure, {"exit_code": code, "message": message})
-
-
-class SweepTable(Callback):
-    """Write ``table.csv`` and ``table.txt`` into the folder of a sweep and print the table.
-
-    When a job has failed, the command ends with its exit code then, and not earlier.
-    """
-
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Forget failures of an earlier sweep in the same folder."""
-        for path in Path(str(config.hydra.sweep.dir)).glob("*/failed.json"):
-            path.unlink(missing_ok=True)
-
-    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        """Collect the jobs; end with the exit code of those that failed."""
-        folder = Path(str(config.hydra.sweep.dir))
-        rows = sweep_rows(folder)
-        if not rows:
-            return
-        text = table_text(rows)
-        with atomic_file(folder / "table.csv") as partial:
-            partial.write_text(table_csv(rows), encoding="utf-8")
-        with atomic_file(folder / "table.txt") as partial:
-            partial.write_text(text, encoding="utf-8")
-        say("\n" + text + f"\n{folder / 'table.csv'}\n{folder}")
-        codes = [row["exit_code"] for row in rows if row["exit_code"]]
-        if codes:
+def write_table(jobs: Iterable[Job], folder: Path) -> int:
+    """Write ``table.csv`` and ``table.txt``, print the table; give the exit code of the sweep."""
+    jobs = list(jobs)
+    rows = sweep_rows(jobs)
+    text = table_text(rows)
+    with atomic_file(folder / "table.csv") as partial:
+        partial.write_text(table_csv(rows), encoding="utf-8")
+    with atomic_file(folder / "table.txt") as partial:
+        partial.write_text(text, encoding="utf-8")
+    say(f"\n{text}\n{folder / 'table.csv'}\n{folder}")
+    codes = [row["exit_code"] for row in rows if row["exit_code"]]
+    left = [job for job in jobs if job.state == "not finished"]
+    for number, what in ((len(codes), "failed"), (len(left), "are not finished")):
+        if number:
             print(
-                f"error: {len(codes)} of {len(rows)} jobs failed: {folder}\n"
-                "  -> read log.txt in their folders; with the same folder (hydra.sweep.dir, or "
-                "run_dir of train) the same command repeats them",
+                f"error: {number} of {len(rows)} jobs {what}: {folder}\n"
+                "  -> the .log beside the folder of a job says why; the same command with the same "
+                "folder (sweep.dir, or run_dir of train) does what is left",
                 file=sys.stderr,
                 flush=True,
             )
-            raise SystemExit(max(codes))
+    return max((code if code in (1, 3) else 3 for code in codes), default=int(bool(left)))
 
 
-def sweep_rows(folder: Path) -> list[dict[str, Any]]:
-    """Read the results of a sweep: a row of `COLUMNS` and ``exit_code`` for each job."""
-    if not folder.is_dir():
-        return []
-    jobs = [RunDirectory(path) for path in sorted(folder.iterdir(), key=_job_number)]
-    return [_row(job) for job in jobs if job.log.is_file() or job.config.is_file()]
+def sweep_rows(jobs: Iterable[Job]) -> list[dict[str, Any]]:
+    """Give a row of `COLUMNS` and ``exit_code`` for each job."""
+    return [_row(job) for job in jobs]
 
 
-def _job_number(path: Path) -> tuple[int, str]:
-    number = path.name.partition("_")[0]
-    return (int(number) if number.isdigit() else 10**9, path.name)
-
-
-def _row(run: RunDirectory) -> dict[str, Any]:
+def _row(job: Job) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys((*COLUMNS, "exit_code"), "")
-    row["run"], row["state"] = run.path.name, "done"
-    if run.config.is_file():
-        row |= _training(run)
-    with contextlib.suppress(UserError, KeyError, TypeError, ValueError):
-        failure = read_json(run.failure)
-        row["exit_code"] = int(failure["exit_code"])
-        first_line = str(failure["message"]).partition("\n")[0]
-        row["state"] = f"failed: {first_line.removeprefix('error: ')}"
+    row["run"], row["state"] = job.name, job.state
+    if job.run.config.is_file():
+        row |= _training(job.run)
+    if job.state == "pruned":
+        row |= _pruned(job.run)
+    if job.state == "failed":
+        row["exit_code"], message = job.failure()
+        row["state"] = f"failed: {message.partition(chr(10))[0].removeprefix('error: ')}"
     return row
+
+
+def _pruned(run: RunDirectory) -> dict[str, Any]:
+    """Give what counts of a training that a search has ended early."""
+    with contextlib.suppress(UserError, KeyError, TypeError):
+        values = read_json(run.pruned)
+        epoch, auc = values["epoch"], values["val_auc"]
+        nothing = {"val_loss": "", "auc": "", "auc_error": "", "seconds": ""}
+        return nothing | {"state": f"pruned after epoch {epoch}", "epochs": epoch, "val_auc": auc}
+    return {}
 
 
 def _training(run: RunDirectory) -> dict[str, Any]:

@@ -1,24 +1,27 @@
-"""Run tasks on Dask workers: on this machine, or as jobs of HTCondor or Slurm."""
+"""Run tasks in processes of this machine, or on Dask workers: here, or as jobs of a batch farm."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from smartbkg_tf.errors import UserError
-from smartbkg_tf.generation.source import Report, Task
+from smartbkg_tf.runtime.pool import run_in_processes
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.settings.cluster import FarmSettings
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def require_packages(settings: FarmSettings) -> None:
     """Refuse a cluster whose packages are not installed."""
     wanted = ["distributed"] + (["dask_jobqueue"] if settings.name != "local" else [])
     missing = [name for name in wanted if find_spec(name) is None]
-    if missing:
+    if missing and settings.name != "none":
         raise UserError(
             f"cluster={settings.name} needs {' and '.join(missing)}, not installed here",
             next_step="pip install 'smartbkg_tf[distributed]'",
@@ -67,17 +70,41 @@ def make_cluster(settings: FarmSettings, workers: int) -> Any:
     )
 
 
-def run_on_cluster(
-    tasks: list[Task],
-    make: Callable[[Task], Report],
-    directory: Path,
+def run_tasks(
+    tasks: Sequence[T],
+    work: Callable[[T], R],
+    workers: int,
+    cluster: FarmSettings,
+    *,
+    unit: str,
+    name: Callable[[T], str],
+    where: Path,
+    next_step: str,
+) -> Generator[R, None, None]:
+    """Give the results of all tasks as they come.
+
+    `unit` is what tasks are called, `name` names one in an error; `where` and `next_step` are the
+    rest of that error. What tasks read and write must have the same path for all workers.
+    """
+    if cluster.name != "none":
+        return _run_on_cluster(tasks, work, workers, cluster, name, where, next_step)
+    return run_in_processes(
+        tasks, work, workers, unit=unit, name=name, where=where, next_step=next_step
+    )
+
+
+def _run_on_cluster(
+    tasks: Sequence[T],
+    work: Callable[[T], R],
     workers: int,
     settings: FarmSettings,
-) -> Generator[Report, None, None]:
-    """Run tasks on workers; give reports as they come.
+    name: Callable[[T], str],
+    where: Path,
+    next_step: str,
+) -> Generator[R, None, None]:
+    """Run tasks on Dask workers.
 
-    The workers must see `directory` under the same path. A task whose worker dies goes to another
-    worker, and a local worker is replaced.
+    A task whose worker dies goes to another worker, and a local worker is replaced.
     """
     from distributed import Client, KilledWorker, as_completed
 
@@ -86,17 +113,17 @@ def run_on_cluster(
         if settings.name != "local":
             cluster.scale(jobs=workers)
             say(f"{workers} jobs are submitted to {settings.name}; work begins with the first")
-        futures = [client.submit(make, task, pure=False) for task in tasks]
+        futures = {client.submit(work, task, pure=False): task for task in tasks}
         try:
-            for future in as_completed(futures):
-                report: Report = future.result()
-                yield report
-        except KilledWorker as error:
-            raise UserError(
-                "several workers died at the same table",
-                where=directory,
-                next_step="is memory short? raise cluster.memory or use a smaller chunk_size; the "
-                "same command goes on where it stopped",
-            ) from error
+            for future in as_completed(list(futures)):
+                try:
+                    result: R = future.result()
+                except KilledWorker as error:
+                    raise UserError(
+                        f"several workers died at {name(futures[future])}",
+                        where=where,
+                        next_step=f"is memory short? raise cluster.memory; {next_step}",
+                    ) from error
+                yield result
         finally:
-            client.cancel(futures)
+            client.cancel(list(futures))

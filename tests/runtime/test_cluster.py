@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from smartbkg_tf.errors import ConfigurationError, UserError
-from smartbkg_tf.generation import cluster as module
-from smartbkg_tf.generation.cluster import make_cluster
 from smartbkg_tf.generation.production import produce
+from smartbkg_tf.runtime import cluster as module
+from smartbkg_tf.runtime.cluster import make_cluster
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.generation import ProduceSettings
 from tests.generation.test_production import chosen, hashes, killer  # noqa: F401

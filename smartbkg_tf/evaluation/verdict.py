@@ -1,0 +1,151 @@
+"""The first sentence of the report: is it good, is it biased, what does it save."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from smartbkg_tf.evaluation.report_tables import best_speedup, estimate
+
+Metrics = Mapping[str, Any]
+
+#: Lower ends of what an AUC is called.
+_WORDS = ((0.95, "Excellent"), (0.85, "Good"), (0.7, "Moderate"), (0.0, "Weak"))
+
+#: More skims than this share one sentence.
+_MANY = 3
+
+#: A bias is called one when chance gives it less often than this, in any of all observables.
+_SIGNIFICANT = 0.01
+
+
+def verdicts(values: Metrics) -> list[str]:
+    """Give one sentence for a skim; with several models it is about the best one.
+
+    `values` is what ``metrics.json`` holds. Many skims share one sentence.
+    """
+    models = values.get("models") or {"": values}
+    best: dict[str, str] = {}
+    sentences = []
+    for skim in dict.fromkeys(skim for model in models.values() for skim in model["skims"]):
+        having = [name for name, model in models.items() if skim in model["skims"]]
+        best[skim] = max(having, key=lambda name: models[name]["skims"][skim]["auc"])
+        model = models[best[skim]]
+        lead = f"{_lead(values, skim, best[skim], len(having))} " if len(having) > 1 else ""
+        sentences.append(lead + _sentence(skim, model["skims"][skim], model))
+    if len(sentences) <= _MANY:
+        return sentences
+    return [_about_many({skim: models[name]["skims"][skim] for skim, name in best.items()})]
+
+
+def _about_many(skims: Mapping[str, Metrics]) -> str:
+    """Say between which skims the numbers lie."""
+    areas = sorted(skims, key=lambda skim: skims[skim]["auc"])
+    low, high = areas[0], areas[-1]
+    text = (
+        f"{len(skims)} skims: the AUC lies between {estimate(skims[low], 'auc').text} ({low}) and "
+        f"{estimate(skims[high], 'auc').text} ({high})"
+    )
+    saved = {skim: best_speedup(of) for skim, of in skims.items()}
+    known = {skim: of for skim, of in saved.items() if of is not None}
+    if known:
+        order = sorted(known, key=lambda skim: known[skim]["speedup"])
+        ends = [
+            f"{estimate(known[skim], 'speedup').text} ({skim})" for skim in (order[0], order[-1])
+        ]
+        text += (
+            f"; sampling with weights saves factors between {ends[0]} and {ends[1]} in computing "
+            "time for the same statistical precision"
+        )
+    return f"{text}; the tables say for each what is known about bias."
+
+
+def _lead(values: Metrics, skim: str, best: str, number: int) -> str:
+    """Say how far the best model is ahead of the second one."""
+    ranked = values.get("comparison", {}).get(skim, {}).get("models", ())
+    if len(ranked) < 2:
+        return f"Of {number} models, {best} has the largest AUC."
+    first, second = ranked[0]["model"], ranked[1]["model"]
+    difference, sigma = estimate(ranked[1], "difference").text, ranked[1].get("significance")
+    text = f"the difference in AUC is {difference}"
+    if sigma is not None and sigma < 2:
+        return f"Of {number} models, {first} and {second} cannot be told apart: {text}."
+    return f"Of {number} models, {first} is best, ahead of {second}: {text}."
+
+
+def _sentence(skim: str, of: Metrics, model: Metrics) -> str:
+    return f"{_quality(skim, of)}; {_bias(of, model)}; {_saving(of)}."
+
+
+def _quality(skim: str, of: Metrics) -> str:
+    area = estimate(of, "auc").text
+    if of["auc"] - 0.5 < 3 * (of.get("auc_error") or 0.0):
+        return (
+            f"No better than a guess so far: for events that pass {skim}, an AUC of {area} is "
+            "compatible with 0.5"
+        )
+    word = next(word for lowest, word in _WORDS if of["auc"] >= lowest)
+    return f"{word}: events that pass {skim} are separated from the others with an AUC of {area}"
+
+
+def _bias(of: Metrics, model: Metrics) -> str:
+    if not of.get("observables"):
+        if model.get("predictions", {}).get("biased"):
+            return (
+                "it is biased by construction, for a threshold drops events of a special kind, and "
+                "how much is unknown without bias observables (evaluate observables=FILE)"
+            )
+        return (
+            "whether physics distributions are biased was not checked, for no bias observables "
+            "were given (evaluate observables=FILE)"
+        )
+    tests = {
+        name: values["filters"]["sampling"]
+        for name, values in of["observables"].items()
+        if "sampling" in values.get("filters", {})
+    }
+    if not tests:
+        return "sampling with weights was not checked for bias"
+    probability = {name: test.get("kl_probability") for name, test in tests.items()}
+    known = {name: p for name, p in probability.items() if p is not None}
+    many = f"{len(tests)} bias observables" if len(tests) > 1 else "one bias observable"
+    if not known:
+        return f"{many}: too few events to tell a bias from chance"
+    worst = min(known, key=lambda name: known[name])
+    test = tests[worst]
+    floor, limit = test.get("kl_floor"), test.get("kl_limit")
+    divergence = f"KL divergence {test['kl']:.2g}"
+    # With many observables one of them looks biased by chance.
+    biased = min(1.0, known[worst] * len(known)) < _SIGNIFICANT
+    if floor is not None:
+        divergence += f", random thinning gives {floor:.2g}"
+    if limit is not None and (floor or 0.0) > limit:
+        divergence += f"; testing the published limit of {limit:g} takes more events"
+    elif limit is not None:
+        divergence += f"; the published limit is {limit:g}"
+    if biased:
+        return f"sampling with weights shows a bias in {worst} ({divergence})"
+    return (
+        f"no bias is seen in {many} after sampling with weights (the least likely is {worst}: "
+        f"{divergence})"
+    )
+
+
+def _saving(of: Metrics) -> str:
+    saved = best_speedup(of)
+    if saved is None:
+        points = of.get("speedup", {}).get("threshold", ())
+        if not points:
+            return "what it saves is unknown"
+        point = points[0]
+        return (
+            f"a threshold that keeps {100 * point['efficiency']:.0f} % of passing events saves a "
+            f"factor {estimate(point, 'speedup').text} in computing time"
+        )
+    factor = estimate(saved, "speedup").text
+    if saved["speedup"] - 1 < 2 * (saved.get("speedup_error") or 0.0):
+        return f"sampling saves nothing that could be measured (speedup {factor})"
+    return (
+        f"sampling with weights saves a factor {factor} in computing time for the same statistical "
+        "precision"
+    )

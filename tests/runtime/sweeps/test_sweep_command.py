@@ -1,0 +1,138 @@
+"""``sweep`` and ``--multirun`` with real commands, and what they refuse."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from smartbkg_tf.config import command_named
+from smartbkg_tf.errors import ConfigurationError
+from smartbkg_tf.runtime.sweeps.jobs import JobList
+from tests.conftest import ROOT
+from tests.training.samples import TINY, small_dataset
+
+
+def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Give the overrides of the jobs that would run."""
+    found: list[list[str]] = []
+    monkeypatch.setattr(
+        "smartbkg_tf.runtime.sweeps.runner.run_sweep", lambda *a, **_: found.extend(a[2])
+    )
+    return found
+
+
+def test_choices_ranges_and_globs(planned: list[list[str]], tmp_path: Path) -> None:
+    entry = command_named("train")
+    entry.sweep(["model=glob(resnet*)", "training.seed=range(1,3)", "data.path=x"])
+    files = sorted(p.stem for p in (ROOT / "conf" / "model").glob("resnet*.yaml"))
+    assert len(files) > 2
+    assert [job[0] for job in planned] == [f"model={name}" for name in files for _ in (1, 2)]
+    assert [job[1:] for job in planned[:2]] == [
+        [f"training.seed={i}", "data.path=x"] for i in (1, 2)
+    ]
+    planned.clear()
+    (tmp_path / "model").mkdir()
+    for name in ("mine_a", "mine_b"):
+        (tmp_path / "model" / f"{name}.yaml").write_text("defaults: [resnet, _self_]\n")
+    entry.sweep(["model=glob(mine*)"], (), str(tmp_path))
+    assert planned == [["model=mine_a"], ["model=mine_b"]]
+    with pytest.raises(ConfigurationError, match="matches nothing"):
+        entry.sweep(["model=glob(nothing*)"])
+    with pytest.raises(ConfigurationError, match="did you mean 'jobs'"):
+        entry.sweep(["model=resnet", "sweep.jbs=2"])
+    with pytest.raises(ConfigurationError, match="did you mean 'resnet'"):
+        entry.sweep(["hparams_search=resnett"])
+    with pytest.raises(ConfigurationError, match="wait=false has no meaning"):
+        entry.sweep(["sweep.wait=false"])
+
+
+@pytest.mark.timeout(300)
+def test_two_trainings(tmp_path: Path) -> None:
+    """From the command line to the table; given again, nothing is trained twice."""
+    small_dataset(tmp_path, 200)
+    overrides = [text for text in TINY if "epochs" not in text]
+    words = [*overrides, "training.epochs=1", "training.seed=1,2", "data.path=dataset"]
+    done = command("smartbkg_tf.train", "--multirun", *words, "run_dir=mine", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    folder = tmp_path / "mine"
+    jobs = JobList.read(folder).jobs
+    assert [job.state for job in jobs] == ["done", "done"]
+    rows = list(csv.DictReader((folder / "table.csv").read_text().splitlines()))
+    assert [row["seed"] for row in rows] == ["1", "2"]
+    assert all(0 <= float(row[key]) <= 1 for row in rows for key in ("auc", "val_auc"))
+    assert rows[0]["val_auc"] != rows[1]["val_auc"]
+    assert (folder / "table.txt").read_text() in done.stdout
+    for job in jobs:
+        config = yaml.safe_load(job.run.config.read_text())
+        assert tmp_path / config["run_dir"] == job.folder
+        assert "AUC of fei_hadronic_b0 on test events" in job.log.read_text()
+    assert {p.name for p in tmp_path.iterdir()} >= {"mine"}
+    again = command("smartbkg_tf.sweep", *words, "sweep.dir=mine", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "2 are finished already" in again.stdout
+    assert "begins" not in again.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_trainings_killed_at_20_moments_give_the_same_table(tmp_path: Path) -> None:
+    """Runner and jobs by SIGKILL; then the table is that of a sweep that was never ended."""
+    small_dataset(tmp_path, 400)
+    words = [*TINY, "training.epochs=5", "training.seed=1,2", "data.path=dataset", "sweep.jobs=2"]
+
+    def start(folder: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "smartbkg_tf.sweep", *words, f"sweep.dir={folder}"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+        )
+
+    assert start("unbroken").wait() == 0
+    draw = random.Random(1)
+    for _ in range(20):
+        process = start("killed")
+        time.sleep(draw.uniform(2, 25))
+        process.kill()
+        process.wait()
+        time.sleep(0.5)  # The kernel ends the jobs.
+    assert start("killed").wait() == 0
+    tables = []
+    for folder in ("unbroken", "killed"):
+        rows = csv.DictReader((tmp_path / folder / "table.csv").read_text().splitlines())
+        tables.append([{k: v for k, v in row.items() if k != "seconds"} for row in rows])
+    assert tables[0] == tables[1]
+    assert [row["state"] for row in tables[0]] == ["done", "done"]
+    logs = [path.read_text() for path in (tmp_path / "killed").glob("*.log")]
+    assert any("continuing" in log for log in logs)
+
+
+def test_another_command_and_a_failing_job(tmp_path: Path) -> None:
+    words = ["preprocess", "input=no_a.h5,no_b.h5", "output='dataset_${input}'"]
+    done = command("smartbkg_tf.sweep", *words, "sweep.dir=x", "sweep.jobs=2", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "2 of 2 jobs failed" in done.stderr
+    rows = list(csv.DictReader((tmp_path / "x" / "table.csv").read_text().splitlines()))
+    assert ["no_a.h5: input: nothing matches" in row["state"] for row in rows] == [True, False]
+    assert rows[1]["run"].startswith("1_input=no_b.h5")
