@@ -97,6 +97,7 @@ def test_produce_train_and_apply_as_jobs(place: Path, monkeypatch: pytest.Monkey
     assert run_slurm_task(script, 0, place, RUN="other") == 0, said(place)
     # Both end with the same network.
     assert json.loads((place / "other" / "done.json").read_text()) == first
+    shutil.rmtree(place / "tables")  # Those of the small dataset.
     shutil.copytree(place / "tables_0", place / "tables")
     for job in htcondor_jobs((place / "apply.sub").read_text()):
         assert run_htcondor_job(job, place, place / "scratch") == 0, said(place)

@@ -69,17 +69,6 @@ def auc_covariance(
     return np.array([passing.mean() for passing, _ in parts]), covariance
 
 
-def auc_difference(
-    first: npt.NDArray[np.floating],
-    second: npt.NDArray[np.floating],
-    label: npt.NDArray[np.integer],
-) -> Estimate:
-    """Give the AUC of the first model - that of the second one, on the same events."""
-    areas, covariance = auc_covariance([first, second], label)
-    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
-    return Estimate(float(areas[0] - areas[1]), math.sqrt(max(float(variance), 0.0)))
-
-
 def _common_events(
     models: Mapping[str, Predictions],
     skim: str,

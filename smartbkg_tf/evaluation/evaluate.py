@@ -65,13 +65,13 @@ def evaluate(settings: EvaluateSettings) -> Path:
             for path, name in zip(paths, unique_names(paths), strict=True):
                 model = evaluate_model(path, name, settings.metrics, settings.observables, skim)
                 models.append(model)
-                remarks = understand(
+                unexplained = understand(
                     model,
                     settings.metrics,
                     dataset=settings.dataset,
                     ask=settings.understanding,
                 )
-                for text in remarks:
+                for text in unexplained:
                     say(f"note: {text}")
                 progress.add(1)
         draw_models(models, folder / "plots", settings.plots)

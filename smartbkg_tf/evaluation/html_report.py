@@ -40,6 +40,10 @@ SECTIONS: Mapping[Section, tuple[str, str]] = {
 }
 
 
+#: Figures of one part; more are folded away.
+_SHOWN_AT_ONCE = 9
+
+
 def summary_row(model: str, skim: str, metrics: Metrics) -> list[str]:
     """Give the main numbers of one model and skim, an entry of ``metrics.json``."""
     sampling = best_speedup(metrics)
@@ -82,6 +86,7 @@ def write_report(folder: Path, name: str) -> None:
         comparison=comparison(values),
         sections=_sections(skims, figures, folder / "plots"),
         provenance={name: _flat(model.get("predictions", {})) for name, model in models.items()},
+        shown_at_once=_SHOWN_AT_ONCE,
         version=__version__,
         style=Markup((templates / "report.css").read_text(encoding="utf-8")),
         script=Markup((templates / "report.js").read_text(encoding="utf-8")),
@@ -106,11 +111,13 @@ def _sections(
     ]
     sections = []
     for name, (heading, question) in SECTIONS.items():
-        drawn = [
-            _embedded(figure, folder)
+        chosen = [
+            figure
             for figure in figures
             if (figure.section if figure.section in SECTIONS else "custom") == name
         ]
+        chosen.sort(key=lambda figure: _place_of_observable(figure, flat[0][1]))
+        drawn = [_embedded(figure, folder) for figure in chosen]
         groups = []
         for part, metrics in flat:
             made = [table for make in TABLES.get(name, ()) for table in make(metrics)]
@@ -130,6 +137,14 @@ def _sections(
                 }
             )
     return sections
+
+
+def _place_of_observable(figure: DrawnFigure, metrics: Metrics) -> int:
+    """Put figures of the most biased observables first, and those of none before them."""
+    observable = figure.plot.get("observable")
+    ranking = metrics.get("bias", {}).get("ranking", {})
+    names: list[str] = ranking.get("sampling") or next(iter(ranking.values()), [])
+    return -1 if observable is None else [*names, observable].index(observable)
 
 
 def _embedded(figure: DrawnFigure, folder: Path) -> dict[str, Any]:

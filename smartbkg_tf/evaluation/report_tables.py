@@ -137,17 +137,19 @@ def _working_points(of: Metrics) -> Iterable[Table]:
         "precision": "precision",
         "balanced_accuracy": "balanced accuracy",
     }
-    rows = [
-        [estimate(point, key) for key in keys]
-        + [count(point.get("confusion", {}), key) for key in _CONFUSION]
-        for point in of.get("working_points", ())
-    ]
+    rows = [[estimate(point, key) for key in keys] for point in of.get("working_points", ())]
     note = (
         "Thresholds that keep the given fraction of passing events. Rejection: failing events for "
         "one that is kept. Precision: passing fraction of what is kept."
     )
-    head = (*keys.values(), *(key.replace("_", " ") for key in _CONFUSION))
-    yield Table("Working points of a threshold", note, head, rows)
+    yield Table("Working points of a threshold", note, [*keys.values()], rows)
+    rows = [
+        [number(point["threshold"]), *(count(point["confusion"], key) for key in _CONFUSION)]
+        for point in of.get("working_points", ())
+        if "confusion" in point
+    ]
+    head = ("threshold (logit)", *(key.replace("_", " ") for key in _CONFUSION))
+    yield Table("Events kept and rejected at these thresholds", "", head, rows)
     rows = [
         [number(point["efficiency"]), number(point["threshold"]), estimate(point, "rejection")]
         for point in of.get("background_rejection", ())
@@ -299,9 +301,9 @@ def _explained_events(of: Metrics) -> Iterable[Table]:
         ]
         for event in understanding.get("wrong_events", ())
     ]
-    titles = ("kind", "rank", "experiment", "run", "event", "production", "event type", "score")
+    columns = ("kind", "rank", "experiment", "run", "event", "production", "event type", "score")
     note = "Failing events with the highest scores, passing events with the lowest."
-    yield Table("Most wrongly scored events", note, (*titles, "sampling probability"), rows)
+    yield Table("Most wrongly scored events", note, (*columns, "sampling probability"), rows)
 
 
 #: What makes the tables of each part of the report.

@@ -113,20 +113,22 @@ def _bias(of: Metrics, model: Metrics) -> str:
         return f"{many}: too few events to tell a bias from chance"
     worst = min(known, key=lambda name: known[name])
     test = tests[worst]
+    floor, limit = test.get("kl_floor"), test.get("kl_limit")
+    divergence = f"KL divergence {test['kl']:.2g}"
     # With many observables one of them looks biased by chance.
-    if min(1.0, known[worst] * len(known)) < _SIGNIFICANT:
-        text = f"sampling with weights shows a bias in {worst} (KL divergence {test['kl']:.2g}"
-    else:
-        text = f"no bias is seen in {many} after sampling with weights (KL of the worst, {worst}, "
-        text += f"{test['kl']:.2g}"
-    if test.get("kl_floor") is not None:
-        text += f", where random thinning gives {test['kl_floor']:.2g}"
-    limit = test.get("kl_limit")
-    if limit is not None:
-        text += f" and the published limit is {limit:g}"
-        if (test.get("kl_floor") or 0.0) > limit:
-            text += ", which so few events cannot test"
-    return text + ")"
+    biased = min(1.0, known[worst] * len(known)) < _SIGNIFICANT
+    if floor is not None:
+        divergence += f", random thinning gives {floor:.2g}"
+    if limit is not None and (floor or 0.0) > limit:
+        divergence += f"; testing the published limit of {limit:g} takes more events"
+    elif limit is not None:
+        divergence += f"; the published limit is {limit:g}"
+    if biased:
+        return f"sampling with weights shows a bias in {worst} ({divergence})"
+    return (
+        f"no bias is seen in {many} after sampling with weights (the least likely is {worst}: "
+        f"{divergence})"
+    )
 
 
 def _saving(of: Metrics) -> str:

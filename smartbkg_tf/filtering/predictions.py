@@ -226,8 +226,8 @@ def read_predictions(path: str | Path, *, unnamed_skim: str = "skim") -> Predict
     Parameters
     ----------
     path : str or pathlib.Path
-        A file that `apply` or `train` wrote, or any table (parquet, csv, or with the suffix .root a
-        TTree ``predictions``) with the column event and a score: ``score_<skim>`` and
+        A file that `apply` or `train` wrote (parquet, or .root with a TTree ``predictions``), or
+        any such file or csv table with the column event and a score: ``score_<skim>`` and
         ``label_<skim>`` for each skim, or plain ``score`` and ``label``. Columns experiment, run
         and production are 0 where the table has none. Higher scores are more likely to pass;
         calibration takes them for logits.

@@ -226,7 +226,7 @@ class Command(Generic[S]):
 
         for job in jobs[:_CHECKED_JOBS] if checked else ():
             check(job)
-        written = [[as_written(text) for text in job] for job in jobs]
+        written = [[text.removeprefix("++") for text in job] for job in jobs]
         run_sweep(self.name, settings, written, options, check=check if checked else len)
 
     def show(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.dataset.symmetries import antiparticle_tokens
+from smartbkg_tf.evaluation.bias import wilson
 from smartbkg_tf.evaluation.understanding.names import (
     decay_formula,
     decay_text,
@@ -31,21 +32,11 @@ _B_MESONS = (511, 521, 531, 541)
 _TAU = 15
 
 
-def interval(k: float, n: float) -> tuple[float, float]:
-    """Give the central 68 % interval of a fraction k / n (Clopper and Pearson 1934)."""
-    from scipy.stats import beta
-
-    tail = 0.1587
-    low = float(beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
-    high = float(beta.ppf(1 - tail, k + 1, n - k)) if k < n else 1.0
-    return low, high
-
-
 def _fraction(key: str, k: int, n: int) -> dict[str, Any]:
     if n == 0:
         return dict.fromkeys((key, f"{key}_low", f"{key}_high"))
-    low, high = interval(k, n)
-    return {key: k / n, f"{key}_low": low, f"{key}_high": high}
+    low, high = wilson(k, n)
+    return {key: k / n, f"{key}_low": float(low), f"{key}_high": float(high)}
 
 
 def kept_of_groups(
@@ -54,7 +45,7 @@ def kept_of_groups(
     """Count what is kept of groups of events, each its name and its rows.
 
     ``efficiency`` and ``false_rate`` are the kept fractions of passing and of failing events, with
-    the bounds of their central 68 % intervals (``_low``, ``_high``); None without such events.
+    the bounds of Wilson's 68 % intervals (``_low``, ``_high``); None without such events.
     """
     result = []
     for name, rows in groups:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.encoding.events import Events, offsets_of
-from smartbkg_tf.evaluation.comparison import auc_difference
+from smartbkg_tf.evaluation.comparison import auc_covariance
 from smartbkg_tf.evaluation.understanding.trees import codes_of_tokens, tree_of_tokens
 from smartbkg_tf.events.decay_strings import decay_tokens
 from smartbkg_tf.events.vocabulary import default_vocabulary
@@ -117,8 +117,16 @@ def losses(
     result = []
     for change in changes(events, inputs, features):
         after = score(change.apply(events, random))
-        loss = auc_difference(before, after, labels)
-        result.append({"kind": change.kind, "name": change.name, **loss.named("auc_loss")})
+        area, covariance = auc_covariance([before, after], labels)
+        variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+        result.append(
+            {
+                "kind": change.kind,
+                "name": change.name,
+                "auc_loss": float(area[0] - area[1]),
+                "auc_loss_error": float(np.sqrt(max(variance, 0.0))),
+            }
+        )
         done(len(events))
     return result
 

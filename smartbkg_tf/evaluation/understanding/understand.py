@@ -142,16 +142,17 @@ def _add_groups(
     result, values = model.results[skim], model.predictions.skims[skim]
     counts = ScoreCounts.of(values.score, values.label)
     place = place_of(counts, _EFFICIENCY)
-    point = {
-        "threshold": float(counts.lowest[place]),
-        "efficiency": float(counts.above()[1][place] / counts.n_passing),
-    }
+    threshold = float(counts.lowest[place])
+    efficiency = float(counts.above()[1][place] / counts.n_passing)
     label, score = values.label, values.score
     if chosen is not None:
         label, score = label[chosen], score[chosen]
-    passing, known, kept = label == 1, label >= 0, score >= point["threshold"]
+    passing, known, kept = label == 1, label >= 0, score >= threshold
     everything = groups.kept_of_groups([("all", np.arange(len(label)))], passing, known, kept)[0]
-    numbers = result.metrics.setdefault("understanding", {**point})
+    numbers = result.metrics.setdefault(
+        "understanding",
+        {"threshold": threshold, "efficiency": efficiency},
+    )
     numbers.setdefault("kept_by", {})
     for name, division in divisions.items():
         entries = groups.kept_of_groups(division, passing, known, kept)

@@ -36,8 +36,8 @@ _SLURM = Template("""\
 #SBATCH --requeue
 #SBATCH --signal=B:TERM@60
 $directives
+cd $here || exit 1
 $prologue
-cd $here
 exec $python -m smartbkg_tf.sweep run-job $folder "$$SLURM_ARRAY_TASK_ID"
 """)
 
@@ -60,7 +60,6 @@ exec $python -m smartbkg_tf.sweep run-job . "$$1" --transferred
 """)
 
 _HTCONDOR = Template("""\
-universe = vanilla
 executable = $batch/job.sh
 arguments = $$(index)
 initialdir = $folder
@@ -200,9 +199,10 @@ class BatchJobs:
             found |= {int(word): (backend, number) for word in answer.split() if word.isdigit()}
         return found
 
-    def ended(self, running: Iterable[Job]) -> list[tuple[Job, int]]:
+    def ended(self, running: Iterable[Job]) -> list[tuple[Job, int | None]]:
         """Give the jobs whose folders say so, and those that are twice not in the queue."""
-        ended, open_jobs = [], []
+        ended: list[tuple[Job, int | None]] = []
+        open_jobs = []
         for job in running:
             if job.state in ("done", "failed"):
                 ended.append((job, 0 if job.state == "done" else job.failure()[0]))
@@ -216,7 +216,7 @@ class BatchJobs:
                 return ended
             missed = {job.number for job in open_jobs} - queued.keys()
             # A shared file system may show the result later than the queue the end.
-            ended += [(job, 1) for job in open_jobs if job.number in missed & self._missed]
+            ended += [(job, None) for job in open_jobs if job.number in missed & self._missed]
             self._missed = missed
         return ended
 

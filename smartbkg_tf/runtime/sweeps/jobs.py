@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -152,15 +152,21 @@ class JobList:
         known.transfer = tuple(transfer or ())
         return known
 
-    def add(self, all_overrides: Iterable[Sequence[str]]) -> list[Job]:
-        """Give a job for each list of overrides: one that is known, or else a new one."""
+    def add(self, all_overrides: Sequence[Sequence[str]]) -> list[Job]:
+        """Give a job for each list of overrides: one that is known, or else a new one.
+
+        Folders are named after the overrides in which the jobs differ.
+        """
+        alone = len(all_overrides) < 2
+        common = set() if alone else set.intersection(*map(set, all_overrides))
         known = {_meaning(job.overrides): job for job in self.jobs}
         found = []
         for overrides in all_overrides:
             job = known.get(_meaning(overrides))
             if job is None:
                 number = len(self.jobs)
-                name = f"{number}_{folder_name(overrides)}".rstrip("_")
+                name = folder_name([text for text in overrides if text not in common])
+                name = f"{number}_{name}".rstrip("_")
                 job = Job(number, self.folder / name, tuple(overrides))
                 self.jobs.append(job)
                 known[_meaning(overrides)] = job

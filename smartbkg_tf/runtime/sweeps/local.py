@@ -78,9 +78,9 @@ class LocalJobs:
             self._processes[job.number], self._slots[job.number] = process, slot
             say(f"{job.name}: begins ({job.log})")
 
-    def ended(self, running: Iterable[Job]) -> list[tuple[Job, int]]:
+    def ended(self, running: Iterable[Job]) -> list[tuple[Job, int | None]]:
         """Give the jobs whose processes have ended, with their exit codes."""
-        found = []
+        found: list[tuple[Job, int | None]] = []
         for job in running:
             process = self._processes.get(job.number)
             if process is not None and process.poll() is not None:

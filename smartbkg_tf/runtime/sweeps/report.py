@@ -256,10 +256,12 @@ def _parallel(
     for x, column in enumerate(columns):
         axes.axvline(x, color="0.6", linewidth=0.8)
         for y, label in column.ends():
-            axes.annotate(label, (x, y), (4, 0), textcoords="offset points", fontsize=8)
+            axes.annotate(
+                label, (x, y), (4, 0), textcoords="offset points", fontsize=8, va="center"
+            ).set_bbox({"color": "white", "alpha": 0.7, "pad": 1})
     axes.set_xticks(range(len(columns)), [c.name.replace("training.", "") for c in columns])
     axes.tick_params(axis="x", labelrotation=15)
-    axes.set(yticks=[], xlim=(-0.2, len(columns) - 0.5))
+    axes.set(yticks=[], xlim=(-0.2, len(columns) - 0.5), ylim=(-0.08, 1.08))
 
 
 def _importance(parameters: Sequence[Parameter], values: Sequence[float | None]) -> str:

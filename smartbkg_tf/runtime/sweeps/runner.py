@@ -176,7 +176,7 @@ def drive(
             hopeless = source.hopeless(running.values())
             backend.stop(hopeless)
             others = [job for job in running.values() if job not in hopeless]
-            ended = [(job, 0) for job in hopeless] + backend.ended(others)
+            ended = [*((job, None) for job in hopeless), *backend.ended(others)]
             for job, code in ended:
                 del running[job.number]
                 source.ended(job)
@@ -193,11 +193,12 @@ def drive(
         raise
 
 
-def _how(job: Job, code: int) -> str:
+def _how(job: Job, code: int | None) -> str:
     if job.state == "failed":
         return f"failed: {job.failure()[1]}"
     if job.state == "not finished":
-        return f"ended before it was done (exit code {code}); the same command continues it"
+        how = "it left the queue" if code is None else f"exit code {code}"
+        return f"ended before it was done ({how}); the same command continues it"
     if job.state == "pruned":
         return "ended early, its validation AUC is below the median"
     auc = best_validation(job.run).get("val_auc")
@@ -214,14 +215,12 @@ def run_job(folder: Path, number: int, *, transferred: bool = False) -> int:
         say(f"{job.name} is finished already")
         return 0
     local = LocalJobs(jobs, transferred=transferred)
-    code = 0
-    source = Grid([job])
     try:
-        local.start(source.following(1))
+        local.start([job])
         while not (ended := local.ended([job])):
             time.sleep(0.2)
-        code = ended[0][1]
     finally:
         local.stop([job])
+    code = ended[0][1] or 0
     say(f"{job.name}: {_how(job, code)}")
     return code if code >= 0 else 128 - code

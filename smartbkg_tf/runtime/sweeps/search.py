@@ -128,10 +128,11 @@ class Search:
                 break
             values = {key: self._value(trial, key) for key in self.settings.space}
             self._trials[trial.number] = trial
-            jobs.append(self._add(trial.number, values))
-        if jobs:
+            job = self._add(trial.number, values)
             self.jobs.write()
-        return [job for job in jobs if not self._settled(job)]
+            if not self._settled(job):
+                jobs.append(job)
+        return jobs
 
     def _settled(self, job: Job) -> bool:
         """Tell the result of a job that ended when nobody watched."""

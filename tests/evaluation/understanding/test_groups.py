@@ -9,7 +9,6 @@ from smartbkg_tf.evaluation.understanding.groups import (
     DecayModes,
     by_event_type,
     by_number,
-    interval,
     kept_of_groups,
 )
 from smartbkg_tf.evaluation.understanding.trees import DecayTrees, tree_of_tokens
@@ -67,14 +66,6 @@ def test_mixing_and_tau_leptons() -> None:
         "B0 -> tau+ tau-": [2],
     }
     assert modes_of("", "211").most_frequent(np.ones(2, bool)) == []
-
-
-def test_binomial_interval_has_its_coverage() -> None:
-    tail = 0.1587
-    assert interval(0, 10) == (0.0, pytest.approx(1 - tail ** (1 / 10)))
-    assert interval(10, 10) == (pytest.approx(tail ** (1 / 10)), 1.0)
-    low, high = interval(700, 1000)
-    assert (low, high) == pytest.approx((0.7 - np.sqrt(0.21e-3), 0.7 + np.sqrt(0.21e-3)), abs=1e-3)
 
 
 def test_kept_fractions_of_groups() -> None:

@@ -37,7 +37,7 @@ def draw_explanations(
     """Draw what this chapter adds, for the first skim."""
     for plots in BUILT_IN:
         for plot in plots.instances(models) if plots.section == "understanding" else ():
-            _draw(plot, [(models[0], SKIMS[0], "model")], folder / plot.name, SKIMS[0])
+            list(_draw(plot, [(models[0], SKIMS[0], "model")], folder / plot.name, SKIMS[0]))
     return []
 
 

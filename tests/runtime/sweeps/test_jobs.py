@@ -29,6 +29,11 @@ def test_names_need_no_quotes(overrides: list[str], name: str) -> None:
 def test_known_jobs_keep_their_folders(tmp_path: Path) -> None:
     jobs = JobList.open(tmp_path, ["program"])
     first = jobs.add([["a=1"], ["a=3"]])
+    assert [j.name for j in JobList(tmp_path, ()).add([["b=1", "c=2"], ["b=1", "c=3"]])] == [
+        "0_c=2",
+        "1_c=3",
+    ]
+    jobs.write()
     again = JobList.open(tmp_path, ["program"])
     second = again.add([["a=1", "overwrite=true"], ["a=2"], ["a=3"]])
     assert [job.name for job in second] == ["0_a=1", "2_a=2", "1_a=3"]

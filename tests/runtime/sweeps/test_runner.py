@@ -85,7 +85,7 @@ def test_a_signal_ends_the_jobs_and_the_same_command_continues_them(
 ) -> None:
     jobs = [["slow=0.2", f"a={i}"] for i in range(3)]
     process = sweep_process(tmp_path, *jobs, jobs=2)
-    history = tmp_path / "0_slow=0.2_a=0" / "history.csv"
+    history = tmp_path / "0_a=0" / "history.csv"
     while not history.exists():
         time.sleep(0.02)
     process.send_signal(number)
@@ -96,7 +96,7 @@ def test_a_signal_ends_the_jobs_and_the_same_command_continues_them(
     assert not (history.parent / "done.json").exists()
     assert sweep(tmp_path, *jobs, jobs=2) == 0
     assert states(tmp_path) == ["done"] * 3
-    assert "epoch 1 of" in (log := (tmp_path / "0_slow=0.2_a=0.log").read_text())
+    assert "epoch 1 of" in (log := (tmp_path / "0_a=0.log").read_text())
     assert any(f"epoch {begun} of" in log for begun in (2, 3, 4))
 
 

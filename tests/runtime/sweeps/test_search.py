@@ -12,8 +12,8 @@ import pytest
 
 from smartbkg_tf.errors import ConfigurationError, InputError, OutputError
 from smartbkg_tf.runtime.command import compose_settings, configuration_directory
-from smartbkg_tf.runtime.sweeps.jobs import JobList
-from smartbkg_tf.runtime.sweeps.search import corners
+from smartbkg_tf.runtime.sweeps.jobs import Job, JobList
+from smartbkg_tf.runtime.sweeps.search import Search, corners
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.sweeps import SearchSettings, SweepCommandSettings
 from smartbkg_tf.settings.training import TrainSettings
@@ -62,6 +62,27 @@ def test_speedup_and_failing_trials(tmp_path: Path) -> None:
     assert values == {"0": pytest.approx(2 * 0.9), "1": None}
     assert sweep(tmp_path, search=search, jobs=2) == 1, "failed trials are not repeated"
     assert len(JobList.read(tmp_path).jobs) == 4
+
+
+def test_a_trial_that_ended_when_nobody_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its result is told, and the search goes on."""
+
+    def interrupted(self: Search, job: Job) -> None:
+        raise KeyboardInterrupt
+
+    search = {**SEARCH, "trials": 2}
+    assert sweep(tmp_path / "watched", search=search) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Search, "ended", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            sweep(tmp_path / "broken_off", search=search)
+    (done,) = tmp_path.glob("broken_off/*/done.json")
+    before = done.stat().st_mtime_ns
+    assert sweep(tmp_path / "broken_off", search=search) == 0
+    assert done.stat().st_mtime_ns == before
+    assert rows(tmp_path / "broken_off") == rows(tmp_path / "watched")
 
 
 @pytest.mark.parametrize(

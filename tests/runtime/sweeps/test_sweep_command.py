@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
+import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -89,6 +91,40 @@ def test_two_trainings(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr
     assert "2 are finished already" in again.stdout
     assert "begins" not in again.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_trainings_killed_at_20_moments_give_the_same_table(tmp_path: Path) -> None:
+    """Runner and jobs by SIGKILL; then the table is that of a sweep that was never ended."""
+    small_dataset(tmp_path, 400)
+    words = [*TINY, "training.epochs=5", "training.seed=1,2", "data.path=dataset", "sweep.jobs=2"]
+
+    def start(folder: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "smartbkg_tf.sweep", *words, f"sweep.dir={folder}"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+        )
+
+    assert start("unbroken").wait() == 0
+    draw = random.Random(1)
+    for _ in range(20):
+        process = start("killed")
+        time.sleep(draw.uniform(2, 25))
+        process.kill()
+        process.wait()
+        time.sleep(0.5)  # The kernel ends the jobs.
+    assert start("killed").wait() == 0
+    tables = []
+    for folder in ("unbroken", "killed"):
+        rows = csv.DictReader((tmp_path / folder / "table.csv").read_text().splitlines())
+        tables.append([{k: v for k, v in row.items() if k != "seconds"} for row in rows])
+    assert tables[0] == tables[1]
+    assert [row["state"] for row in tables[0]] == ["done", "done"]
+    logs = [path.read_text() for path in (tmp_path / "killed").glob("*.log")]
+    assert any("continuing" in log for log in logs)
 
 
 def test_another_command_and_a_failing_job(tmp_path: Path) -> None:
