@@ -14,6 +14,7 @@ from smartbkg_tf.evaluation.figures import (
     line_styles,
     new_figure,
     outside_legend,
+    plain_decades,
 )
 from smartbkg_tf.evaluation.plots import Curves, Plot, Section
 from smartbkg_tf.evaluation.results import EvaluatedModel
@@ -236,5 +237,6 @@ class BiasRankingPlot(Plot):
             ylabel="observable",
             title=title,
         )
+        plain_decades(axes.xaxis)
         outside_legend(figure)
         return figure

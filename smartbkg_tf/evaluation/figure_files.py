@@ -179,8 +179,13 @@ def read_index(folder: Path) -> list[DrawnFigure]:
     if not file.is_file():
         return []
     try:
-        return [DrawnFigure(**values) for values in read_json(file)["figures"]]
-    except (KeyError, TypeError) as error:
+        figures = [DrawnFigure(**values) for values in read_json(file)["figures"]]
+        for figure in figures:
+            # A report may come from anywhere: what it names lies in its own folder.
+            if Path(figure.file).is_absolute() or ".." in Path(figure.file).parts:
+                raise ValueError(f"{figure.file} is not in this folder")
+        return figures
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"is not an index of figures ({error})", where=file, next_step="evaluate the runs again"
         ) from error

@@ -13,6 +13,7 @@ from smartbkg_tf.evaluation.figures import (
     line_styles,
     new_figure,
     outside_legend,
+    plain_decades,
 )
 from smartbkg_tf.evaluation.metrics import Estimate
 from smartbkg_tf.evaluation.plots import Curves, Plot, Section
@@ -179,5 +180,6 @@ class CalibrationPlot(Plot):
             xlabel="predicted passing fraction",
             ylabel="observed passing fraction",
         )
+        plain_decades(axes.xaxis, axes.yaxis)
         outside_legend(figure)
         return figure

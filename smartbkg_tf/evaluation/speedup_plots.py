@@ -13,6 +13,7 @@ from smartbkg_tf.evaluation.figures import (
     line_styles,
     new_figure,
     outside_legend,
+    plain_decades,
 )
 from smartbkg_tf.evaluation.metrics import Estimate
 from smartbkg_tf.evaluation.plots import Curves, Plot, Section
@@ -91,6 +92,7 @@ class SpeedupPlot(Plot):
             ylim=(0.5, perfect.value * 1.3),
         )
         _plain_ticks(axes.yaxis)
+        plain_decades(axes.xaxis)
         outside_legend(figure)
         return figure
 
@@ -131,6 +133,7 @@ class SpeedupDependencePlot(Plot):
             axes.axvline(curve["nominal"], **REFERENCE)
             axes.set(xscale="log", yscale="log", xlabel=label, ylabel="speedup")
             _plain_ticks(axes.yaxis)
+            plain_decades(axes.xaxis)
         figure.suptitle(title)
         outside_legend(figure)
         return figure
@@ -158,6 +161,7 @@ class SamplingWeightsPlot(Plot):
         axes.set(xscale="log", yscale="log", title=title)
         axes.set(xlabel="weight (1 / sampling probability)", ylabel="expected kept events / bin")
         _plain_ticks(axes.xaxis)
+        plain_decades(axes.yaxis)
         outside_legend(figure)
         return figure
 

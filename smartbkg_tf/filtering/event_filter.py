@@ -20,7 +20,7 @@ from smartbkg_tf.filtering.rules import (
     KeepAll,
     Rule,
     ThresholdRule,
-    checked_probability,
+    probability_of_one,
     random_number,
 )
 from smartbkg_tf.filtering.scorers import OnnxScorer
@@ -210,7 +210,7 @@ class EventFilter:
         biased = self._method == "threshold"
         drawn = random_number((int(table.keys[name][0]) for name in KEY_COLUMNS), self.seed)
         probabilities = {
-            skim: float(checked_probability(self.rules[skim], scores[i : i + 1], biased=biased)[0])
+            skim: probability_of_one(self.rules[skim], scores[i : i + 1], biased=biased)
             for skim, i in self._places.items()
         }
         # One number decides for all skims, as in `combine`.

@@ -132,12 +132,25 @@ class KeepAll(Rule):
         return np.ones(_without_nan(scores).shape)
 
 
-def _name(rule: Rule) -> str:
-    return f"rule {type(rule).__module__}.{type(rule).__qualname__}"
-
-
 def checked_probability(rule: Rule, scores: npt.NDArray[np.float32], *, biased: bool) -> Floats:
     """Ask a rule, which may be a user's, about scores [n]; only a biased one may give 0."""
+    p = _asked(rule, scores)
+    right = (p <= 1) & (p >= 0 if biased else p > 0)
+    if not right.all():
+        first = int(np.argmin(right))
+        raise _not_a_probability(rule, p[first], scores[first])
+    return p
+
+
+def probability_of_one(rule: Rule, score: npt.NDArray[np.float32], *, biased: bool) -> float:
+    """Ask a rule about one score [1], as `checked_probability` does about many."""
+    p = float(_asked(rule, score)[0])
+    if not (0 < p <= 1 or (biased and p == 0)):
+        raise _not_a_probability(rule, p, score[0])
+    return p
+
+
+def _asked(rule: Rule, scores: npt.NDArray[np.float32]) -> Floats:
     try:
         p = np.asarray(rule.probability(scores), dtype=np.float64)
     except Exception as error:  # a user's rule may raise anything
@@ -149,15 +162,19 @@ def checked_probability(rule: Rule, scores: npt.NDArray[np.float32], *, biased: 
             f"probability(scores) gives shape {list(p.shape)} for {len(scores)} scores",
             where=_name(rule),
         )
-    right = (p <= 1) & (p >= 0 if biased else p > 0)
-    if not right.all():
-        first = int(np.argmin(right))
-        raise ConfigurationError(
-            f"gives the probability {p[first]:g} to the score {scores[first]:g}",
-            where=_name(rule),
-            next_step="probabilities must lie in (0, 1]: weights are 1 / probability",
-        )
     return p
+
+
+def _not_a_probability(rule: Rule, p: float, score: float) -> ConfigurationError:
+    return ConfigurationError(
+        f"gives the probability {p:g} to the score {score:g}",
+        where=_name(rule),
+        next_step="probabilities must lie in (0, 1]: weights are 1 / probability",
+    )
+
+
+def _name(rule: Rule) -> str:
+    return f"rule {type(rule).__module__}.{type(rule).__qualname__}"
 
 
 @dataclass(frozen=True)

@@ -224,7 +224,10 @@ def test_what_cannot_be_drawn_again(report: Path, tmp_path: Path) -> None:
     refused("not as this smartbkg_tf writes them", **{"from": str(folder)})
     (folder / "plots" / "calibration.json").unlink()
     refused("does not exist", **{"from": str(folder)})
-    (folder / "plots" / "figures.json").write_text('{"figures": [{"file": "roc"}]}')
+    index = folder / "plots" / "figures.json"
+    index.write_text(index.read_text().replace('"calibration"', '"../calibration"'))
+    refused(r"\.\./calibration is not in this folder", **{"from": str(folder)})
+    index.write_text('{"figures": [{"file": "roc"}]}')
     refused("not an index of figures", **{"from": str(folder)})
 
 
