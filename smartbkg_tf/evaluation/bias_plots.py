@@ -35,11 +35,14 @@ _UNITS = {
     "missingMomentumCMS": "GeV",
     "missingMass2": "GeV$^2$",
 }
+#: A filter looks the same in every figure, whichever others there are.
 _LABELS = {
     "threshold": "threshold",
     "reweighted": "threshold, reweighted by boosted trees",
     "sampling": "sampling, weighted",
 }
+_MARKERS = dict(zip(_LABELS, "osD", strict=True))
+_COLOURS = dict(zip(_LABELS, COLOURS[1:4], strict=True))
 
 
 @settings
@@ -115,10 +118,10 @@ class ObservablePlot(_OfObservable):
             # Side by side, so that no filter hides another one.
             x = centres + width * 0.2 * (i - (len(shown) - 1) / 2)
             style: dict[str, Any] = {
-                "fmt": "osD"[i],
+                "fmt": _MARKERS[kind],
                 "markersize": 3.0,
                 "elinewidth": 1,
-                "color": COLOURS[i + 1],
+                "color": _COLOURS[kind],
             }
             label = f"{_LABELS[kind]} (effective number {curve['effective_number']:.0f})"
             axes.errorbar(x, curve["kept"], yerr=curve["kept_error"], label=label, **style)
@@ -212,8 +215,10 @@ class BiasRankingPlot(Plot):
                 for key, column in data["filters"][kind].items()
             }
             y = rows + 0.22 * (i - (len(shown) - 1) / 2)
-            colour = COLOURS[i + 1]
-            axes.plot(values["kl"], y, "osD"[i], color=colour, markersize=5, label=_LABELS[kind])
+            colour = _COLOURS[kind]
+            axes.plot(
+                values["kl"], y, _MARKERS[kind], color=colour, markersize=5, label=_LABELS[kind]
+            )
             floor = values["kl_floor"]
             down = np.minimum(values["kl_floor_error"], 0.9 * floor)
             axes.errorbar(
@@ -230,6 +235,7 @@ class BiasRankingPlot(Plot):
             )
         axes.axvline(data["limit"], label=f"published limit {data['limit']:g}", **REFERENCE)
         axes.set_yticks(rows, names)
+        axes.tick_params(axis="y", which="minor", left=False, right=False)
         axes.set(
             xscale="log",
             ylim=(len(names) - 0.4, -0.6),

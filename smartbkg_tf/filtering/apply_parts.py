@@ -130,7 +130,7 @@ def make_parts(parts: Sequence[InputPart], job: ApplyJob) -> list[Path]:
     todo = [task for task in zip(parts, files, strict=True) if task[1] not in here]
     if len(todo) < len(parts):
         say(f"{job.folder}: {len(parts) - len(todo)} of {len(parts)} parts are finished already")
-    _say_why_not(job, [here[file] for file in here if file not in files])
+    _say_why_not(job, [here[file] for file in here.keys() - set(files)])
     if not todo:
         return files
     results = run_tasks(
