@@ -29,16 +29,15 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from smartbkg_tf.errors import InputError, UserError, did_you_mean
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.charges import charges
 from smartbkg_tf.events.columns import particle_column
 from smartbkg_tf.events.readers import Key, Reader, begins_with
 from smartbkg_tf.events.root_files import EVENT_META_DATA, ROOT_MAGIC, BasfTree, read_event_keys
 from smartbkg_tf.events.table import (
-    EVENT_TYPES,
     PARTICLE_COLUMNS,
-    UNKNOWN_EVENT_TYPE,
     EventTable,
+    event_type_code,
     offsets_of,
 )
 from smartbkg_tf.runtime.kernels import kernel
@@ -71,17 +70,6 @@ _MEMBERS = {
     "status": "MCParticles.m_status",
 }
 _MOTHER = "MCParticles.m_mother"
-
-
-def event_type_code(event_type: str | None) -> int:
-    """Give the code of an event type; None: it is not known."""
-    if event_type is None:
-        return UNKNOWN_EVENT_TYPE
-    if event_type in EVENT_TYPES:
-        return EVENT_TYPES.index(event_type)
-    raise UserError(
-        f"there is no event type {event_type!r}; {did_you_mean(event_type, EVENT_TYPES)}"
-    )
 
 
 def iterate_mdst(

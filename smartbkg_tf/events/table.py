@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from smartbkg_tf.errors import UserError, did_you_mean
 from smartbkg_tf.settings.sources import EVENT_TYPES as EVENT_TYPES
 
 Array = npt.NDArray[np.generic]
@@ -41,6 +42,17 @@ PARTICLE_COLUMNS: dict[str, npt.DTypeLike] = {
 
 #: The event key: an event number alone identifies nothing.
 KEY_COLUMNS = ("experiment", "run", "event", "production")
+
+
+def event_type_code(event_type: str | None) -> int:
+    """Give the code of an event type; None: it is not known."""
+    if event_type is None:
+        return UNKNOWN_EVENT_TYPE
+    if event_type in EVENT_TYPES:
+        return EVENT_TYPES.index(event_type)
+    raise UserError(
+        f"there is no event type {event_type!r}; {did_you_mean(event_type, EVENT_TYPES)}"
+    )
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 
 from smartbkg_tf.errors import ConfigurationError
-from smartbkg_tf.events.mdst import event_type_code, generated_events
-from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
+from smartbkg_tf.events.mdst import generated_events
+from smartbkg_tf.events.table import KEY_COLUMNS, EventTable, event_type_code
 from smartbkg_tf.filtering.event_filter import EventDecision, EventFilter, Method
 from smartbkg_tf.settings.sources import ParticleSet
 

@@ -14,8 +14,12 @@ import numpy.typing as npt
 from smartbkg_tf.encoding.events import EncodingReport
 from smartbkg_tf.errors import ConfigurationError, InputError, did_you_mean
 from smartbkg_tf.events.columns import particle_column
-from smartbkg_tf.events.mdst import event_type_code
-from smartbkg_tf.events.table import KEY_COLUMNS, PARTICLE_COLUMNS, EventTable
+from smartbkg_tf.events.table import (
+    KEY_COLUMNS,
+    PARTICLE_COLUMNS,
+    EventTable,
+    event_type_code,
+)
 from smartbkg_tf.filtering.rules import (
     KeepAll,
     Rule,

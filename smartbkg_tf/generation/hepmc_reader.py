@@ -10,9 +10,8 @@ from typing import Literal
 import numpy as np
 
 from smartbkg_tf.errors import ConfigurationError, InputError
-from smartbkg_tf.events.mdst import event_type_code
 from smartbkg_tf.events.readers import Key, Reader
-from smartbkg_tf.events.table import EventTable
+from smartbkg_tf.events.table import EventTable, event_type_code
 from smartbkg_tf.generation.beams import nominal_collision
 from smartbkg_tf.generation.chunks import event_keys
 from smartbkg_tf.generation.extract import extract, stored_particles

@@ -11,9 +11,9 @@ import pytest
 import uproot
 
 from smartbkg_tf.errors import InputError, UserError
-from smartbkg_tf.events.mdst import MdstReader, event_type_code
+from smartbkg_tf.events.mdst import MdstReader
 from smartbkg_tf.events.readers import count_events
-from smartbkg_tf.events.table import PARTICLE_COLUMNS, EventTable, concatenate
+from smartbkg_tf.events.table import PARTICLE_COLUMNS, EventTable, concatenate, event_type_code
 from smartbkg_tf.events.vocabulary import default_vocabulary
 from tests.events.comparison import assert_same_events, read_with
 from tests.mdst_twin import write_mdst_twin

@@ -52,6 +52,8 @@ def sweep_process(
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # A test run in the background of a shell ignores it, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
