@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.any_skim.plan import TASKS
-from smartbkg_tf.evaluation.metrics import auc, auc_difference
+from smartbkg_tf.evaluation.comparison import auc_covariance
 from smartbkg_tf.events.keys import KeyIndex
 from smartbkg_tf.filtering.predictions import read_predictions
 from smartbkg_tf.runtime.command import guarded
@@ -27,12 +27,13 @@ def row(folder: Path, baseline: Path, skim: str) -> dict[str, Any]:
     ours, theirs = (read_predictions(path / "predictions.parquet") for path in (folder, baseline))
     order = KeyIndex(theirs.keys).find(ours.keys)
     mine, other = ours.skims[skim], theirs.skims[skim]
-    difference = auc_difference(mine.score, other.score[order], mine.label)
+    areas, covariance = auc_covariance([mine.score, other.score[order]], mine.label)
+    error = np.sqrt(max(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1], 0.0))
     sampling = read_json(folder / "metrics.json")["skims"][skim]["speedup"].get("sampling") or {}
     return {
-        "auc": auc(mine.score, mine.label),
-        "difference": difference.value,
-        "error": difference.error,
+        "auc": areas[0],
+        "difference": areas[0] - areas[1],
+        "error": error,
         "speedup": sampling.get("speedup", float("nan")),
         "cpu_minutes": read_json(folder / "cost.json")["cpu_minutes"],
     }
