@@ -35,7 +35,7 @@ def main() -> None:
     parser.add_argument("--detector", required=True)
     parser.add_argument("--event-types", nargs="+", default=list(N_EVENTS))
     parser.add_argument("--share", type=float, default=1.0, help="of the events")
-    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     for event_type in options.event_types:
         folder = options.output / options.detector / event_type
