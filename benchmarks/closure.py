@@ -178,7 +178,7 @@ def close(analysis: Analysis, weights: Floats, *, replicas: int = REPLICAS) -> C
 
 
 def apply_all(run: str, dataset: str, folder: Path, seeds: int) -> dict[str, Path]:
-    """Apply the model with the first and last seed and with a threshold; what is there stays."""
+    """Apply the model with the first and last seed and with a threshold."""
     methods: dict[str, dict[str, Any]] = {
         FIRST: {"seed": 0},
         LAST: {"seed": seeds - 1},
@@ -186,8 +186,12 @@ def apply_all(run: str, dataset: str, folder: Path, seeds: int) -> dict[str, Pat
     }
     paths = {name: folder / f"{name}.parquet" for name in methods}
     for name, options in methods.items():
-        if not paths[name].exists():
-            apply(ApplySettings(run=run, input=dataset, output=str(paths[name]), **options))
+        # Again each time: what is there may be of another model.
+        apply(
+            ApplySettings(
+                run=run, input=dataset, output=str(paths[name]), overwrite=True, **options
+            )
+        )
     return paths
 
 

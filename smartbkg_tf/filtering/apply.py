@@ -70,7 +70,7 @@ def apply(settings: ApplySettings) -> Path:
         scorer, run = open_once(settings.run, settings.batch_size)
         source.prepare(scorer, run)
         rules = rules_for(scorer, settings)
-        job, parts = ApplyJob.of(settings, scorer, rules), source.parts()
+        job, parts = ApplyJob.of(settings, scorer, rules, source.readers), source.parts()
         say(
             f"apply {model} to {len(source.paths)} input(s) in {len(parts)} part(s), "
             f"method={settings.method}"

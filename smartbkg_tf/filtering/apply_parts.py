@@ -25,11 +25,12 @@ import pyarrow.parquet as pq
 
 from smartbkg_tf.encoding.encode import EncodingReport
 from smartbkg_tf.errors import InputError, OutputError
+from smartbkg_tf.events.readers import Reader
 from smartbkg_tf.filtering.decider import Decider
 from smartbkg_tf.filtering.event_source import InputPart, scored_events
 from smartbkg_tf.filtering.predictions import PredictionsWriter
 from smartbkg_tf.filtering.rules import Rule
-from smartbkg_tf.filtering.scorers import Scorer, open_scorer
+from smartbkg_tf.filtering.scorers import KerasScorer, Scorer, open_scorer
 from smartbkg_tf.runtime.cluster import run_tasks
 from smartbkg_tf.runtime.code_digest import code_digests
 from smartbkg_tf.runtime.differences import differences, some
@@ -45,6 +46,7 @@ from smartbkg_tf.settings.plugins import plain
 _SOFTWARE = ("smartbkg_tf", "tensorflow", "keras", "onnxruntime", "numpy")
 _PACKAGES = (
     "smartbkg_tf.filtering", "smartbkg_tf.encoding", "smartbkg_tf.events", "smartbkg_tf.dataset",
+    "smartbkg_tf.models", "smartbkg_tf.generation",
 )  # fmt: skip
 #: Key of a part's record in its metadata.
 _RECORD = b"smartbkg_tf_part"
@@ -67,11 +69,19 @@ class ApplyJob:
     made_with: Mapping[str, Any]  # what every part depends on, in plain values
 
     @classmethod
-    def of(cls, settings: ApplySettings, scorer: Scorer, rules: Mapping[str, Rule]) -> ApplyJob:
+    def of(
+        cls,
+        settings: ApplySettings,
+        scorer: Scorer,
+        rules: Mapping[str, Rule],
+        readers: Sequence[Reader] = (),
+    ) -> ApplyJob:
         """Put together what the parts of a run depend on."""
         d = scorer.description
-        chosen = [*rules.values(), *([] if settings.reader is None else [settings.reader])]
-        modules = {type(plugin).__module__: None for plugin in chosen}
+        modules = {type(plugin).__module__: None for plugin in (*rules.values(), *readers)}
+        # A user's own feature set, network and layers.
+        paths = [d.encoding.features, *(scorer.targets if isinstance(scorer, KerasScorer) else ())]
+        modules |= {path.rpartition(".")[0]: None for path in paths if "." in path}
         made_with = {
             "model": {
                 "sha256": sha256(scorer.where),
@@ -173,7 +183,7 @@ def _say_why_not(job: ApplyJob, others: Sequence[Mapping[str, Any]]) -> None:
     different: dict[str, None] = {}
     for record in others:
         different |= dict.fromkeys(differences(record.get("made_with"), dict(job.made_with)))
-    why = some(list(different)) if different else "of inputs that changed or are not named now"
+    why = some(list(different)) if different else "their inputs changed or are no longer listed"
     say(f"{job.folder}: {len(others)} finished parts are not used ({why})")
 
 

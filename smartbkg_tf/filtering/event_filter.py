@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -121,6 +122,10 @@ class EventFilter:
                 )
         if not self.skims:
             raise ConfigurationError("no skim was chosen", where=path)
+        if method not in get_args(Method):
+            raise ConfigurationError(
+                f"there is no method '{method}'; {did_you_mean(method, get_args(Method))}"
+            )
         if (threshold is not None) != (method == "threshold"):
             raise ConfigurationError("method='threshold' and threshold=X belong together")
         if rules is not None and (method != "sampling" or set(rules) != set(self.skims)):
@@ -129,7 +134,7 @@ class EventFilter:
                 f"({', '.join(self.skims)})"
             )
         self._places = {skim: names.index(skim) for skim in self.skims}
-        self.seed = seed
+        self.seed = operator.index(seed)  # 1.0 would draw other numbers than 1
         self._method = method
         self.rules: dict[str, Rule]
         if rules is not None:
@@ -201,7 +206,7 @@ class EventFilter:
             if event_type is None:
                 event_type = event.get("event_type")
             if key is None and all(name in event for name in KEY_COLUMNS):
-                key = tuple(int(event[name]) for name in KEY_COLUMNS)  # type: ignore[assignment]
+                key = tuple(operator.index(event[name]) for name in KEY_COLUMNS)  # type: ignore[assignment]
             if key is None and self._method == "sampling":
                 raise ConfigurationError(
                     "key=(experiment, run, event, production) is needed: the random number comes "
@@ -209,7 +214,7 @@ class EventFilter:
                 )
             table = one_event(event, event_type=event_type, key=key)
         if len(table) != 1:
-            raise InputError(f"holds {len(table)} events, and one at a time is decided about")
+            raise InputError(f"holds {len(table)} events; pass one at a time")
         scores = self.scores(table)
         biased = self._method == "threshold"
         drawn = random_number((int(table.keys[name][0]) for name in KEY_COLUMNS), self.seed)
@@ -267,7 +272,7 @@ def one_event(
         raise InputError(f"the event lacks the particle columns {', '.join(missing)}")
     numbers = (0, 0, 0, 0) if key is None else key
     if len(numbers) != len(KEY_COLUMNS):
-        raise InputError(f"key={numbers} has not the four parts {', '.join(KEY_COLUMNS)}")
+        raise InputError(f"key={numbers} must have four parts: {', '.join(KEY_COLUMNS)}")
     return EventTable(
         particles={
             name: arrays[name].astype(kind, copy=False) for name, kind in PARTICLE_COLUMNS.items()

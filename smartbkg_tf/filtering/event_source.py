@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from smartbkg_tf.dataset.hashing import new_hash
 from smartbkg_tf.dataset.information import FILE_NAME, particles_of
 from smartbkg_tf.dataset.split import as_fractions
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.events.readers import find_reader, iterate_events
+from smartbkg_tf.events.readers import Reader, find_reader, iterate_events
 from smartbkg_tf.events.table import KEY_COLUMNS
 from smartbkg_tf.filtering.scorers import Scorer, Scores
 from smartbkg_tf.runtime.files import expand_inputs, sha256
@@ -77,6 +77,7 @@ class EventsToScore:
         self.paths = expand_inputs(settings.input, made_by=_MADE_BY)
         self.dataset: Dataset | None = None
         self.indices: npt.NDArray[np.int64] | None = None
+        self.readers: list[Reader] = []
         folders = [path for path in self.paths if path.is_dir()]
         if folders:
             if len(self.paths) > 1:
@@ -93,6 +94,7 @@ class EventsToScore:
                 "consists of event files",
                 where=self.paths[0],
             )
+        _refuse_copies(self.paths)
         self.readers = [find_reader(path, settings.reader) for path in self.paths]
         self.counts = [
             reader.count(path) for path, reader in zip(self.paths, self.readers, strict=True)
@@ -150,6 +152,23 @@ class EventsToScore:
                 end = min(begin + size, n_events)
                 parts.append(InputPart(path.absolute(), end - begin, begin, end))
         return parts
+
+
+def _refuse_copies(paths: Sequence[Path]) -> None:
+    """Refuse two files of equal content: their events would be decided about twice."""
+    sizes: dict[int, list[Path]] = {}
+    for path in paths:
+        sizes.setdefault(path.stat().st_size, []).append(path)
+    for alike in sizes.values():
+        seen: dict[str, Path] = {}
+        for path in alike if len(alike) > 1 else ():
+            first = seen.setdefault(sha256(path), path)
+            if first is not path:
+                raise InputError(
+                    f"is a copy of {first}: its events would be decided about twice",
+                    where=path,
+                    next_step="leave one of them out",
+                )
 
 
 def scored_events(
@@ -210,7 +229,7 @@ def finite(chunk: ScoredChunk, scorer: Scorer) -> ScoredChunk:
     key = ", ".join(f"{name} {int(chunk.keys[name][first])}" for name in KEY_COLUMNS)
     raise InputError(
         f"gives no finite score for {int(broken.sum())} of {broken.size} events; the first "
-        f"is {key}",
+        f"is that of {key}",
         where=scorer.where,
         next_step="look for NaN or infinite values in these events, then in the model's weights",
     )

@@ -303,6 +303,10 @@ class KerasScorer(Scorer):
         path = run.model if file is None else file
         super().__init__(describe_run(run), batch_size=batch_size, where=path)
         self.model = load_run_model(run, path)
+        from smartbkg_tf.models.loading import target_of
+
+        #: Import paths of the classes that the network is made of.
+        self.targets = target_of(run.read_config())
         self.input_names = tuple(tensor.name for tensor in self.model.inputs)
         self.fixed_axes = _fixed_axes({t.name: tuple(t.shape) for t in self.model.inputs})
         self._function: Any = None

@@ -74,7 +74,7 @@ def scan_hepmc(path: Path) -> tuple[int, int]:
                 n_events += (end[-2:] + block).count(b"\nE ")
                 end = (end + block)[-200:]
                 block = stream.read(2**22)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(f"cannot be read ({reason})", where=path) from error
     if not begun:
@@ -125,7 +125,7 @@ def iterate_hepmc(path: Path, *, chunk_events: int) -> Iterator[tuple[Record, in
             if pieces:
                 yield _record(pieces), len(pieces)
                 done += len(pieces)
-    except (RuntimeError, OSError, EOFError) as error:
+    except (RuntimeError, OSError, EOFError, zlib.error) as error:
         raise InputError(f"cannot be read ({error})", where=path) from error
     finally:
         (

@@ -238,6 +238,10 @@ def _train(
         **watched_order,
         **options,
     )
+    if checkpoint is None:
+        counter.first_batch, counter.last_batch = 0, None
+        network.prepare(train, watched, training)
+        counter.epoch = 0
     waiting = WaitingTime()
     train = waiting.measure(train)
     train = train.apply(tf.data.experimental.assert_cardinality(plan.steps))
@@ -266,9 +270,6 @@ def _train(
     if checkpoint is not None and checkpoint.stopped:
         begin = plan.epochs
     counter.epoch, counter.first_batch, counter.last_batch = plan.place(begin)
-    if checkpoint is None:
-        counter.epoch, counter.first_batch, counter.last_batch = plan.place(0)
-        network.prepare(train, watched, training)
     try:
         network.fit(
             train,

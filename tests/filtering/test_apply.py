@@ -516,7 +516,7 @@ def test_a_model_of_nan_is_refused(run_copy: RunDirectory, fitted: Trained, tmp_
     weights[-1][:] = np.nan
     model.set_weights(weights)
     save(model, run_copy.model)
-    with pytest.raises(InputError, match="no finite score for 600 of 600 events; the first is"):
+    with pytest.raises(InputError, match="for 600 of 600 events; the first is that of"):
         run_apply(fitted, tmp_path / "p.parquet", run=str(run_copy.path))
 
 

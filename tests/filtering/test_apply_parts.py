@@ -165,7 +165,7 @@ def test_parts_of_other_events_are_not_used(
 ) -> None:
     table = Path(shutil.copyfile(fitted.tables, tmp_path / "copy.h5"))
     run(f"input={table}")
-    assert "(of inputs that changed or are not named now)" in capsys.readouterr().out
+    assert "(their inputs changed or are no longer listed)" in capsys.readouterr().out
 
 
 def test_more_inputs_reuse_the_parts_of_those_before(

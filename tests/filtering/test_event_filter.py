@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -176,7 +177,7 @@ def test_wrong_use_is_refused(model: Path, fitted: Trained, tmp_path: Path) -> N
         decide(table, event_type="mixed")
     with pytest.raises(UserError, match="did you mean 'mixed'"):
         decide(columns, event_type="mixd", key=(0, 0, 1, 0))
-    with pytest.raises(InputError, match="has not the four parts"):
+    with pytest.raises(InputError, match="must have four parts"):
         decide(columns, key=(0, 1, 0))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="column x: holds no numbers"):
         decide({**columns, "x": np.array(["a"] * len(columns["x"]))}, key=(0, 0, 1, 0))
@@ -193,3 +194,11 @@ def test_wrong_use_is_refused(model: Path, fitted: Trained, tmp_path: Path) -> N
             EventFilter(model, **options)
     with pytest.raises(InputError, match="does not exist"):
         EventFilter(tmp_path / "none.onnx")
+
+
+@pytest.mark.parametrize("method", ["scores", "smapling"])
+def test_an_unknown_method_is_refused(model: Path, method: Any) -> None:
+    with pytest.raises(ConfigurationError, match="there is no method"):
+        EventFilter(model, method=method)
+    with pytest.raises(TypeError):
+        EventFilter(model, seed=1.0)  # type: ignore[arg-type]
