@@ -39,6 +39,8 @@ PUBLISHED_LIMIT = 0.0015
 _FEWEST = 10.0
 #: Random thinnings for the noise floor of the divergence.
 _THINNINGS = 5000
+#: Drawn paths for the probability of a distance of distribution functions, and their places.
+_PATHS, _STEPS = 2000, 500
 #: Smallest kept fraction that a reweighting believes: weights up to 20.
 _SMALLEST_FRACTION = 0.05
 #: Rejected events that a reweighting needs.
@@ -52,6 +54,7 @@ class Filter:
     weight: Floats  # 0 where not kept
     variance: Floats  # of the weighted count, each event's part; over the filter's random numbers
     absolute: bool  # whether weighted counts are those of all events without normalisation
+    fitted: bool = False  # to the distributions that are compared: no test of them
 
     @classmethod
     def sampling(cls, probability: Floats, weight: Floats) -> Filter:
@@ -69,11 +72,13 @@ class Filter:
     def reweighted(cls, kept: Flags, fraction: Floats) -> Filter:
         """Give kept events the weight 1 / fraction, the kept fraction of events like them."""
         weight = np.where(kept, 1 / fraction, 0.0)
-        return cls(weight, weight * np.maximum(weight - 1, 0.0), False)
+        return cls(weight, weight * np.maximum(weight - 1, 0.0), False, fitted=True)
 
     def of(self, chosen: Flags) -> Filter:
-        """Take some of the events."""
-        return Filter(self.weight[chosen], self.variance[chosen], self.absolute)
+        """Take some of the events; of a threshold, with their own kept fraction."""
+        if not self.absolute and not self.fitted:
+            return Filter.threshold(self.weight[chosen] > 0)
+        return Filter(self.weight[chosen], self.variance[chosen], self.absolute, self.fitted)
 
 
 @dataclass(frozen=True)
@@ -104,10 +109,11 @@ def filters_of(
     keys = {key: values[passing] for key, values in predictions.keys.items()}
     filters: dict[str, Filter] = {}
     information: dict[str, Any] = {"sampling_from": None}
-    if np.any(p == 0):
+    biased = bool(np.any(skim.probability == 0))
+    if biased:
         # A threshold decided; any score that it keeps is above all that it rejects.
         kept = w > 0
-        threshold = float(score[kept].min()) if kept.any() else float(np.inf)
+        threshold = float(np.min(skim.score[skim.weight > 0], initial=np.inf))
     else:
         threshold = float(counts.lowest[place_of(counts, settings.bias.efficiency)])
         kept = score >= threshold
@@ -124,7 +130,6 @@ def filters_of(
         decision = decide(p, random_numbers(keys, settings.seed))
         filters["sampling"] = Filter.sampling(p, decision.weight)
         information["sampling_from"] = "rule fitted on one half of the events, used on the other"
-    biased = bool(np.any(skim.probability == 0))
     return Filters(
         passing=passing,
         score=score,
@@ -223,6 +228,8 @@ def _ranked(metrics: Mapping[str, Any], kind: str) -> list[str]:
 
     def excess(name: str) -> float:
         of = metrics[name]["filters"][kind]
+        if of["kl"] is None:  # nothing was kept
+            return -np.inf
         return float((of["kl"] - of["kl_floor"]) / max(of["kl_floor_error"], 1e-12))
 
     return sorted(metrics, key=excess, reverse=True)
@@ -270,7 +277,7 @@ def compare(
         mean = float(w @ x / sum_of_weights)
         mean_error = float(np.sqrt(np.sum((w * (x - mean)) ** 2)) / sum_of_weights)
     chi2, used, probability = chi_squared(before, after, variance, absolute=filter.absolute)
-    distance, ks_probability = kolmogorov_smirnov(x, w, effective)
+    distance, ks_probability = kolmogorov_smirnov(x, w, filter.variance)
     metrics = {
         "n_kept": int((w > 0).sum()),
         "effective_number": effective,
@@ -284,6 +291,8 @@ def compare(
         "chi2_ndf": used if filter.absolute else max(used - 1, 0),
         "chi2_probability": probability,
     }
+    if filter.fitted:
+        metrics |= dict.fromkeys(("kl_probability", "ks_probability", "chi2_probability"))
     some = before > 0
     ratio = np.divide(after, before, out=np.full_like(before, np.nan), where=some)
     ratio_error = np.divide(np.sqrt(variance), before, out=np.full_like(before, np.nan), where=some)
@@ -379,26 +388,34 @@ def _kullback_leibler(a: Floats, b: Floats) -> Floats:
     return np.asarray(rel_entr(a, b).sum(axis=-1))
 
 
-def kolmogorov_smirnov(x: Floats, weight: Floats, effective: float) -> tuple[float | None, ...]:
+def kolmogorov_smirnov(
+    x: Floats, weight: Floats, variance: Floats
+) -> tuple[float | None, float | None]:
     """Give the largest distance of the two distribution functions, and its probability.
 
-    The kept events are a subset of the n events before: the difference of the functions has the
-    variance F (1 - F) (1 / effective - 1 / n) of thinning at random, so that the probability is
-    that of sqrt(effective n / (n - effective)) times the distance. Ties make it conservative.
+    The kept events are a subset of the n events before. The probability is that of as large a
+    distance when each event's weight deviates from 1 by chance, with its `variance` [n] over the
+    filter's random numbers: from `_PATHS` drawn paths of the difference of the functions, on at
+    most `_STEPS` places.
     """
-    from scipy.stats import kstwobign
-
-    n = len(x)
-    if effective <= 0:
+    n, total = len(x), float(weight.sum())
+    if total <= 0:
         return None, None
     order = np.argsort(x, kind="stable")
     ordered = x[order]
-    last = np.append(ordered[1:] != ordered[:-1], True)
+    last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))
+    before = (last + 1) / n
     after = np.cumsum(weight[order])[last]
-    distance = float(np.abs(after / after[-1] - (np.flatnonzero(last) + 1) / n).max())
-    if effective >= n * (1 - 1e-9):
+    distance = float(np.abs(after / total - before).max())
+    if not np.any(variance > 0):
         return distance, 1.0
-    return distance, float(kstwobign.sf(distance * np.sqrt(effective * n / (n - effective))))
+    places = np.unique(np.linspace(0, len(last) - 1, _STEPS).astype(np.int64))
+    spent = np.cumsum(variance[order])[last][places]
+    steps = np.sqrt(np.diff(spent, prepend=0.0))
+    random = np.random.default_rng(0)
+    paths = np.cumsum(random.standard_normal((_PATHS, len(places))) * steps, axis=1) / n
+    drawn = np.abs(paths - paths[:, -1:] * before[places]).max(axis=1)
+    return distance, float((1 + np.sum(drawn >= distance)) / (1 + _PATHS))
 
 
 def _efficiency(kept: Flags, inside: Floats, edges: Floats, everything: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,7 +77,7 @@ def _common_events(
     notes: list[str],
 ) -> tuple[dict[str, npt.NDArray[np.float32]], npt.NDArray[np.int8]]:
     """Give scores [m] by model, and labels [m], of the events that all models have."""
-    (first, reference), *others = models.items()
+    (first, reference), *others = _largest_group_first(models)
     keys = reference.keys
     label = reference.skims[skim].label
     rows = {first: np.arange(len(reference))}
@@ -109,6 +110,16 @@ def _common_events(
         )
     scores = {name: models[name].skims[skim].score[place[chosen]] for name, place in rows.items()}
     return scores, label[chosen]
+
+
+def _largest_group_first(models: Mapping[str, Predictions]) -> list[tuple[str, Predictions]]:
+    """Put those first that most models share their events with, whatever order was asked for."""
+
+    def events(model: Predictions) -> tuple[int, ...]:
+        return (len(model), *(int(values.sum()) for values in model.keys.values()))
+
+    sizes = Counter(events(model) for model in models.values())
+    return sorted(models.items(), key=lambda item: -sizes[events(item[1])])
 
 
 def _describe(

@@ -175,7 +175,8 @@ def calibration_bins(counts: ScoreCounts, bins: int = 10) -> npt.NDArray[np.int6
     wanted = counts.n_passing * np.arange(1, number) / max(number, 1)
     # Each bin ends with a passing event; failing events above the last one join its bin.
     ends = np.unique(np.searchsorted(np.cumsum(counts.passing), wanted * (1 - 1e-12)))
-    return np.concatenate([[0], ends + 1]).astype(np.int64)
+    starts = np.concatenate([[0], ends + 1]).astype(np.int64)
+    return starts[starts < len(counts.passing)]  # many events may share the highest score
 
 
 def place_of(counts: ScoreCounts, efficiency: float) -> int:

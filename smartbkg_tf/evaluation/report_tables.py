@@ -205,7 +205,8 @@ def _speedups(of: Metrics) -> Iterable[Table]:
     if cost is None:
         return
     rows = []
-    if sampling is not None:
+    # Of scores alone it is the fitted rule, which has a row of its own.
+    if sampling is not None and not str(sampling.get("from", "")).startswith("scores"):
         rows.append([text("sampling of these predictions"), text("no"), *_saved(sampling)])
     if speedup.get("fitted_rule") is not None:
         name = "sampling, rule fitted on the other half of the events"

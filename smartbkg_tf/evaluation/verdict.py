@@ -15,6 +15,9 @@ _WORDS = ((0.95, "Excellent"), (0.85, "Good"), (0.7, "Moderate"), (0.0, "Weak"))
 #: More skims than this share one sentence.
 _MANY = 3
 
+#: Fewer events of a class allow no judgement.
+_FEW = 10
+
 #: A bias is called one when chance gives it less often than this, in any of all observables.
 _SIGNIFICANT = 0.01
 
@@ -29,7 +32,10 @@ def verdicts(values: Metrics) -> list[str]:
     sentences = []
     for skim in dict.fromkeys(skim for model in models.values() for skim in model["skims"]):
         having = [name for name, model in models.items() if skim in model["skims"]]
+        ranked = values.get("comparison", {}).get(skim, {}).get("models", ())
         best[skim] = max(having, key=lambda name: models[name]["skims"][skim]["auc"])
+        if len(ranked) > 1:  # on common events
+            best[skim] = ranked[0]["model"]
         model = models[best[skim]]
         lead = f"{_lead(values, skim, best[skim], len(having))} " if len(having) > 1 else ""
         sentences.append(lead + _sentence(skim, model["skims"][skim], model))
@@ -67,6 +73,8 @@ def _lead(values: Metrics, skim: str, best: str, number: int) -> str:
         return f"Of {number} models, {best} has the largest AUC."
     first, second = ranked[0]["model"], ranked[1]["model"]
     difference, sigma = estimate(ranked[1], "difference").text, ranked[1].get("significance")
+    if sigma is None and not ranked[1].get("difference"):
+        return f"Of {number} models, {first} and {second} have the same AUC."
     text = f"the difference in AUC is {difference}"
     if sigma is not None and sigma < 2:
         return f"Of {number} models, {first} and {second} cannot be told apart: {text}."
@@ -74,11 +82,23 @@ def _lead(values: Metrics, skim: str, best: str, number: int) -> str:
 
 
 def _sentence(skim: str, of: Metrics, model: Metrics) -> str:
-    return f"{_quality(skim, of)}; {_bias(of, model)}; {_saving(of)}."
+    biased = bool(model.get("predictions", {}).get("biased"))
+    return f"{_quality(skim, of)}; {_bias(of, model)}; {_saving(of, biased)}."
 
 
 def _quality(skim: str, of: Metrics) -> str:
     area = estimate(of, "auc").text
+    few = min(of.get("n_passing", _FEW), of.get("n_events", 2 * _FEW) - of.get("n_passing", 0))
+    if few < _FEW:
+        return (
+            f"Too few events for a judgement: {of.get('n_passing')} of {of.get('n_events')} pass "
+            f"{skim} (AUC {area})"
+        )
+    if 0.5 - of["auc"] > 3 * (of.get("auc_error") or 0.0):
+        return (
+            f"Worse than a guess: an AUC of {area} for events that pass {skim}; labels or the sign "
+            "of the score may be swapped"
+        )
     if of["auc"] - 0.5 < 3 * (of.get("auc_error") or 0.0):
         return (
             f"No better than a guess so far: for events that pass {skim}, an AUC of {area} is "
@@ -99,14 +119,17 @@ def _bias(of: Metrics, model: Metrics) -> str:
             "whether physics distributions are biased was not checked, for no bias observables "
             "were given (evaluate observables=FILE)"
         )
+    # What decided: a file of a threshold is not judged by a rule that it did not use.
+    kind = "threshold" if model.get("predictions", {}).get("biased") else "sampling"
+    filtered = "the threshold" if kind == "threshold" else "sampling with weights"
     tests = {
-        name: values["filters"]["sampling"]
+        name: values["filters"][kind]
         for name, values in of["observables"].items()
-        if "sampling" in values.get("filters", {})
+        if kind in values.get("filters", {})
     }
     if not tests:
-        return "sampling with weights was not checked for bias"
-    probability = {name: test.get("kl_probability") for name, test in tests.items()}
+        return f"{filtered} was not checked for bias"
+    probability = {name: _probability(test) for name, test in tests.items()}
     known = {name: p for name, p in probability.items() if p is not None}
     many = f"{len(tests)} bias observables" if len(tests) > 1 else "one bias observable"
     if not known:
@@ -124,15 +147,21 @@ def _bias(of: Metrics, model: Metrics) -> str:
     elif limit is not None:
         divergence += f"; the published limit is {limit:g}"
     if biased:
-        return f"sampling with weights shows a bias in {worst} ({divergence})"
-    return (
-        f"no bias is seen in {many} after sampling with weights (the least likely is {worst}: "
-        f"{divergence})"
-    )
+        return f"{filtered} shows a bias in {worst} ({divergence})"
+    return f"no bias is seen in {many} after {filtered} (the least likely is {worst}: {divergence})"
 
 
-def _saving(of: Metrics) -> str:
-    saved = best_speedup(of)
+def _probability(test: Metrics) -> float | None:
+    """Take the probability of the divergence; where no thinning reached it, that of chi2.
+
+    The number of thinnings bounds the first from below, which may not survive many observables.
+    """
+    p, chi2 = test.get("kl_probability"), test.get("chi2_probability")
+    return min(p, chi2) if p is not None and chi2 is not None and p < _SIGNIFICANT / 10 else p
+
+
+def _saving(of: Metrics, biased: bool) -> str:
+    saved = None if biased else best_speedup(of)
     if saved is None:
         points = of.get("speedup", {}).get("threshold", ())
         if not points:
@@ -143,6 +172,8 @@ def _saving(of: Metrics) -> str:
             f"factor {estimate(point, 'speedup').text} in computing time"
         )
     factor = estimate(saved, "speedup").text
+    if 1 - saved["speedup"] > 2 * (saved.get("speedup_error") or 0.0):
+        return f"sampling costs more than it saves (speedup {factor})"
     if saved["speedup"] - 1 < 2 * (saved.get("speedup_error") or 0.0):
         return f"sampling saves nothing that could be measured (speedup {factor})"
     return (

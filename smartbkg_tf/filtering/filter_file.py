@@ -12,7 +12,7 @@ import numpy.typing as npt
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.filtering.fitting import sampling_rule
 from smartbkg_tf.filtering.rules import SamplingRule, ThresholdRule
-from smartbkg_tf.runtime.files import read_json
+from smartbkg_tf.runtime.files import hash_of_values, read_json
 from smartbkg_tf.settings.stored import FILTER, StoredRule, check_stored
 
 #: Steps between the fractions 0 and 1 of passing events at which scores are stored.
@@ -64,8 +64,22 @@ class FittedFilter:
         return rules
 
 
+def checksum(entry: StoredRule) -> str:
+    """Hash what was fitted for a skim."""
+    return hash_of_values({key: value for key, value in entry.items() if key != "checksum"})
+
+
 def read_filter(path: Path) -> FittedFilter:
     """Read ``filter.json`` and check its types; skims are looked for when they are used."""
     values = read_json(path, made_by="python -m smartbkg_tf.train")
-    check_stored(FILTER, values, path, next_step="copy it again from its source, or train again")
+    again = "copy it again from its source, or train again"
+    check_stored(FILTER, values, path, next_step=again)
+    for skim, entry in values.items():
+        if entry.get("checksum", checksum(entry)) != checksum(entry):
+            raise InputError(
+                f"the rule of {skim} was changed after it was fitted",
+                where=path,
+                next_step=f"{again}; other numbers are given to apply: sampling.a, sampling.b, "
+                "sampling.maximum_weight, or fit_on=PREDICTIONS.parquet",
+            )
     return FittedFilter(values, path)

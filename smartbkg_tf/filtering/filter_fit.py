@@ -11,7 +11,7 @@ import numpy.typing as npt
 from smartbkg_tf.dataset.dataset import Dataset
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.filtering.event_source import score_rows, split_of_run
-from smartbkg_tf.filtering.filter_file import FittedFilter, passing_quantiles
+from smartbkg_tf.filtering.filter_file import FittedFilter, checksum, passing_quantiles
 from smartbkg_tf.filtering.fitting import fit_calibration, fit_sampling_rule
 from smartbkg_tf.filtering.predictions import read_predictions
 from smartbkg_tf.filtering.score_counts import ScoreCounts
@@ -49,6 +49,8 @@ def fit_filter(
             )
         scored[skim] = chunk.scores[:, i], chunk.labels[skim]
     result = _fit(scored, settings or FilterFitSettings(), "validation event", dataset.path)
+    for entry in result.values():
+        entry["checksum"] = checksum(entry)
     write_json(run.filter, result)
     return result
 

@@ -38,6 +38,8 @@ class StoredRule(TypedDict):
     calibration: NotRequired[StoredCalibration | None]
     #: At fractions 0, 0.001, ..., 1 of the passing events, for `efficiency`.
     passing_scores: NotRequired[list[_Finite] | None]
+    #: Of everything else in the entry.
+    checksum: NotRequired[str]
 
 
 class _ExportedEncoding(TypedDict):

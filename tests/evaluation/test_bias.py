@@ -12,6 +12,7 @@ from scipy.special import rel_entr
 from smartbkg_tf.evaluation.bias import (
     Filter,
     Filters,
+    _ranked,
     chi_squared,
     compare,
     compare_observables,
@@ -128,9 +129,35 @@ def test_ks_of_unweighted_events_is_that_of_scipy() -> None:
     random = np.random.default_rng(0)
     x = np.round(random.normal(size=300), 1)  # with ties
     kept = random.random(300) < 0.4
-    distance, probability = kolmogorov_smirnov(x, kept.astype(float), float(kept.sum()))
+    distance, probability = kolmogorov_smirnov(x, kept.astype(float), np.full(300, 1.5))
     assert distance == pytest.approx(stats.ks_2samp(x[kept], x).statistic)
     assert 0 < probability <= 1
+
+
+def test_ks_where_the_observable_follows_the_score() -> None:
+    """The variance of the weights then lies at one end of the distribution."""
+    random = np.random.default_rng(1)
+    found = []
+    for _ in range(200):
+        score = random.normal(size=1000)
+        p = np.clip(1 / (1 + np.exp(-score)), 0.05, 1.0)
+        weight = np.where(random.random(1000) < p, 1 / p, 0.0)
+        x = score + random.normal(size=1000)
+        found.append(kolmogorov_smirnov(x, weight, (1 - p) / p)[1])
+    assert stats.kstest(found, "uniform").pvalue > 1e-3
+    assert np.mean(np.array(found) < 0.05) < 0.11
+
+
+def test_nothing_kept_is_ranked_last_and_a_threshold_has_the_fraction_of_known_events() -> None:
+    kept = np.array([True, True, False, False])
+    known = np.array([True, True, True, False])
+    assert Filter.threshold(kept).of(known).variance[0] == pytest.approx(0.5)
+    none = Filter.threshold(np.zeros(3, dtype=bool))
+    metrics, _ = compare(np.arange(3.0), np.arange(3.0), np.array([-0.5, 1.5, 2.5]), none)
+    some, _ = compare(np.arange(3.0), np.arange(3.0), np.array([-0.5, 1.5, 2.5]), none)
+    some |= {"kl": 1.0, "kl_floor": 0.1, "kl_floor_error": 0.1}
+    names = {"empty": {"filters": {"threshold": metrics}}, "full": {"filters": {"threshold": some}}}
+    assert _ranked(names, "threshold") == ["full", "empty"]
 
 
 def test_bins_are_joined_until_they_hold_ten_effective_events() -> None:

@@ -109,6 +109,11 @@ def test_reliability_of_calibrated_scores() -> None:
     assert np.all(np.array(wrong["predicted"]) > wrong["observed"])
 
 
+def test_reliability_where_many_events_share_the_highest_score() -> None:
+    counts = ScoreCounts.of([0.0, 1.0, 1.0, 1.0, 0.0], [0, 1, 1, 1, 1])
+    assert sum(reliability(counts)["n_events"]) == 5
+
+
 def test_reliability_with_fewer_passing_events_than_bins() -> None:
     curve = reliability(ScoreCounts.of([0.0, 1.0, 2.0, 3.0, 4.0], [0, 1, 0, 1, 0]))
     assert curve["n_events"] == [2, 3]

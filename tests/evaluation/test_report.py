@@ -270,8 +270,20 @@ def test_the_first_sentence() -> None:
     assert "shows a bias in thrust" in biased
     assert "takes more events" in sentence(observables={"Mbc": observable(0.3, 0.01)})
     assert "too few events" in sentence(observables={"Mbc": observable(None)})
-    biased = verdicts({**numbers(), "predictions": {"biased": True}})[0]
+    cut = {"predictions": {"biased": True}}
+    biased = verdicts({**numbers(), **cut})[0]
     assert "biased by construction" in biased
+    # A threshold is not judged by the rule that might have been used instead.
+    test = observable(0.9)
+    test["filters"]["threshold"] = {**test["filters"]["sampling"], "kl_probability": 0.0002}
+    assert "the threshold shows a bias" in verdicts({**numbers(observables={"m": test}), **cut})[0]
+    # The smallest probability of 5000 thinnings, among 60 observables.
+    many = {f"x{i}": observable(0.5) for i in range(60)} | {"worst": observable(1 / 5001)}
+    many["worst"]["filters"]["sampling"]["chi2_probability"] = 1e-12
+    assert "shows a bias in worst" in sentence(observables=many)
+    assert sentence(auc=0.2).startswith("Worse than a guess")
+    assert "costs more" in sentence(speedup={"fitted_rule": {"speedup": 0.6} | _error(0.01)})
+    assert sentence(n_events=12, n_passing=3).startswith("Too few events")
 
 
 def _error(value: float) -> dict[str, float]:

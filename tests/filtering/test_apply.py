@@ -534,6 +534,16 @@ def test_fit_filter_writes_rules_with_errors(fitted: Trained) -> None:
         assert set(rule["calibration"]) == {"slope", "intercept"}
 
 
+def test_a_rule_that_was_changed_by_hand_is_refused(
+    run_copy: RunDirectory, fitted: Trained, tmp_path: Path
+) -> None:
+    stored = json.loads(run_copy.filter.read_text())
+    stored[FIRST]["maximum_weight"] = 1000.0
+    run_copy.filter.write_text(json.dumps(stored))
+    with pytest.raises(InputError, match=f"rule of {FIRST} was changed after it was fitted"):
+        run_apply(fitted, tmp_path / "p.parquet", run=str(run_copy.path))
+
+
 def test_the_fit_has_settings_of_train(run_copy: RunDirectory, fitted: Trained) -> None:
     run_copy.filter.unlink()
     predict_split(
@@ -546,7 +556,7 @@ def test_the_fit_has_settings_of_train(run_copy: RunDirectory, fitted: Trained) 
     chosen = compose_settings("train", TrainSettings, given).filter
     assert (chosen.maximum_weight, chosen.cost.generation) == (4.0, 0.2)
     assert compose_settings("train", TrainSettings, given[2:]).filter == FilterFitSettings()
-    del rule["passing_scores"]
+    del rule["passing_scores"], rule["checksum"]
     run_copy.filter.write_text(json.dumps(dict.fromkeys(SKIMS, rule)))
     with pytest.raises(InputError, match="knows no scores of passing events"):
         run_apply(

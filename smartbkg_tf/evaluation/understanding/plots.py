@@ -37,8 +37,8 @@ class OverfittingPlot(_ExplainingPlot):
     title: ClassVar[str] = "Training against test events"
     caption: ClassVar[str] = (
         "If points (test events) lie on the histograms (training events), the network knows its "
-        "training events no better than new ones. A difference of the AUC of many standard "
-        "deviations, or a small KS probability, means overfitting."
+        "training events no better than new ones. An AUC of training events that is larger by many "
+        "standard deviations means overfitting."
     )
 
     def draw(self, curves: Curves, title: str) -> Figure:
