@@ -10,6 +10,8 @@ than the tolerance.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from smartbkg_tf.runtime.command import Command
 from smartbkg_tf.settings.rerun import RerunSettings
 
@@ -28,8 +30,10 @@ class RerunCommand(Command[RerunSettings]):
     """A command whose first word may be the run."""
 
     def _run(self, argv: list[str], *, debug: bool) -> None:
-        if argv and "=" not in argv[0] and not argv[0].startswith("-"):
-            argv = [f"run={argv[0]}", *argv[1:]]
+        # Folders of sweeps have "=" in their names.
+        if argv and not argv[0].startswith("-") and ("=" not in argv[0] or Path(argv[0]).is_dir()):
+            quoted = argv[0].replace("\\", "\\\\").replace("'", "\\'")
+            argv = [f"run='{quoted}'", *argv[1:]]
         super()._run(argv, debug=debug)
 
 

@@ -140,17 +140,17 @@ class ObservablePlot(_OfObservable):
         ):
             panel.axhline(level, **REFERENCE)
             panel.set_ylabel(label)
-            _limit(panel, level, least)
+            _limit(panel, level, least, 1.0 if label == "pull" else 0.95)
         panels[-1].set_xlabel(self.axis_label)
         outside_legend(figure, columns=1)
         return figure
 
 
-def _limit(axes: Any, level: float, least: float) -> None:
-    """Centre a panel on a level, wide enough for nine of ten points."""
+def _limit(axes: Any, level: float, least: float, quantile: float) -> None:
+    """Centre a panel on a level: all pulls are seen, of ratios nine of ten."""
     points = np.concatenate([np.asarray(line.get_ydata(), np.float64) for line in axes.get_lines()])
     points = np.abs(points[np.isfinite(points)] - level)
-    reach = float(np.quantile(points, 0.95)) if len(points) else 0.0
+    reach = float(np.quantile(points, quantile)) if len(points) else 0.0
     axes.set_ylim(level - max(1.3 * reach, least), level + max(1.3 * reach, least))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -106,20 +107,36 @@ def _code(code: Mapping[str, Any] | None) -> str:
     return f"{str(code.get('commit'))[:12]}{' with changes' if code.get('dirty') else ''}"
 
 
+def _apart(old: float, new: float) -> float:
+    """Give the difference relative to max(1, abs(old)); infinite where one is not finite."""
+    if old == new or (math.isnan(old) and math.isnan(new)):
+        return 0.0
+    apart = abs(new - old) / max(abs(old), 1.0)
+    return apart if math.isfinite(apart) else math.inf
+
+
 def check_same(run: RunDirectory, again: TrainSettings, tolerance: float) -> None:
     """Compare the numbers of two runs; `UserError` when one differs by more than `tolerance`."""
     assert again.run_dir is not None
     old, new = (_numbers(one) for one in (run, RunDirectory(Path(again.run_dir))))
     compared = [name for name in old if name in new]
-    apart = {name: abs(new[name] - old[name]) / max(abs(old[name]), 1.0) for name in compared}
+    apart = {name: _apart(old[name], new[name]) for name in compared}
     beyond = sorted((n for n in compared if apart[n] > tolerance), key=lambda n: -apart[n])
     headline = [name for name in compared if name.count(".") == 3 and name.endswith(".auc")]
     shown = list(dict.fromkeys([*headline, *beyond]))[:_MOST_ROWS]
     rows = [[n, f"{old[n]:.8g}", f"{new[n]:.8g}", f"{apart[n]:.2g}"] for n in shown]
     say(text_table(("number", "run", "again", "difference"), rows))
-    lacking = sorted(old.keys() ^ new.keys())
-    if lacking:
-        say(f"note: {len(lacking)} numbers are in one of the two only, such as {lacking[0]}")
+    further, lacking = sorted(new.keys() - old.keys()), sorted(old.keys() - new.keys())
+    if further:
+        say(f"note: {len(further)} numbers are in the new run only, such as {further[0]}")
+    if not beyond and (lacking or not compared):
+        missing = f"{len(lacking)} of its numbers, such as {lacking[0]}" if lacking else "numbers"
+        raise UserError(
+            f"the new run lacks {missing}",
+            where=again.run_dir,
+            next_step="one training ended earlier, or one was evaluated otherwise: compare "
+            "history.csv and metrics.json of both",
+        )
     if beyond:
         raise UserError(
             f"{len(beyond)} of {len(compared)} numbers differ by more than {tolerance:g}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from smartbkg_tf.rerun import run as rerun
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.rerun import RerunSettings
 from smartbkg_tf.train import run as train
-from smartbkg_tf.training.rerun import check_same, prepare
+from smartbkg_tf.training.rerun import _apart, check_same, prepare
 from tests.shared import made_once
 from tests.training.samples import history, tiny_settings, without_times
 
@@ -81,9 +82,17 @@ def test_numbers_that_differ_end_with_an_error(
         check_same(RunDirectory(finished), again, 1e-6)
     printed = capsys.readouterr().out
     assert "log_loss" in printed
-    assert "note: 1 numbers are in one of the two only" in printed
+    assert "note: 1 numbers are in the new run only" in printed
     check_same(RunDirectory(finished), again, 0.01)
     assert "largest difference 0.001" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"lacks 1 of its numbers, such as .*of a newer version"):
+        check_same(run, dataclasses.replace(again, run_dir=str(finished)), 0.01)
+
+
+@pytest.mark.parametrize(("old", "new", "apart"), [(1.0, math.nan, math.inf), (3.0, 3.3, 0.1)])
+def test_numbers_that_are_not_finite_differ(old: float, new: float, apart: float) -> None:
+    assert _apart(old, new) == pytest.approx(apart)
+    assert _apart(new, new) == 0
 
 
 def test_what_differs_is_said_and_other_events_are_refused(

@@ -162,6 +162,13 @@ class BatchJobs:
             carried = [os.path.abspath(path) for path in settings.transfer]
             if missing := [path for path in carried if not os.path.exists(path)]:
                 raise ConfigurationError("sweep.transfer: there is no such file", where=missing[0])
+            names = [JOBS, *(os.path.basename(path) for path in carried)]
+            if len(set(names)) < len(names) or any(re.search(r"[,\s]", path) for path in carried):
+                raise ConfigurationError(
+                    "sweep.transfer: paths are carried under their last part, which must differ "
+                    f"and not be {JOBS}, and have no comma or space",
+                    next_step=f"rename one of {', '.join(carried)}",
+                )
             job = _CARRIED_JOB
             transfer = (
                 "should_transfer_files = YES\n"

@@ -104,6 +104,20 @@ class Job:
         return f"{last[0].removeprefix('error: ')}" if last else f"exit code {code}"
 
 
+def _inside(name: Any) -> str:
+    """Refuse the name of a folder that lies elsewhere."""
+    if not isinstance(name, str) or Path(name).name != name or name == "..":
+        raise TypeError(name)
+    return name
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    """Refuse what is not a list of texts."""
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError(values)
+    return tuple(values)
+
+
 @dataclass
 class JobList:
     """All jobs of the sweep in a folder.
@@ -126,11 +140,10 @@ class JobList:
         values = read_json(path, made_by="python -m smartbkg_tf.sweep, or --multirun")
         try:
             jobs = [
-                Job(number, folder / str(job["folder"]), tuple(map(str, job["overrides"])))
+                Job(number, folder / _inside(job["folder"]), _texts(job["overrides"]))
                 for number, job in enumerate(values["jobs"])
             ]
-            program = tuple(map(str, values["program"]))
-            transfer = tuple(map(str, values["transfer"]))
+            program, transfer = _texts(values["program"]), _texts(values["transfer"])
             return cls(folder, program, bool(values["run_dir"]), jobs, transfer)
         except (KeyError, TypeError) as error:
             raise InputError("is damaged", where=path, next_step="remove it") from error

@@ -186,8 +186,8 @@ class Search:
 
     def ended(self, job: Job) -> None:
         """Tell how a trial ended; one that was only stopped goes on with the next command."""
-        # The last epochs too, so that pruning does not depend on when somebody looked.
-        pruned = job.state == "pruned" or self._pruned(job)
+        # A result or an error that is there counts, whatever its curve was.
+        pruned = job.state == "pruned" or (job.state == "not finished" and self._pruned(job))
         states = self._optuna.trial.TrialState
         if pruned:
             self.study.tell(job.number, state=states.PRUNED)

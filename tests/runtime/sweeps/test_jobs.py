@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -85,3 +86,16 @@ def test_carried_files_have_other_paths(tmp_path: Path) -> None:
     assert words[6:8] == ["c=/data/set2", "d=x"]
     assert jobs.command(job)[4] == "data.path='/data/set'"
     assert words[-1] == f"run_dir='{job.folder}'"
+
+
+@pytest.mark.parametrize(
+    "changed", [{"folder": "../../etc"}, {"folder": "/etc"}, {"folder": ".."}, {"overrides": "abc"}]
+)
+def test_a_list_of_jobs_that_leads_elsewhere_is_refused(
+    changed: dict[str, str], tmp_path: Path
+) -> None:
+    job = {"folder": "0_a=1", "overrides": ["a=1"], **changed}
+    values = {"jobs": [job], "program": ["true"], "transfer": [], "run_dir": True}
+    (tmp_path / "jobs.json").write_text(json.dumps(values))
+    with pytest.raises(InputError, match="is damaged"):
+        JobList.read(tmp_path)
