@@ -10,7 +10,6 @@ import keras
 
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.models.attention import EventTypeOneHot
-from smartbkg_tf.models.candidates import CorrectedEstimate
 from smartbkg_tf.models.codes import CodeProperties, codes_of
 from smartbkg_tf.models.forest import Forest, MeanWithForest
 from smartbkg_tf.models.normalisation import RELATIVE, ParticleNormalisation, RelativeToFirst
@@ -94,7 +93,6 @@ class ModelInputs:
         self.beams, self.acceptance = network.beams, network.acceptance
         self.inputs: dict[str, Any] = {}
         self._made: dict[str, Any] = {}
-        self._estimate: Any = None
         self._forest: ForestSettings | None = None
         for name in names:
             if name not in INPUTS:
@@ -332,10 +330,6 @@ class ModelInputs:
         row = EventTypeOneHot(name=f"{name}_one_hot")(self.inputs["event_type_input"])
         return keras.layers.Dense(units, use_bias=False, name=name)(row)
 
-    def offer_estimate(self, logit: Any) -> None:
-        """Let the output correct an estimate [batch, 1] of the logits instead of making its own."""
-        self._estimate = logit
-
     def average_with_forest(self, settings: ForestSettings) -> None:
         """Let the output be the mean of the network's logits and those of boosted trees."""
         self._forest = settings
@@ -355,8 +349,4 @@ class ModelInputs:
         return MeanWithForest(name=OUTPUT)(self._logits(x, "network_output"), trees)
 
     def _logits(self, x: Any, name: str) -> Any:
-        units = len(self._network.label_names)
-        if self._estimate is not None:
-            # The estimate itself, past the head: what is learned there corrects it.
-            return CorrectedEstimate(units, name=name)(x, self._estimate)
-        return keras.layers.Dense(units, dtype="float32", name=name)(x)
+        return keras.layers.Dense(len(self._network.label_names), dtype="float32", name=name)(x)

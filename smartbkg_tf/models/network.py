@@ -119,9 +119,8 @@ class BranchedNetwork(NNBaseClass):
 
     @property
     def not_for_particles(self) -> list[str]:
-        """Columns of candidates, and those that head inputs keep to themselves."""
-        own = [name for one in self._head_inputs() for name in one.not_for_particles]
-        return [*super().not_for_particles, *own]
+        """Columns that head inputs keep to themselves."""
+        return [name for one in self._head_inputs() for name in one.not_for_particles]
 
     def _branches(self) -> list[Branch]:
         kinds = (("particles", "decay"), ("decay", "particles"))

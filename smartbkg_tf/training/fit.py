@@ -12,6 +12,7 @@ from smartbkg_tf.dataset import stream
 from smartbkg_tf.dataset.batches import EvaluationBatches, TrainingBatches
 from smartbkg_tf.errors import ConfigurationError, OutputError, Problems, UserError
 from smartbkg_tf.models.base import NNBaseClass
+from smartbkg_tf.models.forest import one_class
 from smartbkg_tf.models.registry import build, model_name
 from smartbkg_tf.runtime.files import atomic_file, read_yaml, write_json
 from smartbkg_tf.runtime.log import keep_log_in
@@ -21,6 +22,7 @@ from smartbkg_tf.runtime.versions import versions
 from smartbkg_tf.settings.plugins import plain
 from smartbkg_tf.settings.stored import RECORD, check_stored
 from smartbkg_tf.settings.training import TrainSettings
+from smartbkg_tf.training.advice import better_model
 from smartbkg_tf.training.chosen_events import ChosenEvents, choose_events
 from smartbkg_tf.training.devices import check_devices, device_scope
 from smartbkg_tf.training.divergence import DivergenceError, StopOnDivergence, write_bad_batch
@@ -50,7 +52,7 @@ _DECIDING = ("tensorflow", "keras", "numpy")
 
 
 def _check_lengths(settings: TrainSettings, dataset: Any) -> None:
-    """Refuse lengths that no event has, and ones that cut members of candidates away."""
+    """Refuse lengths that no event has."""
     longest = dataset.information.get("max_lengths", {})
     problems = Problems()
     for what, n in longest.items():
@@ -60,13 +62,6 @@ def _check_lengths(settings: TrainSettings, dataset: Any) -> None:
                 f"data.max_{what}={asked}: the longest event has {n} {what}, and padding beyond "
                 f"costs time only; use at most {max(n, made_for)}"
             )
-    used = settings.data.max_particles or dataset.encoding.max_particles
-    n = longest.get("particles", 0)
-    if n > used and any(one.whole_events for one in settings.model.head.inputs.values()):
-        problems.add(
-            f"data.max_particles={used}: the longest event has {n} particles, and a candidate that "
-            f"loses a member would look likelier to survive; use data.max_particles={n}"
-        )
     problems.raise_if_any(
         "the lengths do not fit the events", kind=ConfigurationError, where=dataset.path
     )
@@ -121,6 +116,7 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
             network.model.optimizer.build(network.model.trainable_variables)
         dataset.check_inputs(network.input_names)
         dataset.lengths(**lengths)
+        _check_forest(settings, dataset, network, events)
         run, checkpoint = _run_directory(settings, dataset)
         with training_lock(run):
             keep_log_in(run.path)
@@ -138,6 +134,8 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
                 f"weights) on {events.events} events a pass, watching {len(events.validation)} "
                 f"validation events{f', on {devices} devices' if devices > 1 else ''}"
             )
+            if checkpoint is None and (hint := better_model(settings, dataset, events.passing)):
+                say(hint)
             report, best = _train(run, settings, dataset, network, events, plan, checkpoint)
             record["result"] = {
                 "epochs": len(report.rows),
@@ -156,6 +154,28 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
             write_yaml(run.metadata, record)
     say(f"best epoch {best.best_epoch} of {len(report.rows)} ({training.monitor} {best.best:.4f})")
     return run
+
+
+def _check_forest(
+    settings: TrainSettings, dataset: Any, network: NNBaseClass, events: ChosenEvents
+) -> None:
+    """Refuse a skim of which all events that trees would be fitted on are of one class."""
+    forest, size = settings.model.head.forest, settings.training.batch_size
+    if forest is None:
+        return
+    batches = TrainingBatches(
+        dataset,
+        events.train,
+        batch_size=size,
+        inputs=network.input_names,
+        seed=settings.training.seed,
+        balance=events.balance,
+    )
+    # As `NNBaseClass.prepare` reads them: whole batches from the first pass.
+    labels = dataset.labels[batches.rows(0, 0, math.ceil(forest.max_events / size))]
+    for skim, name in enumerate(dataset.label_names):
+        if not {0, 1} <= set(np.unique(labels[:, skim]).tolist()):
+            raise one_class(name)
 
 
 def _run_directory(settings: TrainSettings, dataset: Any) -> tuple[RunDirectory, Checkpoint | None]:
