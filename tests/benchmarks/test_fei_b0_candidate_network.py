@@ -27,8 +27,8 @@ from smartbkg_tf.models.tree_branches import TreeNet
 from tests.models.model_test_case import (
     CODES,
     FEATURES,
-    LONG,
     NORMALISATION,
+    VARIANT,
     Arrays,
     ModelTestCase,
     common_arguments,
@@ -69,7 +69,7 @@ CANDIDATES = CandidateInput(embedding=4, units=6, traits=3, draws=16)
 class TestTreeNetWithCandidates(ModelTestCase):
     network_class: ClassVar[type[NNBaseClass]] = NetworkWithCandidates
     inputs = "particles"
-    slow = (*LONG, "test_one_compiled_fit_step")
+    slow = tuple(name for name in VARIANT if name != "test_onnx_gives_the_same_scores")
     arguments: ClassVar[dict[str, Any]] = {
         "feature_names": NAMES,
         "normalisation": {**NORMALISATION, **{name: {} for name in COLUMNS}},
