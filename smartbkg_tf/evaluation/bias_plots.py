@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -74,19 +73,13 @@ class _OfObservable(Plot):
     @property
     def name(self) -> str:
         """Name of the files."""
-        return f"{self.prefix}_{re.sub(r'[^A-Za-z0-9_.+-]+', '_', self.observable)}"
+        return f"{self.prefix}_{self.observable}"
 
     @property
     def axis_label(self) -> str:
         """The observable and its unit."""
         unit = _UNITS.get(self.observable)
         return self.observable if unit is None else f"{self.observable} [{unit}]"
-
-    def data(self, model: EvaluatedModel, skim: str) -> dict[str, Any] | None:
-        """Give the curves; None without passing events."""
-        curves = model.results[skim].curves
-        curve: dict[str, Any] | None = curves.get(f"{self.prefix}_{self.observable}")
-        return curve
 
 
 @settings

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from smartbkg_tf.evaluation.conditions import SAMPLE, retention_in_words
 from smartbkg_tf.evaluation.figures import (
     COLOURS,
     GREY,
@@ -31,8 +32,8 @@ class SpeedupPlot(Plot):
     caption: ClassVar[str] = (
         "Time without the filter over time with it, against the simulated fraction of events. "
         "Thresholds save more than sampling but bias what they keep. Star: the fitted sampling "
-        "rule. Diamond: the best that sampling by these scores could do. Dotted line: a filter "
-        "without mistakes. Bands: 68 % (bootstrap)."
+        "rule. Cross: the threshold of these predictions. Diamond: the best that sampling by these "
+        "scores could do. Dotted lines: a filter without mistakes, and the retention. Bands: 68 %."
     )
     section: ClassVar[Section] = "speedup"
 
@@ -72,6 +73,17 @@ class SpeedupPlot(Plot):
                 color=COLOURS[0],
                 label=f"fitted rule: {fitted.pretty}",
             )
+        if "own_threshold" in data:
+            own = Estimate.of(data["own_threshold"], "speedup")
+            axes.errorbar(
+                data["own_threshold"]["kept_fraction"],
+                own.value,
+                yerr=own.error,
+                fmt="X",
+                markersize=9,
+                color=COLOURS[1],
+                label=f"threshold of these predictions: {own.pretty}",
+            )
         best = Estimate.of(limits, "best_sampling")
         axes.plot(
             limits["best_sampling_fraction"],
@@ -82,18 +94,22 @@ class SpeedupPlot(Plot):
         )
         perfect = Estimate.of(limits, "perfect_filter")
         axes.axhline(perfect.value, label=f"perfect filter: {perfect.pretty}", **REFERENCE)
+        conditions = data["conditions"]
+        retention = conditions["retention"]
+        natural = "" if conditions["retention_from"] == SAMPLE else "natural "
+        axes.axvline(retention, label=f"{natural}retention {retention:.3g}", **REFERENCE)
         axes.set(
             xscale="log",
             yscale="log",
             xlabel="simulated fraction of all events",
             ylabel="speedup",
             title=title,
-            xlim=(min(data["retention"], *data["threshold"]["fraction"]) * 0.8, 1.1),
+            xlim=(min(retention, *data["threshold"]["fraction"]) * 0.8, 1.1),
             ylim=(0.5, perfect.value * 1.3),
         )
         _plain_ticks(axes.yaxis)
         plain_decades(axes.xaxis)
-        outside_legend(figure)
+        outside_legend(figure, title=_at(data))
         return figure
 
 
@@ -135,7 +151,7 @@ class SpeedupDependencePlot(Plot):
             _plain_ticks(axes.yaxis)
             plain_decades(axes.xaxis)
         figure.suptitle(title)
-        outside_legend(figure)
+        outside_legend(figure, title=_at(data))
         return figure
 
 
@@ -162,8 +178,13 @@ class SamplingWeightsPlot(Plot):
         axes.set(xlabel="weight (1 / sampling probability)", ylabel="expected kept events / bin")
         _plain_ticks(axes.xaxis)
         plain_decades(axes.yaxis)
-        outside_legend(figure)
+        outside_legend(figure, title=_at(data))
         return figure
+
+
+def _at(data: Any) -> str:
+    """Say for which retention a figure was made."""
+    return f"at {retention_in_words(data['conditions'])}"
 
 
 def _plain_ticks(axis: Any) -> None:
