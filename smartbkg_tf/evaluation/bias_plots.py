@@ -10,6 +10,7 @@ import numpy as np
 from smartbkg_tf.evaluation.figures import (
     COLOURS,
     REFERENCE,
+    draw_band,
     line_styles,
     new_figure,
     outside_legend,
@@ -167,14 +168,8 @@ class EfficiencyPlot(_OfObservable):
         centres = (edges[1:] + edges[:-1]) / 2
         scans = data["thresholds"]
         for scan, style in zip(scans, line_styles(len(scans)), strict=True):
-            value, low, high = (
-                np.array(scan[key], dtype=np.float64) for key in ("value", "low", "high")
-            )
             label = f"{100 * scan['efficiency']:.3g} % kept (score > {scan['threshold']:.3g})"
-            some = np.isfinite(value)
-            band = (centres[some], low[some], high[some])
-            axes.fill_between(*band, color=style["color"], alpha=0.25, linewidth=0)
-            axes.plot(centres[some], value[some], label=label, **style)
+            draw_band(axes, {**scan, "centre": centres}, "centre", "value", label=label, **style)
             axes.axhline(scan["efficiency"], **REFERENCE)
         axes.set(
             ylim=(0, 1.02), xlabel=self.axis_label, ylabel="kept / all passing events", title=title

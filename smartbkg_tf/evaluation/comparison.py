@@ -163,6 +163,7 @@ def _add_resampled(
         return measured[name][0], conditions.retention, conditions.cost
 
     best = rows[0]["model"]
+    passing = float(np.mean(next(iter(common.values())).skim.label == 1))
     for row in rows:
         name = row["model"]
         for key, found in measured[name][1].items():
@@ -173,6 +174,8 @@ def _add_resampled(
             pair = Measured(other.value - found.value, other.replicas - found.replicas)
             row |= _against_best(key, float(pair.value), float(pair.error))
         row["speedup_by"] = measured[name][0]
+        retention = common[name].conditions.retention
+        row["speedup_retention"] = passing if retention is None else retention
 
 
 def auc_covariance(

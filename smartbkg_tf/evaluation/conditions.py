@@ -13,6 +13,7 @@ from smartbkg_tf.filtering.predictions import Predictions
 from smartbkg_tf.filtering.score_counts import ScoreCounts
 from smartbkg_tf.settings.costs import CostSettings
 from smartbkg_tf.settings.evaluation import MetricsSettings
+from smartbkg_tf.settings.filtering import FilterFitSettings
 from smartbkg_tf.settings.plugins import plain
 
 #: Where the retention comes from when nothing else is known.
@@ -28,6 +29,7 @@ class Conditions:
     retention_from: str
     cost: CostSettings
     cost_from: str
+    maximum_weight: float = FilterFitSettings.maximum_weight  # of rules fitted to the scores
 
     @classmethod
     def of(cls, settings: MetricsSettings, skim: str, fitted: FittedFilter | None) -> Conditions:
@@ -43,7 +45,10 @@ class Conditions:
         cost = settings.cost.over(stored or CostSettings())
         if settings.cost.given:
             cost_from = f"metrics.cost, else {cost_from}"
-        return cls(retention, retention_from, cost, cost_from)
+        weight = cls.maximum_weight
+        if fitted is not None and skim in fitted.values:
+            weight = fitted.values[skim]["maximum_weight"]
+        return cls(retention, retention_from, cost, cost_from, weight)
 
     def natural(self, sample: ScoreCounts) -> ScoreCounts:
         """Weight failing events for the natural retention; counts, and each resample of them."""

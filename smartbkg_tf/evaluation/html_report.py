@@ -147,7 +147,9 @@ def _place_of_observable(figure: DrawnFigure, metrics: Metrics) -> int:
     """Put figures of the most biased observables first, and those of none before them."""
     observable = figure.plot.get("observable")
     ranking = metrics.get("bias", {}).get("ranking", {})
-    names: list[str] = ranking.get("sampling") or next(iter(ranking.values()), [])
+    saved = saved_by(metrics)
+    decided = ranking.get(saved.by if saved else "sampling")
+    names: list[str] = decided or next(iter(ranking.values()), [])
     return -1 if observable is None else [*names, observable].index(observable)
 
 

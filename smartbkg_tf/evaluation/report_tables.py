@@ -120,16 +120,20 @@ def comparison(values: Metrics) -> list[Table]:
                 cells += [estimate(of, key), estimate(of, f"{named}difference")]
                 cells.append(number(of.get(f"{named}significance"), ".1f"))
                 cells.append(number(of.get(f"{named}probability"), ".2g"))
+            cells.append(text(of.get("speedup_by") or NOTHING))
+            cells.append(number(of.get("speedup_retention")))
             rows.append(cells)
         note = (
             f"On the {compared['n_events']} events that all models have scored, "
             f"{compared['n_passing']} of them passing. Differences are those of the model of the "
             "largest AUC from this one; their errors are those of paired events: sigma is the "
-            "difference in standard deviations, P how often chance gives a larger one."
+            "difference in standard deviations, P how often chance gives a larger one. Speedups "
+            "are compared for the same kind of filter, retention and costs only."
         )
         titles = ["rank", "model"]
         for word, _ in COMPARED.values():
             titles += [word, f"difference of {word}", f"sigma ({word})", f"P ({word})"]
+        titles += ["by", "at a retention of"]
         table = Table(f"Models compared: {skim}", note, titles, rows)
         tables.append(table.without_empty_columns())
     if not tables and values.get("auc_differences"):

@@ -54,7 +54,7 @@ class Speedups:
         self._conditions = conditions
         self._counts = counts = conditions.natural(counts)
         cost = conditions.cost
-        self.rules = HalvedRules.fit(counts, cost)
+        self.rules = HalvedRules.fit(counts, cost, conditions.maximum_weight)
         self._places = np.array([place_of(counts, e) for e in _EFFICIENCIES])
         self._best = best_sampling(counts, cost)
         quantities: dict[str, Quantity] = {
@@ -311,7 +311,7 @@ def _speedups(
         "best_sampling": SampledRules(best_sampling(counts, cost)[None, None], cost)(counts)[0, 0],
         "threshold": ThresholdSpeedups(place, cost)(counts)[0, 0],
     }
-    rules = None if near is None else HalvedRules.fit(counts, cost, near)
+    rules = None if near is None else near.fitted_again(counts, cost)
     if rules is not None:
         p = rule_probabilities(rules, counts.score, [0.0])
         speedups["fitted_rule"] = SampledRules(p, cost)(counts)[0, 0]

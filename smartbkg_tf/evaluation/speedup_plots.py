@@ -11,6 +11,7 @@ from smartbkg_tf.evaluation.figures import (
     COLOURS,
     GREY,
     REFERENCE,
+    draw_band,
     line_styles,
     new_figure,
     outside_legend,
@@ -22,6 +23,10 @@ from smartbkg_tf.settings.base import settings
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_STAR: dict[str, Any] = {"fmt": "*", "markersize": 13, "color": COLOURS[0]}
+_CROSS: dict[str, Any] = {"fmt": "X", "markersize": 9, "color": COLOURS[1]}
+_DIAMOND: dict[str, Any] = {"fmt": "D", "color": COLOURS[6]}
 
 
 @settings
@@ -45,9 +50,7 @@ class SpeedupPlot(Plot):
         for (name, label), style in zip(shown, line_styles(2), strict=True):
             if name in data:
                 curve = data[name]
-                band = (curve["fraction"], curve["low"], curve["high"])
-                axes.fill_between(*band, color=style["color"], alpha=0.2, linewidth=0)
-                axes.plot(curve["fraction"], curve["speedup"], label=label, **style)
+                draw_band(axes, curve, "fraction", "speedup", label=label, **style)
         for name, label, dashes in (
             ("root_posterior", "sampling by c sqrt(posterior), to compare", (0, (5, 2))),
             ("posterior", "sampling by c posterior, to compare", (0, (1, 1))),
@@ -62,36 +65,16 @@ class SpeedupPlot(Plot):
                 label=label,
             )
         limits = data["limits"]
-        if "fitted_rule" in data:
-            fitted = Estimate.of(data["fitted_rule"], "speedup")
-            axes.errorbar(
-                data["fitted_rule"]["simulated_fraction"],
-                fitted.value,
-                yerr=fitted.error,
-                fmt="*",
-                markersize=13,
-                color=COLOURS[0],
-                label=f"fitted rule: {fitted.pretty}",
-            )
-        if "own_threshold" in data:
-            own = Estimate.of(data["own_threshold"], "speedup")
-            axes.errorbar(
-                data["own_threshold"]["kept_fraction"],
-                own.value,
-                yerr=own.error,
-                fmt="X",
-                markersize=9,
-                color=COLOURS[1],
-                label=f"threshold of these predictions: {own.pretty}",
-            )
-        best = Estimate.of(limits, "best_sampling")
-        axes.plot(
-            limits["best_sampling_fraction"],
-            best.value,
-            "D",
-            color=COLOURS[6],
-            label=f"limit of sampling: {best.pretty}",
-        )
+        # Each a point with its error: numbers, keys of fraction and speedup, marker, words.
+        for numbers, fraction, key, marker, words in (
+            (data.get("fitted_rule"), "simulated_fraction", "speedup", _STAR, "fitted rule"),
+            (data.get("own_threshold"), "kept_fraction", "speedup", _CROSS, "own threshold"),
+            (limits, "best_sampling_fraction", "best_sampling", _DIAMOND, "limit of sampling"),
+        ):
+            if numbers is not None:
+                found = Estimate.of(numbers, key)
+                label = f"{words}: {found.pretty}"
+                axes.errorbar(numbers[fraction], found.value, found.error, label=label, **marker)
         perfect = Estimate.of(limits, "perfect_filter")
         axes.axhline(perfect.value, label=f"perfect filter: {perfect.pretty}", **REFERENCE)
         conditions = data["conditions"]

@@ -40,7 +40,11 @@ class HalvedRules:
 
     @classmethod
     def fit(
-        cls, counts: ScoreCounts, cost: CostSettings, near: HalvedRules | None = None
+        cls,
+        counts: ScoreCounts,
+        cost: CostSettings,
+        maximum_weight: float = 20.0,
+        near: HalvedRules | None = None,
     ) -> HalvedRules | None:
         """Fit both; None where a half has fewer than 10 passing events."""
         halves = [counts.of_half(0), counts.of_half(1)]
@@ -48,10 +52,18 @@ class HalvedRules:
             return None
         start = (None, None) if near is None else near.fitted_on
         first, second = (
-            sampling_rule(fit_sampling_rule(half, cost=cost, bootstrap=0, near=rule))
+            sampling_rule(
+                fit_sampling_rule(
+                    half, maximum_weight=maximum_weight, cost=cost, bootstrap=0, near=rule
+                )
+            )
             for half, rule in zip(halves, start, strict=True)
         )
         return cls((first, second))
+
+    def fitted_again(self, counts: ScoreCounts, cost: CostSettings) -> HalvedRules | None:
+        """Fit both for another retention or other costs, near these."""
+        return HalvedRules.fit(counts, cost, self.fitted_on[0].maximum_weight, self)
 
     def used_on(self, half: int, shift: float = 0.0) -> SamplingRule:
         """Give the rule for a half (0 or 1), moved by `shift` to higher scores."""

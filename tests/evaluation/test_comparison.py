@@ -20,7 +20,6 @@ from smartbkg_tf.filtering.predictions import Predictions, SkimPredictions
 from smartbkg_tf.filtering.rules import SamplingRule
 from smartbkg_tf.settings.costs import CostSettings
 
-
 AS_HERE = Conditions(None, SAMPLE, CostSettings(), "default")
 
 

@@ -54,6 +54,9 @@ def test_costs_are_those_of_the_rule_unless_they_are_given() -> None:
     assert found.cost_from == "metrics.cost, else filter.json"
     assert of({}, fitted()).cost == of({}, None).cost == CostSettings()
     assert of({}, None).cost_from == "default"
+    # The rule that is fitted to the scores has the weights of the run's.
+    assert of({}, None).maximum_weight == 20.0
+    assert of({}, fitted(maximum_weight=5.0)).maximum_weight == 5.0
 
 
 def test_natural_counts_hold_the_retention_in_each_resample() -> None:
