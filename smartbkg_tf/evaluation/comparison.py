@@ -78,104 +78,95 @@ def compare_models(
         _describe(result, skim, list(rows), areas, covariance)
         passing = int(np.count_nonzero(label == 1))
         result.skims[skim] |= {"n_events": len(label), "n_passing": passing}
-        common = {
-            name: _CommonEvents.of(models[name], skim, place, conditions[name][skim])
+        n_groups = min(len(label), _GROUPS)
+        random = np.random.default_rng(seed)
+        group = random.permutation(len(label)) % n_groups
+        weights = random.poisson(1.0, (number, n_groups)).astype(np.float32)
+        resampled = {
+            name: _resampled(models[name], skim, place, conditions[name][skim], group, weights)
             for name, place in rows.items()
         }
-        _add_resampled(result.skims[skim]["models"], common, number, seed)
+        _add_resampled(result.skims[skim]["models"], resampled)
     return result
 
 
 @dataclass(frozen=True)
-class _CommonEvents:
-    """What one model says about the events that all models have."""
+class _Resampled:
+    """Average precision and speedup of one model, in resamples that all models share."""
 
-    skim: SkimPredictions
-    second_half: npt.NDArray[np.bool_]
+    measured: dict[str, Measured]
+    by: str | None  # the kind of filter
+    retention: float  # for which the speedup is
     conditions: Conditions
-    decided: str | None
 
-    @classmethod
-    def of(cls, model: Predictions, skim: str, rows: Rows, conditions: Conditions) -> _CommonEvents:
-        """Take some rows of predictions."""
-        values = {name: column[rows] for name, column in vars(model.skims[skim]).items()}
-        keys = {name: column[rows] for name, column in model.keys.items()}
-        half = uniform(keys, "evaluation/halves") >= 0.5
-        return cls(SkimPredictions(**values), half, conditions, decided_by(model, skim))
-
-    def measure(
-        self, group: Rows, weights: npt.NDArray[np.float32]
-    ) -> tuple[str | None, dict[str, Measured]]:
-        """Give the kind of filter, and average precision and speedup with their resamples.
-
-        Event i belongs to `group` [n], which `weights` [resamples, groups] counts so often.
-        """
-        skim = self.skim
-        counts = ScoreCounts.of(skim.score, skim.label, second_half=self.second_half)
-        speedups = Speedups(
-            counts,
-            self.conditions,
-            skim if self.decided else None,
-            biased=self.decided == "threshold",
-        )
-        quantities: dict[str, Quantity] = {"average_precision": binned_average_precision}
-        values = {"average_precision": np.asarray(average_precision(skim.score, skim.label))}
-        by = None
-        if speedups.saved is not None:
-            by, key = speedups.saved
-            saved = speedups.quantities[key]
-            quantities["speedup"] = lambda sample: float(np.asarray(saved(sample))[0, 0])
-            values["speedup"] = np.asarray(quantities["speedup"](counts))
-        bins = len(counts.lowest)
-        place = np.searchsorted(counts.lowest, skim.score, side="right") - 1
-        place += bins * (skim.label + 2 * self.second_half.astype(np.int64))
-        size = counts.counts.size
-        table = np.bincount(group * size + place, minlength=weights.shape[1] * size)
-        drawn = weights @ table.reshape(-1, size).astype(np.float32)
-        replicas: dict[str, list[npt.ArrayLike]] = {name: [] for name in quantities}
-        for row in drawn:
-            again = row.astype(np.float64).reshape(counts.counts.shape)
-            sample = ScoreCounts(counts.lowest, counts.score, again)
-            for name, quantity in quantities.items():
-                replicas[name].append(quantity(sample) if sample.both_classes else np.nan)
-        return by, {
-            name: Measured(values[name], np.array(replicas[name], dtype=np.float64))
-            for name in quantities
-        }
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What must be equal for speedups to be compared."""
+        return self.by, self.conditions.retention, self.conditions.cost
 
 
-def _add_resampled(
-    rows: list[dict[str, Any]], common: Mapping[str, _CommonEvents], number: int, seed: int
-) -> None:
+def _resampled(
+    model: Predictions,
+    skim_name: str,
+    rows: Rows,
+    conditions: Conditions,
+    group: Rows,
+    weights: npt.NDArray[np.float32],
+) -> _Resampled:
+    """Resample rows [n] of predictions, by `group` [n] with `weights` [resamples, groups]."""
+    values_of = vars(model.skims[skim_name])
+    skim = SkimPredictions(**{name: column[rows] for name, column in values_of.items()})
+    keys = {name: column[rows] for name, column in model.keys.items()}
+    second_half = uniform(keys, "evaluation/halves") >= 0.5
+    counts = ScoreCounts.of(skim.score, skim.label, second_half=second_half)
+    decided = decided_by(model, skim_name)
+    speedups = Speedups(
+        counts, conditions, skim if decided else None, biased=decided == "threshold"
+    )
+    quantities: dict[str, Quantity] = {"average_precision": binned_average_precision}
+    values = {"average_precision": np.asarray(average_precision(skim.score, skim.label))}
+    by = None
+    if speedups.saved is not None:
+        by, key = speedups.saved
+        saved = speedups.quantities[key]
+        quantities["speedup"] = lambda sample: float(np.asarray(saved(sample))[0, 0])
+        values["speedup"] = np.asarray(quantities["speedup"](counts))
+    bins = len(counts.lowest)
+    place = np.searchsorted(counts.lowest, skim.score, side="right") - 1
+    place += bins * (skim.label + 2 * second_half.astype(np.int64))
+    size = counts.counts.size
+    table = np.bincount(group * size + place, minlength=weights.shape[1] * size)
+    drawn = weights @ table.reshape(-1, size).astype(np.float32)
+    replicas: dict[str, list[npt.ArrayLike]] = {name: [] for name in quantities}
+    for row in drawn:
+        again = row.astype(np.float64).reshape(counts.counts.shape)
+        sample = ScoreCounts(counts.lowest, counts.score, again)
+        for name, quantity in quantities.items():
+            replicas[name].append(quantity(sample) if sample.both_classes else np.nan)
+    measured = {
+        name: Measured(values[name], np.array(replicas[name], dtype=np.float64))
+        for name in quantities
+    }
+    retention = conditions.entries(conditions.natural(counts))["retention"]
+    return _Resampled(measured, by, retention, conditions)
+
+
+def _add_resampled(rows: list[dict[str, Any]], resampled: Mapping[str, _Resampled]) -> None:
     """Add average precision and speedup to the models, and the differences to the first one.
 
     Speedups are compared only if they are of the same kind of filter, retention and costs.
     """
-    n_events = len(next(iter(common.values())).second_half)
-    random = np.random.default_rng(seed)
-    n_groups = min(n_events, _GROUPS)
-    group = random.permutation(n_events) % n_groups
-    weights = random.poisson(1.0, (number, n_groups)).astype(np.float32)
-    measured = {name: one.measure(group, weights) for name, one in common.items()}
-
-    def kind(name: str) -> tuple[Any, ...]:
-        conditions = common[name].conditions
-        return measured[name][0], conditions.retention, conditions.cost
-
-    best = rows[0]["model"]
-    passing = float(np.mean(next(iter(common.values())).skim.label == 1))
+    best = resampled[rows[0]["model"]]
     for row in rows:
-        name = row["model"]
-        for key, found in measured[name][1].items():
+        this = resampled[row["model"]]
+        for key, found in this.measured.items():
             row |= Estimate(float(found.value), float(found.error)).named(key)
-            other = measured[best][1].get(key)
-            if name == best or other is None or (key == "speedup" and kind(name) != kind(best)):
+            other = best.measured.get(key)
+            if this is best or other is None or (key == "speedup" and this.kind != best.kind):
                 continue
             pair = Measured(other.value - found.value, other.replicas - found.replicas)
             row |= _against_best(key, float(pair.value), float(pair.error))
-        row["speedup_by"] = measured[name][0]
-        retention = common[name].conditions.retention
-        row["speedup_retention"] = passing if retention is None else retention
+        row |= {"speedup_by": this.by, "speedup_retention": this.retention}
 
 
 def auc_covariance(

@@ -70,7 +70,7 @@ def _about_many(skims: Mapping[str, Metrics]) -> str:
             ]
             text += (
                 f"; {subject} saves factors between {ends[0]} and {ends[1]} in computing time for "
-                f"{purpose}"
+                f"{purpose}, each at the retention that the summary names"
             )
     return f"{text}; the tables say for each what is known about bias."
 

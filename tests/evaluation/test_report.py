@@ -324,7 +324,7 @@ def test_one_sentence_about_many_skims(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").read_text().count("<details") == 4
     skims["s0"]["speedup"] = {"own_threshold": {"speedup": 6.0} | _error(0.5)}
     (text,) = verdicts({"skims": skims})
-    assert "same statistical precision; the threshold of these predictions saves" in text
+    assert "statistical precision, each at the retention that the summary names; the thr" in text
 
 
 def test_tables_appear_where_their_numbers_exist(tmp_path: Path) -> None:
