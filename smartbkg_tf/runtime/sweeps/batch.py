@@ -6,7 +6,6 @@ in it, so that none is submitted twice: they carry a name that is made of the fo
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 import shlex
@@ -47,8 +46,6 @@ _BUSY = re.compile(
 
 #: Jobs in one array: by default Slurm allows the indices 0 to 1000.
 _ARRAY = 1000
-#: Jobs that one call takes out of the queue.
-_REMOVED = 500
 
 #: Codes of HTCondor for jobs that their owner holds, or whose input is still being spooled.
 _HELD_ON_PURPOSE = ("1", "15", "16")
@@ -168,16 +165,14 @@ class BatchJobs:
         queued = {entry.number for entry in queue} - {entry.number for entry in stuck}
         if queued:
             say(f"already in the queue: {len(queued)} of {len(jobs)} jobs")
-        new = [job for job in jobs if job.number not in queued]
-        for job in new:
-            job.begin()
-        blocks = itertools.groupby(new, lambda job: job.number // _ARRAY if self._slurm else 0)
-        for block, group in blocks:
-            some = list(group)
-            number = self._submit_slurm(some, block) if self._slurm else self._submit_htcondor(some)
-            say(
-                f"submitted to {self.settings.backend} as {number}: {len(some)} of {len(jobs)} jobs"
-            )
+        blocks: dict[int, list[Job]] = {}
+        for job in jobs:
+            if job.number not in queued:
+                job.begin()
+                blocks.setdefault(job.number // _ARRAY if self._slurm else 0, []).append(job)
+        for block, new in blocks.items():
+            name = self._submit_slurm(new, block) if self._slurm else self._submit_htcondor(new)
+            say(f"submitted to {self.settings.backend} as {name}: {len(new)} of {len(jobs)} jobs")
 
     def _values(self) -> dict[str, object]:
         """Give what the templates have in common."""
@@ -286,7 +281,8 @@ class BatchJobs:
 
     def ended(self, running: Iterable[Job]) -> list[tuple[Job, int | None]]:
         """Give the jobs whose folders say so, those held, and those twice not in the queue."""
-        ended, waiting = [], []
+        ended: list[Job] = []
+        waiting: list[Job] = []
         for job in running:
             (waiting if job.state == "not finished" else ended).append(job)
         queue = _patiently(self._queue) if waiting else []
@@ -318,9 +314,8 @@ class BatchJobs:
         """Take entries out of the queue; that one has just left it is no error."""
         names = [entry.name for entry in entries]
         try:
-            for first in range(0, len(names), _REMOVED):
-                tool = "scancel" if self._slurm else "condor_rm"
-                _ask(tool, *names[first : first + _REMOVED])
+            if names:
+                _ask("scancel" if self._slurm else "condor_rm", *names)
         except BusyError:
             if not {entry.name for entry in self._queue()}.isdisjoint(names):
                 raise

@@ -16,6 +16,7 @@ from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.sweeps.batch import BatchJobs
 from smartbkg_tf.runtime.sweeps.jobs import Job, JobList
 from smartbkg_tf.runtime.sweeps.local import LocalJobs
+from smartbkg_tf.runtime.sweeps.search import Search, corners, storage_errors
 from smartbkg_tf.runtime.sweeps.table import best_validation, write_table
 from smartbkg_tf.settings.sweeps import SearchSettings, SweepCommandSettings, SweepSettings
 
@@ -94,18 +95,12 @@ def run_sweep(
     words = ["-m", f"smartbkg_tf.{command}", *options] if program is None else list(program)
     if search is not None:
         _check_search(command, search, sweep, common, check)
-    with exclusive_lock(
-        folder,
-        busy="another process runs this sweep",
-        next_step="wait for it, or end it",
-        file=LOCK,
-    ):
+    busy, wait = "another process runs this sweep", "wait for it, or end it"
+    with exclusive_lock(folder, busy=busy, next_step=wait, file=LOCK), storage_errors(folder):
         jobs = JobList.open(folder, words, run_dir=command == "train", transfer=sweep.transfer)
         backend = _backend(sweep, jobs, gpus=command == "train", search=search is not None)
         source: Source
         if search is not None:
-            from smartbkg_tf.runtime.sweeps.search import Search
-
             source = Search(search, jobs, common[0])
             say(f"search in {folder}: {search.trials} trials")
         else:
@@ -134,8 +129,6 @@ def _check_search(
     common: list[list[str]],
     check: Callable[[list[str]], object],
 ) -> None:
-    from smartbkg_tf.runtime.sweeps.search import corners
-
     if command != "train":
         raise ConfigurationError("hparams_search: only train can be searched")
     if len(common) > 1:

@@ -42,8 +42,8 @@ def import_optuna() -> Any:
 
 
 @contextlib.contextmanager
-def _storage_errors(path: Path) -> Iterator[None]:
-    """Say which file is concerned when the storage fails: damaged, locked, on a full disk."""
+def storage_errors(folder: Path) -> Iterator[None]:
+    """Say which file is concerned when a storage fails: damaged, locked, on a full disk."""
     try:
         yield
     except Exception as error:
@@ -53,7 +53,7 @@ def _storage_errors(path: Path) -> Iterator[None]:
             raise
         raise InputError(
             f"cannot be used ({str(error).splitlines()[0]})",
-            where=path,
+            where=folder / STORAGE,
             next_step="free space if the disk is full; if the file is damaged, choose another "
             "sweep.dir",
         ) from error
@@ -75,7 +75,7 @@ def objective_of(folder: Path) -> str:
     if not path.is_file():
         return "val_auc"
     try:
-        with _storage_errors(path):
+        with storage_errors(folder):
             definition = _open_study(folder).user_attrs[_DEFINITION]
         return str(json.loads(definition)["objective"])
     except (KeyError, TypeError, ValueError) as error:
@@ -123,20 +123,16 @@ class Search:
         #: Last epoch of each trial that Optuna knows, and last one that it was asked about.
         self._epochs: dict[int, tuple[int, int]] = {}
         self._unfinished = []
-        with self._errors():
-            self.study = _open_study(
-                jobs.folder, pruner=pruner if settings.pruning else optuna.pruners.NopPruner()
-            )
-            self._check_definition()
-            for frozen in self.study.get_trials(deepcopy=False):
-                if frozen.state.is_finished():
-                    self._add(frozen.number, frozen.params)
-                else:
-                    self._unfinished.append(frozen)
+        self.study = _open_study(
+            jobs.folder, pruner=pruner if settings.pruning else optuna.pruners.NopPruner()
+        )
+        self._check_definition()
+        for frozen in self.study.get_trials(deepcopy=False):
+            if frozen.state.is_finished():
+                self._add(frozen.number, frozen.params)
+            else:
+                self._unfinished.append(frozen)
         jobs.write()
-
-    def _errors(self) -> contextlib.AbstractContextManager[None]:
-        return _storage_errors(self.jobs.folder / STORAGE)
 
     def _check_definition(self) -> None:
         """Refuse a folder that holds another search."""
@@ -157,10 +153,6 @@ class Search:
 
     def following(self, room: int) -> list[Job]:
         """Continue trials that were broken off, then ask for new ones."""
-        with self._errors():
-            return self._following(room)
-
-    def _following(self, room: int) -> list[Job]:
         jobs: list[Job] = []
         while len(jobs) < room:
             if self._unfinished:
@@ -217,8 +209,7 @@ class Search:
 
     def hopeless(self, running: Collection[Job]) -> list[Job]:
         """Report new epochs; give the jobs that the pruner ends."""
-        with self._errors():
-            return [job for job in running if self._pruned(job)]
+        return [job for job in running if self._pruned(job)]
 
     def _pruned(self, job: Job) -> bool:
         trial = self._trials[job.number]
@@ -237,10 +228,6 @@ class Search:
 
     def ended(self, job: Job) -> None:
         """Tell how a trial ended; one that was only stopped goes on with the next command."""
-        with self._errors():
-            self._tell(job)
-
-    def _tell(self, job: Job) -> None:
         # A result or an error that is there counts, whatever its curve was.
         pruned = job.state == "pruned" or (job.state == "not finished" and self._pruned(job))
         states = self._optuna.trial.TrialState

@@ -7,6 +7,7 @@ import re
 import warnings
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -20,6 +21,7 @@ from smartbkg_tf.settings.training import TrainSettings
 from tests.runtime.sweeps.sweeping import SEARCH, sweep
 
 optuna = pytest.importorskip("optuna")
+sqlalchemy = pytest.importorskip("sqlalchemy")
 
 SPACES = sorted(p.stem for p in (configuration_directory() / "hparams_search").glob("*.yaml"))
 
@@ -83,6 +85,45 @@ def test_a_trial_that_ended_when_nobody_watched(
     assert sweep(tmp_path / "broken_off", search=search) == 0
     assert done.stat().st_mtime_ns == before
     assert rows(tmp_path / "broken_off") == rows(tmp_path / "watched")
+
+
+def test_epochs_are_reported_and_judged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by the next command, which asks once about the last epoch that Optuna knows."""
+    done: list[str] = []
+
+    def report(self: Any, value: float, step: int) -> None:
+        done.append(f"report {step}")
+        original(self, value, step)
+
+    original = optuna.trial.Trial.report
+    monkeypatch.setattr(optuna.trial.Trial, "report", report)
+    monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda _: bool(done.append("ask")))
+    settings = validate(SearchSettings, SEARCH)
+
+    def look(epochs: int) -> list[str]:
+        lines = ["epoch,val_auc", *(f"{i},0.{50 + i}" for i in range(1, epochs + 1))]
+        running.extend([] if running else search.following(1))
+        running[0].folder.mkdir(exist_ok=True)
+        running[0].run.history.write_text("\n".join(lines) + "\n")
+        done.clear()
+        assert search.hopeless(running) == []
+        return list(done)
+
+    for commands in (1, 2):
+        running: list[Job] = []
+        search = Search(settings, JobList.open(tmp_path, ["x"], run_dir=True), ["a=1"])
+        if commands == 1:
+            assert look(2) == ["report 1", "ask", "report 2", "ask"]
+            assert look(2) == []
+        else:
+            assert look(2) == ["ask"]
+            assert look(4) == ["report 3", "ask", "report 4", "ask"]
+    disk_full = sqlalchemy.exc.OperationalError("INSERT", {}, OSError("disk is full"))
+    monkeypatch.setattr(optuna.trial.Trial, "report", Mock(side_effect=disk_full))
+    with pytest.raises(InputError, match=r"search\.db: cannot be used[\s\S]*disk is full"):
+        sweep(tmp_path / "full", search=SEARCH)
 
 
 @pytest.mark.parametrize(
