@@ -52,7 +52,6 @@ _HELD_ON_PURPOSE = ("1", "15", "16")
 
 _SLURM = Template("""\
 #!/bin/bash
-#SBATCH --job-name=$name.$block
 #SBATCH --array=$array
 #SBATCH --output=$batch/%A_%a.txt
 #SBATCH --cpus-per-task=$cpus
@@ -61,6 +60,7 @@ _SLURM = Template("""\
 #SBATCH --requeue
 #SBATCH --signal=B:TERM@60
 $directives
+#SBATCH --job-name=$name.$block
 cd $here || exit 1
 $prologue
 exec $python -m smartbkg_tf.sweep run-job $folder "$$(($block * $size + SLURM_ARRAY_TASK_ID))"
@@ -87,7 +87,6 @@ exec $python -m smartbkg_tf.sweep run-job . "$$1" --transferred
 _HTCONDOR = Template("""\
 executable = $batch/job.sh
 arguments = $$(index)
-batch_name = $name
 initialdir = $folder
 log = $batch/htcondor.log
 output = $batch/$$(Cluster)_$$(index).out
@@ -97,6 +96,7 @@ request_memory = ${memory}MB
 request_disk = ${disk}MB
 $transfer
 $directives
+batch_name = $name
 My.SweepJob = $$(index)
 queue index, name from (
 $items

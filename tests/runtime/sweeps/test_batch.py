@@ -59,13 +59,17 @@ def calls(farm: Path) -> list[str]:
 def test_slurm(farm: Path, tmp_path: Path) -> None:
     folder = tmp_path / "sweep"
     settings = {"backend": "slurm", "queue": "gpu", "account": "me", "jobs": 3, "memory": "1.5GB"}
-    directives = {"directives": ["--constraint=fast"], "prologue": ["export RATE=1"]}
+    directives = {
+        "directives": ["--constraint=fast", "--job-name=x"],
+        "prologue": ["export RATE=1"],
+    }
     assert sweep(folder, *JOBS, **settings, **directives) == 1
     assert states(folder) == ["done", "failed: x: is broken"]
     options = slurm_options((folder / "batch" / "job.slurm").read_text())
     expected = {"array": "0,1%3", "gres": "gpu:1", "partition": "gpu", "account": "me"}
     expected |= {"mem": "1536M", "constraint": "fast", "time": "04:00:00", "requeue": ""}
     assert expected.items() <= options.items()
+    assert options["job-name"].startswith("smartbkg_tf-")  # By which the jobs are found.
     # Submitted again: only what failed.
     assert sweep(folder, *JOBS, backend="slurm") == 1
     assert slurm_options((folder / "batch" / "job.slurm").read_text())["array"] == "1"
