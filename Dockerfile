@@ -34,7 +34,8 @@ RUN pip install --no-cache-dir --no-deps --no-build-isolation .
 # A tiny chain leaves the compiled loops beside the installed source, where users read them and
 # cannot write. An image in which it fails is not made.
 WORKDIR /opt/warm_up
-RUN smartbkg-tf produce source=pythia event_type=mixed,taupair n_events=100 seed=1 skim=all workers=1 output=tables \
+RUN smartbkg-tf produce event_type=mixed n_events=20 skim=all workers=1 output=all_skims \
+ && smartbkg-tf produce event_type=mixed,taupair n_events=100 skim=low_multiplicity workers=1 output=tables \
  && smartbkg-tf preprocess input='tables/*.h5' output=dataset \
  && smartbkg-tf train model=resnet data.path=dataset training.epochs=1 run_dir=run \
  && smartbkg-tf apply run=run input='tables/*.h5' output=scores.parquet \

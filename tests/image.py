@@ -62,8 +62,9 @@ class Engine:
 
     def base(self) -> None:
         """Get the base image, or make one like it."""
-        if self("pull", "--quiet", BASE, check=False).returncode == 0:
-            return
+        for words in (("image", "exists"), ("pull", "--quiet")):
+            if self(*words, BASE, check=False).returncode == 0:
+                return
         root = self.folder / "base"
         mirrors = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"]
         uris = subprocess.run(mirrors, capture_output=True, text=True, check=True).stdout.split()
