@@ -125,8 +125,11 @@ def pip_folders() -> tuple[str, ...]:
     pip = [sys.executable, "-m", "pip", "config"]
     text = subprocess.run([*pip, "list"], capture_output=True, text=True, check=True).stdout
     named = re.findall(r"(?<![\w/:.])(?:file://)?(/[^\s'\"]+)", text)
+    # The files of an index lie beside its folder `simple`.
+    named = [path.rstrip("/").removesuffix("/simple") for path in named]
     places = ["/etc/pip.conf", "/etc/xdg/pip", "/etc/ssl/certs", *named]
-    return tuple(sorted({path for path in places if os.path.exists(path)}))
+    found = {Path(path) for path in places if os.path.exists(path)}
+    return tuple(sorted(str(path) for path in found if found.isdisjoint(path.parents)))
 
 
 def work_folder(path: Path) -> Path:
