@@ -37,7 +37,7 @@ WORKDIR /opt/warm_up
 RUN smartbkg-tf produce event_type=mixed n_events=20 skim=all workers=1 output=all_skims \
  && smartbkg-tf produce event_type=mixed,taupair n_events=100 skim=low_multiplicity workers=1 output=tables \
  && smartbkg-tf preprocess input='tables/*.h5' output=dataset \
- && smartbkg-tf train model=feed_forward data.path=dataset training.epochs=1 run_dir=run \
+ && smartbkg-tf train model=resnet data.path=dataset training.epochs=1 run_dir=run \
  && smartbkg-tf apply run=run input='tables/*.h5' output=scores.parquet \
  && rm -rf all_skims tables dataset run scores.parquet /root/.cache /root/.config
 

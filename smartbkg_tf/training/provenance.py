@@ -26,8 +26,8 @@ def code_version(folder: Path | None = None) -> dict[str, Any] | None:
     """
     folder = Path(smartbkg_tf.__file__).resolve().parent.parent if folder is None else folder
     if not (folder / ".git").exists():
-        commit, plus, _ = os.environ.get(COMMIT_VARIABLE, "").strip().partition("+")
-        return {"commit": commit, "dirty": bool(plus)} if commit else None
+        told, plus, _ = os.environ.get(COMMIT_VARIABLE, "").strip().partition("+")
+        return {"commit": told, "dirty": bool(plus)} if told else None
     git = shutil.which("git")
     if git is None:
         return None
