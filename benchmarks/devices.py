@@ -4,10 +4,10 @@
         [--precisions float32,bfloat16,float16] [--micro_batches auto,1] [--optimizers sgd,adamw]
         [--table] [--check]
 
-Networks of conf/model in their full size, without dropout, are trained on logical devices by what
-`train` uses, `smartbkg_tf.training.fit`. A pass of six batches is divided into two sub-epochs; its
-last batch has fewer events than there are devices, and validation batches cannot be divided
-either; there are two skims, one with unknown labels, and weights of classes.
+Networks of conf/model in their full size, without dropout, are trained on logical devices by the
+parts of which `train` is made. The last of three batches has fewer events than there are devices,
+validation batches cannot be divided either; there are two skims, one with unknown labels, and
+weights of classes.
 
 Printed are the largest differences of losses and AUCs, training and validation, from those of one
 device. ``again`` is one device that reads the events of every batch in the opposite order: the same
@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -33,16 +32,34 @@ from common import sample, write_dataset
 from smartbkg_tf.dataset.dataset import Dataset, open_dataset
 from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.runtime.command import compose_settings, configuration_directory
+from smartbkg_tf.runtime.quiet import load_tensorflow
 from smartbkg_tf.runtime.text_table import text_table
 from smartbkg_tf.settings.plugins import plain
 from smartbkg_tf.settings.preprocessing import SplitFractions
 from smartbkg_tf.settings.training import TrainSettings
+from smartbkg_tf.training.chosen_events import choose_events
 from smartbkg_tf.training.run_folder import flat_settings
 
-BATCH = 32
+load_tensorflow()
+
+import tensorflow as tf  # noqa: E402
+
+from smartbkg_tf.dataset import stream  # noqa: E402
+from smartbkg_tf.models.registry import build  # noqa: E402
+from smartbkg_tf.training.devices import device_scope, share_batches  # noqa: E402
+from smartbkg_tf.training.input_pipeline import filled, trimmed  # noqa: E402
+from smartbkg_tf.training.micro_batches import (  # noqa: E402
+    number_of_micro_batches,
+    use_micro_batches,
+)
+
+BATCH = 16
 #: Events of the last batch of the pass.
 LAST = 3
-BATCHES = 6
+BATCHES = 3
+EPOCHS = 2
+#: Share of validation events: some twenty.
+WATCHED = 0.07
 #: One device, events of a batch in the opposite order.
 AGAIN = "again"
 #: Largest difference of losses that needs no explanation, by precision: 1e-6, and the roundings of
@@ -62,7 +79,7 @@ def networks() -> list[str]:
 def make_dataset(folder: Path) -> Path:
     """Label some hundred events by their charged particles; a third of the second labels is -1."""
     if not (folder / "dataset").exists():
-        table = sample(320)
+        table = sample(300)
         charged = np.abs(table.particles["charge"]) > 0
         tracks = np.add.reduceat(charged, table.offsets[:-1])
         passing = (tracks > np.median(tracks)).astype(np.int8)
@@ -76,8 +93,9 @@ def make_dataset(folder: Path) -> Path:
 def overrides_of(model: str, precision: str, micro: str, optimizer: str) -> list[str]:
     """Everything that decides, but for the number of devices."""
     chosen = [f"model={model}", "data.balance=null", "training.class_weights=balanced"]
-    chosen += ["training.epochs=1", f"training.batch_size={BATCH}", "training.progress=false"]
-    chosen += ["training.sub_epochs=2", "training.device=cpu", f"training.micro_batches={micro}"]
+    chosen += [f"training.epochs={EPOCHS}", f"training.batch_size={BATCH}"]
+    chosen += ["training.device=cpu", f"training.micro_batches={micro}"]
+    chosen.append(f"data.fractions.validation={WATCHED}")
     chosen.append(f"training/optimizer={optimizer}")
     if optimizer == "sgd":
         chosen.append("training.learning_rate=0.01")
@@ -96,42 +114,52 @@ def share_of_training(dataset: Dataset) -> float:
     low, high = 0.0, 0.7
     for _ in range(60):
         share = (low + high) / 2
-        found = len(dataset.split(SplitFractions(train=share))["train"])
+        found = len(dataset.split(SplitFractions(train=share, validation=WATCHED))["train"])
         if found == wanted:
             return share
         low, high = (share, high) if found < wanted else (low, share)
     raise SystemExit("no share of the events fits; change the number of events")
 
 
-def train(path: Path, name: str, devices: str, folder: Path, share: float) -> dict[str, Any]:
-    """Train one network and give its curves and scores."""
-    import tensorflow as tf
-
-    from smartbkg_tf.training import fit as fitting
-
+def train(path: Path, name: str, devices: str, share: float) -> dict[str, Any]:
+    """Train one network and give its curves."""
     chosen = overrides_of(*name.split("-"))
-    chosen += [f"training.devices={1 if devices == AGAIN else devices}", f"run_dir={folder}"]
-    chosen += [f"data.path={path}", f"data.fractions.train={share}"]
+    n = 1 if devices == AGAIN else int(devices)
+    chosen += [f"training.devices={n}", f"data.fractions.train={share}"]
     settings = compose_settings("train", TrainSettings, chosen)
-    original = fitting.trimmed
-
-    def reversed_batches(stream: Any) -> Any:
-        return original(stream).map(
-            lambda *batch: tf.nest.map_structure(lambda values: values[::-1], batch)
-        )
-
-    if devices == AGAIN:
-        fitting.trimmed = reversed_batches
+    training = settings.training
+    dataset = open_dataset(path)
+    events = choose_events(settings, dataset)
     begin, cpu = time.perf_counter(), time.process_time()
-    try:
-        run = fitting.fit(settings, open_dataset(path))
-    finally:
-        fitting.trimmed = original
-    rows = run.history.read_text().splitlines()
-    names = rows[0].split(",")
-    history = [dict(zip(names, map(float, row.split(",")), strict=True)) for row in rows[1:]]
+    with device_scope(training) as strategy:
+        with strategy.scope():
+            network = build(settings.model, dataset.information, settings.normalisation)
+            model = network.compile(training, steps_per_epoch=BATCHES)
+            if not network.one_pass:
+                use_micro_batches(model, number_of_micro_batches(training, model, n))
+            if n > 1:
+                share_batches(model)
+        options = {"batch_size": BATCH, "inputs": network.input_names}
+        weights = [
+            w.table(dataset.label_names) for w in (events.weights, events.validation_weights)
+        ]
+        learned = stream.training_stream(
+            dataset, events.train, seed=1, class_weights=weights[0], **options
+        )
+        watched = stream.evaluation_stream(
+            dataset, events.validation, with_weights=True, class_weights=weights[1], **options
+        )
+        network.prepare(learned, watched, training)
+        learned = trimmed(learned)
+        if devices == AGAIN:
+            learned = learned.map(
+                lambda *batch: tf.nest.map_structure(lambda values: values[::-1], batch)
+            )
+        history = network.fit(
+            filled(learned, n), validation_data=filled(watched, n), epochs=EPOCHS
+        ).history
     return {
-        "curves": {curve: [row[curve] for row in history] for curve in CURVES},
+        "curves": {curve: history[curve] for curve in CURVES},
         "seconds": round(time.perf_counter() - begin, 1),
         "cpu_seconds": round(time.process_time() - cpu, 1),
     }
@@ -139,8 +167,6 @@ def train(path: Path, name: str, devices: str, folder: Path, share: float) -> di
 
 def work(arguments: argparse.Namespace) -> None:
     """Train every network on every number of devices."""
-    import tensorflow as tf
-
     # Improving the graphs costs more than these few steps.
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     path = make_dataset(arguments.output)
@@ -154,14 +180,12 @@ def work(arguments: argparse.Namespace) -> None:
         result = arguments.output / "results" / f"{name}-{devices}.json"
         if result.exists():
             continue
-        folder = arguments.output / "runs" / f"{name}-{devices}"
         try:
-            found = train(path, name, devices, folder, share)
+            found = train(path, name, devices, share)
         except ConfigurationError as error:
             found = {"refused": str(error)}
         except Exception as error:  # What fails is a cell of the table.
             found = {"failed": f"{type(error).__name__}: {error}"[:2000]}
-        shutil.rmtree(folder, ignore_errors=True)
         result.write_text(json.dumps(found))
         print(name, devices, json.dumps(found)[:300], flush=True)
 

@@ -222,7 +222,7 @@ def _counted(step: Callable[..., Any], here: threading.local, data: Any) -> Any:
 
     inputs, *rest = data
     here.events = None
-    if EVENTS in inputs:
+    if isinstance(inputs, dict) and EVENTS in inputs:
         here.events = tf.reduce_sum(inputs[EVENTS])
         inputs = {name: values for name, values in inputs.items() if name != EVENTS}
     return step((inputs, *rest))

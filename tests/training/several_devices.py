@@ -36,7 +36,7 @@ def main() -> None:
     from smartbkg_tf.dataset.dataset import open_dataset
     from smartbkg_tf.training.fit import fit
     from smartbkg_tf.training.resume import Resume
-    from tests.training.samples import tiny_settings
+    from tests.training.samples import settings_of
 
     def killed(self: Resume, epoch: int, logs: object = None) -> None:
         if epoch:
@@ -47,8 +47,8 @@ def main() -> None:
     logical = [tf.config.LogicalDeviceConfiguration()] * max(n for _, n, _ in cases)
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], logical)
     for name, devices, overrides in cases:
-        options = ["training.device=cpu", f"training.devices={devices}", *overrides]
-        settings = tiny_settings(dataset, folder / name.rstrip("!"), *options)
+        options = [*overrides, "training.device=cpu", f"training.devices={devices}"]
+        settings = settings_of(dataset, folder / name.rstrip("!"), *options)
         Resume.on_epoch_begin = killed if name.endswith("!") else begin  # type: ignore[method-assign]
         with contextlib.suppress(KeyboardInterrupt):
             fit(settings, open_dataset(dataset))

@@ -17,7 +17,7 @@ from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.training import TrainingSettings
 from smartbkg_tf.train import run as train
 from smartbkg_tf.training.devices import check_devices
-from tests.training.samples import history, tiny_settings, without_times
+from tests.training.samples import TINY, history, tiny_settings, without_times
 from tests.training.several_devices import run_cases
 from tests.training.test_micro_batches import GCN
 
@@ -79,12 +79,12 @@ with device_scope(
     x = np.ones((8, 16), np.float32)
     before = [w.numpy() for w in model.trainable_weights]
     x[-1] = np.inf  # On the last device only.
-    model.fit(x, x[:, :1] * 0, batch_size=8, verbose=0)
+    model.fit(x, np.zeros((8, 1)), batch_size=8, verbose=0)
     scale = float(model.optimizer.dynamic_scale.numpy())
     for a, b in zip(before, model.trainable_weights):
         np.testing.assert_array_equal(a, b.numpy())
     x[-1] = 1
-    model.fit(x, x[:, :1] * 0, batch_size=8, verbose=0)
+    model.fit(x, np.zeros((8, 1)), batch_size=8, verbose=0)
     assert scale == 2.0**14 == float(model.optimizer.dynamic_scale.numpy())
     assert any((a != b.numpy()).any() for a, b in zip(before, model.trainable_weights))
 
@@ -121,38 +121,35 @@ CURVES = (
     *("training.gradient_clipping=0.1", "training.class_weights=balanced", "training.ema=0.8"),
     *("training.batch_size=76", "data.balance=1.5"),
 )
-MICRO = (*CURVES, *GCN, "model.head.dropout=0", *CURVES[-2:], "training.micro_batches=2")
+PACKED = (*TINY, *CURVES)
+DIVIDED = (*GCN, *CURVES, "training.micro_batches=2")
 
 
-def _rows(folder: Path) -> list[dict[str, float]]:
-    rows = without_times(history(open_run(folder)))
-    assert len(rows) == 2
-    return rows
+def _compare(folder: Path, one: str, *others: str) -> None:
+    expected = without_times(history(open_run(folder / one)))
+    assert len(expected) == 2
+    assert abs(expected[1]["loss"] - expected[0]["loss"]) > 1e-4
+    for other in others:
+        found = without_times(history(open_run(folder / other)))
+        for a, b in zip(expected, found, strict=True):
+            assert b == pytest.approx(a, abs=1e-6), other
 
 
 def test_curves_of_several_devices_are_those_of_one(dataset_path: Path, tmp_path: Path) -> None:
-    """Two networks on several numbers of devices, one killed on one and continued on four."""
-    out = run_cases(
-        dataset_path,
-        tmp_path,
-        [
-            ("micro_4", 4, MICRO),
-            ("resnet_2", 2, CURVES),
-            ("micro_1", 1, MICRO),
-            ("resnet_1", 1, CURVES),
-            ("half!", 1, CURVES),
-            ("half", 4, CURVES),
-        ],
-    )
+    """In one process; a run is killed on one device and goes on on four."""
+    cases = [("2", 2, PACKED), ("half!", 1, PACKED), ("half", 4, PACKED), ("1", 1, PACKED)]
+    out = run_cases(dataset_path, tmp_path, cases)
     assert "was begun on 1 device and goes on on 4" in out
-    for one, other in (("micro_1", "micro_4"), ("resnet_1", "resnet_2"), ("resnet_1", "half")):
-        expected, found = _rows(tmp_path / one), _rows(tmp_path / other)
-        assert abs(expected[1]["loss"] - expected[0]["loss"]) > 1e-3
-        for a, b in zip(expected, found, strict=True):
-            assert b == pytest.approx(a, abs=1e-6), other
-    models = [load_model(open_run(tmp_path / name).model) for name in ("resnet_1", "resnet_2")]
+    _compare(tmp_path, "1", "2", "half")
+    models = [load_model(open_run(tmp_path / name).model) for name in ("1", "2")]
     for a, b in zip(*(model.weights for model in models), strict=True):
         np.testing.assert_allclose(b.numpy(), a.numpy(), atol=1e-6, err_msg=a.path)
+
+
+@pytest.mark.slow
+def test_curves_in_micro_batches(dataset_path: Path, tmp_path: Path) -> None:
+    run_cases(dataset_path, tmp_path, [(str(n), n, DIVIDED) for n in (4, 1, 2)])
+    _compare(tmp_path, "1", "2", "4")
 
 
 @pytest.mark.slow
