@@ -52,7 +52,8 @@ def seed_generators(model: Any) -> Iterator[Any]:
 
 def set_loss_tracker(model: Any, tracker: Any) -> None:
     """Let a compiled model keep the mean loss of an epoch in another metric."""
-    model._loss_tracker = tracker
+    # As `compile` does it: an attribute that Keras notices would be one metric more.
+    object.__setattr__(model, "_loss_tracker", tracker)
 
 
 def mirrored_strategy(devices: Sequence[str]) -> Any:

@@ -21,7 +21,7 @@ def run_cases(dataset: Path, folder: Path, cases: Sequence[Case]) -> str:
     """Train all cases, one after the other, and give what was printed."""
     module = "tests.training.several_devices"
     command = [sys.executable, "-m", module, str(dataset), str(folder), json.dumps(cases)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
 
@@ -44,6 +44,8 @@ def main() -> None:
         begin(self, epoch)
 
     begin = Resume.on_epoch_begin
+    # Improving the graphs costs more than these few steps.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     logical = [tf.config.LogicalDeviceConfiguration()] * max(n for _, n, _ in cases)
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], logical)
     for name, devices, overrides in cases:
