@@ -34,6 +34,7 @@ from smartbkg_tf.encoding.checks import Finding, summed
 from smartbkg_tf.encoding.feature_sets import complete
 from smartbkg_tf.errors import ConfigurationError, InputError, Problems
 from smartbkg_tf.events.vocabulary import default_vocabulary
+from smartbkg_tf.runtime.cluster import require_packages
 from smartbkg_tf.runtime.files import atomic_directory, expand_inputs, write_json
 from smartbkg_tf.runtime.outputs import check_output
 from smartbkg_tf.runtime.progress import Progress, say
@@ -58,6 +59,7 @@ def build_dataset(settings: PreprocessSettings) -> Path:
     output exists and `overwrite` is false, or cannot be written. Nothing half-written is left
     behind.
     """
+    require_packages(settings.cluster)
     output = Path(settings.output)
     check_output(output, overwrite=settings.overwrite, own=WRITTEN)
     paths = find_files(expand_inputs(settings.input, made_by=_MADE_BY))

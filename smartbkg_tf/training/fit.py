@@ -24,7 +24,7 @@ from smartbkg_tf.settings.stored import RECORD, check_stored
 from smartbkg_tf.settings.training import TrainSettings
 from smartbkg_tf.training.advice import better_model
 from smartbkg_tf.training.chosen_events import ChosenEvents, choose_events
-from smartbkg_tf.training.devices import check_devices, device_scope
+from smartbkg_tf.training.devices import check_devices, device_scope, share_batches
 from smartbkg_tf.training.divergence import DivergenceError, StopOnDivergence, write_bad_batch
 from smartbkg_tf.training.finetuning import BackboneRun, open_source, take_backbone
 from smartbkg_tf.training.history import EpochReport
@@ -112,12 +112,14 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
             if not network.one_pass:
                 micro_batches = number_of_micro_batches(training, network.model, devices)
             use_micro_batches(network.model, micro_batches)
+            if devices > 1:
+                share_batches(network.model)
             # A checkpoint fills its variables.
             network.model.optimizer.build(network.model.trainable_variables)
         dataset.check_inputs(network.input_names)
         dataset.lengths(**lengths)
         _check_forest(settings, dataset, network, events)
-        run, checkpoint = _run_directory(settings, dataset)
+        run, checkpoint = _run_directory(settings, dataset, devices)
         with training_lock(run):
             keep_log_in(run.path)
             run.failure.unlink(missing_ok=True)
@@ -178,7 +180,9 @@ def _check_forest(
             raise one_class(name)
 
 
-def _run_directory(settings: TrainSettings, dataset: Any) -> tuple[RunDirectory, Checkpoint | None]:
+def _run_directory(
+    settings: TrainSettings, dataset: Any, devices: int
+) -> tuple[RunDirectory, Checkpoint | None]:
     """Make the folder, or find the unfinished run in it and its newest checkpoint."""
     name = model_name(settings.model)
     run = unfinished_run(settings)
@@ -212,6 +216,12 @@ def _run_directory(settings: TrainSettings, dataset: Any) -> tuple[RunDirectory,
             say(
                 f"warning: changed since {run.path} was begun: {', '.join(changed)}; the result "
                 "may differ from that of a run that was never ended"
+            )
+        begun = int(record["hardware"]["devices"])
+        if begun != devices:
+            say(
+                f"note: {run.path} was begun on {begun} device{'s' * (begun > 1)} and goes on on "
+                f"{devices}: the last digits, and what dropout draws, are those of {devices}"
             )
     say(f"continuing {run.path} after epoch {checkpoint.epoch}")
     return run, checkpoint
