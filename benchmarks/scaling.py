@@ -3,12 +3,13 @@
     python -m benchmarks.scaling                     # 500 and 5000 tables, 1000 jobs, and the rest
     python -m benchmarks.scaling --parts plan,rates  # only planning of 10^9 events, and events/s
 
-The commands run as they are, on tables of four events each: planning, locks, parts, records,
-joining and restarts do all their work, and the events hardly any. `produce` and `apply` are killed
-(SIGKILL) when half of their tables or parts are finished, and started again. Printed are CPU time,
-peak memory and file openings (by all processes, as the kernel sees them) for each table beyond
-those of a run with a few tables, and the exponent of the growth between the two largest numbers: 1
-is a straight line. docs/scaling.md builds its model on these numbers.
+The functions behind the commands run as they are, on tables of four events each: planning, locks,
+parts, records, joining and restarts do all their work, and the events hardly any. `produce` and
+`apply` are killed (SIGKILL) when half of their tables or parts are finished, and started again.
+Each runs in a process of its own, a copy of this one, so that imports are not counted. Printed are
+CPU time, peak memory and file openings (by all processes, as the kernel sees them) for each table
+beyond those of a run with a few tables, and the exponent of the growth between the two largest
+numbers: 1 is a straight line. docs/scaling.md builds its model on these numbers.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
+import functools
+import importlib
 import math
 import os
 import pickle
@@ -28,13 +31,27 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+from smartbkg_tf.generation.source import EventSource, Report, Task
+from smartbkg_tf.settings.base import settings
+
+if TYPE_CHECKING:
+    from smartbkg_tf.events.table import EventTable
+    from smartbkg_tf.settings.generation import ProduceSettings
 
 PARTS = ("overheads", "jobs", "plan", "rates")
+
+#: Imported once, before processes are copied.
+IMPORTED = (
+    *("h5py", "pandas", "onnxruntime", "pyarrow.parquet", "smartbkg_tf.filtering.apply"),
+    *("smartbkg_tf.dataset.build", "smartbkg_tf.generation.pythia_source"),
+)
 
 HERE = Path(__file__).resolve().parent
 
@@ -104,6 +121,38 @@ class Opens:
         return sum(n for name, n in self.by_file.items() if name.endswith(suffix))
 
 
+@settings
+class SampleSource(EventSource):
+    """Some events of a table for each task, under new keys: tables without a generator."""
+
+    sample: str
+
+    def plan(self, settings: ProduceSettings) -> tuple[list[Task], dict[str, object]]:
+        """Divide the events by `chunk_size`."""
+        size = settings.chunk_size
+        numbers = range(settings.n_events // size)
+        return [Task(f"mixed_{i:05d}.h5", settings, "mixed", size, chunk=i) for i in numbers], {}
+
+    def make(self, task: Task, directory: Path) -> Report:
+        """Write the next events of the table."""
+        import numpy as np
+
+        from smartbkg_tf.generation.chunks import write_part
+
+        events, rows = _events_of(self.sample), np.arange(task.n_events)
+        table = events.take((task.chunk * task.n_events + rows) % len(events))
+        keys = {**table.keys, "run": np.full(len(rows), task.chunk + 1), "event": rows}
+        return write_part(task, directory, task.name, replace(table, keys=keys))
+
+
+@functools.lru_cache(maxsize=1)
+def _events_of(path: str) -> EventTable:
+    from smartbkg_tf.events.readers import iterate_events
+
+    ((_, events),) = iterate_events(path)
+    return events
+
+
 @dataclass(frozen=True)
 class Cost:
     """What a command took, with all processes that it started."""
@@ -114,33 +163,71 @@ class Cost:
     opens: int = 0
 
 
-def command(*words: str, until: Callable[[], bool] | None = None, log: Path | None = None) -> Cost:
-    """Run a command of the package; it is killed when `until` says so."""
+def forked(work: Callable[[], object], until: Callable[[], bool] | None = None) -> Cost:
+    """Do some work in a copy of this process; it is killed when `until` says so."""
     begin = time.monotonic()
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"smartbkg_tf.{words[0]}", *words[1:]],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                os.dup2(output.fileno(), 1)
+                os.dup2(output.fileno(), 2)
+                work()
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
         killed = False
         while until is not None and not killed:
             time.sleep(0.02)
-            if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                raise RuntimeError(f"{words[0]} ended before it was killed")
+            if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                break
             if until():
-                process.kill()
+                os.kill(child, signal.SIGKILL)
                 killed = True
-        _, status, used = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        text = output.read().decode()
-    if process.returncode != (-signal.SIGKILL if killed else 0):
-        raise RuntimeError(f"{' '.join(words)}\n{text}")
-    if log is not None:
-        log.write_text(text)
+        _, status, used = os.wait4(child, 0)
+        if os.waitstatus_to_exitcode(status) != (-signal.SIGKILL if until else 0):
+            output.seek(0)
+            raise RuntimeError(f"exit status {status}\n{output.read().decode()}")
     cpu = used.ru_utime + used.ru_stime
     return Cost(cpu, time.monotonic() - begin, used.ru_maxrss / 1024)
+
+
+def produced(output: Path, n_events: int, chunk_size: int, *words: str) -> Callable[[], object]:
+    """Give the work of `produce`."""
+    from smartbkg_tf.generation.production import produce
+    from smartbkg_tf.runtime.command import compose_settings
+    from smartbkg_tf.settings.generation import ProduceSettings
+
+    given = [f"n_events={n_events}", f"chunk_size={chunk_size}", f"output={output}", *words]
+    settings = compose_settings("produce", ProduceSettings, given)
+    return lambda: produce(settings)
+
+
+def preprocessed(tables: Path, output: Path, *words: str) -> Callable[[], object]:
+    """Give the work of `preprocess`."""
+    from smartbkg_tf.dataset.build import build_dataset
+    from smartbkg_tf.runtime.command import compose_settings
+    from smartbkg_tf.settings.preprocessing import PreprocessSettings
+
+    given = [f"input={tables}/*.h5", f"output={output}", "mode=lenient", *words]
+    settings = compose_settings("preprocess", PreprocessSettings, given)
+    return lambda: build_dataset(settings)
+
+
+def applied(model: Path, tables: Path, output: Path, *words: str) -> Callable[[], object]:
+    """Give the work of `apply`."""
+    from smartbkg_tf.filtering.apply import apply
+    from smartbkg_tf.runtime.command import compose_settings
+    from smartbkg_tf.settings.filtering import ApplySettings
+
+    given = [f"run={model}", f"input={tables}/*.h5", f"output={output}"]
+    given += ["sampling.a=1", "sampling.b=1", "overwrite=true", *words]
+    settings = compose_settings("apply", ApplySettings, given)
+    return lambda: apply(settings)
 
 
 def files_in(folder: Path, end: str) -> int:
@@ -151,54 +238,52 @@ def files_in(folder: Path, end: str) -> int:
     return 0
 
 
-def chain(folder: Path, n_tables: int, model: Path) -> dict[str, Cost]:
+def chain(folder: Path, n_tables: int, model: Path, sample: Path) -> dict[str, Cost]:
     """Send tables through the chain."""
-    tables, dataset = folder / "tables", folder / "dataset"
+    tables, parts = folder / "tables", folder / "scores.parquet.parts"
     found: dict[str, Cost] = {}
 
-    def watched(name: str, *words: str, **more: Any) -> None:
-        # Tables that are read; what is written and read again; the rest is not of their number.
-        with Opens(tables, *more.pop("also", ())) as opens:
-            cost = command(*words, **more)
-        found[name] = Cost(cost.cpu, cost.wall, cost.memory, opens.total())
+    def measured(
+        name: str,
+        work: Callable[[], object],
+        until: Callable[[], bool] | None = None,
+        also: Sequence[Path] = (),
+    ) -> None:
+        with Opens(tables, *also) as opens:
+            cost = forked(work, until)
+        found[name] = replace(cost, opens=opens.total())
         print(
             f"  {n_tables:6d} tables  {name:24s} {cost.cpu:7.1f} s of CPU {cost.wall:8.1f} s "
-            f"{cost.memory:6.0f} MB {opens.total():7d} openings",
+            f"{cost.memory:6.0f} MB {opens.total():7d} openings, load {os.getloadavg()[0]:.1f}",
             flush=True,
         )
 
-    produce = ("produce", *CONTENT, f"n_events={EVENTS * n_tables}", f"chunk_size={EVENTS}")
-    produce = (*produce, f"output={tables}")
-    also = (tables / "observables", tables / "records")
     half = n_tables // 2
-    watched("produce, killed", *produce, also=also,
-            until=lambda: files_in(tables / "records", ".json") >= half)  # fmt: skip
-    watched("produce, continued", *produce, also=also)
-    watched("produce, nothing left", *produce, also=also)
-    reading = ("preprocess", f"input={tables}/*.h5", f"output={dataset}", "mode=lenient")
-    watched("preprocess", *reading)
-    output = folder / "scores.parquet"
-    parts = folder / "scores.parquet.parts"
-    apply = ("apply", f"run={model}", f"input={tables}/*.h5", f"output={output}")
-    apply = (*apply, f"events_output={folder}/kept.csv", "sampling.a=1", "sampling.b=1")
-    watched("apply, killed", *apply, also=(parts,),
-            until=lambda: files_in(parts, ".parquet") >= half)  # fmt: skip
-    watched("apply, continued", *apply, also=(parts,))
+    source = ("source._target_=benchmarks.scaling.SampleSource", f"source.sample={sample}")
+    making = produced(tables, EVENTS * n_tables, EVENTS, *CONTENT, *source)
+    beside = (tables / "observables", tables / "records")
+    measured("produce, half", making, lambda: files_in(beside[1], ".json") >= half, beside)
+    measured("produce, the rest", making, also=beside)
+    measured("produce, nothing left", making, also=beside)
+    measured("preprocess", preprocessed(tables, folder / "dataset"))
+    scoring = applied(model, tables, folder / "scores.parquet", f"events_output={folder}/kept.csv")
+    measured("apply, half", scoring, lambda: files_in(parts, ".parquet") >= half, (parts,))
+    measured("apply, the rest", scoring, also=(parts,))
     return found
 
 
-def make_model(folder: Path) -> Path:
-    """Export a small network that was not trained: its speed is that of a trained one."""
-    command("produce", *CONTENT, "n_events=200", f"output={folder / 'sample'}")
-    dataset = folder / "sample_dataset"
-    command("preprocess", f"input={folder / 'sample'}/*.h5", f"output={dataset}")
-    # In a process of its own, which takes TensorFlow along.
+def make_model(folder: Path, model: str = "resnet", inputs: str = "particles") -> Path:
+    """Export a network that was not trained: its speed is that of a trained one."""
+    forked(produced(folder / "sample", 200, 200, *CONTENT))
+    forked(preprocessed(folder / "sample", folder / "sample_dataset"))
+    # In a process that takes TensorFlow along.
     program = (
         "import sys; from pathlib import Path; from event_filter import make_run; "
-        "print(make_run(Path(sys.argv[1]), Path(sys.argv[2]), 'resnet', 'particles'))"
+        "print(make_run(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:]))"
     )
+    words = [str(folder), str(folder / "sample_dataset"), model, inputs]
     done = subprocess.run(
-        [sys.executable, "-c", program, str(folder), str(dataset)],
+        [sys.executable, "-c", program, *words],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -207,14 +292,14 @@ def make_model(folder: Path) -> Path:
     return Path(done.stdout.splitlines()[-1])
 
 
-def overheads(folder: Path, numbers: Sequence[int]) -> None:
+def overheads(folder: Path, model: Path, numbers: Sequence[int]) -> None:
     """Print what a table costs in each stage."""
+    forked(produced(folder / "sample", 200, 200, *CONTENT))
     found: dict[int, dict[str, Cost]] = {}
-    model = make_model(folder)
     for n in (FEW, *numbers):
         place = folder / str(n)
         place.mkdir()
-        found[n] = chain(place, n, model)
+        found[n] = chain(place, n, model, folder / "sample" / "mixed_00000.h5")
         sizes = {
             "production.json": (place / "tables" / "production.json").stat().st_size,
             "dataset.json": (place / "dataset" / "dataset.json").stat().st_size,
@@ -222,7 +307,8 @@ def overheads(folder: Path, numbers: Sequence[int]) -> None:
             "scores.parquet": (place / "scores.parquet").stat().st_size,
             "a table": (place / "tables" / "mixed_00000.h5").stat().st_size,
         }
-        print(f"  {n:6d} tables  bytes: " + ", ".join(f"{k} {v}" for k, v in sizes.items()))
+        listed = ", ".join(f"{what} {size}" for what, size in sizes.items())
+        print(f"  {n:6d} tables  bytes: {listed}", flush=True)
         shutil.rmtree(place)
     few, most = found[FEW], numbers[-1]
     print(f"\nbeyond {FEW} tables, for each table; the exponent is that of the CPU time")
@@ -230,8 +316,6 @@ def overheads(folder: Path, numbers: Sequence[int]) -> None:
           + f"{'exponent':>10s}" + "".join(f"{f'opens ({n})':>13s}" for n in numbers)
           + f"{'kB of memory':>14s}")  # fmt: skip
     for stage in few:
-        if stage.endswith("killed"):
-            continue
 
         def slope(what: str, n: int, stage: str = stage) -> float:
             more = getattr(found[n][stage], what) - getattr(few[stage], what)
@@ -250,10 +334,8 @@ def overheads(folder: Path, numbers: Sequence[int]) -> None:
     print(flush=True)
 
 
-def jobs(folder: Path, n_jobs: int) -> None:
+def jobs(folder: Path, model: Path, n_jobs: int) -> None:
     """Run many small jobs of a farm into one folder, half of them, then all of them again."""
-    from dataclasses import replace
-
     from smartbkg_tf.errors import OutputError
     from smartbkg_tf.filtering.apply import apply
     from smartbkg_tf.generation.production import produce
@@ -261,13 +343,9 @@ def jobs(folder: Path, n_jobs: int) -> None:
     from smartbkg_tf.settings.filtering import ApplySettings
     from smartbkg_tf.settings.generation import ProduceSettings
 
-    model = make_model(folder)
     making = compose_settings("produce", ProduceSettings, [*CONTENT, f"n_events={EVENTS}"])
-    applying = compose_settings(
-        "apply",
-        ApplySettings,
-        [f"run={model}", "input=x", "output=x.parquet", "sampling.a=1", "sampling.b=1"],
-    )
+    words = [f"run={model}", "input=x", "output=x.parquet", "sampling.a=1", "sampling.b=1"]
+    applying = compose_settings("apply", ApplySettings, words)
     scores = folder / "scores"
 
     def make(number: int) -> None:
@@ -341,97 +419,72 @@ def plan() -> None:
 
 def rates(folder: Path, rounds: int) -> None:
     """Print events/s, memory and bytes of each stage, with one worker and with two, in turns."""
-    few, many = 2_000, 10_000
-    for n in (few, many):
-        words = ("produce", "event_type=mixed", "skim=fei_hadronic_b0", f"n_events={n}")
-        command(*words, f"chunk_size={n // 4}", f"output={folder / f'events_{n}'}")
-    command("produce", "event_type=mixed", "skim=fei_hadronic_b0", f"n_events={few}",
-            "format=parquet", f"output={folder / 'parquet'}")  # fmt: skip
-    repeated(folder / f"events_{many}", folder / "repeated", 10)
-    dataset = folder / "dataset"
-    command("preprocess", f"input={folder / f'events_{many}'}/*.h5", f"output={dataset}")
-    run = folder / "run"
-    command("train", "model=resnet", f"data.path={dataset}", f"run_dir={run}", "training.epochs=1")
-    command("export", f"run={run}", f"output={folder / 'onnx'}")
-    inputs = {few: f"{folder}/events_{few}/*.h5", many: f"{folder}/events_{many}/*.h5"}
-    large = {many: inputs[many], 10 * many: f"{folder}/repeated/*.h5"}
-    by_hand = ("sampling.a=1", "sampling.b=1", "overwrite=true", f"output={folder}/s.parquet")
+    few, many = 1_000, 8_000
+    content = ("event_type=mixed", "skim=fei_hadronic_b0")
+    made, again = folder / "tables", folder / "again"
+    forked(produced(made, many, many // 4, *content))
+    forked(produced(folder / "few", few, few // 4, *content))
+    forked(produced(folder / "parquet", few, few, *content, "format=parquet"))
+    repeated(made, folder / "repeated", 10)
+    model = make_model(folder, "resnet", "combined")
+    predictions = folder / "p.parquet"
 
-    def produce_words(n: int) -> tuple[str, ...]:
-        words = (
-            "event_type=mixed",
-            "skim=fei_hadronic_b0",
-            f"n_events={n}",
-            f"chunk_size={n // 4}",
-        )
-        return ("produce", *words, "overwrite=true", f"output={folder / 'again'}")
-
-    stages: dict[str, tuple[Sequence[int], Callable[[int], tuple[str, ...]]]] = {
-        "produce": ((few, many), produce_words),
-        "preprocess": (
-            tuple(large),
-            lambda n: (
-                "preprocess",
-                f"input={large[n]}",
-                "overwrite=true",
-                f"output={folder / 'd'}",
-            ),
-        ),
-        "apply, resnet, ONNX Runtime": (
-            (few, many),
-            lambda n: ("apply", f"run={folder}/onnx/model.onnx", f"input={inputs[n]}", *by_hand),
-        ),
-        "apply, resnet, Keras": (
-            (few, many),
-            lambda n: ("apply", f"run={run}", f"input={inputs[n]}", *by_hand),
-        ),
-    }
-    for name, (sizes, words) in stages.items():
+    def by_workers(name: str, n: int, work: Callable[[str], Callable[[], object]]) -> None:
         found: dict[int, list[Cost]] = {1: [], 2: []}
-        memory = dict.fromkeys(found, 0.0)
-        fixed = dict.fromkeys(found, math.inf)
         for _ in range(rounds):
             for workers in found:
-                pair = []
-                for n in sizes:
-                    shutil.rmtree(folder / "again", ignore_errors=True)
-                    pair.append(command(*words(n), f"workers={workers}"))
-                more, step = pair[1], sizes[1] - sizes[0]
-                cost = Cost((more.cpu - pair[0].cpu) / step, (more.wall - pair[0].wall) / step, 0)
-                found[workers].append(cost)
-                memory[workers] = max(memory[workers], more.memory)
-                fixed[workers] = min(fixed[workers], pair[0].cpu - sizes[0] * cost.cpu)
-        one, two = ([cost.cpu for cost in found[workers]] for workers in (1, 2))
-        walls = [a.wall / b.wall for a, b in zip(found[1], found[2], strict=True)]
+                shutil.rmtree(again, ignore_errors=True)
+                found[workers].append(forked(work(f"workers={workers}")))
+        rate = sorted(n / cost.cpu for cost in found[1])
+        more = [(b.cpu - a.cpu) for a, b in zip(found[1], found[2], strict=True)]
+        walls = sorted(a.wall / b.wall for a, b in zip(found[1], found[2], strict=True))
+        memory = [max(cost.memory for cost in costs) for costs in found.values()]
         print(
-            f"{name}: {1 / statistics.median(one):.0f} events for each second of CPU "
-            f"({1 / max(one):.0f} to {1 / min(one):.0f}); CPU with 2 workers / with 1: "
-            f"{statistics.median(b / a for a, b in zip(one, two, strict=True)):.2f}; "
-            f"wall with 1 / with 2: {statistics.median(walls):.2f} "
-            f"({min(walls):.2f} to {max(walls):.2f}), load {os.getloadavg()[0]:.1f}; "
-            f"start {fixed[1]:.1f} and {fixed[2]:.1f} s of CPU; "
-            f"largest process {memory[1]:.0f} and {memory[2]:.0f} MB",
+            f"{name}: {statistics.median(rate):.0f} events for each second of CPU "
+            f"({rate[0]:.0f} to {rate[-1]:.0f}) with one worker; with two {n} events cost "
+            f"{statistics.median(more):.1f} s of CPU more, of which {start:.1f} s are the start of "
+            f"two processes; wall with one / with two {statistics.median(walls):.2f} "
+            f"({walls[0]:.2f} to {walls[-1]:.2f}) at load {os.getloadavg()[0]:.1f}; largest "
+            f"process {memory[0]:.0f} and {memory[1]:.0f} MB",
             flush=True,
         )
+
+    def small(work: Callable[[str], Callable[[], object]]) -> float:
+        costs = [forked(work(f"workers={workers}")).cpu for workers in (1, 2)]
+        shutil.rmtree(again, ignore_errors=True)
+        return costs[1] - costs[0]
+
+    def producing(n: int) -> Callable[[str], Callable[[], object]]:
+        return lambda words: produced(again, n, n // 4, *content, "overwrite=true", words)
+
+    start = small(producing(few))
+    by_workers("produce", many, producing(many))
+    start = small(lambda words: preprocessed(folder / "few", again, words))
+    by_workers(
+        "preprocess", 10 * many, lambda words: preprocessed(folder / "repeated", again, words)
+    )
+    start = small(lambda words: applied(model, folder / "few", predictions, words))
+    by_workers(
+        "apply, combined resnet, ONNX", many, lambda words: applied(model, made, predictions, words)
+    )
+    dataset = folder / "dataset"
+    forked(preprocessed(made, dataset))
 
     def size(place: Path, pattern: str) -> int:
         return sum(file.stat().st_size for file in place.glob(pattern))
 
-    made = folder / f"events_{many}"
     print(
         f"bytes an event: HDF5 {size(made, '*.h5') / many:.0f}, "
         f"Parquet {size(folder / 'parquet', '*.parquet') / few:.0f}, "
         f"observables {size(made, 'observables/mixed*') / many:.0f}, "
         f"their sum {size(made, 'observables/all.parquet') / many:.0f}, "
         f"dataset {size(dataset, '*.memmap') / many:.0f}, "
-        f"predictions {size(folder, 's.parquet') / many:.0f}"
+        f"predictions {size(folder, 'p.parquet') / many:.0f}"
     )
 
 
 def repeated(tables: Path, output: Path, times: int) -> None:
     """Write tables several times, each time with the keys of another run."""
-    from dataclasses import replace
-
     from smartbkg_tf.events.hdf5 import write_hdf5
     from smartbkg_tf.events.readers import iterate_events
 
@@ -446,19 +499,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tables", default="500,5000")
     parser.add_argument("--jobs", type=int, default=1000)
+    parser.add_argument("--model", type=Path, help="an exported model; else one is made")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--parts", default=",".join(PARTS))
     options = parser.parse_args()
     parts = options.parts.split(",")
     print(f"load {os.getloadavg()[0]:.1f}", flush=True)
+    for name in IMPORTED:
+        importlib.import_module(name)
     with tempfile.TemporaryDirectory(prefix="scaling-") as name:
         folder = Path(name)
         for part in parts:
             (folder / part).mkdir()
+        model = options.model
+        if model is None and {"overheads", "jobs"} & set(parts):
+            model = make_model(folder)
         if "overheads" in parts:
-            overheads(folder / "overheads", [int(n) for n in options.tables.split(",")])
+            numbers = [int(n) for n in options.tables.split(",")]
+            overheads(folder / "overheads", model, numbers)
         if "jobs" in parts:
-            jobs(folder / "jobs", options.jobs)
+            jobs(folder / "jobs", model, options.jobs)
         if "plan" in parts:
             plan()
         if "rates" in parts:
