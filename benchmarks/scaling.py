@@ -17,8 +17,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import ctypes
-import functools
 import importlib
+import json
 import math
 import os
 import pickle
@@ -36,16 +36,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from smartbkg_tf.generation.source import EventSource, Report, Task
-from smartbkg_tf.settings.base import settings
-
-if TYPE_CHECKING:
-    from smartbkg_tf.events.table import EventTable
-    from smartbkg_tf.settings.generation import ProduceSettings
-
-PARTS = ("overheads", "jobs", "plan", "rates")
+PARTS = ("overheads", "reading", "finished", "jobs", "plan", "rates")
 
 #: Imported once, before processes are copied.
 IMPORTED = (
@@ -119,38 +111,6 @@ class Opens:
     def total(self, suffix: str = "") -> int:
         """Count the openings of files whose names end so."""
         return sum(n for name, n in self.by_file.items() if name.endswith(suffix))
-
-
-@settings
-class SampleSource(EventSource):
-    """Some events of a table for each task, under new keys: tables without a generator."""
-
-    sample: str
-
-    def plan(self, settings: ProduceSettings) -> tuple[list[Task], dict[str, object]]:
-        """Divide the events by `chunk_size`."""
-        size = settings.chunk_size
-        numbers = range(settings.n_events // size)
-        return [Task(f"mixed_{i:05d}.h5", settings, "mixed", size, chunk=i) for i in numbers], {}
-
-    def make(self, task: Task, directory: Path) -> Report:
-        """Write the next events of the table."""
-        import numpy as np
-
-        from smartbkg_tf.generation.chunks import write_part
-
-        events, rows = _events_of(self.sample), np.arange(task.n_events)
-        table = events.take((task.chunk * task.n_events + rows) % len(events))
-        keys = {**table.keys, "run": np.full(len(rows), task.chunk + 1), "event": rows}
-        return write_part(task, directory, task.name, replace(table, keys=keys))
-
-
-@functools.lru_cache(maxsize=1)
-def _events_of(path: str) -> EventTable:
-    from smartbkg_tf.events.readers import iterate_events
-
-    ((_, events),) = iterate_events(path)
-    return events
 
 
 @dataclass(frozen=True)
@@ -259,7 +219,7 @@ def chain(folder: Path, n_tables: int, model: Path, sample: Path) -> dict[str, C
         )
 
     half = n_tables // 2
-    source = ("source._target_=benchmarks.scaling.SampleSource", f"source.sample={sample}")
+    source = ("source._target_=benchmarks.sample_source.SampleSource", f"source.sample={sample}")
     making = produced(tables, EVENTS * n_tables, EVENTS, *CONTENT, *source)
     beside = (tables / "observables", tables / "records")
     measured("produce, half", making, lambda: files_in(beside[1], ".json") >= half, beside)
@@ -310,6 +270,11 @@ def overheads(folder: Path, model: Path, numbers: Sequence[int]) -> None:
         listed = ", ".join(f"{what} {size}" for what, size in sizes.items())
         print(f"  {n:6d} tables  bytes: {listed}", flush=True)
         shutil.rmtree(place)
+    print_slopes(found, numbers)
+
+
+def print_slopes(found: dict[int, dict[str, Cost]], numbers: Sequence[int]) -> None:
+    """Print what each table costs beyond those of a run with a few."""
     few, most = found[FEW], numbers[-1]
     print(f"\nbeyond {FEW} tables, for each table; the exponent is that of the CPU time")
     print(f"{'stage':26s} {'fixed, s':>9s}" + "".join(f"{f'ms ({n})':>11s}" for n in numbers)
@@ -332,6 +297,111 @@ def overheads(folder: Path, model: Path, numbers: Sequence[int]) -> None:
         memory = 1024 * slope("memory", most)
         print(f"{stage:26s} {few[stage].cpu:9.1f}{cells}{grown:>10s}{opens}{memory:14.1f}")
     print(flush=True)
+
+
+def reading(folder: Path, numbers: Sequence[int]) -> None:
+    """Preprocess many copies of a table that have other keys."""
+    found = {}
+    for n in (FEW, *numbers):
+        tables = copies(folder, n)
+        with Opens(tables) as opens:
+            cost = forked(preprocessed(tables, folder / f"dataset_{n}"))
+        found[n] = {"preprocess": replace(cost, opens=opens.total())}
+        print(f"  {n:6d} tables  {found[n]}, load {os.getloadavg()[0]:.1f}", flush=True)
+        size = (folder / f"dataset_{n}" / "dataset.json").stat().st_size
+        print(f"  {n:6d} tables  dataset.json {size} bytes", flush=True)
+        shutil.rmtree(tables)
+    print_slopes(found, numbers)
+
+
+def copies(folder: Path, n_tables: int) -> Path:
+    """Copy a tiny table many times; each copy is of another run."""
+    import h5py
+
+    forked(produced(folder / "one", EVENTS, EVENTS, *CONTENT))
+    content = (folder / "one" / "mixed_00000.h5").read_bytes()
+    tables = folder / f"tables_{n_tables}"
+    tables.mkdir()
+    for number in range(n_tables):
+        path = tables / f"mixed_{number:05d}.h5"
+        path.write_bytes(content)
+        with h5py.File(path, "r+") as file:
+            rows = file["events/table"][:]
+            rows["values_block_0"][:, 1] = number + 1  # after the experiment
+            file["events/table"][:] = rows
+    return tables
+
+
+def finished(folder: Path, model: Path, numbers: Sequence[int]) -> None:
+    """Start `produce` and `apply` again where all tables and parts are finished: plan and join.
+
+    One table and one part are made; the others are links to them, under the names and with the
+    records that the package gives them.
+    """
+    found = {}
+    forked(produced(folder / "sample", 200, 200, *CONTENT))
+    sample = folder / "sample" / "mixed_00000.h5"
+    for n in (FEW, *numbers):
+        costs = found[n] = {}
+        again = linked_tables(folder / f"made_{n}", n, sample)
+        costs["produce, all finished"] = forked(again)
+        tables, output = copies(folder, n), folder / f"scores_{n}.parquet"
+        work = applied(model, tables, output)
+        forked(lambda n=n, tables=tables, output=output: linked_parts(model, tables, output))
+        with Opens(tables, output.with_name(f"{output.name}.parts")) as opens:
+            cost = forked(work)
+        costs["apply, all finished"] = replace(cost, opens=opens.total())
+        for name, cost in costs.items():
+            print(f"  {n:6d} tables  {name}: {cost}, load {os.getloadavg()[0]:.1f}", flush=True)
+        sizes = {
+            "production.json": (folder / f"made_{n}" / "production.json").stat().st_size,
+            "all.parquet": (folder / f"made_{n}/observables/all.parquet").stat().st_size,
+            "predictions": output.stat().st_size,
+        }
+        print(f"  {n:6d} tables  bytes: {sizes}", flush=True)
+    print_slopes(found, numbers)
+
+
+def linked_tables(folder: Path, n_tables: int, sample: Path) -> Callable[[], object]:
+    """Fill an output folder of `produce` by links to one table; give the work that finds it so."""
+    source = ("source._target_=benchmarks.sample_source.SampleSource", f"source.sample={sample}")
+    forked(produced(folder, EVENTS, EVENTS, *CONTENT, *source))
+    file = folder / "production.json"
+    values = json.loads(file.read_text())
+    (record,) = values["chunks"].values()
+    text = json.dumps(record)
+    for number in range(1, n_tables):
+        stem = f"mixed_{number:05d}"
+        for place in ("{}.h5", "observables/{}.parquet"):
+            os.link(folder / place.format("mixed_00000"), folder / place.format(stem))
+        mine = json.loads(text.replace("mixed_00000", stem))
+        mine["made_from"]["chunk"] = number
+        values["chunks"][f"{stem}.h5"] = mine
+    file.write_text(json.dumps(values, indent=2) + "\n")
+    (folder / "observables" / "all.parquet").unlink()
+    return produced(folder, EVENTS * n_tables, EVENTS, *CONTENT, *source)
+
+
+def linked_parts(model: Path, tables: Path, output: Path) -> None:
+    """Make one part of `apply`, and give it the names of all others, too."""
+    from smartbkg_tf.filtering.apply import rules_for
+    from smartbkg_tf.filtering.apply_parts import ApplyJob, make_part, open_once
+    from smartbkg_tf.filtering.event_source import EventsToScore
+    from smartbkg_tf.runtime.command import compose_settings
+    from smartbkg_tf.settings.filtering import ApplySettings
+
+    given = [f"run={model}", f"input={tables}/*.h5", f"output={output}", "overwrite=true"]
+    settings = compose_settings("apply", ApplySettings, [*given, "sampling.a=1", "sampling.b=1"])
+    settings = replace(settings, run=str(model.absolute()))
+    source = EventsToScore(settings)
+    scorer, run = open_once(settings.run, settings.batch_size)
+    source.prepare(scorer, run)
+    job = ApplyJob.of(settings, scorer, rules_for(scorer, settings), source.readers)
+    first, *others = source.parts()
+    job.folder.mkdir()
+    make_part((first, job.file(first)), job)
+    for part in others:
+        os.link(job.file(first), job.file(part))
 
 
 def jobs(folder: Path, model: Path, n_jobs: int) -> None:
@@ -392,6 +462,16 @@ def plan() -> None:
     from smartbkg_tf.runtime.pool import run_in_processes
     from smartbkg_tf.settings.generation import ProduceSettings
 
+    for n_tasks in (2_000, 20_000):
+        before, begin = peak(), time.process_time()
+        for _ in run_in_processes(range(n_tasks), abs, 2):
+            pass
+        used = time.process_time() - begin
+        print(
+            f"{n_tasks} empty tasks through a pool of two: {1e3 * used / n_tasks:.2f} ms of CPU "
+            f"and {1024 * (peak() - before) / n_tasks:.1f} kB for each",
+            flush=True,
+        )
     for chunk_size in (50_000, 2_000):
         words = [*CONTENT, "n_events=1000000000", f"chunk_size={chunk_size}"]
         settings = compose_settings("produce", ProduceSettings, words)
@@ -405,21 +485,11 @@ def plan() -> None:
             flush=True,
         )
         del tasks
-    for n_tasks in (2_000, 20_000):
-        before, begin = peak(), time.process_time()
-        for _ in run_in_processes(range(n_tasks), abs, 2):
-            pass
-        used = time.process_time() - begin
-        print(
-            f"{n_tasks} empty tasks through a pool of two: {1e3 * used / n_tasks:.2f} ms of CPU "
-            f"and {1024 * (peak() - before) / n_tasks:.1f} kB for each",
-            flush=True,
-        )
 
 
 def rates(folder: Path, rounds: int) -> None:
     """Print events/s, memory and bytes of each stage, with one worker and with two, in turns."""
-    few, many = 1_000, 8_000
+    few, many = 1_000, 6_000
     content = ("event_type=mixed", "skim=fei_hadronic_b0")
     made, again = folder / "tables", folder / "again"
     forked(produced(made, many, many // 4, *content))
@@ -512,11 +582,15 @@ def main() -> None:
         for part in parts:
             (folder / part).mkdir()
         model = options.model
-        if model is None and {"overheads", "jobs"} & set(parts):
+        if model is None and {"overheads", "finished", "jobs"} & set(parts):
             model = make_model(folder)
         if "overheads" in parts:
             numbers = [int(n) for n in options.tables.split(",")]
             overheads(folder / "overheads", model, numbers)
+        if "reading" in parts:
+            reading(folder / "reading", [int(n) for n in options.tables.split(",")])
+        if "finished" in parts:
+            finished(folder / "finished", model, [int(n) for n in options.tables.split(",")])
         if "jobs" in parts:
             jobs(folder / "jobs", model, options.jobs)
         if "plan" in parts:
