@@ -520,8 +520,10 @@ def rates(folder: Path, rounds: int) -> None:
         )
 
     def small(work: Callable[[str], Callable[[], object]]) -> float:
-        costs = [forked(work(f"workers={workers}")).cpu for workers in (1, 2)]
-        shutil.rmtree(again, ignore_errors=True)
+        costs = []
+        for workers in (1, 2):
+            shutil.rmtree(again, ignore_errors=True)
+            costs.append(forked(work(f"workers={workers}")).cpu)
         return costs[1] - costs[0]
 
     def producing(n: int) -> Callable[[str], Callable[[], object]]:
