@@ -294,7 +294,8 @@ def test_apply_opens_every_table_equally_often(
         with Opens(tables, output.with_name(f"{output.name}.parts")) as opens:
             apply(compose_settings("apply", ApplySettings, words))
         found[n] = opens.total()
-    assert found[40] == pytest.approx(4 * found[10], rel=0.05)
+    # Tables that happen to have the size of another one are opened once more, for their probes.
+    assert found[40] == pytest.approx(4 * found[10], rel=0.15)
     assert found[40] <= 16 * 40, "one more opening of each table is one more question to a server"
 
 
