@@ -84,6 +84,7 @@ def build_dataset(settings: PreprocessSettings) -> Path:
             observable_names=_names_of(report.observable_names for report in reports),
         )
         n_read = sum(report.n_read for report in reports)
+        labelled = any(report.labelled for report in reports)
         with writer, Progress("preprocess: shuffle and write", total=n_read) as progress:
             for bucket in shuffle.buckets():
                 events, rows, more = in_order(
@@ -92,7 +93,7 @@ def build_dataset(settings: PreprocessSettings) -> Path:
                     writer.label_names,
                     writer.observable_names,
                     files,
-                    labelled=any(report.labelled for report in reports),
+                    labelled=labelled,
                 )
                 found += more
                 for begin, end in _pieces(len(rows)):
