@@ -38,6 +38,9 @@ INPUTS: dict[str, tuple[str, int]] = {
 #: Name of the output layer of every network.
 OUTPUT = "y_output"
 
+#: Layers that belong to the skims that a network learns: no backbone has them.
+NETWORK_OUTPUT, FOREST = "network_output", "forest"
+
 #: What boosted trees read.
 FOREST_READS = ("particle_input", "pdg_input", "mother_index_input")
 
@@ -347,12 +350,12 @@ class ModelInputs:
         """
         if self._forest is None:
             return self._logits(x, OUTPUT)
-        units, name = len(self._network.label_names), OUTPUT if x is None else "forest"
+        units, name = len(self._network.label_names), OUTPUT if x is None else FOREST
         forest = Forest(units, self._forest.trees, self._forest.leaves, name=name)
         trees = forest(self.quantities())
         if x is None:
             return trees
-        return MeanWithForest(name=OUTPUT)(self._logits(x, "network_output"), trees)
+        return MeanWithForest(name=OUTPUT)(self._logits(x, NETWORK_OUTPUT), trees)
 
     def _logits(self, x: Any, name: str) -> Any:
         units = len(self._network.label_names)

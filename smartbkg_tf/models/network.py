@@ -139,7 +139,9 @@ class BranchedNetwork(NNBaseClass):
 
     def prepare(self, stream: Any, validation: Any, training: TrainingSettings) -> None:
         """Fit the trees; put bins of quantities at quantiles of the first training events."""
-        if any(isinstance(layer, PiecewiseLinear) for layer in self.model.layers):
+        bins = any(isinstance(layer, PiecewiseLinear) for layer in self.model.layers)
+        if bins and training.init_from is None:
+            # Those of a backbone stay where its weights learned them.
             (layer,) = (one for one in self.model.layers if isinstance(one, PiecewiseLinear))
             layer.adapt(self._quantities(stream, _LOOKED_AT)[0])
         if self.head.forest is not None:

@@ -20,6 +20,7 @@ from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.plugins import plain
 from smartbkg_tf.settings.training import TrainSettings
+from smartbkg_tf.training.presets import backbone_folder
 
 #: Parent of runs that were given no folder.
 DEFAULT_PARENT = "runs"
@@ -130,8 +131,9 @@ def check_run_folder(settings: TrainSettings) -> None:
     """Refuse a folder that can neither be used nor continued, before any work."""
     unfinished_run(settings)
     if settings.run_dir is not None:
-        read = (settings.data.path, settings.training.init_from)
-        refuse_overlap(Path(settings.run_dir), [path for path in read if path is not None])
+        source = settings.training.init_from
+        read = [settings.data.path, *([backbone_folder(source)] if source else [])]
+        refuse_overlap(Path(settings.run_dir), read)
 
 
 @contextlib.contextmanager
