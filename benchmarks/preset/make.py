@@ -28,7 +28,12 @@ THREE_TRACKS = "benchmarks.any_skim.skims.ThreeTrackCharm"
 TRAINING = (
     *("model=treenet", "model/head/inputs=[summaries,quantities]"),
     *("model.particles.dropout=0.05", "model.head.dropout=0.1"),
-    *("training.epochs=6", "training/schedule=cosine", "training.batch_size=256"),
+    *(
+        "training.epochs=1",
+        "training.sub_epochs=6",
+        "training/schedule=cosine",
+        "training.batch_size=256",
+    ),
     *("training.class_weights=balanced", "training.monitor=val_auc", "training.seed=1"),
     *("data.balance=null", "data.symmetries=[charge_conjugation,mirror]"),
     *("data.fractions.train=0.94", "data.fractions.validation=0.03", "data.fractions.test=0.03"),

@@ -99,6 +99,7 @@ class ModelInputs:
         self._made: dict[str, Any] = {}
         self._estimate: Any = None
         self._forest: ForestSettings | None = None
+        self._answering: Any = None
         for name in names:
             if name not in INPUTS:
                 raise ConfigurationError(f"no input '{name}'; {did_you_mean(name, INPUTS)}")
@@ -177,16 +178,21 @@ class ModelInputs:
         """Compute generic quantities of the event and of both sides, [batch, quantity].
 
         `smartbkg_tf.models.quantities.QUANTITIES` names them; GeV, cm, and -100 for what an event
-        does not have.
+        does not have. Behind them the logits of ``model.head.answers``.
         """
         codes = codes_of(self._network.vocabulary_size, self._network.codes)
         kinds = CodeProperties(codes, KINDS, name="kinds")(self.inputs["pdg_input"])
         layer = EventQuantities(
             self.feature_names, self.beams, self.acceptance, name="event_quantities"
         )
-        return layer(
+        quantities = layer(
             self.values(), kinds, self.codes(), self.mothers(), self.sides(), mask=self.mask()
         )
+        if self._answering is None:
+            return quantities
+        arrays = [self.inputs[tensor.name] for tensor in self._answering.inputs]
+        answers = self._answering(arrays, training=False)
+        return keras.layers.Concatenate(name="quantities_and_answers")([quantities, answers])
 
     def particles(self, *, embedding: int = 8, share_embedding: bool = True) -> tuple[Any, Any]:
         """Make what a particle branch starts from.
@@ -338,6 +344,10 @@ class ModelInputs:
     def offer_estimate(self, logit: Any) -> None:
         """Let the output correct an estimate [batch, 1] of the logits instead of making its own."""
         self._estimate = logit
+
+    def take_answers(self, network: Any) -> None:
+        """Let the logits of a trained network join the quantities."""
+        self._answering = network
 
     def average_with_forest(self, settings: ForestSettings) -> None:
         """Let the output be the mean of the network's logits and those of boosted trees."""

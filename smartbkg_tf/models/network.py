@@ -16,6 +16,7 @@ from smartbkg_tf.models.forest import Columns, Forest, fit_forests
 from smartbkg_tf.models.head_inputs import EventTypeInput, HeadInput
 from smartbkg_tf.models.inputs import FOREST_READS, HEAD
 from smartbkg_tf.models.physics import ACCEPTANCE, BEAMS, checked_acceptance, checked_beams
+from smartbkg_tf.models.presets import frozen_network
 from smartbkg_tf.models.thresholds import PiecewiseLinear
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.models import HeadSettings, ModelSettings
@@ -154,9 +155,7 @@ class BranchedNetwork(NNBaseClass):
 
     def _quantities(self, stream: Any, most: int) -> Columns:
         """Compute quantities [n, quantity] of first events; labels and weights [n, skim]."""
-        read = traced(
-            keras.Model(self.model.inputs, self.model.get_layer("event_quantities").output)
-        )
+        read = traced(keras.Model(self.model.inputs, self._event.quantities()))
         parts: list[Columns] = []
         seen = 0
         for inputs, labels, *weights in stream:
@@ -170,13 +169,25 @@ class BranchedNetwork(NNBaseClass):
         x, y, weight = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         return x, y, weight
 
+    def _answering_network(self) -> keras.Model | None:
+        if self.head.answers is None:
+            return None
+        return frozen_network(
+            self.head.answers, feature_names=self.feature_names, vocabulary=self.vocabulary_size
+        )
+
     def build_model(self) -> keras.Model:
         """Build the network, from what the branches read to ``y_output`` [batch, n_outputs]."""
         parts: list[Branch] = [*self._branches(), *self._head_inputs()]
         reads = dict.fromkeys(name for part in parts for name in part.reads)
         if self.head.forest is not None:
             reads |= dict.fromkeys(FOREST_READS)
+        answering = self._answering_network()
+        if answering is not None:
+            reads |= dict.fromkeys(tensor.name for tensor in answering.inputs)
         event = self.event(*reads)
+        if answering is not None:
+            event.take_answers(answering)
         vectors = [part.build(event) for part in parts]
         if self.head.forest is not None:
             event.average_with_forest(self.head.forest)

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from smartbkg_tf.errors import ConfigurationError, InputError, OutputError
+from smartbkg_tf.models.presets import run_folder
 from smartbkg_tf.runtime.files import PARTIAL, atomic_file, exclusive_lock, read_yaml
 from smartbkg_tf.runtime.outputs import refuse_existing, refuse_overlap, resolve_output
 from smartbkg_tf.runtime.progress import say
@@ -20,7 +21,6 @@ from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.plugins import plain
 from smartbkg_tf.settings.training import TrainSettings
-from smartbkg_tf.training.presets import backbone_folder
 
 #: Parent of runs that were given no folder.
 DEFAULT_PARENT = "runs"
@@ -131,8 +131,13 @@ def check_run_folder(settings: TrainSettings) -> None:
     """Refuse a folder that can neither be used nor continued, before any work."""
     unfinished_run(settings)
     if settings.run_dir is not None:
-        source = settings.training.init_from
-        read = [settings.data.path, *([backbone_folder(source)] if source else [])]
+        read: list[str | Path] = [settings.data.path]
+        for source, key in (
+            (settings.training.init_from, "training.init_from"),
+            (settings.model.head.answers, "model.head.answers"),
+        ):
+            if source is not None:
+                read.append(run_folder(source, key))
         refuse_overlap(Path(settings.run_dir), read)
 
 
