@@ -7,15 +7,16 @@ STAMP := $(VENV)/.installed
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format picture gallery lock wheel clean benchmark-quality closure
+.PHONY: help install demo test test-slow check format picture gallery lock wheel clean benchmark-quality closure image image-cpu
 
 help:
-	@echo "make demo     from nothing to a trained network and its ROC curve (about 10 minutes on 2 cores)"
+	@echo "make demo     from nothing to a trained network, boosted trees and their ROC curves (about 10 minutes on 2 cores)"
 	@echo "make test     style, types and tests"
 	@echo "make install  only the environment ($(VENV))"
 	@echo "make benchmark-quality  networks against boosted trees on fei_hadronic_b0 (hours; docs/models.md)"
 	@echo "make gallery  docs/gallery.md with every figure, of the quickstart run (some minutes)"
 	@echo "make closure  tests that weighted, kept events are unbiased (some minutes; experiments/closure)"
+	@echo "make image    container image for GPU nodes; make image-cpu for others (docs/containers.md)"
 	@echo "make wheel    build the wheel and the source archive into dist/"
 	@echo "make format   put the code into its canonical form"
 	@echo "make clean    remove the environment and everything that was built"
@@ -32,8 +33,12 @@ $(STAMP): pyproject.toml requirements.lock
 	@$(BIN)/python -m pip install --quiet -c requirements.lock -e '.[all]'
 	@touch $(STAMP)
 
+# A network and boosted trees on the same sample; what is trained already is kept.
+DEMO := data/demo
 demo: $(STAMP)
-	$(BIN)/python -m smartbkg_tf.train experiment=quickstart
+	test -f $(DEMO)/resnet/done.json || $(BIN)/python -m smartbkg_tf.train experiment=quickstart run_dir=$(DEMO)/resnet
+	test -f $(DEMO)/trees/done.json || $(BIN)/python -m smartbkg_tf.train experiment=quickstart model=trees run_dir=$(DEMO)/trees
+	$(BIN)/python -m smartbkg_tf.evaluate runs=[$(DEMO)/resnet,$(DEMO)/trees] output=$(DEMO)/report overwrite=true
 
 test: check
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
@@ -96,6 +101,18 @@ picture: $(STAMP)
 wheel: $(STAMP)
 	rm -rf dist
 	$(BIN)/python -m build
+
+# Container images (docs/containers.md); ENGINE=podman for the other engine.
+ENGINE ?= docker
+IMAGE_FILES := Dockerfile .dockerignore $(shell sed -n 's/^!//p' .dockerignore)
+COMMIT = $(shell git rev-parse HEAD)$(shell test -z "$$(git status --porcelain -- $(IMAGE_FILES))" || echo +dirty)
+BUILD_IMAGE = $(ENGINE) build --build-arg COMMIT=$(COMMIT) --build-arg UID=$$(id -u) --build-arg GID=$$(id -g)
+
+image:
+	$(BUILD_IMAGE) -t smartbkg-tf .
+
+image-cpu:
+	$(BUILD_IMAGE) --build-arg EXTRAS=train,generate,onnx,distributed,search -t smartbkg-tf:cpu .
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 
 from smartbkg_tf.runtime.command import Command
-from smartbkg_tf.settings.evaluation import MetricsSettings
 from smartbkg_tf.settings.training import TrainSettings
 
 
@@ -44,7 +43,7 @@ def run(settings: TrainSettings) -> None:
     with training_lock(run):
         say("predicting the test events")
         predict_split(run, dataset, split="test", filter_fit=settings.filter)
-        metrics = evaluate_run(run, MetricsSettings(cost=settings.filter.cost))
+        metrics = evaluate_run(run)
         auc, error = float(metrics["auc"]), float(metrics["auc_error"])
         write_json(run.done, {"auc": auc, "auc_error": error})
         shutil.rmtree(run.checkpoints, ignore_errors=True)

@@ -4,7 +4,7 @@ Submit files are read by HTCondor's own parser. Jobs get an empty scratch folder
 carried, a home that cannot be written, and no variable of the test's environment but the search
 paths. As programs (``python -m tests.farm TOOL``) these are the tools of both systems: jobs run
 while they are submitted, or stay in the queue when a file ``hold`` lies in the folder `FARM` (and
-vanish with a file ``lost``).
+vanish with a file ``lost``). ``faults.json`` says how the next calls of a tool go wrong.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -27,9 +28,9 @@ NO_HOME = "/dev/null/home"
 #: Every command of the submit files of this package.
 KNOWN = {
     *("universe", "executable", "arguments", "initialdir", "log", "output", "error", "my.sweepjob"),
-    *("request_cpus", "request_memory", "request_disk", "request_gpus", "max_materialize"),
+    *("request_cpus", "request_memory", "request_disk", "request_gpus"),
     *("should_transfer_files", "transfer_input_files", "transfer_output_files"),
-    *("when_to_transfer_output", "accounting_group"),
+    *("when_to_transfer_output", "accounting_group", "batch_name"),
 }
 
 
@@ -149,36 +150,75 @@ def install_tools(folder: Path) -> Path:
     return tools
 
 
+def set_faults(farm: Path, **faults: list[str]) -> None:
+    """Let the next calls of tools fail with these errors, instead of or ``after:`` their work.
+
+    The error ``after: kill`` kills who has called; "" stands for a call that succeeds.
+    """
+    (farm / "faults.json").write_text(json.dumps(faults))
+
+
 def _tool(name: str, arguments: list[str]) -> None:
     farm = Path(os.environ["FARM"])
-    queue = farm / "queue.json"
-    waiting: list[int] = json.loads(queue.read_text()) if queue.exists() else []
     with (farm / "calls.txt").open("a") as stream:
         stream.write(" ".join([name, *arguments]) + "\n")
-    if name in ("squeue", "condor_q"):
-        if name == "squeue" and not (farm / "hold").exists():
-            sys.exit("slurm_load_jobs error: Invalid job id specified")
-        print(*waiting, sep="\n")
+    faults = (
+        json.loads((farm / "faults.json").read_text()) if (farm / "faults.json").exists() else {}
+    )
+    fault = faults[name].pop(0) if faults.get(name) else ""
+    set_faults(farm, **faults)
+    late = fault.startswith("after: ")
+    if fault and not late:
+        sys.exit(fault)
+    _work(name, arguments, farm)
+    if fault == "after: kill":
+        os.kill(os.getppid(), signal.SIGKILL)
+    if late:
+        sys.exit(fault.removeprefix("after: "))
+
+
+def _work(name: str, arguments: list[str], farm: Path) -> None:
+    """Do what a tool does; an entry of the queue has what squeue and condor_q tell of it."""
+    path = farm / "queue.json"
+    queue: list[dict[str, str]] = json.loads(path.read_text()) if path.exists() else []
+    hold, lost = ((farm / file).exists() for file in ("hold", "lost"))
+    if name == "squeue":
+        form = arguments[-1]
+        for entry in queue:
+            print(re.sub(r"%(.)", lambda match, entry=entry: entry[match[1]], form))
+    elif name == "condor_q":
+        (batch,) = re.findall('"(.*)"', arguments[arguments.index("-constraint") + 1])
+        for entry in queue:
+            if entry["JobBatchName"] == batch:
+                print(*(entry[key] for key in arguments[arguments.index("-af") + 1 :]))
     elif name in ("scancel", "condor_rm"):
-        number = int(re.findall(r"\d+", arguments[-1])[-1])
-        queue.write_text(json.dumps([n for n in waiting if n != number]))
+        known = {entry["name"] for entry in queue}
+        path.write_text(json.dumps([e for e in queue if e["name"] not in arguments]))
+        if missing := set(arguments) - known:
+            sys.exit(f"{name}: error: {missing}: Invalid job id specified")
     else:
         script = Path(arguments[-1])
-        hold = (farm / "hold").exists()
+        new: list[dict[str, str]] = []
+        cluster = str(17 + len({entry["name"][:2] for entry in queue}))
         if name == "sbatch":
-            array = slurm_options(script.read_text())["array"].partition("%")[0]
-            numbers = [int(number) for number in array.split(",")]
-            for number in numbers if not hold else ():
-                run_slurm_task(script, number, Path.cwd())
-            print("17;cluster")
+            options = slurm_options(script.read_text())
+            for task in options["array"].partition("%")[0].split(","):
+                values = {"F": cluster, "K": task, "j": options["job-name"], "r": "Priority"}
+                new.append(values | {"name": f"{cluster}_{task}"})
+                if not hold:
+                    run_slurm_task(script, int(task), Path.cwd())
+            print(f"{cluster};cluster")
         else:
-            jobs = htcondor_jobs(script.read_text())
-            numbers = [int(job.get("my.sweepjob", "-1")) for job in jobs]
-            for number, job in enumerate(jobs) if not hold else ():
-                run_htcondor_job(job, Path.cwd(), farm / "scratch" / str(number))
-            print(f"17.0 - 17.{len(jobs) - 1}")
-        if hold and not (farm / "lost").exists():
-            queue.write_text(json.dumps([*waiting, *numbers]))
+            for number, job in enumerate(htcondor_jobs(script.read_text())):
+                values = {"ClusterId": cluster, "ProcId": str(number), "JobStatus": "1"}
+                values |= {"SweepJob": job.get("my.sweepjob", "-1"), "HoldReasonCode": "undefined"}
+                values |= {"JobBatchName": job.get("batch_name", ""), "HoldReason": "undefined"}
+                new.append(values | {"name": f"{cluster}.{number}"})
+                if not hold:
+                    run_htcondor_job(job, Path.cwd(), farm / "scratch" / str(number))
+            print(f"{cluster}.0 - {cluster}.{len(new) - 1}")
+        if hold and not lost:
+            path.write_text(json.dumps([*queue, *new]))
 
 
 if __name__ == "__main__":

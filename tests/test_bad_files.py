@@ -44,6 +44,7 @@ FILTER = {
         "b": -0.4,
         "maximum_weight": 20.0,
         "retention": 0.05,
+        "cost": {"generation": 0.01, "network": 0.001, "simulation": 1.0},
         "n_events": 40,
         "calibration": {"slope": 3.4, "intercept": -0.2},
     }

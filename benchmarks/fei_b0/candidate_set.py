@@ -1,4 +1,4 @@
-"""Particle columns that know the skim's candidates, for `smartbkg_tf.models.candidates`.
+"""Particle columns that know the skim's candidates, for `benchmarks.fei_b0.candidate_network`.
 
 The quality benchmark's README has the command that preprocesses events with it.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from benchmarks.fei_b0.candidate_columns import IS, PREFIX, WAYS, bit_columns, candidate_columns
 from benchmarks.fei_b0.candidates import MOST, WIDER, choose, members
 from benchmarks.fei_b0.features import event_features, visible_features
 from benchmarks.fei_b0.reading import Floats, Reading
-from smartbkg_tf.encoding.candidate_columns import IS, PREFIX, WAYS, bit_columns, candidate_columns
 from smartbkg_tf.encoding.feature_sets import FeatureSet
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.settings.encoding import FEATURE_SETS, FEATURE_UNITS

@@ -4,7 +4,7 @@ The skim's combiner runs on generated particles (`benchmarks.fei_b0.replay`), wh
 another name (a pion that of a kaon and the reverse, all others that of a pion: renamed) or seem
 to come from a displaced vertex (displaced), within windows that are wider than the skim's. What
 it finds is not what passes but what could: how likely each particle is found, renamed or
-displaced, a network has to learn (`smartbkg_tf.models.candidates`), trees are told roughly
+displaced, a network has to learn (`benchmarks.fei_b0.candidate_network`), trees are told roughly
 (`candidate_features`).
 
 `benchmarks.fei_b0.candidate_set` makes columns for networks of it.
@@ -295,7 +295,7 @@ def rough_chances(reading: Reading, rows: Integers) -> Floats:
 
 
 def candidate_features(reading: Reading) -> dict[str, Floats]:
-    """Describe the candidates to trees: what `smartbkg_tf.models.candidates` learns, roughly.
+    """Describe the candidates to trees: what `benchmarks.fei_b0.candidate_network` learns, roughly.
 
     Parameters
     ----------

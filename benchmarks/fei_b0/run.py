@@ -33,10 +33,11 @@ from smartbkg_tf.training.run_folder import changed_keys
 
 #: CPU-minutes of a training.
 BUDGET = 40.0
-#: Feature sets whose columns know the skim, and what they add.
+CANDIDATES = "benchmarks.fei_b0.candidate_set.SkimCandidates"
+#: Feature sets whose columns know the skim, and what they add: upper bounds.
 SKIM_FEATURES = {
     "benchmarks.fei_b0.skim_features.SkimReplay": "replay of the skim for each of them",
-    "benchmarks.fei_b0.candidate_set.SkimCandidates": "the skim's candidates",
+    CANDIDATES: "the skim's candidates",
 }
 
 
@@ -82,6 +83,31 @@ def _must_be_same(folder: Path, wanted: list[str]) -> None:
         )
 
 
+def must_be_whole(dataset: Path) -> None:
+    """Refuse candidates of events that were cut: one that loses a member looks likelier to survive.
+
+    Parameters
+    ----------
+    dataset : pathlib.Path
+        The dataset directory.
+
+    Raises
+    ------
+    UserError
+        When the dataset has candidates, and an event lost particles.
+    """
+    file = dataset / "dataset.json"
+    information = read_json(file) if file.is_file() else {}
+    encoding = information.get("encoding", {})
+    longest = information.get("max_lengths", {}).get("particles", 0)
+    if encoding.get("features") == CANDIDATES and longest > encoding["max_particles"]:
+        raise UserError(
+            f"the longest event has {longest} particles and is cut to {encoding['max_particles']}",
+            where=dataset,
+            next_step=f"preprocess again with max_particles={longest}",
+        )
+
+
 def train(name: str, dataset: Path, folder: Path, seed: int, overrides: list[str]) -> float:
     """Train, or go on.
 
@@ -115,6 +141,7 @@ def train(name: str, dataset: Path, folder: Path, seed: int, overrides: list[str
         # Trained, but not described: the scoring was stopped.
         _must_be_same(folder, wanted)
         return earlier
+    must_be_whole(dataset)
     folder.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "smartbkg_tf.train", *wanted]
     code, minutes = measured(command)

@@ -91,9 +91,10 @@ class Batches(ABC):
         self.class_weights: npt.NDArray[np.float32] | None = None
         self._events = dataset.stored(self.names)
 
-    def rows(self, epoch: int, batch: int) -> Rows:
-        """Name the events of a batch: int64 positions in the dataset."""
-        return np.concatenate(list(self._groups_between(epoch, batch, batch + 1)))
+    def rows(self, epoch: int, first: int, last: int | None = None) -> Rows:
+        """Name the events of a batch, or of first..last: int64 positions in the dataset."""
+        last = first + 1 if last is None else last
+        return np.concatenate(list(self._groups_between(epoch, first, last)))
 
     def batches(self, epoch: int, first: int, last: int) -> Generator[Element, None, None]:
         """Make the batches first..last of an epoch, some of them ahead."""

@@ -34,6 +34,7 @@ from smartbkg_tf.encoding.checks import Finding, summed
 from smartbkg_tf.encoding.feature_sets import complete
 from smartbkg_tf.errors import ConfigurationError, InputError, Problems
 from smartbkg_tf.events.vocabulary import default_vocabulary
+from smartbkg_tf.runtime.cluster import require_packages
 from smartbkg_tf.runtime.files import atomic_directory, expand_inputs, write_json
 from smartbkg_tf.runtime.outputs import check_output
 from smartbkg_tf.runtime.progress import Progress, say
@@ -58,6 +59,7 @@ def build_dataset(settings: PreprocessSettings) -> Path:
     output exists and `overwrite` is false, or cannot be written. Nothing half-written is left
     behind.
     """
+    require_packages(settings.cluster)
     output = Path(settings.output)
     check_output(output, overwrite=settings.overwrite, own=WRITTEN)
     paths = find_files(expand_inputs(settings.input, made_by=_MADE_BY))
@@ -82,6 +84,7 @@ def build_dataset(settings: PreprocessSettings) -> Path:
             observable_names=_names_of(report.observable_names for report in reports),
         )
         n_read = sum(report.n_read for report in reports)
+        labelled = any(report.labelled for report in reports)
         with writer, Progress("preprocess: shuffle and write", total=n_read) as progress:
             for bucket in shuffle.buckets():
                 events, rows, more = in_order(
@@ -90,7 +93,7 @@ def build_dataset(settings: PreprocessSettings) -> Path:
                     writer.label_names,
                     writer.observable_names,
                     files,
-                    labelled=any(report.labelled for report in reports),
+                    labelled=labelled,
                 )
                 found += more
                 for begin, end in _pieces(len(rows)):

@@ -30,7 +30,7 @@ from smartbkg_tf.events.readers import (
 )
 from smartbkg_tf.events.table import KEY_COLUMNS, EventTable
 from smartbkg_tf.events.vocabulary import default_vocabulary
-from smartbkg_tf.runtime.pool import run_in_processes
+from smartbkg_tf.runtime.cluster import run_tasks
 from smartbkg_tf.runtime.progress import Progress
 from smartbkg_tf.settings.encoding import Column, EncodingSettings
 from smartbkg_tf.settings.preprocessing import PreprocessSettings
@@ -241,7 +241,7 @@ def read_sources(
 
     `take` gets the events of a chunk; `folder`, which need not exist, is where processes put the
     events. InputError when files cannot be read: all those that cannot even be opened are named
-    before the first one is read. UserError when processes keep dying.
+    before the first one is read. UserError when processes or Dask workers keep dying.
     """
     reader, workers = reading.settings.reader, reading.settings.workers
     counts = count_sources(paths, reader)
@@ -252,7 +252,8 @@ def read_sources(
             take(events)
 
         parts = _parts(paths, counts, workers, reader)
-        if workers == 1 or len(parts) == 1:
+        here = reading.settings.cluster.name == "none" and (workers == 1 or len(parts) == 1)
+        if here:
             reports = [read_part(part, reading, count_and_take) for part in parts]
         else:
             reports = _in_processes(parts, reading, folder, count_and_take)
@@ -284,13 +285,15 @@ def _in_processes(
 ) -> list[SourceReport]:
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"part-{number:06d}" for number in range(len(parts))]
-    results = run_in_processes(
-        list(zip(parts, files, strict=True)),
+    results = run_tasks(
+        [(part, file.absolute()) for part, file in zip(parts, files, strict=True)],
         functools.partial(_write_part, reading=reading),
         reading.settings.workers,
+        reading.settings.cluster,
         in_order=True,
         unit="parts of the input",
         name=lambda job: f"{job[0].path} from event {job[0].begin}",
+        where=None,
         next_step="is memory short? use fewer workers or a smaller chunk_events",
     )
     reports = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,6 +10,7 @@ import numpy as np
 from smartbkg_tf.evaluation.figures import (
     COLOURS,
     REFERENCE,
+    draw_band,
     line_styles,
     new_figure,
     outside_legend,
@@ -74,19 +74,13 @@ class _OfObservable(Plot):
     @property
     def name(self) -> str:
         """Name of the files."""
-        return f"{self.prefix}_{re.sub(r'[^A-Za-z0-9_.+-]+', '_', self.observable)}"
+        return f"{self.prefix}_{self.observable}"
 
     @property
     def axis_label(self) -> str:
         """The observable and its unit."""
         unit = _UNITS.get(self.observable)
         return self.observable if unit is None else f"{self.observable} [{unit}]"
-
-    def data(self, model: EvaluatedModel, skim: str) -> dict[str, Any] | None:
-        """Give the curves; None without passing events."""
-        curves = model.results[skim].curves
-        curve: dict[str, Any] | None = curves.get(f"{self.prefix}_{self.observable}")
-        return curve
 
 
 @settings
@@ -174,14 +168,8 @@ class EfficiencyPlot(_OfObservable):
         centres = (edges[1:] + edges[:-1]) / 2
         scans = data["thresholds"]
         for scan, style in zip(scans, line_styles(len(scans)), strict=True):
-            value, low, high = (
-                np.array(scan[key], dtype=np.float64) for key in ("value", "low", "high")
-            )
             label = f"{100 * scan['efficiency']:.3g} % kept (score > {scan['threshold']:.3g})"
-            some = np.isfinite(value)
-            band = (centres[some], low[some], high[some])
-            axes.fill_between(*band, color=style["color"], alpha=0.25, linewidth=0)
-            axes.plot(centres[some], value[some], label=label, **style)
+            draw_band(axes, {**scan, "centre": centres}, "centre", "value", label=label, **style)
             axes.axhline(scan["efficiency"], **REFERENCE)
         axes.set(
             ylim=(0, 1.02), xlabel=self.axis_label, ylabel="kept / all passing events", title=title

@@ -17,6 +17,11 @@ _BAND = (0.1587, 0.8413)
 Quantity = Callable[[ScoreCounts], npt.ArrayLike]
 
 
+def of(select: Callable[[ScoreCounts], ScoreCounts], quantity: Quantity) -> Quantity:
+    """Calculate a quantity of some of the events, or of weighted ones."""
+    return lambda sample: quantity(select(sample))
+
+
 @dataclass(frozen=True)
 class Measured:
     """A quantity, and what it is in each bootstrap resample."""

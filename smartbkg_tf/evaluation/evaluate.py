@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from smartbkg_tf.errors import ConfigurationError
+from smartbkg_tf.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.evaluation.comparison import compare_models, comparison_table
 from smartbkg_tf.evaluation.figure_files import draw_models
 from smartbkg_tf.evaluation.html_report import SUMMARY_HEAD, summary_row, write_report
-from smartbkg_tf.evaluation.inputs import find_models, first_skim, unique_names
+from smartbkg_tf.evaluation.inputs import find_models, named_skims, unique_names
 from smartbkg_tf.evaluation.redraw import WRITTEN, redraw_report
 from smartbkg_tf.evaluation.results import EvaluatedModel, evaluate_model
 from smartbkg_tf.evaluation.understanding.understand import understand
@@ -56,14 +57,19 @@ def evaluate(settings: EvaluateSettings) -> Path:
     inputs = [*paths]
     if settings.observables is not None:
         inputs += expand_inputs(settings.observables, option="observables")
-    skim = first_skim(paths)
+    skims = named_skims(paths) or ["skim"]
+    if isinstance(settings.metrics.retention, Mapping):
+        for name in settings.metrics.retention.keys() - {*skims}:
+            raise ConfigurationError(
+                f"metrics.retention: there is no skim '{name}'; {did_you_mean(name, skims)}"
+            )
     models: list[EvaluatedModel] = []
     with atomic_directory(
         settings.output, overwrite=settings.overwrite, own=WRITTEN, inputs=inputs
     ) as folder:
         with Progress("evaluate", total=len(paths), unit="model") as progress:
             for path, name in zip(paths, unique_names(paths), strict=True):
-                model = evaluate_model(path, name, settings.metrics, settings.observables, skim)
+                model = evaluate_model(path, name, settings.metrics, settings.observables, skims[0])
                 models.append(model)
                 unexplained = understand(
                     model,
@@ -75,7 +81,12 @@ def evaluate(settings: EvaluateSettings) -> Path:
                     say(f"note: {text}")
                 progress.add(1)
         draw_models(models, folder / "plots", settings.plots)
-        comparison = compare_models({model.name: model.predictions for model in models})
+        comparison = compare_models(
+            {model.name: model.predictions for model in models},
+            {model.name: model.conditions for model in models},
+            settings.metrics.bootstrap,
+            settings.metrics.seed,
+        )
         for model in models:
             notes += [f"{model.name}: {note}" for note in model.notes]
             notes += [
@@ -97,9 +108,9 @@ def evaluate(settings: EvaluateSettings) -> Path:
         )
         # The best one first, by the AUC of its first skim.
         best_first = sorted(metrics, key=lambda name: -metrics[name]["auc"])
-        skims = {name: metrics[name]["skims"] for name in best_first}
+        results = {name: metrics[name]["skims"] for name in best_first}
         write_report(folder, Path(settings.output).name)
-    lines = [summary_row(name, skim, of) for name in skims for skim, of in skims[name].items()]
+    lines = [summary_row(name, skim, of) for name in results for skim, of in results[name].items()]
     say(text_table(SUMMARY_HEAD, lines))
     for skim, of in comparison.skims.items():
         say(comparison_table(skim, of))

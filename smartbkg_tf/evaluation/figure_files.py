@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +65,8 @@ BUILT_IN: tuple[type[Plot], ...] = (
 _PLOT = "smartbkg_tf.evaluation.plots.Plot"
 #: The index in the folder of the figures.
 INDEX = "figures.json"
+#: Letters of a file name, at most; more are cut off.
+_LONGEST = 100
 
 
 @dataclass(frozen=True)
@@ -86,8 +91,9 @@ def draw_models(models: Sequence[EvaluatedModel], folder: Path, own: Sequence[Pl
     """
     figures = list(_draw_side_by_side(models, folder, own))
     if len(models) > 1:
+        folders = file_names(model.name for model in models)
         for model in models:
-            part = model.name.replace("/", "_")
+            part = folders[model.name]
             figures += [
                 replace(figure, file=f"{part}/{figure.file}", in_report=False)
                 for figure in _draw_side_by_side([model], folder / part, own)
@@ -101,17 +107,39 @@ def _draw_side_by_side(
     """Draw what shows one model, or all of several in one figure."""
     several = len(models) > 1
     skims = list(dict.fromkeys(skim for model in models for skim in model.results))
-    for plot in _all_plots(models, own):
+    plots = _all_plots(models, own)
+    # The first skim's figures have plain names, which scripts can rely on.
+    asked = {
+        (plot.name, skim): plot.name if skim == skims[0] else f"{plot.name}\0{skim}"
+        for plot in plots
+        for skim in skims
+    }
+    files = file_names(asked.values())
+    for plot in plots:
         if plot.overlaid and not several:
             parts = [(models[0], skim, skim) for skim in skims]
-            yield from _draw(plot, parts, folder / plot.name, "")
+            yield from _draw(plot, parts, folder / files[plot.name], "")
         elif plot.overlaid or not several:
             for skim in skims:
                 having = [model for model in models if skim in model.results]
                 parts = [(model, skim, model.name if several else skim) for model in having]
-                # The first skim's figures have plain names, which scripts can rely on.
-                name = plot.name if skim == skims[0] else f"{plot.name}_{skim}"
-                yield from _draw(plot, parts, folder / name, skim)
+                yield from _draw(plot, parts, folder / files[asked[plot.name, skim]], skim)
+
+
+def file_names(names: Iterable[str]) -> dict[str, str]:
+    """Give each name a file name of its own, whatever the order of the names.
+
+    Letters that files should not have become ``_``; where that makes two names equal, the one that
+    was not changed keeps its own and others get a hash of theirs.
+    """
+    readable = {name: re.sub(r"[^A-Za-z0-9_.+-]+", "_", name)[:_LONGEST] for name in names}
+    number = Counter(readable.values())
+    return {
+        name: file
+        if number[file] == 1 or file == name
+        else f"{file}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        for name, file in readable.items()
+    }
 
 
 def _all_plots(models: Sequence[EvaluatedModel], own: Sequence[Plot]) -> list[Plot]:

@@ -8,7 +8,7 @@ tell apart; curves differ in line style, too. matplotlib is imported when the fi
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,6 +140,18 @@ def draw_histogram(axes: Axes, counts: Any, edges: Any, **style: Any) -> None:
     from mplhep import histplot
 
     histplot(counts, edges, ax=axes, flow="none", **style)
+
+
+def draw_band(axes: Axes, curve: Mapping[str, Any], x: str, y: str, **style: Any) -> None:
+    """Draw a curve [n] with the band between its ``low`` and ``high``; points of None are left out.
+
+    `x` and `y` name its columns; `style` has a ``color``.
+    """
+    names = (x, y, "low", "high")
+    columns = np.array([curve[name] for name in names], dtype=np.float64)
+    place, value, low, high = columns[:, np.isfinite(columns).all(axis=0)]
+    axes.fill_between(place, low, high, color=style["color"], alpha=0.2, linewidth=0)
+    axes.plot(place, value, **style)
 
 
 def save_figure(figure: Figure, path: str | Path) -> list[Path]:

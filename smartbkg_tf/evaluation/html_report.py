@@ -12,7 +12,7 @@ from smartbkg_tf import __version__
 from smartbkg_tf.evaluation.figure_files import DrawnFigure, read_index
 from smartbkg_tf.evaluation.metrics import Estimate
 from smartbkg_tf.evaluation.plots import Section
-from smartbkg_tf.evaluation.report_tables import TABLES, best_speedup, comparison, summary
+from smartbkg_tf.evaluation.report_tables import TABLES, comparison, saved_by, summary
 from smartbkg_tf.evaluation.verdict import verdicts
 from smartbkg_tf.runtime.files import atomic_file, read_json
 
@@ -26,7 +26,9 @@ SUMMARY_HEAD = (
     "passing",
     "AUC",
     "average precision",
-    "speedup (sampling)",
+    "speedup",
+    "by",
+    "at retention",
 )
 
 #: Headings of the parts of the report, each with what its figures answer.
@@ -46,7 +48,7 @@ _SHOWN_AT_ONCE = 9
 
 def summary_row(model: str, skim: str, metrics: Metrics) -> list[str]:
     """Give the main numbers of one model and skim, an entry of ``metrics.json``."""
-    sampling = best_speedup(metrics)
+    saved = saved_by(metrics)
     return [
         model,
         skim,
@@ -54,7 +56,9 @@ def summary_row(model: str, skim: str, metrics: Metrics) -> list[str]:
         str(metrics["n_passing"]),
         str(Estimate.of(metrics, "auc")),
         str(Estimate.of(metrics, "average_precision")),
-        "-" if sampling is None else str(Estimate.of(sampling, "speedup")),
+        "-" if saved is None else str(Estimate.of(saved.numbers, "speedup")),
+        "-" if saved is None else saved.by,
+        f"{metrics['speedup']['retention']:.4g}",
     ]
 
 
@@ -143,7 +147,9 @@ def _place_of_observable(figure: DrawnFigure, metrics: Metrics) -> int:
     """Put figures of the most biased observables first, and those of none before them."""
     observable = figure.plot.get("observable")
     ranking = metrics.get("bias", {}).get("ranking", {})
-    names: list[str] = ranking.get("sampling") or next(iter(ranking.values()), [])
+    saved = saved_by(metrics)
+    decided = ranking.get(saved.by if saved else "sampling")
+    names: list[str] = decided or next(iter(ranking.values()), [])
     return -1 if observable is None else [*names, observable].index(observable)
 
 

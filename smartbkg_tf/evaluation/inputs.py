@@ -42,11 +42,12 @@ def _state(job: Job) -> str:
     return f"{job.name}: this job failed: {message.removeprefix('error: ')}"
 
 
-def first_skim(paths: Sequence[Path]) -> str:
-    """Name the first skim of the first predictions that name one, else "skim"."""
+def named_skims(paths: Sequence[Path]) -> list[str]:
+    """List the skims that predictions name, those of the first ones first."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    skims: dict[str, None] = {}
     for path in paths:
         file = RunDirectory(path).predictions if path.is_dir() else path
         names: list[str] = []
@@ -59,8 +60,8 @@ def first_skim(paths: Sequence[Path]) -> str:
                 names = pq.read_schema(file).names
         for name in names:
             if name.startswith("score_"):
-                return name.removeprefix("score_")
-    return "skim"
+                skims[name.removeprefix("score_")] = None
+    return list(skims)
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:

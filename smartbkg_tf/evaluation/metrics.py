@@ -49,7 +49,7 @@ class Estimate:
 
     def __str__(self) -> str:
         """Return value and error to the same decimal, two digits of the error."""
-        if not self.error > 0:
+        if not self.error > 1e-9 * abs(self.value):  # none, rounding apart
             return f"{self.value:.4g}"
         decimals = min(max(1 - int(np.floor(np.log10(self.error))), 0), 9)
         return f"{self.value:.{decimals}f} +- {self.error:.{decimals}f}"

@@ -85,7 +85,10 @@ class Plot(Plugin):
 
     @property
     def name(self) -> str:
-        """Name of the files, without suffix: that of the class, without Plot."""
+        """Name of the files, without suffix: that of the class, without Plot.
+
+        Letters that file names should not have become ``_``.
+        """
         words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__).lower()
         return words.removesuffix("_plot")
 

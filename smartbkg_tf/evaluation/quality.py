@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from smartbkg_tf.evaluation import curves
-from smartbkg_tf.evaluation.bootstrap import Measured, Quantity
+from smartbkg_tf.evaluation.bootstrap import Measured, Quantity, of
+from smartbkg_tf.evaluation.conditions import SAMPLE, Conditions
 from smartbkg_tf.evaluation.metrics import (
     CalibrationError,
     Separation,
@@ -34,6 +35,7 @@ class Quality:
     """Numbers and curves of one skim; `quantities` are to be measured with their bootstrap errors.
 
     `calibration` holds slope and intercept, where they were fitted; `rule` is drawn above scores.
+    The retention of `conditions` is that of the natural mixture; all others are of these events.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Quality:
         efficiencies: Sequence[float],
         calibration: StoredCalibration | None = None,
         rule: Rule | None = None,
+        conditions: Conditions | None = None,
     ) -> None:
         self._counts, self._calibration, self._rule = counts, calibration, rule
         self._logit = (1.0, 0.0)
@@ -59,12 +62,20 @@ class Quality:
             select = _type_selection(position)
             of_type = Separation(select(counts), places=self._all.places)
             self._types[_TYPE_NAMES[position]] = of_type
-            self.quantities[_TYPE_NAMES[position]] = _of(select, of_type)
+            self.quantities[_TYPE_NAMES[position]] = of(select, of_type)
+        self._conditions = conditions
         self._mixture: Separation | None = None
-        # A mixture needs two types, and all of them known.
-        if len(self._present) > 1 and self._present[-1] < len(EVENT_TYPES):
-            self._mixture = Separation(naturally_mixed(counts), efficiencies)
-            self.quantities["mixture"] = _of(naturally_mixed, self._mixture)
+        # Cross-sections need two types, and all of them known.
+        self._by_section = len(self._present) > 1 and self._present[-1] < len(EVENT_TYPES)
+        if self._by_section or (conditions is not None and conditions.retention is not None):
+            self._mixture = Separation(self._natural(counts), efficiencies)
+            self.quantities["mixture"] = of(self._natural, self._mixture)
+
+    def _natural(self, sample: ScoreCounts) -> ScoreCounts:
+        """Weight failing events by the retention first, and then event types by cross-section."""
+        if self._conditions is not None:
+            sample = self._conditions.natural(sample)
+        return naturally_mixed(sample) if self._by_section else sample
 
     def metrics(self, measured: Mapping[str, Measured], skim: SkimPredictions) -> dict[str, Any]:
         """Give the entries of ``metrics.json``; AUC and average precision are exact."""
@@ -89,7 +100,12 @@ class Quality:
             },
             "natural_mixture": self._mixture
             and {
-                "event_types": [EVENT_TYPES[position] for position in self._present],
+                "event_types": [EVENT_TYPES[position] for position in self._present]
+                if self._by_section
+                else [],
+                "retention_from": SAMPLE
+                if self._conditions is None
+                else self._conditions.retention_from,
                 **self._mixture.entries(measured["mixture"], weighted=True),
             },
         }
@@ -131,11 +147,6 @@ def _sections() -> Floats:
 
 def _type_selection(position: int) -> Selection:
     return lambda sample: sample.of_type(position)
-
-
-def _of(select: Selection, quantity: Quantity) -> Quantity:
-    """Calculate a quantity of some of the events."""
-    return lambda sample: quantity(select(sample))
 
 
 def _numbers(counts: ScoreCounts) -> tuple[int, int]:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from smartbkg_tf.evaluation.comparison import COMPARED
+from smartbkg_tf.evaluation.conditions import SAMPLE, retention_in_words
 from smartbkg_tf.evaluation.metrics import Estimate
 from smartbkg_tf.evaluation.plots import Section
 
@@ -82,40 +84,58 @@ def summary(models: Mapping[str, Mapping[str, Metrics]]) -> Table:
         for skim, of in skims.items():
             numbers = [count(of, "n_events"), count(of, "n_passing")]
             numbers += [estimate(of, key) for key in ("retention", "auc", "average_precision")]
-            saved = estimate(best_speedup(of) or {}, "speedup")
-            rows.append([text(model), text(skim), *numbers, saved])
-    return Table("", "", (*head, "speedup (sampling)"), rows)
+            saved = saved_by(of)
+            numbers.append(estimate({} if saved is None else saved.numbers, "speedup"))
+            numbers.append(text(NOTHING if saved is None else saved.by))
+            numbers.append(number(of.get("speedup", {}).get("retention")))
+            rows.append([text(model), text(skim), *numbers])
+    return Table("", "", (*head, "speedup", "by", "at a retention of"), rows)
 
 
-def best_speedup(of: Metrics) -> Metrics | None:
-    """Give the speedup of sampling: of the decisions, else of a rule fitted to the scores."""
+@dataclass(frozen=True)
+class Saved:
+    """What a filter saves."""
+
+    by: str  # sampling or threshold
+    numbers: Metrics  # speedup and its error
+
+
+def saved_by(of: Metrics) -> Saved | None:
+    """Give the speedup of what decided about the events, else of a rule fitted to the scores."""
     speedup = of.get("speedup", {})
-    found: Metrics | None = speedup.get("sampling") or speedup.get("fitted_rule")
-    return found
+    for key in ("own_threshold", "sampling", "fitted_rule"):
+        if speedup.get(key):
+            return Saved("threshold" if key == "own_threshold" else "sampling", speedup[key])
+    return None
 
 
 def comparison(values: Metrics) -> list[Table]:
     """Rank several models on the same events, one table for each skim."""
     tables = []
     for skim, compared in values.get("comparison", {}).items():
-        rows = [
-            [
-                number(place, "d"),
-                text(of["model"]),
-                estimate(of, "auc"),
-                estimate(of, "difference"),
-                number(of.get("significance"), ".1f"),
-                number(of.get("probability"), ".2g"),
-            ]
-            for place, of in enumerate(compared["models"], 1)
-        ]
+        rows = []
+        for place, of in enumerate(compared["models"], 1):
+            cells = [number(place, "d"), text(of["model"])]
+            for key, (_, named) in COMPARED.items():
+                cells += [estimate(of, key), estimate(of, f"{named}difference")]
+                cells.append(number(of.get(f"{named}significance"), ".1f"))
+                cells.append(number(of.get(f"{named}probability"), ".2g"))
+            cells.append(text(of.get("speedup_by") or NOTHING))
+            cells.append(number(of.get("speedup_retention")))
+            rows.append(cells)
         note = (
             f"On the {compared['n_events']} events that all models have scored, "
-            f"{compared['n_passing']} of them passing; errors of differences are those of paired "
-            "events."
+            f"{compared['n_passing']} of them passing. Differences are those of the model of the "
+            "largest AUC from this one; their errors are those of paired events: sigma is the "
+            "difference in standard deviations, P how often chance gives a larger one. Speedups "
+            "are compared for the same kind of filter, retention and costs only."
         )
-        titles = ("rank", "model", "AUC", "below the best by", "standard deviations", "probability")
-        tables.append(Table(f"Models compared: {skim}", note, titles, rows))
+        titles = ["rank", "model"]
+        for word, _ in COMPARED.values():
+            titles += [word, f"difference of {word}", f"sigma ({word})", f"P ({word})"]
+        titles += ["by", "at a retention of"]
+        table = Table(f"Models compared: {skim}", note, titles, rows)
+        tables.append(table.without_empty_columns())
     if not tables and values.get("auc_differences"):
         rows = [
             [text(of["model"]), text(of["other"]), text(of["skim"]), estimate(named, "difference")]
@@ -125,6 +145,10 @@ def comparison(values: Metrics) -> list[Table]:
         head = ("model", "other model", "skim", "AUC difference")
         tables.append(Table("Differences of AUC on the same events", "", head, rows))
     return tables
+
+
+def _percent(value: float | None) -> str:
+    return NOTHING if value is None else f"{100 * value:.3g} %"
 
 
 def _working_points(of: Metrics) -> Iterable[Table]:
@@ -140,7 +164,8 @@ def _working_points(of: Metrics) -> Iterable[Table]:
     rows = [[estimate(point, key) for key in keys] for point in of.get("working_points", ())]
     note = (
         "Thresholds that keep the given fraction of passing events. Rejection: failing events for "
-        "one that is kept. Precision: passing fraction of what is kept."
+        "one that is kept. Precision: passing fraction of what is kept. It and the kept fraction "
+        f"of all are those of these events, of which {_percent(of.get('retention'))} pass."
     )
     yield Table("Working points of a threshold", note, [*keys.values()], rows)
     rows = [
@@ -185,12 +210,18 @@ def _event_types(of: Metrics) -> Iterable[Table]:
         "expected_calibration_error": "expected calibration error",
     }
     kinds = dict(of.get("by_event_type", {}))
-    if len(kinds) < 2:
-        return
     mixture, note = of.get("natural_mixture"), ""
     if mixture is not None:
         kinds["natural mixture"] = mixture
-        note = f"Natural mixture: {', '.join(mixture['event_types'])}, weighted by cross-section."
+        parts = []
+        if mixture["event_types"]:
+            parts.append(f"{', '.join(mixture['event_types'])} weighted by cross-section")
+        if mixture.get("retention_from", SAMPLE) != SAMPLE:
+            natural = retention_in_words(of["speedup"])
+            parts.append(f"failing events weighted for {natural} in the mixture of these events")
+        note = f"Natural mixture: {'; '.join(parts)}. Other rows are these events as they are."
+    if len(kinds) < 2:
+        return
     rows = [
         [text(name), count(values, "n_events"), count(values, "n_passing")]
         + [estimate(values, key) for key in keys]
@@ -208,6 +239,10 @@ def _speedups(of: Metrics) -> Iterable[Table]:
     # Of scores alone it is the fitted rule, which has a row of its own.
     if sampling is not None and not str(sampling.get("from", "")).startswith("scores"):
         rows.append([text("sampling of these predictions"), text("no"), *_saved(sampling)])
+    own = speedup.get("own_threshold")
+    if own is not None:
+        name = f"threshold of these predictions, efficiency {own['efficiency']:.3f}"
+        rows.append([text(name), text("yes"), *_saved(own)])
     if speedup.get("fitted_rule") is not None:
         name = "sampling, rule fitted on the other half of the events"
         rows.append([text(name), text("no"), *_saved(speedup["fitted_rule"])])
@@ -223,10 +258,13 @@ def _speedups(of: Metrics) -> Iterable[Table]:
         best = {name.replace("perfect_filter", "speedup"): v for name, v in limits.items()}
         rows.append([text("limit: a perfect filter"), text("no"), *_saved(best)])
     note = (
-        f"Computing time without a filter / with it, for the same effective number of passing "
-        f"events. An event costs {cost['simulation']:g} to simulate and reconstruct, "
-        f"{cost['generation']:g} to generate, {cost['network']:g} to score."
+        "Computing time without a filter / with it, for the same effective number of passing "
+        "events (thresholds: for the same number, which is biased). An event costs "
+        f"{cost['simulation']:g} to simulate and reconstruct, {cost['generation']:g} to generate, "
+        f"{cost['network']:g} to score ({speedup.get('cost_from', 'default')})."
     )
+    if "retention" in speedup:
+        note += f" All of it is for {retention_in_words(speedup)}."
     if sampling is not None and "n_passing" in sampling:
         weights = estimate(sampling, "sum_of_weights").text
         note += (
@@ -234,7 +272,7 @@ def _speedups(of: Metrics) -> Iterable[Table]:
             f"passing events; their effective number is {sampling['effective_passing']:.1f}."
         )
     head = ("filter", "biased by construction", "simulated fraction", "speedup")
-    yield Table("Speedup at equal effective statistics", note, head, rows)
+    yield Table("Speedup at equal statistics", note, head, rows)
 
 
 def _saved(of: Metrics) -> list[Cell]:

@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.evaluation.bias import compare_observables, filters_of
+from smartbkg_tf.evaluation.bias import compare_observables
+from smartbkg_tf.evaluation.bias_filters import filters_of
 from smartbkg_tf.evaluation.bootstrap import measure
+from smartbkg_tf.evaluation.conditions import SAMPLE, Conditions, decided_by
 from smartbkg_tf.evaluation.observables import Observables, read_observables
 from smartbkg_tf.evaluation.quality import Quality
 from smartbkg_tf.evaluation.speedup import Speedups
@@ -41,6 +43,7 @@ class EvaluatedModel:
     name: str  # unique among the models of one evaluation
     predictions: Predictions  # of this model alone
     run: RunDirectory | None
+    conditions: dict[str, Conditions]  # of speedups, by skim
     results: dict[str, EvaluatedSkim] = field(default_factory=dict)  # by skim
     refused: dict[str, str] = field(default_factory=dict)  # why a skim has no result
     notes: list[str] = field(default_factory=list)  # what a reader must know
@@ -87,18 +90,20 @@ def evaluate_model(
     predictions = read_predictions(file, unnamed_skim=unnamed_skim)
     fitted = read_filter(run.filter) if run is not None and run.filter.is_file() else None
     known = None if observables is None else read_observables(observables, predictions)
-    model = EvaluatedModel(name, predictions, run)
+    conditions = {skim: Conditions.of(settings, skim, fitted) for skim in predictions.skims}
+    model = EvaluatedModel(name, predictions, run, conditions)
     model.notes.extend(predictions.notes)
     if known is not None:
         model.notes.extend(known.notes)
     second_half = uniform(predictions.keys, "evaluation/halves") >= 0.5
     for skim in predictions.skims:
         try:
-            model.results[skim] = _evaluate_skim(
-                predictions, skim, settings, fitted, second_half, known
-            )
+            result = _evaluate_skim(model, skim, settings, fitted, second_half, known)
         except InputError as error:
             model.refused[skim] = error.message
+            continue
+        model.results[skim] = result
+        model.notes.extend(_unnatural(skim, result.metrics))
     if not model.results:
         reasons = "; ".join(f"{skim}: {text}" for skim, text in model.refused.items())
         raise InputError(
@@ -110,16 +115,23 @@ def evaluate_model(
     return model
 
 
-def _has_decisions(predictions: Predictions) -> bool:
-    """Whether predictions hold decisions, not only scores with all probabilities 1."""
-    method = predictions.information.get("method")
-    if method is not None:
-        return bool(method != "score")
-    return any(np.any(skim.probability < 1) for skim in predictions.skims.values())
+def _unnatural(skim: str, of: dict[str, Any]) -> list[str]:
+    """Say where speedups are for a retention that event types in other shares have made."""
+    mixture = of["natural_mixture"]
+    if mixture is None or of["speedup"]["retention_from"] != SAMPLE:
+        return []
+    here, natural, error = of["retention"], mixture["retention"], mixture["retention_error"]
+    if not natural or abs(here / natural - 1) < 0.1 or abs(here - natural) < 3 * error:
+        return []
+    return [
+        f"{skim}: speedups are for the retention of these events, {100 * here:.3g} %; with event "
+        f"types in their natural shares it is {100 * natural:.3g} % (metrics.retention=X gives "
+        "speedups for another one)"
+    ]
 
 
 def _evaluate_skim(
-    predictions: Predictions,
+    model: EvaluatedModel,
     name: str,
     settings: MetricsSettings,
     fitted: FittedFilter | None,
@@ -127,15 +139,18 @@ def _evaluate_skim(
     observables: Observables | None,
 ) -> EvaluatedSkim:
     """Calculate everything about one skim; the rule of `fitted` is drawn above the scores."""
+    predictions, conditions = model.predictions, model.conditions[name]
     skim = predictions.skims[name]
     rule = calibration = None
     if fitted is not None and name in fitted.values:
         rule, calibration = fitted.rules([name])[name], fitted.values[name].get("calibration")
     counts = ScoreCounts.of(skim.score, skim.label, predictions.event_type, second_half)
     counts.require_both_classes()
-    decided = _has_decisions(predictions)
-    quality = Quality(counts, settings.efficiencies, calibration, rule)
-    speedups = Speedups(counts, settings.cost, skim if decided else None)
+    quality = Quality(counts, settings.efficiencies, calibration, rule, conditions)
+    decided = decided_by(predictions, name)
+    speedups = Speedups(
+        counts, conditions, skim if decided else None, biased=decided == "threshold"
+    )
     quantities = {**quality.quantities, **speedups.quantities}
     measured = measure(counts, quantities, settings.bootstrap, settings.seed)
     metrics = {**quality.metrics(measured, skim), "speedup": speedups.metrics(measured)}

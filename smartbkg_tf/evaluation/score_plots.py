@@ -9,6 +9,7 @@ import numpy as np
 from smartbkg_tf.evaluation.figures import (
     COLOURS,
     REFERENCE,
+    draw_band,
     draw_histogram,
     line_styles,
     new_figure,
@@ -43,9 +44,7 @@ class _AreaPlot(Plot):
         x, y = self.columns
         figure, axes = new_figure(5.4, 5.6)
         for (label, curve), style in zip(curves.items(), line_styles(len(curves)), strict=True):
-            band = (curve[x], curve["low"], curve["high"])
-            axes.fill_between(*band, color=style["color"], alpha=0.2, linewidth=0)
-            axes.plot(curve[x], curve[y], label=label, **style)
+            draw_band(axes, curve, x, y, label=label, **style)
         self._draw_guess(axes, curves)
         axes.set(xlim=(0, 1), ylim=(0, 1.005), title=title)
         axes.set(xlabel=self.axis_labels[0], ylabel=self.axis_labels[1])

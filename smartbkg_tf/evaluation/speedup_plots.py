@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from smartbkg_tf.evaluation.conditions import SAMPLE, retention_in_words
 from smartbkg_tf.evaluation.figures import (
     COLOURS,
     GREY,
     REFERENCE,
+    draw_band,
     line_styles,
     new_figure,
     outside_legend,
@@ -22,6 +24,10 @@ from smartbkg_tf.settings.base import settings
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_STAR: dict[str, Any] = {"fmt": "*", "markersize": 13, "color": COLOURS[0]}
+_CROSS: dict[str, Any] = {"fmt": "X", "markersize": 9, "color": COLOURS[1]}
+_DIAMOND: dict[str, Any] = {"fmt": "D", "color": COLOURS[6]}
+
 
 @settings
 class SpeedupPlot(Plot):
@@ -31,8 +37,8 @@ class SpeedupPlot(Plot):
     caption: ClassVar[str] = (
         "Time without the filter over time with it, against the simulated fraction of events. "
         "Thresholds save more than sampling but bias what they keep. Star: the fitted sampling "
-        "rule. Diamond: the best that sampling by these scores could do. Dotted line: a filter "
-        "without mistakes. Bands: 68 % (bootstrap)."
+        "rule. Cross: the threshold of these predictions. Diamond: the best that sampling by these "
+        "scores could do. Dotted lines: a filter without mistakes, and the retention. Bands: 68 %."
     )
     section: ClassVar[Section] = "speedup"
 
@@ -44,9 +50,7 @@ class SpeedupPlot(Plot):
         for (name, label), style in zip(shown, line_styles(2), strict=True):
             if name in data:
                 curve = data[name]
-                band = (curve["fraction"], curve["low"], curve["high"])
-                axes.fill_between(*band, color=style["color"], alpha=0.2, linewidth=0)
-                axes.plot(curve["fraction"], curve["speedup"], label=label, **style)
+                draw_band(axes, curve, "fraction", "speedup", label=label, **style)
         for name, label, dashes in (
             ("root_posterior", "sampling by c sqrt(posterior), to compare", (0, (5, 2))),
             ("posterior", "sampling by c posterior, to compare", (0, (1, 1))),
@@ -61,39 +65,34 @@ class SpeedupPlot(Plot):
                 label=label,
             )
         limits = data["limits"]
-        if "fitted_rule" in data:
-            fitted = Estimate.of(data["fitted_rule"], "speedup")
-            axes.errorbar(
-                data["fitted_rule"]["simulated_fraction"],
-                fitted.value,
-                yerr=fitted.error,
-                fmt="*",
-                markersize=13,
-                color=COLOURS[0],
-                label=f"fitted rule: {fitted.pretty}",
-            )
-        best = Estimate.of(limits, "best_sampling")
-        axes.plot(
-            limits["best_sampling_fraction"],
-            best.value,
-            "D",
-            color=COLOURS[6],
-            label=f"limit of sampling: {best.pretty}",
-        )
+        # Each a point with its error: numbers, keys of fraction and speedup, marker, words.
+        for numbers, fraction, key, marker, words in (
+            (data.get("fitted_rule"), "simulated_fraction", "speedup", _STAR, "fitted rule"),
+            (data.get("own_threshold"), "kept_fraction", "speedup", _CROSS, "own threshold"),
+            (limits, "best_sampling_fraction", "best_sampling", _DIAMOND, "limit of sampling"),
+        ):
+            if numbers is not None:
+                found = Estimate.of(numbers, key)
+                label = f"{words}: {found.pretty}"
+                axes.errorbar(numbers[fraction], found.value, found.error, label=label, **marker)
         perfect = Estimate.of(limits, "perfect_filter")
         axes.axhline(perfect.value, label=f"perfect filter: {perfect.pretty}", **REFERENCE)
+        conditions = data["conditions"]
+        retention = conditions["retention"]
+        natural = "" if conditions["retention_from"] == SAMPLE else "natural "
+        axes.axvline(retention, label=f"{natural}retention {retention:.3g}", **REFERENCE)
         axes.set(
             xscale="log",
             yscale="log",
             xlabel="simulated fraction of all events",
             ylabel="speedup",
             title=title,
-            xlim=(min(data["retention"], *data["threshold"]["fraction"]) * 0.8, 1.1),
+            xlim=(min(retention, *data["threshold"]["fraction"]) * 0.8, 1.1),
             ylim=(0.5, perfect.value * 1.3),
         )
         _plain_ticks(axes.yaxis)
         plain_decades(axes.xaxis)
-        outside_legend(figure)
+        outside_legend(figure, title=_at(data))
         return figure
 
 
@@ -135,7 +134,7 @@ class SpeedupDependencePlot(Plot):
             _plain_ticks(axes.yaxis)
             plain_decades(axes.xaxis)
         figure.suptitle(title)
-        outside_legend(figure)
+        outside_legend(figure, title=_at(data))
         return figure
 
 
@@ -162,8 +161,13 @@ class SamplingWeightsPlot(Plot):
         axes.set(xlabel="weight (1 / sampling probability)", ylabel="expected kept events / bin")
         _plain_ticks(axes.xaxis)
         plain_decades(axes.yaxis)
-        outside_legend(figure)
+        outside_legend(figure, title=_at(data))
         return figure
+
+
+def _at(data: Any) -> str:
+    """Say for which retention a figure was made."""
+    return f"at {retention_in_words(data['conditions'])}"
 
 
 def _plain_ticks(axis: Any) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from smartbkg_tf.evaluation.report_tables import best_speedup, estimate
+from smartbkg_tf.evaluation.conditions import retention_in_words
+from smartbkg_tf.evaluation.report_tables import Saved, estimate, saved_by
 
 Metrics = Mapping[str, Any]
 
@@ -17,6 +18,12 @@ _MANY = 3
 
 #: Fewer events of a class allow no judgement.
 _FEW = 10
+
+#: What saves, and for what its factor is: by the kind of filter.
+_PURPOSES = {
+    "sampling": ("sampling with weights", "the same statistical precision"),
+    "threshold": ("the threshold of these predictions", "the same number of passing events"),
+}
 
 #: A bias is called one when chance gives it less often than this, in any of all observables.
 _SIGNIFICANT = 0.01
@@ -38,7 +45,7 @@ def verdicts(values: Metrics) -> list[str]:
             best[skim] = ranked[0]["model"]
         model = models[best[skim]]
         lead = f"{_lead(values, skim, best[skim], len(having))} " if len(having) > 1 else ""
-        sentences.append(lead + _sentence(skim, model["skims"][skim], model))
+        sentences.append(lead + _sentence(skim, model["skims"][skim]))
     if len(sentences) <= _MANY:
         return sentences
     return [_about_many({skim: models[name]["skims"][skim] for skim, name in best.items()})]
@@ -52,17 +59,19 @@ def _about_many(skims: Mapping[str, Metrics]) -> str:
         f"{len(skims)} skims: the AUC lies between {estimate(skims[low], 'auc').text} ({low}) and "
         f"{estimate(skims[high], 'auc').text} ({high})"
     )
-    saved = {skim: best_speedup(of) for skim, of in skims.items()}
-    known = {skim: of for skim, of in saved.items() if of is not None}
-    if known:
-        order = sorted(known, key=lambda skim: known[skim]["speedup"])
-        ends = [
-            f"{estimate(known[skim], 'speedup').text} ({skim})" for skim in (order[0], order[-1])
-        ]
-        text += (
-            f"; sampling with weights saves factors between {ends[0]} and {ends[1]} in computing "
-            "time for the same statistical precision"
-        )
+    saved = {skim: saved_by(of) for skim, of in skims.items()}
+    for kind, (subject, purpose) in _PURPOSES.items():
+        known = {s: found for s, found in saved.items() if found is not None and found.by == kind}
+        if known:
+            order = sorted(known, key=lambda skim: known[skim].numbers["speedup"])
+            ends = [
+                f"{estimate(known[skim].numbers, 'speedup').text} ({skim})"
+                for skim in (order[0], order[-1])
+            ]
+            text += (
+                f"; {subject} saves factors between {ends[0]} and {ends[1]} in computing time for "
+                f"{purpose}, each at the retention that the summary names"
+            )
     return f"{text}; the tables say for each what is known about bias."
 
 
@@ -81,9 +90,10 @@ def _lead(values: Metrics, skim: str, best: str, number: int) -> str:
     return f"Of {number} models, {first} is best, ahead of {second}: {text}."
 
 
-def _sentence(skim: str, of: Metrics, model: Metrics) -> str:
-    biased = bool(model.get("predictions", {}).get("biased"))
-    return f"{_quality(skim, of)}; {_bias(of, model)}; {_saving(of, biased)}."
+def _sentence(skim: str, of: Metrics) -> str:
+    found = saved_by(of)
+    biased = found is not None and found.by == "threshold"
+    return f"{_quality(skim, of)}; {_bias(of, biased)}; {_saving(of, found)}."
 
 
 def _quality(skim: str, of: Metrics) -> str:
@@ -108,9 +118,9 @@ def _quality(skim: str, of: Metrics) -> str:
     return f"{word}: events that pass {skim} are separated from the others with an AUC of {area}"
 
 
-def _bias(of: Metrics, model: Metrics) -> str:
+def _bias(of: Metrics, biased: bool) -> str:
     if not of.get("observables"):
-        if model.get("predictions", {}).get("biased"):
+        if biased:
             return (
                 "it is biased by construction, for a threshold drops events of a special kind, and "
                 "how much is unknown without bias observables (evaluate observables=FILE)"
@@ -120,7 +130,7 @@ def _bias(of: Metrics, model: Metrics) -> str:
             "were given (evaluate observables=FILE)"
         )
     # What decided: a file of a threshold is not judged by a rule that it did not use.
-    kind = "threshold" if model.get("predictions", {}).get("biased") else "sampling"
+    kind = "threshold" if biased else "sampling"
     filtered = "the threshold" if kind == "threshold" else "sampling with weights"
     tests = {
         name: values["filters"][kind]
@@ -139,14 +149,14 @@ def _bias(of: Metrics, model: Metrics) -> str:
     floor, limit = test.get("kl_floor"), test.get("kl_limit")
     divergence = f"KL divergence {test['kl']:.2g}"
     # With many observables one of them looks biased by chance.
-    biased = min(1.0, known[worst] * len(known)) < _SIGNIFICANT
+    significant = min(1.0, known[worst] * len(known)) < _SIGNIFICANT
     if floor is not None:
         divergence += f", random thinning gives {floor:.2g}"
     if limit is not None and (floor or 0.0) > limit:
         divergence += f"; testing the published limit of {limit:g} takes more events"
     elif limit is not None:
         divergence += f"; the published limit is {limit:g}"
-    if biased:
+    if significant:
         return f"{filtered} shows a bias in {worst} ({divergence})"
     return f"no bias is seen in {many} after {filtered} (the least likely is {worst}: {divergence})"
 
@@ -160,23 +170,16 @@ def _probability(test: Metrics) -> float | None:
     return min(p, chi2) if p is not None and chi2 is not None and p < _SIGNIFICANT / 10 else p
 
 
-def _saving(of: Metrics, biased: bool) -> str:
-    saved = None if biased else best_speedup(of)
-    if saved is None:
-        points = of.get("speedup", {}).get("threshold", ())
-        if not points:
-            return "what it saves is unknown"
-        point = points[0]
-        return (
-            f"a threshold that keeps {100 * point['efficiency']:.0f} % of passing events saves a "
-            f"factor {estimate(point, 'speedup').text} in computing time"
-        )
-    factor = estimate(saved, "speedup").text
-    if 1 - saved["speedup"] > 2 * (saved.get("speedup_error") or 0.0):
-        return f"sampling costs more than it saves (speedup {factor})"
-    if saved["speedup"] - 1 < 2 * (saved.get("speedup_error") or 0.0):
-        return f"sampling saves nothing that could be measured (speedup {factor})"
-    return (
-        f"sampling with weights saves a factor {factor} in computing time for the same statistical "
-        "precision"
-    )
+def _saving(of: Metrics, found: Saved | None) -> str:
+    if found is None:
+        return "what it saves is unknown"
+    subject, purpose = _PURPOSES[found.by]
+    value, error = found.numbers["speedup"], found.numbers.get("speedup_error") or 0.0
+    factor, at = estimate(found.numbers, "speedup").text, ""
+    if "retention" in of["speedup"]:
+        at = f" at {retention_in_words(of['speedup'])}"
+    if 1 - value > 2 * error:
+        return f"{subject} costs more than it saves (speedup {factor}{at})"
+    if value - 1 < 2 * error:
+        return f"{subject} saves nothing that could be measured (speedup {factor}{at})"
+    return f"{subject} saves a factor {factor} in computing time for {purpose},{at}".rstrip(",")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from smartbkg_tf.dataset.dataset import Dataset, open_dataset
 from smartbkg_tf.dataset.hashing import new_hash
 from smartbkg_tf.dataset.information import FILE_NAME, particles_of
 from smartbkg_tf.dataset.split import as_fractions
+from smartbkg_tf.dataset.store import fingerprint
 from smartbkg_tf.errors import InputError
 from smartbkg_tf.events.readers import Reader, find_reader, iterate_events
 from smartbkg_tf.events.table import KEY_COLUMNS
@@ -156,12 +157,16 @@ class EventsToScore:
 
 def _refuse_copies(paths: Sequence[Path]) -> None:
     """Refuse two files of equal content: their events would be decided about twice."""
-    sizes: dict[int, list[Path]] = {}
-    for path in paths:
-        sizes.setdefault(path.stat().st_size, []).append(path)
-    for alike in sizes.values():
+    # Among thousands of tables many have equal sizes by chance. Probes tell these apart, so that
+    # only copies are read as a whole.
+    alike = [
+        same
+        for sizes in _groups(paths, lambda path: path.stat().st_size)
+        for same in _groups(sizes, fingerprint)
+    ]
+    for same in alike:
         seen: dict[str, Path] = {}
-        for path in alike if len(alike) > 1 else ():
+        for path in same:
             first = seen.setdefault(sha256(path), path)
             if first is not path:
                 raise InputError(
@@ -169,6 +174,14 @@ def _refuse_copies(paths: Sequence[Path]) -> None:
                     where=path,
                     next_step="leave one of them out",
                 )
+
+
+def _groups(paths: Sequence[Path], of: Callable[[Path], object]) -> list[list[Path]]:
+    """Give the groups of at least two files that have something in common."""
+    groups: dict[object, list[Path]] = {}
+    for path in paths:
+        groups.setdefault(of(path), []).append(path)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def scored_events(

@@ -13,6 +13,7 @@ from smartbkg_tf.errors import InputError
 from smartbkg_tf.filtering.fitting import sampling_rule
 from smartbkg_tf.filtering.rules import SamplingRule, ThresholdRule
 from smartbkg_tf.runtime.files import hash_of_values, read_json
+from smartbkg_tf.settings.costs import CostSettings
 from smartbkg_tf.settings.stored import FILTER, StoredRule, check_stored
 
 #: Steps between the fractions 0 and 1 of passing events at which scores are stored.
@@ -47,6 +48,22 @@ class FittedFilter:
     def rules(self, skims: Sequence[str]) -> dict[str, SamplingRule]:
         """Make the sampling rule of every skim."""
         return {skim: sampling_rule(self._entry(skim)) for skim in skims}
+
+    def natural_retention(self, skim: str) -> float | None:
+        """Give the retention that the fit was told; None where it took that of its events."""
+        entry = self.values.get(skim)
+        given = None if entry is None else entry.get("retention")
+        if entry is None or given is None or not 0 < given < 1:
+            return None
+        n_events = entry.get("n_events")
+        told = not n_events or abs(given * n_events - entry.get("n_passing", 0)) > 1e-6
+        return given if told else None
+
+    def cost(self, skim: str) -> CostSettings | None:
+        """Give the costs for which the rule was fitted, where they are stored."""
+        entry = self.values.get(skim)
+        stored = None if entry is None else entry.get("cost")
+        return None if stored is None else CostSettings(**stored)
 
     def thresholds(self, skims: Sequence[str], efficiency: float) -> dict[str, ThresholdRule]:
         """Make the threshold of every skim that keeps a fraction of the passing events."""

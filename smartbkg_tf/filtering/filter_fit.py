@@ -20,7 +20,7 @@ from smartbkg_tf.runtime.files import write_json
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.run_directory import RunDirectory
 from smartbkg_tf.settings.filtering import FilterFitSettings
-from smartbkg_tf.settings.stored import StoredRule
+from smartbkg_tf.settings.stored import StoredCost, StoredRule
 
 
 def fit_filter(
@@ -90,6 +90,10 @@ def _fit(
             retention=settings.retention,
             bootstrap=settings.bootstrap,
             seed=settings.seed,
+        )
+        cost = settings.cost
+        fitted["cost"] = StoredCost(
+            generation=cost.generation, network=cost.network, simulation=cost.simulation
         )
         fitted["calibration"] = None
         if counts.both_classes:

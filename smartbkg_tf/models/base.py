@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 
-from smartbkg_tf.encoding.candidate_columns import candidate_names
 from smartbkg_tf.encoding.pad import INPUTS_OF
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.models.inputs import INPUTS, OUTPUT, ModelInputs
@@ -242,8 +241,8 @@ class NNBaseClass(abc.ABC):
 
     @property
     def not_for_particles(self) -> list[str]:
-        """Columns that particle branches do not read: those of candidates."""
-        return candidate_names(self.feature_names)
+        """Columns that particle branches do not read."""
+        return []
 
     # -- what every network gives ---------------------------------------------------------
 

@@ -102,6 +102,14 @@ class MeanWithForest(Float32Layer):
         return network if training else 0.5 * (network + forest)
 
 
+def one_class(skim: str) -> InputError:
+    """Say that the events that trees would be fitted on are of one class, for a skim."""
+    return InputError(
+        f"{skim}: boosted trees need passing and failing training events",
+        next_step="use more events, or leave the skim out (data.skims)",
+    )
+
+
 def fit_forests(
     settings: ForestSettings, train: Columns, watched: Columns, names: Sequence[str], seed: int
 ) -> list[tuple[list[Any], float]]:
@@ -116,10 +124,7 @@ def fit_forests(
     for skim, name in enumerate(names):
         known = weight[:, skim] > 0
         if len(np.unique(y[known, skim])) < 2:
-            raise InputError(
-                f"{name}: boosted trees need passing and failing training events",
-                next_step="use more events, or leave the skim out (data.skims)",
-            )
+            raise one_class(name)
         fitted = HistGradientBoostingClassifier(
             learning_rate=settings.learning_rate,
             max_iter=settings.trees,

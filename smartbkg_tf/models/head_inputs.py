@@ -23,15 +23,9 @@ class HeadInput(Branch):
     """A vector for the head of a network, beside those of its branches.
 
     Inherit, declare settings as annotated fields, and write `build`, as for a branch.
-
-    Attributes
-    ----------
-    whole_events : bool
-        Whether no particle of an event may be cut away.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("particle_input", "pdg_input")
-    whole_events: ClassVar[bool] = False
 
     @property
     def not_for_particles(self) -> list[str]:
@@ -117,8 +111,6 @@ class EventColumnInput(HeadInput):
         Behind it.
     for_particles : bool, default True
         Particle branches read the columns, too: what they make of a particle may depend on them.
-        With the skim's candidates they need not, and are smaller: the benchmark's validation AUC
-        is the same (0.9599 and 0.9603 with them, 0.9598 and 0.9602 without, two seeds each).
     """
 
     names: list[str] = Field(min_length=1)
@@ -157,66 +149,6 @@ class EventColumnInput(HeadInput):
         x = dense(x, self.units, self.activation, "head_event_dense")
         x = keras.layers.Dropout(self.dropout, name="head_event_dropout")(x)
         return keras.layers.Concatenate(name="head_event_columns")([columns, x])
-
-
-@settings
-class CandidateInput(HeadInput):
-    """a learned detector in front of a skim's candidates; the output corrects its estimate.
-
-    For feature sets that write candidates (`smartbkg_tf.encoding.candidate_columns`); see
-    `smartbkg_tf.models.candidates`.
-
-    Parameters
-    ----------
-    embedding : int, default 8
-        Dimensions of the embedding of a particle's PDG code.
-    units : int, default 32
-        Width of the candidates' vectors; inner layers are twice as wide.
-    traits : int, default 8
-        Numbers that each particle hands to its candidates.
-    draws : int, default 64
-        Imagined measurements of each event.
-    softness : float, default 0.5
-        Width of their steps, in logits.
-    """
-
-    reads: ClassVar[tuple[str, ...]] = ("particle_input", "pdg_input", "mother_index_input")
-    whole_events: ClassVar[bool] = True
-
-    embedding: PositiveInt = 8
-    units: PositiveInt = 32
-    traits: PositiveInt = 8
-    draws: PositiveInt = 64
-    softness: float = Field(default=0.5, gt=0)
-
-    def build(self, event: ModelInputs) -> Any:
-        """Give what is left of the candidates, [batch, 3 + 2 units]."""
-        import keras
-
-        from smartbkg_tf.models import layers
-
-        detector = layers.DetectorVariables(
-            event.feature_names, event.acceptance, name="detector_variables"
-        )
-        # What a detector sees, and nothing of the event: what becomes of a particle must not
-        # overfit the event.
-        particles = keras.layers.Concatenate(name="candidate_particles")(
-            [
-                event.physical(),
-                event.embedded_codes(self.embedding, "candidate_embedding"),
-                detector(event.values(), mask=event.mask()),
-            ]
-        )
-        survival = layers.CandidateSurvival(
-            event.feature_names,
-            units=self.units,
-            traits=self.traits,
-            draws=self.draws,
-            softness=self.softness,
-            name="candidate_survival",
-        )(particles, event.values(), mask=event.mask())
-        event.offer_estimate(layers.SliceFeatures(0, 1, name="estimate")(survival))
-        return survival
 
 
 @settings

@@ -10,7 +10,6 @@ import keras
 
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
 from smartbkg_tf.models.attention import EventTypeOneHot
-from smartbkg_tf.models.candidates import CorrectedEstimate
 from smartbkg_tf.models.codes import CodeProperties, codes_of
 from smartbkg_tf.models.forest import Forest, MeanWithForest
 from smartbkg_tf.models.normalisation import RELATIVE, ParticleNormalisation, RelativeToFirst
@@ -97,7 +96,6 @@ class ModelInputs:
         self.beams, self.acceptance = network.beams, network.acceptance
         self.inputs: dict[str, Any] = {}
         self._made: dict[str, Any] = {}
-        self._estimate: Any = None
         self._forest: ForestSettings | None = None
         self._answering: Any = None
         for name in names:
@@ -341,10 +339,6 @@ class ModelInputs:
         row = EventTypeOneHot(name=f"{name}_one_hot")(self.inputs["event_type_input"])
         return keras.layers.Dense(units, use_bias=False, name=name)(row)
 
-    def offer_estimate(self, logit: Any) -> None:
-        """Let the output correct an estimate [batch, 1] of the logits instead of making its own."""
-        self._estimate = logit
-
     def take_answers(self, network: Any) -> None:
         """Let the logits of a trained network join the quantities."""
         self._answering = network
@@ -368,8 +362,4 @@ class ModelInputs:
         return MeanWithForest(name=OUTPUT)(self._logits(x, NETWORK_OUTPUT), trees)
 
     def _logits(self, x: Any, name: str) -> Any:
-        units = len(self._network.label_names)
-        if self._estimate is not None:
-            # The estimate itself, past the head: what is learned there corrects it.
-            return CorrectedEstimate(units, name=name)(x, self._estimate)
-        return keras.layers.Dense(units, dtype="float32", name=name)(x)
+        return keras.layers.Dense(len(self._network.label_names), dtype="float32", name=name)(x)

@@ -1,9 +1,13 @@
-"""The private names of Keras that this package needs, each behind a function with a test."""
+"""The private names of Keras and `tf.distribute` that this package needs, each with a test."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+#: Numbers of groups of devices; those of one strategy are fewer than the distance.
+_GROUPS = itertools.count(step=1000)
 
 Clip = Callable[[list[Any]], list[Any]]
 
@@ -38,3 +42,29 @@ def settle_direction(callback: Any) -> None:
     """
     if getattr(callback, "monitor_op", 0) is None:
         callback._set_monitor_op()
+
+
+def seed_generators(model: Any) -> Iterator[Any]:
+    """Go through what the layers of a model draw their random numbers from."""
+    for layer in every_layer(model):
+        yield from layer._seed_generators
+
+
+def set_loss_tracker(model: Any, tracker: Any) -> None:
+    """Let a compiled model keep the mean loss of an epoch in another metric."""
+    # As `compile` does it: an attribute that Keras notices would be one metric more.
+    object.__setattr__(model, "_loss_tracker", tracker)
+
+
+def mirrored_strategy(devices: Sequence[str]) -> Any:
+    """Make a strategy whose sums do not meet those of earlier ones.
+
+    A process keeps number of devices and shape of every sum by its key, and strategies of
+    TensorFlow 2.21 begin with the same keys: a second network, or another number of devices, fails.
+    """
+    import tensorflow as tf
+
+    class Mirrored(tf.distribute.MirroredStrategy):
+        _collective_key_base = next(_GROUPS)
+
+    return Mirrored(list(devices))

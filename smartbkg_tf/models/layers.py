@@ -18,14 +18,13 @@ from smartbkg_tf.models.attention import (
     WithToken,
 )
 from smartbkg_tf.models.batch_normalisation import MaskedBatchNormalization
-from smartbkg_tf.models.candidates import CandidateSurvival, CorrectedEstimate
 from smartbkg_tf.models.codes import CodeProperties
 from smartbkg_tf.models.configurable import Gelu, activation_layer
 from smartbkg_tf.models.convolutions import MaskedConv1D, MaskedGroupedConv1D, MaskedLSTM
 from smartbkg_tf.models.forest import Forest, MeanWithForest
 from smartbkg_tf.models.normalisation import EventColumns, ParticleNormalisation, RelativeToFirst
 from smartbkg_tf.models.packing import PackedAveragePooling, PackedRows
-from smartbkg_tf.models.physics import DetectorVariables, PhysicalVariables, Summaries
+from smartbkg_tf.models.physics import PhysicalVariables, Summaries
 from smartbkg_tf.models.pooling import (
     AttentionPooling,
     FixedLength,

@@ -63,8 +63,9 @@ def load_model(path: str | Path, target: str | Sequence[str] | None = None) -> A
         missing = _UNKNOWN.search(str(error))
         if missing is None or not custom:
             raise _cannot_be_rebuilt(path, error) from error
+    modules = ", ".join(dict.fromkeys(one.rpartition(".")[0] for one in custom))
+    say(f"{path} needs '{missing[1]}': importing {modules}")
     for one in custom:
-        say(f"{path} needs '{missing[1]}': importing {one.rpartition('.')[0]}")
         try:
             import_class(one)
         except ConfigurationError as error:

@@ -13,7 +13,7 @@ from smartbkg_tf.models.base import NNBaseClass, traced
 from smartbkg_tf.models.blocks import dense
 from smartbkg_tf.models.branches import Branch
 from smartbkg_tf.models.forest import Columns, Forest, fit_forests
-from smartbkg_tf.models.head_inputs import EventTypeInput, HeadInput
+from smartbkg_tf.models.head_inputs import EventTypeInput, HeadInput, QuantityInput
 from smartbkg_tf.models.inputs import FOREST_READS, HEAD
 from smartbkg_tf.models.physics import ACCEPTANCE, BEAMS, checked_acceptance, checked_beams
 from smartbkg_tf.models.presets import frozen_network
@@ -106,6 +106,15 @@ class BranchedNetwork(NNBaseClass):
                     f"model.head.inputs.{name} reads particles, which model.inputs=decay does not",
                     next_step="use model.inputs=particles or combined, or leave it out",
                 )
+        if self.head.answers is not None and not (
+            self.head.forest is not None
+            or any(isinstance(one, QuantityInput) for one in self.head.inputs.values())
+        ):
+            raise ConfigurationError(
+                "model.head.answers joins the quantities of the event, which nothing here reads",
+                next_step="add trees (model.head.forest={}) or model/head/inputs=[quantities], or "
+                "leave it out",
+            )
         if self.inputs == "decay" and self.head.forest is not None:
             raise ConfigurationError(
                 "model.head.forest reads particles, which model.inputs=decay does not",
@@ -120,9 +129,8 @@ class BranchedNetwork(NNBaseClass):
 
     @property
     def not_for_particles(self) -> list[str]:
-        """Columns of candidates, and those that head inputs keep to themselves."""
-        own = [name for one in self._head_inputs() for name in one.not_for_particles]
-        return [*super().not_for_particles, *own]
+        """Columns that head inputs keep to themselves."""
+        return [name for one in self._head_inputs() for name in one.not_for_particles]
 
     def _branches(self) -> list[Branch]:
         kinds = (("particles", "decay"), ("decay", "particles"))

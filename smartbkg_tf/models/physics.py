@@ -16,7 +16,6 @@ from keras import ops
 from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.codes import CODE_COLUMNS
 from smartbkg_tf.models.configurable import Float32Layer
-from smartbkg_tf.models.thresholds import logarithms, soft_thresholds
 from smartbkg_tf.models.tree import tree_shape
 
 #: Total px, py, pz, E of the beams in GeV: electrons of 7.004 GeV and positrons of 4.002 GeV,
@@ -28,14 +27,6 @@ ACCEPTANCE = (17.0, 150.0)
 
 #: Columns that must be there.
 NEEDED = ("energy", "prodTime", "x", "y", "z", "px", "py", "pz")
-
-#: Steps of transverse momentum, energy and momentum, GeV: a generic tracker and calorimeter reach
-#: their full efficiency between 0.05 and 0.5 GeV.
-STEPS = (0.05, 0.07, 0.1, 0.14, 0.2, 0.4, 0.8, 2.0)
-#: Steps of the transverse displacement, cm: resolution of a vertex detector to a drift chamber.
-DISPLACEMENTS = (0.01, 0.03, 0.1, 1.0, 10.0)
-#: Near to an edge of the acceptance, degrees.
-NEAR_EDGE = 5.0
 
 _TINY = 1e-4
 
@@ -263,48 +254,3 @@ class Summaries(PhysicsLayer):
             axis=-1,
         )
         return ops.clip(result, -10.0, 10.0)
-
-
-@keras.saving.register_keras_serializable(package="smartbkg_tf")
-class DetectorVariables(PhysicsLayer):
-    """Columns of particles on which the response of a detector depends.
-
-    Input: ``x`` [batch, n, feature], ``mask``. Output: float32 [batch, n, column]:
-    ``exp(-d / 5 degrees)`` for the distances d of the polar angle from both edges of the
-    acceptance, 1 beyond them; soft steps of the logarithms of transverse momentum, energy and
-    momentum at `STEPS`, and of the transverse displacement at `DISPLACEMENTS`. In the laboratory.
-    Zero in padding. `PhysicalVariables` are smooth; without edges a network learns of rare
-    particles, and of those near the edges, what holds for the many others.
-    """
-
-    def __init__(
-        self,
-        feature_names: Sequence[str],
-        acceptance: Sequence[float] = ACCEPTANCE,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(feature_names, acceptance=acceptance, **kwargs)
-
-    def call(self, x: Any, mask: Any = None) -> Any:
-        """Compute the columns, [batch, n, column]."""
-        column, _ = self.columns(x, mask)
-        squared = ops.square(column["px"]) + ops.square(column["py"])
-        transverse = ops.sqrt(squared + _TINY**2)
-        momentum = ops.sqrt(squared + ops.square(column["pz"]) + _TINY**2)
-        radius = ops.sqrt(ops.square(column["x"]) + ops.square(column["y"]) + _TINY**2)
-        degrees = ops.arctan2(transverse, column["pz"]) * (180.0 / math.pi)
-        low, high = self.acceptance
-        distances = ops.concatenate([degrees - low, high - degrees], axis=-1)
-        energy = ops.maximum(column["energy"], _TINY)
-        result = ops.concatenate(
-            [
-                ops.exp(-ops.clip(distances, 0.0, 60.0) / NEAR_EDGE),
-                *(
-                    soft_thresholds(ops.log(size), logarithms(*STEPS), 3.0)
-                    for size in (transverse, energy, momentum)
-                ),
-                soft_thresholds(ops.log(radius), logarithms(*DISPLACEMENTS), 1.5),
-            ],
-            axis=-1,
-        )
-        return ops.where(ops.expand_dims(mask, -1), result, 0.0)

@@ -1,4 +1,4 @@
-"""Sums over all devices that share a batch."""
+"""Devices that share a batch: how many, which one, and sums over all of them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ def replicas() -> int:
 
     context = tf.distribute.get_replica_context()
     return 1 if context is None else int(context.num_replicas_in_sync)
+
+
+def replica() -> Any:
+    """Tell which of them this is, from 0."""
+    import tensorflow as tf
+
+    return tf.distribute.get_replica_context().replica_id_in_sync_group
 
 
 def over_replicas(values: Any) -> Any:

@@ -68,8 +68,3 @@ class PiecewiseLinear(Float32Layer):
         part = (ops.expand_dims(ops.cast(x, "float32"), -1) - self.low) * self.slope
         columns, bins = self.low.shape
         return ops.reshape(ops.clip(part, 0.0, 1.0), (-1, columns * bins))
-
-
-def logarithms(*places: float) -> list[float]:
-    """Take natural logarithms, for thresholds of logarithms at places that people read."""
-    return [float(np.log(place)) for place in places]

@@ -78,18 +78,26 @@ def run_tasks(
     *,
     unit: str,
     name: Callable[[T], str],
-    where: Path,
+    where: Path | None,
     next_step: str,
+    in_order: bool = False,
 ) -> Generator[R, None, None]:
-    """Give the results of all tasks as they come.
+    """Give the results of all tasks, as they come or in the order of the tasks.
 
     `unit` is what tasks are called, `name` names one in an error; `where` and `next_step` are the
     rest of that error. What tasks read and write must have the same path for all workers.
     """
     if cluster.name != "none":
-        return _run_on_cluster(tasks, work, workers, cluster, name, where, next_step)
+        return _run_on_cluster(tasks, work, workers, cluster, name, where, next_step, in_order)
     return run_in_processes(
-        tasks, work, workers, unit=unit, name=name, where=where, next_step=next_step
+        tasks,
+        work,
+        workers,
+        in_order=in_order,
+        unit=unit,
+        name=name,
+        where=where,
+        next_step=next_step,
     )
 
 
@@ -99,8 +107,9 @@ def _run_on_cluster(
     workers: int,
     settings: FarmSettings,
     name: Callable[[T], str],
-    where: Path,
+    where: Path | None,
     next_step: str,
+    in_order: bool,
 ) -> Generator[R, None, None]:
     """Run tasks on Dask workers.
 
@@ -115,7 +124,7 @@ def _run_on_cluster(
             say(f"{workers} jobs are submitted to {settings.name}; work begins with the first")
         futures = {client.submit(work, task, pure=False): task for task in tasks}
         try:
-            for future in as_completed(list(futures)):
+            for future in list(futures) if in_order else as_completed(list(futures)):
                 try:
                     result: R = future.result()
                 except KilledWorker as error:

@@ -115,12 +115,23 @@ def atomic_directory(
 
 @contextlib.contextmanager
 def exclusive_lock(
-    folder: Path, *, busy: str, next_step: str | None = None, wait: bool = False
+    folder: Path,
+    *,
+    busy: str,
+    next_step: str | None = None,
+    wait: bool = False,
+    file: str | None = None,
 ) -> Iterator[None]:
-    """Let one process at a time work on a folder, if its file system has locks."""
+    """Let one process at a time work on a folder, if its file system has locks.
+
+    NFS has none for folders: there a `file` in it must be locked, which is made and stays.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
+        if file is None:
+            descriptor = os.open(folder, os.O_RDONLY)
+        else:
+            descriptor = os.open(folder / file, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise explain(error, folder) from error
     try:
@@ -197,7 +208,9 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
     path = Path(path)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        # Safe, and eight times faster where PyYAML has libyaml.
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"cannot be read ({error})", where=path) from error
     if not isinstance(values, dict):

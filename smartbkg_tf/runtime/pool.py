@@ -10,7 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from smartbkg_tf.errors import UserError
 from smartbkg_tf.runtime.progress import say
@@ -35,7 +35,8 @@ def run_in_processes(
 ) -> Generator[R, None, None]:
     """Give the results of all tasks, as they come or in the order of the tasks.
 
-    With one worker the work is done in this process; else tasks, `work` and results are pickled.
+    With one worker the work is done in this process; else tasks and results are pickled, and `work`
+    once for each process.
     When a process dies, all tasks that have not ended begin again; `UserError` when that keeps
     happening, with `where` and `next_step`; `unit` is what tasks are called, `name` names one.
     """
@@ -78,11 +79,12 @@ def _run(tasks: dict[int, T], work: Callable[[T], R], workers: int) -> Iterator[
     pool = ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=_end_with_parent,
+        initializer=_begin,
+        initargs=(work,),
     )
     try:
         futures: dict[Future[R], int] = {
-            pool.submit(work, task): number for number, task in tasks.items()
+            pool.submit(_do, task): number for number, task in tasks.items()
         }
         broken: BrokenProcessPool | None = None
         for future in as_completed(futures):
@@ -97,6 +99,24 @@ def _run(tasks: dict[int, T], work: Callable[[T], R], workers: int) -> Iterator[
             raise broken
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+#: What a process of a pool does with its tasks.
+_work: Callable[[Any], Any]
+
+
+def _begin(work: Callable[[Any], Any]) -> None:
+    """Begin a process of a pool.
+
+    `work` is not sent with every task: the settings in it may name all inputs.
+    """
+    global _work
+    _work = work
+    _end_with_parent()
+
+
+def _do(task: Any) -> Any:
+    return _work(task)
 
 
 def _end_with_parent() -> None:

@@ -22,6 +22,7 @@ weight 1: S = (g + 1) E / (g + n + f), at the price of a bias.
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from typing import Any
 
 from smartbkg_tf.settings.base import Field, settings
@@ -66,3 +67,33 @@ class CostSettings:
         generation, network = self.generation / self.simulation, self.network / self.simulation
         with_filter = generation + network + kept_fraction
         return float((generation + 1.0) * efficiency / with_filter) if with_filter > 0 else 0.0
+
+
+@settings
+class CostOverrides:
+    """Costs of an event given explicitly, in the unit of the others.
+
+    Parameters
+    ----------
+    generation : float, optional
+        Generating it. Like the others, by default that for which the sampling rule of the run was
+        fitted (``filter.json``); of predictions without a run, 0.01.
+    network : float, optional
+        Encoding and scoring it; of predictions without a run, 0.001.
+    simulation : float, optional
+        Detector simulation and reconstruction; of predictions without a run, 1.
+    """
+
+    generation: float | None = Field(default=None, ge=0)
+    network: float | None = Field(default=None, ge=0)
+    simulation: float | None = Field(default=None, gt=0)
+
+    @property
+    def given(self) -> dict[str, float]:
+        """Those that were given."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def over(self, cost: CostSettings) -> CostSettings:
+        """Replace some of the costs."""
+        return replace(cost, **self.given)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from smartbkg_tf.settings.base import CommandSettings, Field, settings
-from smartbkg_tf.settings.costs import CostSettings
+from smartbkg_tf.settings.costs import CostOverrides
 from smartbkg_tf.settings.plugins import plugin
+
+_Retention = Annotated[float, Field(gt=0, lt=1)]
 
 
 @settings
@@ -43,7 +45,12 @@ class MetricsSettings:
     efficiencies : list of float
         Working points: fractions of passing events that a threshold keeps. By default 0.99,
         0.95, 0.9, 0.8 and 0.5.
-    cost : CostSettings
+    retention : float or dict of str to float, optional
+        Natural fraction of passing events, of every skim or by skim, for speedups and the natural
+        mixture of event types, where the events were enriched. By default the one for which the
+        sampling rule of the run was fitted (``filter.retention`` of `train`), else that of the
+        events. Failing events are weighted, all by the same number.
+    cost : CostOverrides
         For speedups.
     wrong_events : int, default 3
         Most wrongly scored events that are drawn as decay trees: so many that fail with the
@@ -61,7 +68,8 @@ class MetricsSettings:
     efficiencies: list[Annotated[float, Field(gt=0, le=1)]] = Field(
         default_factory=lambda: [0.99, 0.95, 0.9, 0.8, 0.5]
     )
-    cost: CostSettings = Field(default_factory=CostSettings)
+    retention: _Retention | dict[str, _Retention] | None = None
+    cost: CostOverrides = Field(default_factory=CostOverrides)
     wrong_events: int = Field(default=3, ge=0, le=50)
     overfitting_events: int = Field(default=10_000, ge=100)
     importance_events: int = Field(default=2000, ge=100)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import model_validator
 
 from smartbkg_tf.settings.base import CommandSettings, Field, settings
+from smartbkg_tf.settings.cluster import FarmSettings
 from smartbkg_tf.settings.encoding import FeatureSetChoice
 from smartbkg_tf.settings.normalisation import NormalisationSettings
 from smartbkg_tf.settings.plugins import plugin
@@ -77,8 +78,8 @@ class PreprocessSettings(CommandSettings):
         What happens to events that cannot be used: ``strict`` reports all of them and
         writes nothing; ``lenient`` drops them and records how many.
     workers : int, default 1
-        Processes that read files, and parts of large HDF5 files, at the same time. The result does
-        not depend on it.
+        Processes, or jobs of the `cluster`, that read files, and parts of large HDF5 files, at the
+        same time. The result does not depend on it.
     seed : int, default 1
         Decides the order in which events are stored.
     chunk_events : int, default 10000
@@ -90,6 +91,8 @@ class PreprocessSettings(CommandSettings):
     normalisation : NormalisationSettings
         Constants that are handed on to models in ``dataset.json``; the arrays
         themselves hold physical values.
+    cluster : FarmSettings
+        Where files are read and encoded.
     verify : bool, default False
         Write nothing; check every byte of the dataset `output` against its hashes.
     """
@@ -106,4 +109,5 @@ class PreprocessSettings(CommandSettings):
     chunk_events: int = Field(default=10_000, gt=0, le=10_000_000)
     reader: Annotated[Any, plugin("smartbkg_tf.events.readers.Reader")] | None = None
     normalisation: NormalisationSettings
+    cluster: FarmSettings = Field(default_factory=FarmSettings)
     verify: bool = False

@@ -22,6 +22,14 @@ class StoredCalibration(TypedDict):
     intercept: _Finite
 
 
+class StoredCost(TypedDict):
+    """What an event costs, as in `smartbkg_tf.settings.costs.CostSettings`."""
+
+    generation: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    network: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    simulation: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class StoredRule(TypedDict):
     """What was fitted for one skim: an entry of ``filter.json``."""
 
@@ -32,7 +40,8 @@ class StoredRule(TypedDict):
     b_error: NotRequired[float]
     speedup_validation: NotRequired[float]
     speedup_validation_error: NotRequired[float]
-    retention: NotRequired[float]
+    retention: NotRequired[Annotated[float, Field(ge=0, le=1)]]
+    cost: NotRequired[StoredCost]
     n_events: NotRequired[int]
     n_passing: NotRequired[Annotated[int, Field(ge=0)]]
     calibration: NotRequired[StoredCalibration | None]

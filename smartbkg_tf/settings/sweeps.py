@@ -24,7 +24,7 @@ class SweepSettings(BatchSettings):
     backend : {"local", "slurm", "htcondor"}
         Processes of this machine, or jobs of a batch farm.
     jobs : int, optional
-        So many at once, which share cores and GPUs of the machine; null is 1 with
+        Number of jobs at once; on one machine they share cores and GPUs. null is 1 with
         ``backend=local``, no limit on a farm, and 4 for a search there.
     fail_fast : bool, default False
         End all jobs when one has failed.
@@ -62,9 +62,13 @@ class SweepSettings(BatchSettings):
     @model_validator(mode="after")
     def _every_key_has_a_meaning(self) -> SweepSettings:
         if self.transfer is not None and self.backend != "htcondor":
-            raise ValueError("transfer has a meaning with backend=htcondor only")
+            raise ValueError("transfer needs backend=htcondor")
         if not self.wait and self.backend == "local":
-            raise ValueError("wait=false has no meaning with backend=local: jobs are its processes")
+            raise ValueError("wait=false needs backend=slurm or htcondor")
+        if not self.wait and self.jobs is not None and self.backend == "htcondor":
+            raise ValueError(
+                "jobs with backend=htcondor needs wait=true: one ends, one is submitted"
+            )
         return self
 
 
@@ -99,7 +103,7 @@ class ParameterSettings:
             if self.choices is None:
                 raise ValueError("type=categorical needs choices")
             if (self.low, self.high, self.step, self.log) != (None, None, None, False):
-                raise ValueError("low, high, step and log have no meaning with choices")
+                raise ValueError("low, high, step and log cannot be combined with choices")
             return self
         if self.choices is not None:
             raise ValueError("choices need type=categorical")
@@ -124,13 +128,13 @@ class SearchSettings:
     objective : {"val_auc", "val_speedup"}
         What is maximised: AUC or speedup on validation events (the mean over skims).
     trials : int, default 30
-        So many trainings in all; more with the same folder continue the search.
+        Number of trainings in all; more with the same folder continue the search.
     seed : int, default 1
-        Of the values tried.
+        Seed of the values that are tried.
     pruning : bool, default True
         End a training whose validation AUC is below the median of the others at the same epoch.
     startup : int, default 5
-        So many trials draw at random, and are not ended early.
+        Number of first trials, which draw at random and are not ended early.
     """
 
     space: dict[str, ParameterSettings] = Field(min_length=1)

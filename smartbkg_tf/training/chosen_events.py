@@ -39,6 +39,8 @@ class ChosenEvents:
     validation_weights: SkimWeights
     #: Natural fraction of passing events of each skim.
     retention: npt.NDArray[np.float64]
+    #: Passing training events of the skim that has fewest.
+    passing: int
 
 
 def choose_events(settings: TrainSettings, dataset: Any) -> ChosenEvents:
@@ -93,4 +95,5 @@ def choose_events(settings: TrainSettings, dataset: Any) -> ChosenEvents:
         weights=weights,
         validation_weights=validation_weights(watched, drawn, weights),
         retention=every.share,
+        passing=int(every.passing.min()),
     )

@@ -28,7 +28,7 @@ from smartbkg_tf.training.provenance import usable_cores
 _MADE_BY = "python -m smartbkg_tf.preprocess input='tables/*.h5' output="
 
 #: Settings that change nothing in the sample.
-_WITHOUT_EFFECT = ("output", "workers", "debug", "overwrite", "verify", "input")
+_WITHOUT_EFFECT = ("output", "workers", "cluster", "debug", "overwrite", "verify", "input")
 
 #: Code that makes a dataset of tables, as `code_digests` takes it.
 _PREPROCESS = ("smartbkg_tf.dataset.build",)

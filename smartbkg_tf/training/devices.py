@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import functools
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from smartbkg_tf.errors import ConfigurationError, Problems
+from smartbkg_tf.models.keras_internals import mirrored_strategy, seed_generators, set_loss_tracker
+from smartbkg_tf.models.replicas import over_replicas, replica, replicas
 from smartbkg_tf.runtime.quiet import load_tensorflow
 from smartbkg_tf.settings.training import TrainingSettings
+from smartbkg_tf.training.input_pipeline import EVENTS
 
-#: Devices, more than one, on which this process has trained; TensorFlow's sums keep their number.
-_shared: int | None = None
+#: Seeds of Keras's generators are below this.
+_SEEDS = 1_000_000_007
 
 
 def check_devices(training: TrainingSettings) -> int:
@@ -46,16 +51,6 @@ def check_devices(training: TrainingSettings) -> int:
         problems.add(
             f"training.steps_per_execution={training.steps_per_execution}: on {n} devices Keras "
             "can take one batch a call only; use 1, or training.devices=1"
-        )
-    if n > 1 and training.mixed_precision == "float16":
-        problems.add(
-            f"training.mixed_precision=float16: on {n} devices an overflow is noticed on the first "
-            "one only; use bfloat16, or training.devices=1"
-        )
-    if n > 1 and _shared not in (None, n):
-        problems.add(
-            f"training.devices={n}: this process has already trained on {_shared} devices, and "
-            "TensorFlow cannot change their number; use a new process"
         )
     problems.raise_if_any("the training cannot run like this", kind=ConfigurationError)
     return n
@@ -156,10 +151,8 @@ def device_scope(training: TrainingSettings) -> Iterator[Any]:
     keras.utils.set_random_seed(training.seed)
     _set_determinism(training)
     if n > 1:
-        global _shared
-        _shared = n
         kind = "GPU" if gpus else "CPU"
-        strategy: Any = tf.distribute.MirroredStrategy([f"{kind}:{i}" for i in range(n)])
+        strategy: Any = mirrored_strategy([f"{kind}:{i}" for i in range(n)])
     elif training.device == "cpu":
         strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
     else:
@@ -171,3 +164,65 @@ def device_scope(training: TrainingSettings) -> Iterator[Any]:
         yield strategy
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+def share_batches(model: Any) -> None:
+    """Let a compiled model learn on several devices what it learns on one.
+
+    Keras lets dropout draw the same numbers on every device, looks for overflows of float16 on the
+    first device only, and counts the rows that fill a batch up in the mean loss of an epoch.
+    """
+    import keras
+
+    for generator in seed_generators(model):
+        generator.next = functools.partial(_draw, generator.next)
+    if isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer):
+        check = model.optimizer.check_finite
+        model.optimizer.check_finite = functools.partial(_finite_everywhere, check)
+    tracker, here = _event_mean()
+    set_loss_tracker(model, tracker)
+    for name in ("train_step", "test_step"):
+        setattr(model, name, functools.partial(_counted, getattr(model, name), here))
+
+
+def _draw(draw: Callable[..., Any], ordered: bool = True) -> Any:
+    """Draw a seed that is another one on every device."""
+    import tensorflow as tf
+
+    seed = draw(ordered)
+    if replicas() == 1:
+        return seed
+    return seed + tf.stack([tf.cast(replica(), seed.dtype) * _SEEDS, tf.zeros((), seed.dtype)])
+
+
+def _finite_everywhere(check: Callable[..., Any], gradients: Any) -> Any:
+    """Tell whether the gradients of all devices are finite, so that all take the step or none."""
+    import tensorflow as tf
+
+    return over_replicas(tf.cast(tf.logical_not(check(gradients)), tf.float32)) == 0
+
+
+def _event_mean() -> tuple[Any, threading.local]:
+    """Make a mean loss, and where its events are told: each device has a thread of its own."""
+    import keras
+
+    here = threading.local()
+
+    class EventMean(keras.metrics.Mean):
+        def update_state(self, values: Any, sample_weight: Any = None) -> Any:
+            events = getattr(here, "events", None)
+            return super().update_state(values, sample_weight if events is None else events)
+
+    return EventMean(name="loss"), here
+
+
+def _counted(step: Callable[..., Any], here: threading.local, data: Any) -> Any:
+    """Do a step with a batch of `smartbkg_tf.training.input_pipeline.filled`."""
+    import tensorflow as tf
+
+    inputs, *rest = data
+    here.events = None
+    if isinstance(inputs, dict) and EVENTS in inputs:
+        here.events = tf.reduce_sum(inputs[EVENTS])
+        inputs = {name: values for name, values in inputs.items() if name != EVENTS}
+    return step((inputs, *rest))

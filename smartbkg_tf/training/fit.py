@@ -12,6 +12,7 @@ from smartbkg_tf.dataset import stream
 from smartbkg_tf.dataset.batches import EvaluationBatches, TrainingBatches
 from smartbkg_tf.errors import ConfigurationError, OutputError, Problems, UserError
 from smartbkg_tf.models.base import NNBaseClass
+from smartbkg_tf.models.forest import one_class
 from smartbkg_tf.models.registry import build, model_name
 from smartbkg_tf.runtime.files import atomic_file, read_yaml, write_json
 from smartbkg_tf.runtime.log import keep_log_in
@@ -21,8 +22,9 @@ from smartbkg_tf.runtime.versions import versions
 from smartbkg_tf.settings.plugins import plain
 from smartbkg_tf.settings.stored import RECORD, check_stored
 from smartbkg_tf.settings.training import TrainSettings
+from smartbkg_tf.training.advice import better_model
 from smartbkg_tf.training.chosen_events import ChosenEvents, choose_events
-from smartbkg_tf.training.devices import check_devices, device_scope
+from smartbkg_tf.training.devices import check_devices, device_scope, share_batches
 from smartbkg_tf.training.divergence import DivergenceError, StopOnDivergence, write_bad_batch
 from smartbkg_tf.training.finetuning import BackboneRun, open_source, take_backbone
 from smartbkg_tf.training.history import EpochReport
@@ -50,7 +52,7 @@ _DECIDING = ("tensorflow", "keras", "numpy")
 
 
 def _check_lengths(settings: TrainSettings, dataset: Any) -> None:
-    """Refuse lengths that no event has, and ones that cut members of candidates away."""
+    """Refuse lengths that no event has."""
     longest = dataset.information.get("max_lengths", {})
     problems = Problems()
     for what, n in longest.items():
@@ -60,13 +62,6 @@ def _check_lengths(settings: TrainSettings, dataset: Any) -> None:
                 f"data.max_{what}={asked}: the longest event has {n} {what}, and padding beyond "
                 f"costs time only; use at most {max(n, made_for)}"
             )
-    used = settings.data.max_particles or dataset.encoding.max_particles
-    n = longest.get("particles", 0)
-    if n > used and any(one.whole_events for one in settings.model.head.inputs.values()):
-        problems.add(
-            f"data.max_particles={used}: the longest event has {n} particles, and a candidate that "
-            f"loses a member would look likelier to survive; use data.max_particles={n}"
-        )
     problems.raise_if_any(
         "the lengths do not fit the events", kind=ConfigurationError, where=dataset.path
     )
@@ -117,11 +112,14 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
             if not network.one_pass:
                 micro_batches = number_of_micro_batches(training, network.model, devices)
             use_micro_batches(network.model, micro_batches)
+            if devices > 1:
+                share_batches(network.model)
             # A checkpoint fills its variables.
             network.model.optimizer.build(network.model.trainable_variables)
         dataset.check_inputs(network.input_names)
         dataset.lengths(**lengths)
-        run, checkpoint = _run_directory(settings, dataset)
+        _check_forest(settings, dataset, network, events)
+        run, checkpoint = _run_directory(settings, dataset, devices)
         with training_lock(run):
             keep_log_in(run.path)
             run.failure.unlink(missing_ok=True)
@@ -138,6 +136,8 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
                 f"weights) on {events.events} events a pass, watching {len(events.validation)} "
                 f"validation events{f', on {devices} devices' if devices > 1 else ''}"
             )
+            if checkpoint is None and (hint := better_model(settings, dataset, events.passing)):
+                say(hint)
             report, best = _train(run, settings, dataset, network, events, plan, checkpoint)
             record["result"] = {
                 "epochs": len(report.rows),
@@ -158,7 +158,31 @@ def fit(settings: TrainSettings, dataset: Any) -> RunDirectory:
     return run
 
 
-def _run_directory(settings: TrainSettings, dataset: Any) -> tuple[RunDirectory, Checkpoint | None]:
+def _check_forest(
+    settings: TrainSettings, dataset: Any, network: NNBaseClass, events: ChosenEvents
+) -> None:
+    """Refuse a skim of which all events that trees would be fitted on are of one class."""
+    forest, size = settings.model.head.forest, settings.training.batch_size
+    if forest is None:
+        return
+    batches = TrainingBatches(
+        dataset,
+        events.train,
+        batch_size=size,
+        inputs=network.input_names,
+        seed=settings.training.seed,
+        balance=events.balance,
+    )
+    # As `NNBaseClass.prepare` reads them: whole batches from the first pass.
+    labels = dataset.labels[batches.rows(0, 0, math.ceil(forest.max_events / size))]
+    for skim, name in enumerate(dataset.label_names):
+        if not {0, 1} <= set(np.unique(labels[:, skim]).tolist()):
+            raise one_class(name)
+
+
+def _run_directory(
+    settings: TrainSettings, dataset: Any, devices: int
+) -> tuple[RunDirectory, Checkpoint | None]:
     """Make the folder, or find the unfinished run in it and its newest checkpoint."""
     name = model_name(settings.model)
     run = unfinished_run(settings)
@@ -192,6 +216,12 @@ def _run_directory(settings: TrainSettings, dataset: Any) -> tuple[RunDirectory,
             say(
                 f"warning: changed since {run.path} was begun: {', '.join(changed)}; the result "
                 "may differ from that of a run that was never ended"
+            )
+        begun = int(record["hardware"]["devices"])
+        if begun != devices:
+            say(
+                f"note: {run.path} was begun on {begun} device{'s' * (begun > 1)} and goes on on "
+                f"{devices}: the last digits, and what dropout draws, are those of {devices}"
             )
     say(f"continuing {run.path} after epoch {checkpoint.epoch}")
     return run, checkpoint

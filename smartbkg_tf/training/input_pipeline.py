@@ -10,6 +10,9 @@ import numpy as np
 #: Lengths are multiples of this: fewer shapes, faster memory.
 STEP = 8
 
+#: What each row of a filled batch counts, so that the rows together are the events.
+EVENTS = "events_of_a_row"
+
 #: The array whose tokens tell the length, and those that are cut with it.
 _GROUPS = {
     "pdg_input": ("particle_input", "pdg_input", "mother_pdg_input", "mother_index_input"),
@@ -50,7 +53,8 @@ def filled(stream: Any, devices: int) -> Any:
     A device without events has no gradient, and one with fewer events than the others would give
     each of them more weight. Losses divide by the number of rows: the weights of the others grow
     by as much, so that a batch has the loss and the gradient that it has without the additional
-    rows. Masked batch normalisation does not see them.
+    rows. Masked batch normalisation does not see them. A further array, `EVENTS`, tells how many
+    events there are.
     """
     import tensorflow as tf
 
@@ -71,6 +75,7 @@ def filled(stream: Any, devices: int) -> Any:
             for name, values in inputs.items()
         }
         growth = tf.cast((n_rows + missing) / n_rows, weights.dtype)
+        more[EVENTS] = tf.fill([n_rows + missing], 1.0 / growth)
         return more, longer(labels), longer(weights * growth)
 
     return stream.map(fill)

@@ -14,16 +14,22 @@ from typing import Any
 import smartbkg_tf
 from smartbkg_tf.errors import ConfigurationError
 
+#: Names the commit of an installation, as an image does; ``+dirty`` after it: files were changed.
+COMMIT_VARIABLE = "SMARTBKG_TF_COMMIT"
+
 
 def code_version(folder: Path | None = None) -> dict[str, Any] | None:
     """Give the commit of the checkout that the package runs from, or of another folder.
 
-    ``dirty``: tracked files were changed. None for an installed package, without git, or before the
-    first commit.
+    ``dirty``: tracked files were changed. For an installed package the commit is what the variable
+    `COMMIT_VARIABLE` says. None without it, without git, or before the first commit.
     """
     folder = Path(smartbkg_tf.__file__).resolve().parent.parent if folder is None else folder
+    if not (folder / ".git").exists():
+        told, plus, _ = os.environ.get(COMMIT_VARIABLE, "").strip().partition("+")
+        return {"commit": told, "dirty": bool(plus)} if told else None
     git = shutil.which("git")
-    if git is None or not (folder / ".git").exists():
+    if git is None:
         return None
 
     def ask(*arguments: str) -> str | None:
@@ -54,7 +60,8 @@ def require_commit() -> None:
         raise ConfigurationError(
             "strict_repro=true: the package is not in a git checkout, so no commit names it",
             where=Path(smartbkg_tf.__file__).parent,
-            next_step="train from a checkout, or leave strict_repro out",
+            next_step="train from a checkout, in an image that was built with its commit "
+            f"(make image), or with {COMMIT_VARIABLE} set; or leave strict_repro out",
         )
     if code["dirty"] is not False:
         raise ConfigurationError(

@@ -37,6 +37,9 @@ WITHOUT_EFFECT = (
     "data.path",
     "data.demo.cache",
     "data.demo.workers",
+    # Several devices learn what one learns.
+    "training.device",
+    "training.devices",
     "training.mlflow.tracking_uri",
     "training.progress",
 )

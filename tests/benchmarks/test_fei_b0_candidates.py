@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.fei_b0.candidate_columns import bit_columns
 from benchmarks.fei_b0.candidate_set import EVENT_COLUMNS, SkimCandidates
 from benchmarks.fei_b0.candidates import (
     LEAST,
@@ -21,7 +22,6 @@ from benchmarks.fei_b0.candidates import (
 from benchmarks.fei_b0.features import features
 from benchmarks.fei_b0.reading import Reading
 from benchmarks.fei_b0.replay import Replay
-from smartbkg_tf.encoding.candidate_columns import bit_columns
 from smartbkg_tf.events.table import EventTable
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.training import TrainSettings

@@ -11,7 +11,7 @@ import yaml
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.fei_b0.rows import VALIDATION, write_scores
-from benchmarks.fei_b0.run import describe, measured, train
+from benchmarks.fei_b0.run import CANDIDATES, describe, measured, must_be_whole, train
 from smartbkg_tf.errors import UserError
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.files import read_json, write_json
@@ -44,6 +44,18 @@ def test_an_unfinished_one_begins_and_its_minutes_add_up(tmp_path: Path) -> None
         train("treenet", tmp_path / "nowhere", folder, 1, [])
     kept = read_json(folder.with_name("seed_1.cpu.json"))
     assert 7.5 < kept["cpu_minutes"] < 8.5
+
+
+@pytest.mark.parametrize("features", ["original", CANDIDATES])
+def test_candidates_need_whole_events(tmp_path: Path, features: str) -> None:
+    encoding = {"features": features, "max_particles": 100}
+    longest = {"particles": 130, "tokens": 9}
+    write_json(tmp_path / "dataset.json", {"encoding": encoding, "max_lengths": longest})
+    if features == CANDIDATES:
+        with pytest.raises(UserError, match=r"cut to 100\n[\s\S]*max_particles=130"):
+            must_be_whole(tmp_path)
+    else:
+        must_be_whole(tmp_path)
 
 
 def test_cpu_minutes_are_those_of_the_child() -> None:

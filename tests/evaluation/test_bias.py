@@ -9,21 +9,17 @@ import pytest
 from scipy import stats
 from scipy.special import rel_entr
 
-from smartbkg_tf.evaluation.bias import (
-    Filter,
-    Filters,
-    _ranked,
+from smartbkg_tf.evaluation.bias import _ranked, compare_observables
+from smartbkg_tf.evaluation.bias_filters import Filter, Filters, filters_of, reweight
+from smartbkg_tf.evaluation.bias_tests import (
     chi_squared,
     compare,
-    compare_observables,
     divergence,
-    filters_of,
     kolmogorov_smirnov,
-    reweight,
     wilson,
 )
 from smartbkg_tf.evaluation.observables import Observables
-from smartbkg_tf.evaluation.speedup import HalvedRules
+from smartbkg_tf.evaluation.speedup_quantities import HalvedRules
 from smartbkg_tf.filtering.predictions import Predictions, SkimPredictions
 from smartbkg_tf.filtering.rules import Rule, SamplingRule, ThresholdRule, decide
 from smartbkg_tf.filtering.score_counts import ScoreCounts
@@ -271,6 +267,18 @@ def test_decisions_of_the_predictions_are_taken() -> None:
     known = metrics["observables"]["known"]
     assert known["chi2"] is None  # its events are lost for good, there is no such test
     assert known["mean_kept"] - known["mean_all"] > 10 * known["mean_kept_error"]
+
+
+def test_a_sampling_that_kept_every_passing_event_is_judged_by_its_own_decisions() -> None:
+    predictions, _ = make_predictions(2000, None)
+    skim = predictions.skims["one"]
+    p = np.where(skim.label == 1, 1.0, 0.5)
+    decision = decide(p, np.random.default_rng(0).random(2000))
+    skim = SkimPredictions(skim.score, p, decision.kept, decision.weight, skim.label)
+    sampled = Predictions(predictions.keys, predictions.event_type, {"one": skim}, {})
+    filters = filters_for(sampled, MetricsSettings())
+    assert filters.information["sampling_from"] == "decisions of the predictions"
+    assert np.all(filters.filters["sampling"].weight == 1)
 
 
 def test_trees_learn_nothing_from_too_few_events() -> None:

@@ -6,10 +6,32 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
-from smartbkg_tf.evaluation.comparison import auc_covariance, compare_models, comparison_table
+from smartbkg_tf.evaluation.comparison import (
+    Comparison,
+    auc_covariance,
+    compare_models,
+    comparison_table,
+)
+from smartbkg_tf.evaluation.conditions import SAMPLE, Conditions
+from smartbkg_tf.evaluation.metrics import average_precision
 from smartbkg_tf.filtering.predictions import Predictions, SkimPredictions
+from smartbkg_tf.filtering.rules import SamplingRule
+from smartbkg_tf.settings.costs import CostSettings
+
+AS_HERE = Conditions(None, SAMPLE, CostSettings(), "default")
+
+
+def compared(
+    models: dict[str, Predictions],
+    number: int = 10,
+    conditions: dict[str, Conditions] | None = None,
+) -> Comparison:
+    of = {name: dict.fromkeys(one.skims, AS_HERE) for name, one in models.items()}
+    for name, other in (conditions or {}).items():
+        of[name] = dict.fromkeys(models[name].skims, other)
+    return compare_models(models, of, number)
 
 
 def model(scores: Any, labels: Any, *, events: Any = None, skim: str = "one") -> Predictions:
@@ -53,7 +75,7 @@ def test_covariance_is_that_of_repeated_experiments_and_of_a_paired_bootstrap() 
 def test_models_are_sorted_with_their_difference_to_the_best() -> None:
     (good, same), labels = correlated(0)
     bad = good + np.random.default_rng(1).normal(0, 3, len(labels))
-    found = compare_models(
+    found = compared(
         {"bad": model(bad, labels), "good": model(good, labels), "same": model(same, labels)}
     )
     assert found.notes == []
@@ -76,7 +98,7 @@ def test_models_are_sorted_with_their_difference_to_the_best() -> None:
 def test_common_events_are_matched_by_key_in_any_order() -> None:
     (first, second), labels = correlated(0)
     order = np.random.default_rng(0).permutation(500)[:400]
-    found = compare_models(
+    found = compared(
         {"a": model(first, labels), "b": model(second[order], labels[order], events=order)}
     )
     assert found.skims["one"]["n_events"] == 400
@@ -89,7 +111,7 @@ def test_common_events_are_matched_by_key_in_any_order() -> None:
     )
     assert pair["difference"] == pytest.approx(expected, abs=1e-6)
     # The same scores in another order: no difference, without any error.
-    same = compare_models(
+    same = compared(
         {"a": model(first, labels), "b": model(first[order], labels[order], events=order)}
     )
     (pair,) = same.differences
@@ -100,7 +122,7 @@ def test_common_events_are_matched_by_key_in_any_order() -> None:
 
 def test_what_cannot_be_compared_does_not_spoil_the_rest() -> None:
     (first, second), labels = correlated(0)
-    found = compare_models(
+    found = compared(
         {
             "a": model(first, labels),
             "elsewhere": model(second, labels, events=np.arange(500) + 10_000),
@@ -113,7 +135,7 @@ def test_what_cannot_be_compared_does_not_spoil_the_rest() -> None:
     assert any(n.startswith("a and elsewhere were evaluated on diff") for n in found.notes)
     assert "a and relabelled have different labels of one" in found.notes
     assert list(found.skims) == ["one"]
-    assert compare_models({"a": model(first, labels)}).skims == {}
+    assert compared({"a": model(first, labels)}).skims == {}
 
 
 def test_the_order_of_the_models_does_not_matter() -> None:
@@ -121,7 +143,7 @@ def test_the_order_of_the_models_does_not_matter() -> None:
     apart = model(first, labels, events=np.arange(500) + 10_000)
     for names in (("x", "a", "b"), ("a", "b", "x")):
         models = {"x": apart, "a": model(first, labels), "b": model(second, labels)}
-        found = compare_models({name: models[name] for name in names})
+        found = compared({name: models[name] for name in names})
         assert {(d["model"], d["other"]) for d in found.differences} == {("a", "b")}
 
 
@@ -129,5 +151,66 @@ def test_unknown_labels_are_left_out() -> None:
     (first, second), labels = correlated(0)
     unknown = labels.copy()
     unknown[:100] = -1
-    found = compare_models({"a": model(first, labels), "b": model(second, unknown)})
+    found = compared({"a": model(first, labels), "b": model(second, unknown)})
     assert found.skims["one"]["n_events"] == 400
+
+
+def sampled(one: Predictions, rule: SamplingRule) -> Predictions:
+    skim = one.skims["one"]
+    p = rule.probability(skim.score)
+    found = SkimPredictions(skim.score, p, p > 0, 1 / p, skim.label)
+    return Predictions(one.keys, one.event_type, {"one": found}, {"method": "sampling"})
+
+
+def test_precision_and_speedup_have_the_errors_of_a_paired_bootstrap() -> None:
+    """Against resamples of single events, each with the same weights for both models."""
+    (first, second), labels = correlated(3, 1500)
+    rule, cost = SamplingRule(a=0.8, b=1.0), CostSettings()
+    models = {"a": sampled(model(first, labels), rule), "b": sampled(model(second, labels), rule)}
+    rows = {row["model"]: row for row in compared(models, 300).skims["one"]["models"]}
+    best, other = sorted(rows, key=lambda name: -rows[name]["auc"])
+    scores = {name: of.skims["one"].score for name, of in models.items()}
+    p = {name: of.skims["one"].probability for name, of in models.items()}
+
+    def speedup(name: str, weight: Any) -> float:
+        inverse = np.average(1 / p[name], weights=weight * (labels == 1))
+        return cost.speedup(float(np.average(p[name], weights=weight)), float(inverse))
+
+    random = np.random.default_rng(0)
+    drawn: dict[str, list[float]] = {"average_precision": [], "speedup": []}
+    for _ in range(300):
+        weight = random.poisson(1.0, len(labels))
+        areas = [
+            average_precision_score(labels, scores[name], sample_weight=weight)
+            for name in (best, other)
+        ]
+        drawn["average_precision"].append(areas[0] - areas[1])
+        drawn["speedup"].append(speedup(best, weight) - speedup(other, weight))
+    ones = np.ones(len(labels))
+    for key, value in (
+        ("average_precision", lambda name: average_precision(scores[name], labels)),
+        ("speedup", lambda name: speedup(name, ones)),
+    ):
+        row = rows[other]
+        assert row[key] == pytest.approx(value(other))
+        assert row[f"{key}_difference"] == pytest.approx(value(best) - value(other))
+        assert row[f"{key}_difference_error"] == pytest.approx(np.std(drawn[key]), rel=0.25)
+        # The models err on the same events.
+        assert row[f"{key}_difference_error"] < 0.9 * np.hypot(
+            row[f"{key}_error"], rows[best][f"{key}_error"]
+        )
+        assert f"{key}_difference" not in rows[best]
+    assert row["speedup_by"] == "sampling"
+    table = comparison_table("one", {"models": [*rows.values()], "n_events": 1, "n_passing": 1})
+    assert "average precision" in table
+    assert "speedup" in table
+
+
+def test_speedups_for_different_conditions_are_not_compared() -> None:
+    (first, second), labels = correlated(3)
+    models = {"a": model(first, labels), "b": model(second, labels)}
+    rare = Conditions(0.01, "metrics.retention", CostSettings(), "default")
+    for other, same in ((AS_HERE, True), (rare, False)):
+        row = compared(models, 10, {"b": other}).skims["one"]["models"][1]
+        assert ("speedup_difference" in row) == same
+        assert row["average_precision_difference"] is not None

@@ -143,6 +143,75 @@ def test_scores_without_decisions_get_the_speedup_of_a_rule_fitted_to_them(
         assert sampling["from"].startswith("scores")
 
 
+def test_retention_and_costs_of_the_run_are_taken(
+    tmp_path: Path, no_figures: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, _, labels = write_run(tmp_path / "run")
+    rule = {"a": 0.8, "b": 1.5, "maximum_weight": 20.0, "retention": 0.02}
+    cost = {"generation": 0.1, "network": 0.1, "simulation": 10.0}
+    write_json(run.filter, {"one": {**rule, "cost": cost}})
+    one = evaluate_run(run, FAST)["skims"]["one"]
+    assert one["retention"] == labels.mean()  # AUC, precision and the like are of these events
+    assert one["speedup"]["retention"] == pytest.approx(0.02)
+    assert one["speedup"]["retention_from"] == one["speedup"]["cost_from"] == "filter.json"
+    assert one["speedup"]["cost"] == cost
+    assert one["speedup"]["limits"]["perfect_filter"] == pytest.approx(1.01 / (0.02 + 0.02))
+    mixture = one["natural_mixture"]
+    # Type by type the failing events weigh as many times more.
+    kinds = read_predictions(run.predictions).event_type
+    failing = (1 / 0.02 - 1) * labels.sum() / (labels == 0).sum()
+    weight = np.where(labels == 1, 1.0, failing)
+    section = np.array(list(cross_sections().values()))[:2]
+    share = [np.average(labels[kinds == i], weights=weight[kinds == i]) for i in (0, 1)]
+    assert mixture["retention"] == pytest.approx(np.average(share, weights=section))
+    assert mixture["retention_from"] == "filter.json"
+    report = (run.path / "report.html").read_text()
+    assert report.count("the natural retention of 2 % (filter.json)") >= 3
+    # The table of a predictions file knows nothing of it, and says so.
+    output = tmp_path / "out"
+    given = EvaluateSettings(runs=str(run.predictions), output=str(output), metrics=FAST)
+    evaluate(given)
+    here = f"the retention of these events, {100 * labels.mean():.3g} %"
+    assert here in (output / "report.html").read_text()
+    evaluate(
+        EvaluateSettings(
+            runs=str(run.predictions),
+            output=str(tmp_path / "given"),
+            metrics=MetricsSettings(bootstrap=20, retention={"one": 0.05}),
+        )
+    )
+    found = json.loads((tmp_path / "given" / "metrics.json").read_text())["skims"]["one"]
+    assert found["speedup"]["limits"]["perfect_filter"] == pytest.approx(1.01 / 0.061)
+    assert "  0.05" in capsys.readouterr().out
+    with pytest.raises(ConfigurationError, match=r"there is no skim 'onne'; did you mean 'one'"):
+        evaluate(
+            EvaluateSettings(
+                runs=str(run.predictions),
+                output=str(tmp_path / "wrong"),
+                metrics=MetricsSettings(bootstrap=20, retention={"onne": 0.05}),
+            )
+        )
+
+
+def test_unnatural_shares_of_event_types_are_told(tmp_path: Path, no_figures: None) -> None:
+    run, scores, _ = write_run(tmp_path / "run", n=3000)
+    table = read_predictions(run.predictions)
+    # uubar events are as many as mixed ones here, and pass five times as often.
+    kinds = np.where(table.event_type == 1, 2, 0).astype(np.int8)
+    random = np.random.default_rng(0)
+    labels = (random.random(3000) < np.where(kinds == 2, 0.5, 0.1)).astype(np.int8)
+    with PredictionsWriter(run.predictions, ("one",), {"method": "score"}) as writer:
+        everything = decide(np.ones(3000), np.zeros(3000))
+        score = scores[:, None].astype(np.float32)
+        writer.write(table.keys, kinds, score, [everything], {"one": labels})
+    notes = evaluate_run(run, FAST)["notes"]
+    share = [labels[kinds == kind].mean() for kind in (0, 2)]
+    natural = np.average(share, weights=[cross_sections()[name] for name in ("mixed", "uubar")])
+    (note,) = [text for text in notes if "natural shares" in text]
+    assert f"of these events, {100 * labels.mean():.3g} %; with" in note
+    assert f"it is {100 * natural:.3g} %" in note
+
+
 def test_a_second_evaluation_gives_the_same_numbers(tmp_path: Path) -> None:
     run, _, _ = write_run(tmp_path / "run")
     first, again = (evaluate_model(run.path, "run", FAST).results["one"] for _ in range(2))

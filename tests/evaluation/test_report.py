@@ -260,6 +260,10 @@ def test_the_first_sentence() -> None:
     assert "was not checked" in plain
     assert "saves a factor 2.50 ± 0.10" in plain
     assert sentence(auc=0.52).startswith("No better than a guess")
+    given = {"sampling": {"speedup": 2.5}, "retention": 0.02, "retention_from": "filter.json"}
+    assert sentence(speedup=given).endswith(
+        "for the same statistical precision, at the natural retention of 2 % (filter.json)."
+    )
     assert "saves nothing" in sentence(speedup={"fitted_rule": {"speedup": 1.1} | _error(0.2)})
     assert "unknown" in sentence(speedup={})
     unbiased = sentence(observables={"Mbc": observable(0.4), "thrust": observable(0.02)})
@@ -270,13 +274,16 @@ def test_the_first_sentence() -> None:
     assert "shows a bias in thrust" in biased
     assert "takes more events" in sentence(observables={"Mbc": observable(0.3, 0.01)})
     assert "too few events" in sentence(observables={"Mbc": observable(None)})
-    cut = {"predictions": {"biased": True}}
-    biased = verdicts({**numbers(), **cut})[0]
-    assert "biased by construction" in biased
     # A threshold is not judged by the rule that might have been used instead.
+    cut = {"own_threshold": {"speedup": 5.0} | _error(0.3), "fitted_rule": {"speedup": 2.0}}
+    biased = sentence(speedup=cut)
+    assert "biased by construction" in biased
+    assert "the threshold of these predictions saves a factor 5.00 ± 0.30" in biased
+    assert "for the same number of passing events" in biased
     test = observable(0.9)
     test["filters"]["threshold"] = {**test["filters"]["sampling"], "kl_probability": 0.0002}
-    assert "the threshold shows a bias" in verdicts({**numbers(observables={"m": test}), **cut})[0]
+    shown = sentence(observables={"m": test}, speedup=cut)
+    assert "the threshold shows a bias" in shown
     # The smallest probability of 5000 thinnings, among 60 observables.
     many = {f"x{i}": observable(0.5) for i in range(60)} | {"worst": observable(1 / 5001)}
     many["worst"]["filters"]["sampling"]["chi2_probability"] = 1e-12
@@ -315,6 +322,9 @@ def test_one_sentence_about_many_skims(tmp_path: Path) -> None:
     write_json(tmp_path / "metrics.json", {"skims": skims})
     write_report(tmp_path, "many")
     assert (tmp_path / "report.html").read_text().count("<details") == 4
+    skims["s0"]["speedup"] = {"own_threshold": {"speedup": 6.0} | _error(0.5)}
+    (text,) = verdicts({"skims": skims})
+    assert "statistical precision, each at the retention that the summary names; the thr" in text
 
 
 def test_tables_appear_where_their_numbers_exist(tmp_path: Path) -> None:
@@ -331,6 +341,8 @@ def test_tables_appear_where_their_numbers_exist(tmp_path: Path) -> None:
             "cost": {"generation": 0.01, "network": 0.001, "simulation": 1.0},
             "fitted_rule": {"speedup": 2.0, "simulated_fraction": 0.3, **_error(0.1)},
             "limits": {"perfect_filter": 9.5, "best_sampling": 3.25},
+            "own_threshold": {"speedup": 4.75, "kept_fraction": 0.2, "efficiency": 0.9},
+            **{"retention": 0.02, "retention_from": "metrics.retention"},
         },
     )
     full["comparison"] = {
@@ -343,5 +355,14 @@ def test_tables_appear_where_their_numbers_exist(tmp_path: Path) -> None:
     write_json(tmp_path / "metrics.json", full)
     write_report(tmp_path, "full")
     text = (tmp_path / "report.html").read_text()
-    for words in ("Models compared", "Background rejection", "12.5", "3.25", "9.5", "0.0012"):
+    for words in (
+        "Models compared",
+        "Background rejection",
+        "12.5",
+        "3.25",
+        "9.5",
+        "0.0012",
+        "4.75",
+    ):
         assert words in text, words
+    assert "All of it is for the natural retention of 2 % (metrics.retention)" in text

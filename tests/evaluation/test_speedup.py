@@ -11,18 +11,21 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
 from smartbkg_tf.evaluation.bootstrap import measure
+from smartbkg_tf.evaluation.conditions import SAMPLE, Conditions
 from smartbkg_tf.evaluation.metrics import place_of
 from smartbkg_tf.evaluation.speedup import (
-    HalvedRules,
-    SampledRules,
     Speedups,
-    ThresholdSpeedups,
-    best_sampling,
-    decision_speedup,
-    posterior,
     speedup_dependence,
     threshold_entries,
     weight_distribution,
+)
+from smartbkg_tf.evaluation.speedup_quantities import (
+    HalvedRules,
+    SampledRules,
+    ThresholdSpeedups,
+    best_sampling,
+    drawn_decisions,
+    posterior,
 )
 from smartbkg_tf.filtering.predictions import SkimPredictions
 from smartbkg_tf.filtering.rules import Decision, SamplingRule, decide
@@ -30,6 +33,7 @@ from smartbkg_tf.filtering.score_counts import ScoreCounts
 from smartbkg_tf.settings.costs import CostSettings
 
 FREE = CostSettings(generation=0, network=0)
+AS_HERE = Conditions(None, SAMPLE, CostSettings(), "default")
 
 
 def gaussian_sample(seed: int, n: int, retention: float = 0.1) -> tuple[Any, Any, Any]:
@@ -44,21 +48,32 @@ def halved(seed: int, n: int, retention: float = 0.1) -> ScoreCounts:
     return ScoreCounts.of(scores, labels, second_half=second)
 
 
-def speedups_of(scores: Any, labels: Any, decision: Decision | None, number: int) -> dict[str, Any]:
-    skim = None
+def speedups_of(
+    scores: Any,
+    labels: Any,
+    decision: Decision | None = None,
+    number: int = 5,
+    conditions: Conditions = AS_HERE,
+) -> dict[str, Any]:
+    skim, biased = None, False
     if decision is not None:
         skim = SkimPredictions(
             scores, decision.probability, decision.kept, decision.weight, np.asarray(labels)
         )
+        biased = bool(np.any(decision.probability == 0))
     second = np.arange(len(scores)) % 2 == 0
-    parts = Speedups(ScoreCounts.of(scores, labels, second_half=second), CostSettings(), skim)
-    return parts.metrics(measure(parts._counts, parts.quantities, number, 0))
+    counts = ScoreCounts.of(scores, labels, second_half=second)
+    parts = Speedups(counts, conditions, skim, biased=biased)
+    return parts.metrics(measure(counts, parts.quantities, number, 0))
 
 
 def test_decisions_by_hand() -> None:
+    scores = np.array([3.0, 2.0, 2.0, 1.0])
     p = np.array([1.0, 0.5, 0.5, 0.25])
-    passes = np.array([True, True, False, False])
-    found = decision_speedup(p, np.array([1.0, 2.0, 0.0, 4.0]), passes, FREE)
+    labels = np.array([1, 1, 0, 0])
+    free = Conditions(None, SAMPLE, FREE, "default")
+    decision = Decision(p, np.array([True, True, False, True]), np.array([1.0, 2.0, 0.0, 4.0]))
+    found = speedups_of(scores, labels, decision, conditions=free)["sampling"]
     # mean p = 9/16, mean 1/p of passing = 3/2.
     assert found["speedup"] == pytest.approx(16 / 9 / 1.5)
     assert found["simulated_fraction"] == pytest.approx(9 / 16)
@@ -68,10 +83,17 @@ def test_decisions_by_hand() -> None:
     assert found["sum_of_weights"] == pytest.approx(3.0)
     assert found["sum_of_weights_error"] == pytest.approx(1.0)
     assert found["n_passing"] == 2
-    nothing = decision_speedup(np.full(4, 0.5), np.zeros(4), passes, FREE)
+    # One of ten events passes: mean p = 0.1 * 3/4 + 0.9 * 3/8, of those drawn 0.1 + 0.9 / 2.
+    rare = Conditions(0.1, "metrics.retention", FREE, "default")
+    found = speedups_of(scores, labels, decision, conditions=rare)["sampling"]
+    assert found["simulated_fraction"] == pytest.approx(0.4125)
+    assert found["speedup"] == pytest.approx(1 / 0.4125 / 1.5)
+    assert found["speedup_drawn"] == pytest.approx(0.9 / 0.55)
+    passes = labels == 1
+    nothing = drawn_decisions(np.full(4, 0.5), np.zeros(4), passes, FREE)
     assert nothing["speedup_drawn"] == nothing["effective_passing"] == 0.0
     with pytest.raises(ValueError, match="outside"):
-        decision_speedup(np.array([0.0, 1.0]), np.zeros(2), passes[:2], FREE)
+        drawn_decisions(np.array([0.0, 1.0]), np.zeros(2), passes[:2], FREE)
 
 
 def test_draws_scatter_around_the_expectation_as_claimed() -> None:
@@ -82,12 +104,46 @@ def test_draws_scatter_around_the_expectation_as_claimed() -> None:
     results = []
     for _ in range(100):
         weight = decide(p, random.random(n)).weight
-        results.append(decision_speedup(p, weight, passes, CostSettings()))
+        results.append(drawn_decisions(p, weight, passes, CostSettings()))
     drawn = np.array([r["speedup_drawn"] for r in results])
-    assert drawn.mean() == pytest.approx(results[0]["speedup"], rel=0.02)
+    expected = CostSettings().speedup(p.mean(), (1 / p[passes]).mean())
+    assert drawn.mean() == pytest.approx(expected, rel=0.02)
     pulls = [(r["sum_of_weights"] - r["n_passing"]) / r["sum_of_weights_error"] for r in results]
     assert abs(np.mean(pulls)) < 0.4
     assert 0.75 < np.std(pulls) < 1.3
+
+
+def test_an_enriched_sample_has_the_speedups_of_the_natural_one() -> None:
+    """Half of its events pass, naturally 2 %: a perfect filter saves 1.01 / 0.031, not 1.98."""
+    scores, labels, _ = gaussian_sample(5, 150_000, 0.02)
+    random = np.random.default_rng(1)
+    enriched = (labels == 1) | (random.random(len(labels)) < 0.02 / 0.98)
+    p = SamplingRule(a=0.8, b=1.5).probability(scores)
+    sampled = decide(p, random.random(len(p)))
+    kept = scores >= 1.0
+    cut = Decision(kept.astype(float), kept, kept.astype(float))
+    natural = Conditions(0.02, "metrics.retention", CostSettings(), "default")
+    for decision in (sampled, cut):
+        part = Decision(*(column[enriched] for column in vars(decision).values()))
+        found = speedups_of(scores[enriched], labels[enriched], part, 20, natural)
+        assert found["limits"]["perfect_filter"] == pytest.approx(1.01 / 0.031)
+        # The retention holds in every resample.
+        assert found["limits"]["perfect_filter_error"] < 1e-9
+        assert (found["retention"], found["retention_from"]) == (
+            pytest.approx(0.02),
+            "metrics.retention",
+        )
+        expected = speedups_of(scores, labels, decision, 5)
+        own = "sampling" if decision is sampled else "own_threshold"
+        for name in ("fitted_rule", own):
+            difference = found[name]["speedup"] - expected[name]["speedup"]
+            assert abs(difference) < 4 * found[name]["speedup_error"], name
+            assert found[name]["speedup_error"] < 0.1 * found[name]["speedup"]
+        for one, other in zip(found["threshold"], expected["threshold"], strict=True):
+            assert one["speedup"] == pytest.approx(other["speedup"], rel=0.15)
+        as_here = speedups_of(scores[enriched], labels[enriched], part, 5)
+        assert as_here["limits"]["perfect_filter"] == pytest.approx(1.98, abs=0.05)
+        assert as_here["retention_from"] == SAMPLE
 
 
 def test_errors_are_those_of_repeated_samples() -> None:
@@ -113,14 +169,27 @@ def test_errors_are_those_of_repeated_samples() -> None:
     np.testing.assert_allclose(errors.mean(axis=0), values.std(axis=0, ddof=1), rtol=0.5)
 
 
-def test_a_threshold_has_no_sampling_speedup() -> None:
-    scores, labels, _ = gaussian_sample(0, 1000)
-    kept = scores > 1
-    decision = Decision(kept.astype(float), kept, kept.astype(float))
-    found = speedups_of(scores, labels, decision, 5)
-    assert "sampling" not in found
-    # What sampling by these scores would save is known all the same.
-    assert found["fitted_rule"]["speedup"] > 1
+def test_the_threshold_of_the_predictions() -> None:
+    found = []
+    for seed in range(24):
+        scores, labels, _ = gaussian_sample(seed, 1500)
+        kept = scores > 1
+        decision = Decision(kept.astype(float), kept, kept.astype(float))
+        one = speedups_of(scores, labels, decision, 20)
+        assert "sampling" not in one
+        # What sampling by these scores would save is known all the same.
+        assert one["fitted_rule"]["speedup"] > 1
+        own = one["own_threshold"]
+        efficiency = kept[labels == 1].mean()
+        assert own["efficiency"] == pytest.approx(efficiency)
+        assert own["kept_fraction"] == pytest.approx(kept.mean())
+        assert own["lowest_kept_score"] == scores[kept].min()
+        assert own["speedup"] == pytest.approx(
+            CostSettings().threshold_speedup(kept.mean(), efficiency)
+        )
+        found.append([own["speedup"], own["speedup_error"]])
+    values, errors = np.array(found).T
+    assert errors.mean() == pytest.approx(values.std(ddof=1), rel=0.5)
 
 
 def test_thresholds_by_hand() -> None:
@@ -214,8 +283,9 @@ def test_scores_alone_tell_what_sampling_would_save() -> None:
     cost = CostSettings()
     found = []
     for seed in range(12):
-        parts = Speedups(halved(seed, 4000), cost, None)
-        measured = measure(parts._counts, parts.quantities, 5, 0)
+        counts = halved(seed, 4000)
+        parts = Speedups(counts, AS_HERE)
+        measured = measure(counts, parts.quantities, 5, 0)
         found.append(parts.metrics(measured)["sampling"]["speedup"])
     # Independent of the fit: a scan of the clipped exponential on a large sample.
     scores, labels, _ = gaussian_sample(99, 200_000)

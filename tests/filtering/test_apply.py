@@ -532,6 +532,7 @@ def test_fit_filter_writes_rules_with_errors(fitted: Trained) -> None:
         assert rule["speedup_validation"] > 0.9
         assert rule["speedup_validation_error"] > 0
         assert set(rule["calibration"]) == {"slope", "intercept"}
+        assert rule["cost"] == {"generation": 0.01, "network": 0.001, "simulation": 1.0}
 
 
 def test_a_rule_that_was_changed_by_hand_is_refused(

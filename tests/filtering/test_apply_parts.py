@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.scaling import Opens
 from smartbkg_tf.errors import InputError, OutputError, UserError
 from smartbkg_tf.events.hdf5 import write_hdf5
 from smartbkg_tf.events.parquet import write_parquet
-from smartbkg_tf.filtering import apply_parts
+from smartbkg_tf.filtering import apply_parts, event_source
 from smartbkg_tf.filtering.apply import apply
 from smartbkg_tf.filtering.predictions import read_predictions
 from smartbkg_tf.runtime import files as runtime_files
@@ -26,6 +27,7 @@ from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.files import exclusive_lock
 from smartbkg_tf.settings.filtering import ApplySettings
 from tests.filtering.conftest import Trained
+from tests.test_scaling import write_tables
 
 #: A reader as a user writes it, which kills its process at the third of four parts.
 _DEADLY = """
@@ -278,3 +280,40 @@ def test_a_part_that_kills_every_dask_worker_is_named(run: Run, deadly: list[str
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_dask_workers_give_the_same_bits(run: Run) -> None:
     assert run("cluster=local", "workers=2") == run(name="q")
+
+
+def test_apply_opens_every_table_equally_often(
+    fitted: Trained, onnx_model: Path, tmp_path: Path
+) -> None:
+    found = {}
+    for n in (10, 40):
+        tables = tmp_path / f"tables_{n}"
+        write_tables(tables, fitted.events, n)
+        output = tmp_path / f"{n}.parquet"
+        words = [f"run={onnx_model}", f"input={tables}/*.h5", f"output={output}"]
+        with Opens(tables, output.with_name(f"{output.name}.parts")) as opens:
+            apply(compose_settings("apply", ApplySettings, words))
+        found[n] = opens.total()
+    # Tables that happen to have the size of another one are opened once more, for their probes.
+    assert found[40] == pytest.approx(4 * found[10], rel=0.15)
+    assert found[40] <= 16 * 40, "one more opening of each table is one more question to a server"
+
+
+def test_tables_of_equal_size_are_told_apart_without_reading_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    files = [tmp_path / name for name in ("a", "b", "c")]
+    content = bytearray(1 << 20)
+    for i, file in enumerate(files):
+        content[1 << 19] = i
+        file.write_bytes(content)
+
+    def read(path: Path) -> str:
+        raise AssertionError(f"{path} is read as a whole")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(event_source, "sha256", read)
+        event_source._refuse_copies(files)
+    shutil.copy(files[0], tmp_path / "d")
+    with pytest.raises(InputError, match=r"is a copy of .*a:"):
+        event_source._refuse_copies([*files, tmp_path / "d"])

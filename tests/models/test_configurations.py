@@ -15,7 +15,6 @@ import yaml
 from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.branches import Branch, DecayBranch, ParticleBranch
 from smartbkg_tf.models.head_inputs import (
-    CandidateInput,
     EventColumnInput,
     HeadInput,
     QuantityInput,
@@ -72,7 +71,6 @@ def test_every_branch_has_a_short_name(kind: str, name: str, cls: type[Branch]) 
     [
         ("summaries", SummaryInput),
         ("event_columns", EventColumnInput),
-        ("candidates", CandidateInput),
         ("quantities", QuantityInput),
     ],
 )

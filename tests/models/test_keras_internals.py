@@ -1,4 +1,4 @@
-"""What this package takes from Keras under private names."""
+"""What this package takes from Keras and TensorFlow under private names."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from smartbkg_tf.models.keras_internals import (
     averaged_weights,
     every_layer,
     global_generator_state,
+    mirrored_strategy,
+    seed_generators,
+    set_loss_tracker,
     settle_direction,
     wrap_clipping,
 )
@@ -64,3 +67,30 @@ def test_a_callback_knows_its_direction_early() -> None:
     settle_direction(stopping)
     assert stopping.min_delta == before
     settle_direction(keras.callbacks.Callback())
+
+
+def test_layers_tell_what_they_draw_from() -> None:
+    inner = keras.Sequential([keras.layers.Dropout(0.5, name="inside")])
+    model = keras.Sequential([keras.Input((3,)), inner, keras.layers.GaussianNoise(1.0)])
+    expected = [inner.layers[0].seed_generator, model.layers[1].seed_generator]
+    assert {id(one) for one in seed_generators(model)} == {id(one) for one in expected}
+
+
+def test_the_mean_loss_is_kept_elsewhere() -> None:
+    class Twice(keras.metrics.Mean):
+        def result(self) -> float:
+            return 2.0 * super().result()
+
+    model = trained(keras.optimizers.SGD(0.0))
+    names = model.metrics_names
+    tracker = Twice(name="loss")
+    set_loss_tracker(model, tracker)
+    assert model.metrics[0] is tracker
+    assert model.metrics_names == names
+    assert model.evaluate(np.array([[3.0]]), np.zeros((1, 1)), verbose=0) == 6.0
+
+
+def test_strategies_have_keys_of_their_own() -> None:
+    """Trainings on several devices in one process are in tests/training/test_devices.py."""
+    first, second = (mirrored_strategy(["CPU:0"]).extended._collective_key_base for _ in "ab")
+    assert second - first >= 1000

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-import pytest
 
 from smartbkg_tf.models.thresholds import (
     PiecewiseLinear,
     SoftThresholds,
-    logarithms,
     soft_thresholds,
 )
 
@@ -40,10 +38,6 @@ def test_thresholds_stay_float32_in_mixed_precision() -> None:
         assert SoftThresholds([0.0])(np.ones((1, 1), np.float32)).dtype == "float32"
     finally:
         keras.mixed_precision.set_dtype_policy(before)
-
-
-def test_logarithms() -> None:
-    assert logarithms(1.0, np.e) == pytest.approx([0.0, 1.0])
 
 
 def test_piecewise_linear_parts_add_up_to_the_value_between_its_extremes() -> None:

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from smartbkg_tf.dataset.dataset import open_dataset
-from smartbkg_tf.errors import ConfigurationError
+from smartbkg_tf.errors import ConfigurationError, InputError
 from smartbkg_tf.models.forest import MeanWithForest
 from smartbkg_tf.models.loading import load_model
 from smartbkg_tf.models.network import BranchedNetwork
@@ -45,6 +45,15 @@ def test_trees_are_trained_saved_and_loaded(dataset: Path, tmp_path: Path) -> No
     area = roc_auc_score(labels[labels >= 0], scores[labels >= 0])
     assert area > 0.9, "trees learn 400 events by heart"
     assert rows[0]["auc"] > 0.9
+
+
+def test_events_of_one_class_are_refused_before_a_folder_is_made(
+    dataset: Path, tmp_path: Path
+) -> None:
+    one_event = ("training.batch_size=1", "model.head.forest.max_events=1")
+    with pytest.raises(InputError, match="fei_hadronic_b0: boosted trees need passing and failing"):
+        fit(settings(dataset, tmp_path / "run", "model=trees", *one_event), open_dataset(dataset))
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

@@ -6,12 +6,14 @@ import sys
 
 import pytest
 
+from smartbkg_tf.dataset.build import build_dataset
 from smartbkg_tf.errors import ConfigurationError, UserError
 from smartbkg_tf.generation.production import produce
 from smartbkg_tf.runtime import cluster as module
 from smartbkg_tf.runtime.cluster import make_cluster
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.generation import ProduceSettings
+from smartbkg_tf.settings.preprocessing import PreprocessSettings
 from tests.generation.test_production import chosen, hashes, killer  # noqa: F401
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -27,6 +29,17 @@ def test_a_killed_worker_loses_nothing_and_changes_nothing(tmp_path, killer):  #
     one, two = hashes(tmp_path / "one"), hashes(tmp_path / "two")
     assert len(one) == 7
     assert one == two
+    # Preprocessed by workers as by this process.
+    tables = str(tmp_path / "one" / "*.h5")
+    for name, options in (("here", []), ("dask", ["cluster=local", "workers=2"])):
+        texts = [f"input='{tables}'", f"output={tmp_path / name}", *options]
+        build_dataset(compose_settings("preprocess", PreprocessSettings, texts))
+    here, dask = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).glob("*.memmap")}
+        for name in ("here", "dask")
+    )
+    assert len(here) > 5
+    assert here == dask
 
 
 def text_of(*overrides):

@@ -55,3 +55,21 @@ def test_a_process_that_dies_is_replaced_and_the_order_stays(tmp_path: Path) -> 
 def test_errors_of_a_task_come_through() -> None:
     with pytest.raises(ValueError, match="negative"):
         list(run_in_processes([1, -1], square, 2))
+
+
+class Counted:
+    """Work that counts how often it is sent."""
+
+    sent = 0
+
+    def __call__(self, number: int) -> int:
+        return -number
+
+    def __reduce__(self) -> tuple[type[Counted], tuple[()]]:
+        Counted.sent += 1
+        return Counted, ()
+
+
+def test_the_work_is_sent_once_to_each_process() -> None:
+    assert sorted(run_in_processes(range(20), Counted(), 2)) == list(range(-19, 1))
+    assert 1 <= Counted.sent <= 2

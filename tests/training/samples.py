@@ -38,8 +38,12 @@ SHARED_RUN = (
 
 def tiny_settings(dataset: Path, run_dir: Path | None, *overrides: str) -> TrainSettings:
     """Compose the settings of `train` for a tiny network."""
+    return settings_of(dataset, run_dir, *TINY, *overrides)
+
+
+def settings_of(dataset: Path, run_dir: Path | None, *overrides: str) -> TrainSettings:
+    """Compose the settings of `train`."""
     texts: Sequence[str] = [
-        *TINY,
         f"data.path='{dataset}'",
         *([] if run_dir is None else [f"run_dir='{run_dir}'"]),
         *overrides,

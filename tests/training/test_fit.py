@@ -20,7 +20,6 @@ from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.errors import ConfigurationError, InputError, OutputError, UserError
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.loading import load_model
-from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.training import TrainingSettings, TrainSettings
@@ -233,15 +232,6 @@ def test_lengths_that_do_not_fit_the_events(dataset_path: Path, tmp_path: Path) 
     assert "data.max_particles=1000000: the longest event has" in str(caught.value)
     assert "use at most 40" in str(caught.value)
     assert f"data.max_tokens=2000: the longest event has {longest['tokens']}" in str(caught.value)
-    # Shorter ones are a choice, but not with candidates: what is cut away cannot be lost.
-    settings = compose_settings(
-        "train",
-        TrainSettings,
-        ["model=treenet", "model/head/inputs=[candidates]", f"data.path='{dataset_path}'",
-         f"run_dir='{tmp_path / 'run'}'", "data.max_particles=5"],
-    )  # fmt: skip
-    with pytest.raises(ConfigurationError, match=f"use data.max_particles={longest['particles']}"):
-        fit(settings, dataset)
     assert not (tmp_path / "run").exists()
 
 

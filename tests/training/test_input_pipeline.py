@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from smartbkg_tf.training.input_pipeline import (
+    EVENTS,
     STEP,
     WaitingTime,
     filled,
@@ -78,6 +79,8 @@ def test_filled_batches_can_be_shared_and_keep_their_sums() -> None:
         n = last - first
         # The loss divides by the number of rows.
         assert np.mean(grown) == pytest.approx(np.mean(weights[first:last]), rel=1e-6)
+        assert np.sum(more[EVENTS]) == pytest.approx(n, rel=1e-6)
+        assert len(set(np.asarray(more[EVENTS]).tolist())) == 1, "devices count alike"
         assert not np.any(grown[n:])
         assert not np.any(labels[n:])
         assert not np.any(more["pdg_input"][n:])

@@ -26,7 +26,8 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
-def test_commit_and_dirty_flag(tmp_path: Path) -> None:
+def test_commit_and_dirty_flag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(provenance.COMMIT_VARIABLE, raising=False)
     assert provenance.code_version(tmp_path) is None, "an installed package"
     git(tmp_path, "init", "-q")
     assert provenance.code_version(tmp_path) is None, "before the first commit"
@@ -39,6 +40,25 @@ def test_commit_and_dirty_flag(tmp_path: Path) -> None:
     assert provenance.code_version(tmp_path) == {"commit": commit, "dirty": False}
     (tmp_path / "a.txt").write_text("two")
     assert provenance.code_version(tmp_path) == {"commit": commit, "dirty": True}
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("a" * 40, {"commit": "a" * 40, "dirty": False}),
+        ("a" * 40 + "+dirty", {"commit": "a" * 40, "dirty": True}),
+        ("", None),
+        ("+dirty", None),
+    ],
+)
+def test_an_image_says_its_commit(
+    said: str, code: dict[str, object] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(provenance.COMMIT_VARIABLE, said)
+    assert provenance.code_version(tmp_path) == code
+    # What git says of a checkout counts more, also when it says nothing.
+    (tmp_path / ".git").mkdir()
+    assert provenance.code_version(tmp_path) is None
 
 
 def test_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,6 +62,9 @@ def test_one_run(  # type: ignore[no-untyped-def]
     assert run.predictions.is_file()
     assert run.metrics.is_file()
     assert not run.checkpoints.exists()
+    hints = [line for line in lines if line.startswith("hint: ")]
+    assert len(hints) == 1
+    assert "passing training events model=trees is clearly better" in hints[0]
     log = run.log.read_text().splitlines()
     assert log[1:] == [line for line in log[1:] if line in lines or "score test" in line]
     assert log[-2:] == lines[-2:]

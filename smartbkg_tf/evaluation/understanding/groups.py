@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smartbkg_tf.dataset.symmetries import antiparticle_tokens
-from smartbkg_tf.evaluation.bias import wilson
+from smartbkg_tf.evaluation.bias_tests import wilson
 from smartbkg_tf.evaluation.understanding.names import (
     decay_formula,
     decay_text,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 from collections.abc import Sequence
@@ -19,9 +20,9 @@ JOBS = "jobs.json"
 #: Longest name of a job's folder behind its number; batch systems keep paths short.
 _LONGEST = 120
 
-#: Overrides that say nothing about what a job is.
-_WITHOUT_MEANING = ("overwrite", "debug", "training.progress")
-#: Overrides that need no place in the name of a job: where the data are.
+#: Overrides that do not change what a job computes.
+_WITHOUT_EFFECT = ("overwrite", "debug", "training.progress")
+#: Overrides left out of the name of a job: where the data are.
 _UNNAMED = ("data.path", "data.demo.cache", "data.demo.workers")
 
 #: Exit codes of a process that was asked to end: it is unfinished, not failed.
@@ -57,12 +58,17 @@ class Job:
     @property
     def state(self) -> str:
         """``done``, ``failed``, ``pruned`` or ``not finished``."""
+        try:
+            # Unlike a look at each file, a list is never an old one on a network file system.
+            names = set(os.listdir(self.folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return "not finished"
         for state, file in (
             ("pruned", self.run.pruned),
             ("done", self.run.done),
             ("failed", self.run.failure),
         ):
-            if file.is_file():
+            if file.name in names:
                 return state
         return "not finished"
 
@@ -85,7 +91,11 @@ class Job:
             if not self.run.done.is_file():
                 write_json(self.run.done, {"exit_code": 0})
         elif code not in _STOPPED:
-            write_json(self.run.failure, {"exit_code": code, "message": self._reason(code)})
+            self.fail(code, self._reason(code))
+
+    def fail(self, code: int, message: str) -> None:
+        """Note why the job has failed."""
+        write_json(self.run.failure, {"exit_code": code, "message": message})
 
     def _reason(self, code: int) -> str:
         if code < 0:
@@ -100,8 +110,8 @@ class Job:
             lines = []
         lines = [line.strip() for line in lines if line.strip()]
         errors = [line for line in lines if re.match(r"(internal )?error: ", line)]
-        last = [*errors, *lines[-1:]][:1] if not errors else errors[-1:]
-        return f"{last[0].removeprefix('error: ')}" if last else f"exit code {code}"
+        last = (errors or lines)[-1:]
+        return last[0].removeprefix("error: ") if last else f"exit code {code}"
 
 
 def _inside(name: Any) -> str:
@@ -172,17 +182,17 @@ class JobList:
         """
         alone = len(all_overrides) < 2
         common = set() if alone else set.intersection(*map(set, all_overrides))
-        known = {_meaning(job.overrides): job for job in self.jobs}
+        known = {_identity(job.overrides): job for job in self.jobs}
         found = []
         for overrides in all_overrides:
-            job = known.get(_meaning(overrides))
+            job = known.get(_identity(overrides))
             if job is None:
                 number = len(self.jobs)
                 name = folder_name([text for text in overrides if text not in common])
                 name = f"{number}_{name}".rstrip("_")
                 job = Job(number, self.folder / name, tuple(overrides))
                 self.jobs.append(job)
-                known[_meaning(overrides)] = job
+                known[_identity(overrides)] = job
             else:
                 job = Job(job.number, job.folder, tuple(overrides))
                 self.jobs[job.number] = job
@@ -202,7 +212,8 @@ class JobList:
         words = [*self.program, *job.overrides]
         if transferred:
             words = [self._carried(word) for word in words]
-        return words + ([f"run_dir='{job.folder}'"] if self.run_dir else [])
+        folder = str(job.folder).replace("'", r"\'")
+        return words + ([f"run_dir='{folder}'"] if self.run_dir else [])
 
     def _carried(self, word: str) -> str:
         """Replace a path by its last part, where HTCondor puts what it carries."""
@@ -213,12 +224,12 @@ class JobList:
         return f"{key}{equals}{value.replace(inner, Path(inner).name)}"
 
 
-def _meaning(overrides: Sequence[str]) -> tuple[str, ...]:
-    return tuple(t for t in overrides if t.lstrip("+").partition("=")[0] not in _WITHOUT_MEANING)
+def _identity(overrides: Sequence[str]) -> tuple[str, ...]:
+    return tuple(t for t in overrides if t.lstrip("+").partition("=")[0] not in _WITHOUT_EFFECT)
 
 
 def folder_name(overrides: Sequence[str]) -> str:
-    """Make a name of overrides from letters that no shell and no batch system interprets."""
-    named = [t for t in _meaning(overrides) if t.partition("=")[0] not in _UNNAMED]
+    """Make a name of overrides, of characters that need no quotes in shells and submit files."""
+    named = [t for t in _identity(overrides) if t.partition("=")[0] not in _UNNAMED]
     text = re.sub(r"[^A-Za-z0-9.=+-]+", "_", ",".join(named)).strip("_")
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

@@ -14,7 +14,7 @@ from typing import Any
 from smartbkg_tf.errors import UserError
 from smartbkg_tf.runtime.files import atomic_file
 from smartbkg_tf.runtime.sweeps.jobs import Job, JobList
-from smartbkg_tf.runtime.sweeps.search import STORAGE, import_optuna, objective
+from smartbkg_tf.runtime.sweeps.search import import_optuna, objective, objective_of
 from smartbkg_tf.runtime.sweeps.table import sweep_rows
 
 _NAMES = {"val_auc": "validation AUC", "val_speedup": "validation speedup"}
@@ -114,22 +114,18 @@ def write_report(folder: Path) -> Path:
     jobs = JobList.read(folder).jobs
     if not jobs:
         raise UserError("the sweep has no jobs yet", where=folder)
-    name = _objective(folder)
-    # A training that was ended early has the value of its last epoch, and no speedup.
+    name = objective_of(folder)
     rows = sweep_rows(jobs)
+    states = [job.state for job in jobs]
     reached = [
-        objective(job, name)
-        if job.state == "done"
-        else (_number(row["val_auc"]) if job.state == "pruned" and name == "val_auc" else None)
-        for job, row in zip(jobs, rows, strict=True)
+        _reached(job, row, state, name) for job, row, state in zip(jobs, rows, states, strict=True)
     ]
-    finished = [i for i, job in enumerate(jobs) if job.state == "done" and reached[i] is not None]
+    finished = [i for i, state in enumerate(states) if state == "done" and reached[i] is not None]
     best = max(finished, key=lambda i: reached[i] or 0.0, default=None)
     parameters = parameters_of(jobs)
     sections = [_section("Jobs", _table(jobs, rows, parameters, reached, best, _NAMES[name]))]
     if finished:
-        values = [reached[i] for i in finished]
-        figure = _image(lambda axes: _history(axes, jobs, reached, _NAMES[name]), "history")
+        figure = _image(lambda axes: _history(axes, states, reached, _NAMES[name]), "history")
         sections.append(_section("History", figure))
     shown = [i for i, value in enumerate(reached) if value is not None]
     if len(shown) > 1 and parameters:
@@ -142,8 +138,8 @@ def write_report(folder: Path) -> Path:
         chosen = parameters_of([jobs[i] for i in finished])
         values = [reached[i] for i in finished]
         sections.append(_section("Parameter importance", _importance(chosen, values)))
-    count = {state: sum(job.state == state for job in jobs) for state in dict.fromkeys(_states())}
-    told = ", ".join(f"{n} {state}" for state, n in count.items() if n)
+    order = ("done", "pruned", "failed", "not finished")
+    told = ", ".join(f"{states.count(state)} {state}" for state in order if state in states)
     if best is not None:
         told += f"; best: {jobs[best].name} ({_NAMES[name]} {reached[best]:.4f})"
     path = folder / "report.html"
@@ -156,21 +152,11 @@ def write_report(folder: Path) -> Path:
     return path
 
 
-def _states() -> tuple[str, ...]:
-    return ("done", "pruned", "failed", "not finished")
-
-
-def _objective(folder: Path) -> str:
-    """Say what a search maximises; other sweeps are judged by AUC."""
-    path = folder / STORAGE
-    if path.is_file():
-        import json
-
-        study = import_optuna().load_study(
-            study_name="search", storage=f"sqlite:///{path.resolve()}"
-        )
-        return str(json.loads(study.user_attrs["definition"])["objective"])
-    return "val_auc"
+def _reached(job: Job, row: dict[str, Any], state: str, name: str) -> float | None:
+    """Give the value of a job; one that was ended early has the AUC of its last epoch only."""
+    if state == "done" and name == "val_speedup":
+        return objective(job, name)
+    return _number(row["val_auc"]) if state in ("done", "pruned") and name == "val_auc" else None
 
 
 def _number(value: Any) -> float | None:
@@ -224,11 +210,11 @@ def _image(draw: Callable[[Any], None], text: str) -> str:
     return f'<figure><img alt="{text}" src="data:image/svg+xml;base64,{data}"></figure>'
 
 
-def _history(axes: Any, jobs: Sequence[Job], reached: Sequence[float | None], name: str) -> None:
+def _history(axes: Any, states: Sequence[str], reached: Sequence[float | None], name: str) -> None:
     groups: dict[str, list[tuple[int, float]]] = {"done": [], "pruned": []}
-    for job, value in zip(jobs, reached, strict=True):
+    for number, (state, value) in enumerate(zip(states, reached, strict=True)):
         if value is not None:
-            groups[job.state].append((job.number, value))
+            groups[state].append((number, value))
     for (state, points), marker in zip(groups.items(), ("o", "x"), strict=True):
         if points:
             axes.plot(*zip(*points, strict=True), marker, label=state)

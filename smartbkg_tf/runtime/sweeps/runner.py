@@ -11,13 +11,17 @@ from typing import Protocol
 
 from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.runtime.files import exclusive_lock
-from smartbkg_tf.runtime.outputs import resolve_output
+from smartbkg_tf.runtime.outputs import resolve_output, try_lock
 from smartbkg_tf.runtime.progress import say
 from smartbkg_tf.runtime.sweeps.batch import BatchJobs
 from smartbkg_tf.runtime.sweeps.jobs import Job, JobList
 from smartbkg_tf.runtime.sweeps.local import LocalJobs
+from smartbkg_tf.runtime.sweeps.search import Search, corners, storage_errors
 from smartbkg_tf.runtime.sweeps.table import best_validation, write_table
 from smartbkg_tf.settings.sweeps import SearchSettings, SweepCommandSettings, SweepSettings
+
+#: A file that is locked while a sweep is driven.
+LOCK = ".lock"
 
 #: Jobs of a search on a farm at once, by default: each learns from those before.
 _SEARCH_JOBS = 4
@@ -91,15 +95,12 @@ def run_sweep(
     words = ["-m", f"smartbkg_tf.{command}", *options] if program is None else list(program)
     if search is not None:
         _check_search(command, search, sweep, common, check)
-    with exclusive_lock(
-        folder, busy="another process runs this sweep", next_step="wait for it, or end it"
-    ):
+    busy, wait = "another process runs this sweep", "wait for it, or end it"
+    with exclusive_lock(folder, busy=busy, next_step=wait, file=LOCK), storage_errors(folder):
         jobs = JobList.open(folder, words, run_dir=command == "train", transfer=sweep.transfer)
         backend = _backend(sweep, jobs, gpus=command == "train", search=search is not None)
         source: Source
         if search is not None:
-            from smartbkg_tf.runtime.sweeps.search import Search
-
             source = Search(search, jobs, common[0])
             say(f"search in {folder}: {search.trials} trials")
         else:
@@ -128,20 +129,18 @@ def _check_search(
     common: list[list[str]],
     check: Callable[[list[str]], object],
 ) -> None:
-    from smartbkg_tf.runtime.sweeps.search import corners
-
     if command != "train":
         raise ConfigurationError("hparams_search: only train can be searched")
     if len(common) > 1:
         raise ConfigurationError(
-            "hparams_search and several values of an override are two kinds of sweep; put these "
-            "values into hparams_search.space"
+            "hparams_search cannot be combined with several values of an override",
+            next_step="put these values into hparams_search.space",
         )
     if not sweep.wait:
         raise ConfigurationError("sweep.wait=false: a search needs the results of its jobs")
     fixed = {text.lstrip("+").partition("=")[0] for text in common[0]}
     if both := sorted(fixed & search.space.keys()):
-        raise ConfigurationError(f"{', '.join(both)}: given, and part of hparams_search.space")
+        raise ConfigurationError(f"{', '.join(both)}: hparams_search.space varies what is given")
     for texts in corners(search.space):
         check([*common[0], *texts])
 
@@ -152,6 +151,9 @@ def _backend(
     if sweep.backend == "local":
         return LocalJobs(jobs, sweep.jobs or 1)
     at_once = (sweep.jobs or _SEARCH_JOBS) if search else None
+    if sweep.backend == "htcondor":
+        # Not its max_materialize, under which condor_q does not show the jobs to come.
+        at_once = at_once or sweep.jobs
     n_gpus = int(gpus) if sweep.gpus is None else sweep.gpus
     return BatchJobs(jobs, sweep, at_once=at_once, gpus=n_gpus)
 
@@ -163,7 +165,7 @@ def _interval(sweep: SweepSettings) -> float:
 def drive(
     source: Source, backend: LocalJobs | BatchJobs, *, fail_fast: bool, interval: float
 ) -> None:
-    """Run jobs until there are no more; whatever ends this ends local jobs, too."""
+    """Run jobs until there are no more; an error ends local jobs, too."""
     running: dict[int, Job] = {}
     try:
         while True:
@@ -211,16 +213,21 @@ def run_job(folder: Path, number: int, *, transferred: bool = False) -> int:
     if not 0 <= number < len(jobs.jobs):
         raise ConfigurationError(f"there is no job {number}", where=folder)
     job = jobs.jobs[number]
-    if job.state == "done":
-        say(f"{job.name} is finished already")
-        return 0
-    local = LocalJobs(jobs, transferred=transferred)
-    try:
-        local.start([job])
-        while not (ended := local.ended([job])):
-            time.sleep(0.2)
-    finally:
-        local.stop([job])
+    with job.log.open("ab") as log:
+        # Submitted twice, or lost from sight and sent again by the batch system.
+        if try_lock(log.fileno()) is False:
+            say(f"{job.name} is being done by another process")
+            return 0
+        if job.state in ("done", "pruned"):
+            say(f"{job.name} is finished already")
+            return 0
+        local = LocalJobs(jobs, transferred=transferred)
+        try:
+            local.start([job])
+            while not (ended := local.ended([job])):
+                time.sleep(0.2)
+        finally:
+            local.stop([job])
     code = ended[0][1] or 0
     say(f"{job.name}: {_how(job, code)}")
     return code if code >= 0 else 128 - code

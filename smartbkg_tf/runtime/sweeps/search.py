@@ -6,11 +6,13 @@ process: with one job at a time a search that was killed and started again is th
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from smartbkg_tf.errors import InputError, OutputError, UserError
@@ -37,6 +39,47 @@ def import_optuna() -> Any:
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna
+
+
+@contextlib.contextmanager
+def storage_errors(folder: Path) -> Iterator[None]:
+    """Say which file is concerned when a storage fails: damaged, locked, on a full disk."""
+    try:
+        yield
+    except Exception as error:
+        libraries = ("optuna", "sqlalchemy", "alembic", "sqlite3")
+        # RuntimeError: made by another version of Optuna.
+        if not (type(error) is RuntimeError or type(error).__module__.startswith(libraries)):
+            raise
+        raise InputError(
+            f"cannot be used ({str(error).splitlines()[0]})",
+            where=folder / STORAGE,
+            next_step="free space if the disk is full; if the file is damaged, choose another "
+            "sweep.dir",
+        ) from error
+
+
+def _open_study(folder: Path, **new: Any) -> Any:
+    """Open the study of a search; with options for a new one, make it if need be."""
+    optuna = import_optuna()
+    path = folder / STORAGE
+    options = {"study_name": "search", "storage": f"sqlite:///{path.resolve()}"}
+    if new:
+        return optuna.create_study(**options, **new, direction="maximize", load_if_exists=True)
+    return optuna.load_study(**options)
+
+
+def objective_of(folder: Path) -> str:
+    """Say what the search in a folder maximises; other sweeps are judged by AUC."""
+    path = folder / STORAGE
+    if not path.is_file():
+        return "val_auc"
+    try:
+        with storage_errors(folder):
+            definition = _open_study(folder).user_attrs[_DEFINITION]
+        return str(json.loads(definition)["objective"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError("holds no search", where=path) from error
 
 
 def override(key: str, value: Any) -> str:
@@ -71,24 +114,19 @@ class Search:
         path = jobs.folder / STORAGE
         if not path.is_file() and jobs.jobs:
             raise OutputError(
-                f"holds a sweep, and no {STORAGE}", where=jobs.folder, next_step="choose another"
+                f"holds a sweep that is no search (there is no {STORAGE})",
+                where=jobs.folder,
+                next_step="choose another sweep.dir",
             )
         pruner = optuna.pruners.MedianPruner(n_startup_trials=settings.startup)
-        try:
-            self.study = optuna.create_study(
-                study_name="search",
-                storage=f"sqlite:///{path.resolve()}",
-                direction="maximize",
-                load_if_exists=True,
-                pruner=pruner if settings.pruning else optuna.pruners.NopPruner(),
-            )
-        except Exception as error:  # SQLAlchemy's own kinds.
-            reason = str(error).splitlines()[0]
-            raise InputError(f"cannot be opened ({reason})", where=path) from error
-        self._check_definition()
         self._trials: dict[int, Any] = {}
-        self._reported: dict[int, set[int]] = {}
+        #: Last epoch of each trial that Optuna knows, and last one that it was asked about.
+        self._epochs: dict[int, tuple[int, int]] = {}
         self._unfinished = []
+        self.study = _open_study(
+            jobs.folder, pruner=pruner if settings.pruning else optuna.pruners.NopPruner()
+        )
+        self._check_definition()
         for frozen in self.study.get_trials(deepcopy=False):
             if frozen.state.is_finished():
                 self._add(frozen.number, frozen.params)
@@ -120,7 +158,9 @@ class Search:
             if self._unfinished:
                 frozen = self._unfinished.pop(0)
                 trial = self._optuna.trial.Trial(self.study, frozen._trial_id)
-                self._reported[trial.number] = set(frozen.intermediate_values)
+                known = max(frozen.intermediate_values, default=0)
+                # Killed after the report, it may not have asked.
+                self._epochs[trial.number] = (known, known - 1)
             elif len(self.study.get_trials(deepcopy=False)) < self.settings.trials:
                 self._seed("")
                 trial = self.study.ask()
@@ -135,7 +175,7 @@ class Search:
         return jobs
 
     def _settled(self, job: Job) -> bool:
-        """Tell the result of a job that ended when nobody watched."""
+        """Tell the result of a job that ended while no runner was watching."""
         if job.state == "not finished":
             return False
         self.ended(job)
@@ -173,14 +213,16 @@ class Search:
 
     def _pruned(self, job: Job) -> bool:
         trial = self._trials[job.number]
-        reported = self._reported.setdefault(job.number, set())
+        known, asked = self._epochs.get(job.number, (0, 0))
         for epoch, value in _epochs(job):
-            if epoch not in reported:
+            if epoch <= asked:
+                continue
+            if epoch > known:
                 trial.report(value, epoch)
-                reported.add(epoch)
+                known = epoch
+            self._epochs[job.number] = (known, epoch)
             if self.settings.pruning and trial.should_prune():
-                last = max(reported)
-                write_json(job.run.pruned, {"epoch": last, "val_auc": dict(_epochs(job))[last]})
+                write_json(job.run.pruned, {"epoch": epoch, "val_auc": value})
                 return True
         return False
 
@@ -191,14 +233,10 @@ class Search:
         states = self._optuna.trial.TrialState
         if pruned:
             self.study.tell(job.number, state=states.PRUNED)
-        elif job.state == "failed":
-            self.study.tell(job.number, state=states.FAIL)
-        elif job.state == "done":
-            value = objective(job, self.settings.objective)
-            if value is None:
-                self.study.tell(job.number, state=states.FAIL)
-            else:
-                self.study.tell(job.number, value)
+        elif job.state in ("done", "failed"):
+            done = job.state == "done"
+            value = objective(job, self.settings.objective) if done else None
+            self.study.tell(job.number, value, state=states.FAIL if value is None else None)
         else:
             return
         del self._trials[job.number]

@@ -98,7 +98,7 @@ def _training(run: RunDirectory) -> dict[str, Any]:
         "seed": _at(config, "training", "seed"),
         "epochs": _at(metadata, "result", "epochs", default=""),
         "seconds": _at(metadata, "timings", "training_seconds", default=""),
-        **best_validation(run),
+        **best_validation(run, metadata),
     }
     try:
         metrics = read_json(run.metrics)
@@ -108,10 +108,10 @@ def _training(run: RunDirectory) -> dict[str, Any]:
     return row
 
 
-def best_validation(run: RunDirectory) -> dict[str, float]:
+def best_validation(run: RunDirectory, metadata: Any = None) -> dict[str, float]:
     """Read ``val_auc`` and ``val_loss`` of the best epoch, as far as they are known."""
     try:
-        best = int(_yaml(run.metadata)["result"]["best_epoch"])
+        best = int((metadata or _yaml(run.metadata))["result"]["best_epoch"])
         with run.history.open(encoding="utf-8", newline="") as stream:
             (epoch,) = (row for row in csv.DictReader(stream) if int(row["epoch"]) == best)
         return {name: float(epoch[name]) for name in ("val_auc", "val_loss") if epoch.get(name)}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from smartbkg_tf.errors import InputError, OutputError
+from smartbkg_tf.runtime.overrides import parsed
 from smartbkg_tf.runtime.sweeps.jobs import Job, JobList, folder_name
 
 
@@ -86,6 +87,15 @@ def test_carried_files_have_other_paths(tmp_path: Path) -> None:
     assert words[6:8] == ["c=/data/set2", "d=x"]
     assert jobs.command(job)[4] == "data.path='/data/set'"
     assert words[-1] == f"run_dir='{job.folder}'"
+
+
+def test_a_folder_with_a_quote(tmp_path: Path) -> None:
+    jobs = JobList(tmp_path / "it's mine, a=b", ("x",), run_dir=True)
+    (job,) = jobs.add([["a=1,2"]])
+    assert job.name == "0_a=1_2"
+    override = parsed(jobs.command(job)[-1])
+    assert override is not None
+    assert override.value() == str(job.folder)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,11 @@ def test_a_search(tmp_path: Path) -> None:
     assert page.count("class=best") == 1
     assert "pruned after epoch" in page
     assert not re.search(r"(?:src|href)=.?https?:", page), "the page needs no other file"
+    storage = tmp_path / "search.db"
+    for content, reason in ((b"no database" * 1000, "cannot be used"), (b"", "holds no search")):
+        storage.write_bytes(content)
+        with pytest.raises(InputError, match=rf"search\.db: {reason}"):
+            write_report(tmp_path)
 
 
 def test_a_grid_with_a_failed_job(tmp_path: Path) -> None:

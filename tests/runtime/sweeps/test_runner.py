@@ -129,7 +129,7 @@ def killed(folder: Path, kills: int, longest: float, *jobs: list[str], **options
 
 
 @pytest.mark.parametrize("kind", ["grid", "search"])
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_and_started_again_it_is_the_same_table(
     kind: str, kills: int, tmp_path: Path
 ) -> None:

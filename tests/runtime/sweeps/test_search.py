@@ -7,6 +7,7 @@ import re
 import warnings
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -20,6 +21,7 @@ from smartbkg_tf.settings.training import TrainSettings
 from tests.runtime.sweeps.sweeping import SEARCH, sweep
 
 optuna = pytest.importorskip("optuna")
+sqlalchemy = pytest.importorskip("sqlalchemy")
 
 SPACES = sorted(p.stem for p in (configuration_directory() / "hparams_search").glob("*.yaml"))
 
@@ -47,7 +49,7 @@ def test_a_search_learns_prunes_and_continues(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"another configuration \(seed\)"):
         sweep(tmp_path, search={**SEARCH, "seed": 7})
     (tmp_path / "search.db").write_bytes(b"no database" * 1000)
-    with pytest.raises(InputError, match="cannot be opened"):
+    with pytest.raises(InputError, match=r"search\.db: cannot be used"):
         sweep(tmp_path, search=SEARCH)
 
 
@@ -85,6 +87,45 @@ def test_a_trial_that_ended_when_nobody_watched(
     assert rows(tmp_path / "broken_off") == rows(tmp_path / "watched")
 
 
+def test_epochs_are_reported_and_judged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by the next command, which asks once about the last epoch that Optuna knows."""
+    done: list[str] = []
+
+    def report(self: Any, value: float, step: int) -> None:
+        done.append(f"report {step}")
+        original(self, value, step)
+
+    original = optuna.trial.Trial.report
+    monkeypatch.setattr(optuna.trial.Trial, "report", report)
+    monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda _: bool(done.append("ask")))
+    settings = validate(SearchSettings, SEARCH)
+
+    def look(epochs: int) -> list[str]:
+        lines = ["epoch,val_auc", *(f"{i},0.{50 + i}" for i in range(1, epochs + 1))]
+        running.extend([] if running else search.following(1))
+        running[0].folder.mkdir(exist_ok=True)
+        running[0].run.history.write_text("\n".join(lines) + "\n")
+        done.clear()
+        assert search.hopeless(running) == []
+        return list(done)
+
+    for commands in (1, 2):
+        running: list[Job] = []
+        search = Search(settings, JobList.open(tmp_path, ["x"], run_dir=True), ["a=1"])
+        if commands == 1:
+            assert look(2) == ["report 1", "ask", "report 2", "ask"]
+            assert look(2) == []
+        else:
+            assert look(2) == ["ask"]
+            assert look(4) == ["report 3", "ask", "report 4", "ask"]
+    disk_full = sqlalchemy.exc.OperationalError("INSERT", {}, OSError("disk is full"))
+    monkeypatch.setattr(optuna.trial.Trial, "report", Mock(side_effect=disk_full))
+    with pytest.raises(InputError, match=r"search\.db: cannot be used[\s\S]*disk is full"):
+        sweep(tmp_path / "full", search=SEARCH)
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -94,7 +135,7 @@ def test_a_trial_that_ended_when_nobody_watched(
         ({"type": "int", "low": 0.5, "high": 1}, "whole numbers"),
         ({"type": "categorical"}, "needs choices"),
         ({"choices": [1]}, "type=categorical"),
-        ({"type": "categorical", "choices": [1], "low": 1}, "no meaning with choices"),
+        ({"type": "categorical", "choices": [1], "low": 1}, "cannot be combined with choices"),
     ],
 )
 def test_spaces_that_have_no_meaning(values: dict[str, Any], words: str) -> None:
@@ -104,8 +145,8 @@ def test_spaces_that_have_no_meaning(values: dict[str, Any], words: str) -> None
 
 def test_what_a_search_refuses(tmp_path: Path) -> None:
     for jobs, options, words in (
-        ([["a=1"], ["a=2"]], {}, "two kinds of sweep"),
-        ([["rate=1"]], {}, "rate: given, and part of"),
+        ([["a=1"], ["a=2"]], {}, "cannot be combined"),
+        ([["rate=1"]], {}, "rate: hparams_search.space varies"),
         ([["a=1"]], {"wait": False, "backend": "slurm"}, "needs the results"),
     ):
         with pytest.raises(ConfigurationError, match=words):

@@ -11,7 +11,7 @@ only: that of its particles. So the candidates are written beside the particles:
   is one, ``candidate_reaction`` numbers the decay, further ones are values of order one.
 
 An event with fewer particles than candidates keeps as many candidates as it has particles.
-`smartbkg_tf.models.candidates` reads these columns.
+`benchmarks.fei_b0.candidate_network` reads these columns.
 """
 
 from __future__ import annotations

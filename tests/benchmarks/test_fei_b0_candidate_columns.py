@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smartbkg_tf.encoding.candidate_columns import (
+from benchmarks.fei_b0.candidate_columns import (
     BITS,
     WAYS,
     bit_columns,

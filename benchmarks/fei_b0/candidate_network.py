@@ -1,13 +1,14 @@
 """A detector that the network learns, and what is left of a skim's candidates behind it.
 
-The design is described in docs/models.md; the columns are those of
-`smartbkg_tf.encoding.candidate_columns`. The imagined measurements are smooth (a sigmoid in place
+The design is described in the benchmark's README; the columns are those of
+`benchmarks.fei_b0.candidate_columns`. The imagined measurements are smooth (a sigmoid in place
 of a step), so that gradients reach every probability, and constants, made of a fixed seed: equal
 for training and prediction, and for every machine.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,11 +16,32 @@ import keras
 import numpy as np
 from keras import ops
 
-from smartbkg_tf.encoding.candidate_columns import BITS, IS, PREFIX, REACTION, WAYS
+from benchmarks.fei_b0.candidate_columns import (
+    BITS,
+    IS,
+    PREFIX,
+    REACTION,
+    WAYS,
+    candidate_names,
+)
+from benchmarks.fei_b0.candidate_input import SURVIVAL
 from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.configurable import Float32Layer
+from smartbkg_tf.models.inputs import OUTPUT
+from smartbkg_tf.models.layers import SliceFeatures
+from smartbkg_tf.models.network import BranchedNetwork
+from smartbkg_tf.models.physics import ACCEPTANCE, PhysicsLayer
 from smartbkg_tf.models.pooling import masked_softmax
 from smartbkg_tf.models.thresholds import soft_thresholds
+
+#: Steps of transverse momentum, energy and momentum, GeV: a generic tracker and calorimeter reach
+#: their full efficiency between 0.05 and 0.5 GeV.
+STEPS = (0.05, 0.07, 0.1, 0.14, 0.2, 0.4, 0.8, 2.0)
+#: Steps of the transverse displacement, cm: resolution of a vertex detector to a drift chamber.
+DISPLACEMENTS = (0.01, 0.03, 0.1, 1.0, 10.0)
+#: Near to an edge of the acceptance, degrees.
+NEAR_EDGE = 5.0
+_SMALLEST = 1e-4
 
 #: Different particles have draws of their own; those of a longer event begin again.
 _POSITIONS = 256
@@ -42,7 +64,52 @@ def _logits_of_draws(rows: int, draws: int, seed: int) -> np.ndarray:
     return np.asarray(np.log(uniform / (1.0 - uniform)), dtype=np.float32)
 
 
-@keras.saving.register_keras_serializable(package="smartbkg_tf")
+@keras.saving.register_keras_serializable(package="fei_b0")
+class DetectorVariables(PhysicsLayer):
+    """Columns of particles on which the response of a detector depends.
+
+    Input: ``x`` [batch, n, feature], ``mask``. Output: float32 [batch, n, column]:
+    ``exp(-d / 5 degrees)`` for the distances d of the polar angle from both edges of the
+    acceptance, 1 beyond them; soft steps of the logarithms of transverse momentum, energy and
+    momentum at `STEPS`, and of the transverse displacement at `DISPLACEMENTS`. In the laboratory.
+    Zero in padding. The package's `PhysicalVariables` are smooth; without edges a network learns of
+    rare particles, and of those near the edges, what holds for the many others.
+    """
+
+    def __init__(
+        self,
+        feature_names: Sequence[str],
+        acceptance: Sequence[float] = ACCEPTANCE,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(feature_names, acceptance=acceptance, **kwargs)
+
+    def call(self, x: Any, mask: Any = None) -> Any:
+        """Compute the columns, [batch, n, column]."""
+        column, _ = self.columns(x, mask)
+        squared = ops.square(column["px"]) + ops.square(column["py"])
+        transverse = ops.sqrt(squared + _SMALLEST**2)
+        momentum = ops.sqrt(squared + ops.square(column["pz"]) + _SMALLEST**2)
+        radius = ops.sqrt(ops.square(column["x"]) + ops.square(column["y"]) + _SMALLEST**2)
+        degrees = ops.arctan2(transverse, column["pz"]) * (180.0 / math.pi)
+        low, high = self.acceptance
+        distances = ops.concatenate([degrees - low, high - degrees], axis=-1)
+        energy = ops.maximum(column["energy"], _SMALLEST)
+        result = ops.concatenate(
+            [
+                ops.exp(-ops.clip(distances, 0.0, 60.0) / NEAR_EDGE),
+                *(
+                    soft_thresholds(ops.log(size), np.log(STEPS), 3.0)
+                    for size in (transverse, energy, momentum)
+                ),
+                soft_thresholds(ops.log(radius), np.log(DISPLACEMENTS), 1.5),
+            ],
+            axis=-1,
+        )
+        return ops.where(ops.expand_dims(mask, -1), result, 0.0)
+
+
+@keras.saving.register_keras_serializable(package="fei_b0")
 class CandidateSurvival(Float32Layer):
     """Chances of an event's candidates behind a learned detector.
 
@@ -82,7 +149,7 @@ class CandidateSurvival(Float32Layer):
             raise ConfigurationError(
                 f"model.head.inputs.candidates: the data have no column {', '.join(missing)}",
                 next_step="preprocess with a feature set that writes candidates "
-                "(smartbkg_tf.encoding.candidate_columns), or leave the candidates out",
+                "(benchmarks.fei_b0.candidate_columns), or leave the candidates out",
             )
         if len({len(found) for found in self._bits}) != 1:
             raise ConfigurationError("the candidates have not as many columns of bits for each way")
@@ -212,7 +279,7 @@ class CandidateSurvival(Float32Layer):
 SHIFT_RATE = 10.0
 
 
-@keras.saving.register_keras_serializable(package="smartbkg_tf")
+@keras.saving.register_keras_serializable(package="fei_b0")
 class CorrectedEstimate(Float32Layer):
     """The output of a network that estimates: the estimate's logit, and a learned correction.
 
@@ -240,3 +307,20 @@ class CorrectedEstimate(Float32Layer):
         correction = ops.matmul(ops.cast(x, self.compute_dtype), self.kernel)
         estimate = ops.cast(estimate, self.compute_dtype)
         return self.scale * estimate + SHIFT_RATE * self.shift + correction
+
+
+class NetworkWithCandidates(BranchedNetwork):
+    """A network with the head input ``candidates``, whose estimate its output corrects."""
+
+    @property
+    def not_for_particles(self) -> list[str]:
+        """The columns of candidates, too."""
+        return [*super().not_for_particles, *candidate_names(self.feature_names)]
+
+    def build_model(self) -> keras.Model:
+        """Build the network, and replace its output: the estimate goes past the head."""
+        model = super().build_model()
+        estimate = SliceFeatures(0, 1, name="estimate")(model.get_layer(SURVIVAL).output)
+        output = CorrectedEstimate(self.n_outputs, name=OUTPUT)
+        logits = output(model.get_layer(OUTPUT).input, estimate)
+        return keras.Model(model.inputs, logits, name=model.name)

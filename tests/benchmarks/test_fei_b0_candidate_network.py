@@ -9,19 +9,26 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from smartbkg_tf.encoding.candidate_columns import WAYS, bit_columns
+from benchmarks.fei_b0.candidate_columns import WAYS, bit_columns
+from benchmarks.fei_b0.candidate_input import CandidateInput
+from benchmarks.fei_b0.candidate_network import (
+    DISPLACEMENTS,
+    STEPS,
+    CandidateSurvival,
+    CorrectedEstimate,
+    DetectorVariables,
+    NetworkWithCandidates,
+)
 from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.base import NNBaseClass
-from smartbkg_tf.models.candidates import CandidateSurvival, CorrectedEstimate
 from smartbkg_tf.models.decay_branches import WideCnn
-from smartbkg_tf.models.head_inputs import CandidateInput, EventColumnInput
-from smartbkg_tf.models.network import BranchedNetwork
+from smartbkg_tf.models.head_inputs import EventColumnInput
 from smartbkg_tf.models.tree_branches import TreeNet
 from tests.models.model_test_case import (
     CODES,
     FEATURES,
-    LONG,
     NORMALISATION,
+    VARIANT,
     Arrays,
     ModelTestCase,
     common_arguments,
@@ -60,9 +67,9 @@ CANDIDATES = CandidateInput(embedding=4, units=6, traits=3, draws=16)
 
 
 class TestTreeNetWithCandidates(ModelTestCase):
-    network_class: ClassVar[type[NNBaseClass]] = BranchedNetwork
+    network_class: ClassVar[type[NNBaseClass]] = NetworkWithCandidates
     inputs = "particles"
-    slow = (*LONG, "test_one_compiled_fit_step")
+    slow = tuple(name for name in VARIANT if name != "test_onnx_gives_the_same_scores")
     arguments: ClassVar[dict[str, Any]] = {
         "feature_names": NAMES,
         "normalisation": {**NORMALISATION, **{name: {} for name in COLUMNS}},
@@ -81,10 +88,12 @@ class TestTreeNetWithCandidates(ModelTestCase):
         return with_candidates(random_events(n_events, **shape))
 
 
-def _network(**candidates: Any) -> BranchedNetwork:
+def _network(**candidates: Any) -> NetworkWithCandidates:
     arguments = common_arguments("particles") | TestTreeNetWithCandidates.arguments
     inputs = {"event_columns": EVENT_COLUMNS, "candidates": CandidateInput(**candidates)}
-    return BranchedNetwork(**arguments | {"head": {"units": [8], "dropout": 0.0, "inputs": inputs}})
+    return NetworkWithCandidates(
+        **arguments | {"head": {"units": [8], "dropout": 0.0, "inputs": inputs}}
+    )
 
 
 def _layer(n: int, **arguments: Any) -> tuple[CandidateSurvival, Any]:
@@ -176,12 +185,8 @@ def test_branches_do_not_read_the_columns_of_candidates() -> None:
     assert network.model.get_layer("normalisation").output.shape[-1] == len(FEATURES) - 3 + 5
     arguments = common_arguments("particles") | TestTreeNetWithCandidates.arguments
     head = {"units": [8], "inputs": {"candidates": CANDIDATES}}
-    network = BranchedNetwork(**arguments | {"head": head})
+    network = NetworkWithCandidates(**arguments | {"head": head})
     assert network.model.get_layer("normalisation").output.shape[-1] == len(FEATURES) - 1 + 5
-    columns = EventColumnInput(names=["pz", "energy"])
-    without = {**arguments, "head": {"units": [8], "inputs": {"columns": columns}}}
-    normalised = BranchedNetwork(**without).model.get_layer("normalisation").output
-    assert normalised.shape[-1] == len(FEATURES) - 1 + 5
 
 
 def test_the_output_is_the_estimate_and_a_correction() -> None:
@@ -212,7 +217,7 @@ def test_a_new_network_gives_little_but_its_estimate() -> None:
 
 def test_several_skims_correct_one_estimate() -> None:
     arguments = common_arguments("particles") | TestTreeNetWithCandidates.arguments
-    network = BranchedNetwork(**arguments | {"label_names": ["one", "other", "third"]})
+    network = NetworkWithCandidates(**arguments | {"label_names": ["one", "other", "third"]})
     events = with_candidates(random_events(5))
     assert network.model({n: events[n] for n in network.input_names}).shape == (5, 3)
 
@@ -230,7 +235,7 @@ def test_missing_columns_are_named() -> None:
 
 def test_decay_strings_have_no_candidates() -> None:
     with pytest.raises(ConfigurationError, match=r"model.head.inputs.candidates reads particles"):
-        BranchedNetwork(
+        NetworkWithCandidates(
             **common_arguments("decay"),
             decay=WideCnn(),
             head={"inputs": {"candidates": CandidateInput()}},
@@ -246,3 +251,46 @@ def test_draws_are_the_same_for_every_layer() -> None:
         _set(layer, 0.3, -1.0, -1.0, 0.5)
     x = _event(5, (0, 1), (2, 3))
     assert _probability(first, particles, x) == _probability(second, particles, x)
+
+
+def test_a_detector_s_columns_are_those_of_a_direct_calculation() -> None:
+    layer = DetectorVariables(FEATURES)
+    events = random_events(6)
+    x, mask = events["particle_input"], events["pdg_input"] != 0
+    found = np.asarray(layer(x, mask=mask))
+    assert found.shape == (*x.shape[:2], 2 + 3 * len(STEPS) + len(DISPLACEMENTS))
+    assert not found[~mask].any()
+    own = {name: x[..., i][mask].astype(np.float64) for i, name in enumerate(FEATURES)}
+    pt = np.hypot(own["px"], own["py"])
+    p = np.hypot(pt, own["pz"])
+    theta = np.degrees(np.arctan2(pt, own["pz"]))
+    edges = [np.exp(-np.clip(d, 0, 60) / 5.0) for d in (theta - 17.0, 150.0 - theta)]
+    expected = [np.stack(edges, axis=1)]
+    for size in (pt, own["energy"], p):
+        expected.append(np.tanh(3.0 * (np.log(np.maximum(size, 1e-4))[:, None] - np.log(STEPS))))
+    rho = np.log(np.hypot(np.hypot(own["x"], own["y"]), 1e-4))
+    expected.append(np.tanh(1.5 * (rho[:, None] - np.log(DISPLACEMENTS))))
+    np.testing.assert_allclose(found[mask], np.concatenate(expected, axis=1), atol=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("theta", "near_low", "near_high"),
+    [(10.0, 1.0, 0.0), (17.0, 1.0, 0.0), (22.0, np.exp(-1.0), 0.0), (147.5, 0.0, np.exp(-0.5))],
+)
+def test_edges_of_the_acceptance(theta: float, near_low: float, near_high: float) -> None:
+    x = np.zeros((1, 1, len(FEATURES)), np.float32)
+    x[0, 0, FEATURES.index("px")] = np.sin(np.radians(theta))
+    x[0, 0, FEATURES.index("pz")] = np.cos(np.radians(theta))
+    x[0, 0, FEATURES.index("energy")] = 1.0
+    found = np.asarray(DetectorVariables(FEATURES)(x, mask=np.ones((1, 1), bool)))[0, 0]
+    assert found[:2] == pytest.approx([near_low, near_high], abs=2e-3)
+
+
+def test_particles_at_rest_and_at_the_origin_are_finite() -> None:
+    x = np.zeros((1, 2, len(FEATURES)), np.float32)
+    assert np.isfinite(DetectorVariables(FEATURES)(x, mask=np.ones((1, 2), bool))).all()
+
+
+def test_a_missing_column_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="need the columns energy"):
+        DetectorVariables([name for name in FEATURES if name != "energy"])
