@@ -163,7 +163,9 @@ class BranchedNetwork(NNBaseClass):
 
     def _quantities(self, stream: Any, most: int) -> Columns:
         """Compute quantities [n, quantity] of first events; labels and weights [n, skim]."""
-        read = traced(keras.Model(self.model.inputs, self._event.quantities()))
+        model, event = self.model, self._event
+        assert event is not None, "made by build_model"
+        read = traced(keras.Model(model.inputs, event.quantities()))
         parts: list[Columns] = []
         seen = 0
         for inputs, labels, *weights in stream:

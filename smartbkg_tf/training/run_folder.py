@@ -134,7 +134,7 @@ def check_run_folder(settings: TrainSettings) -> None:
     """Refuse a folder that can neither be used nor continued, before any work."""
     unfinished_run(settings)
     if settings.run_dir is not None:
-        read: list[str | Path] = [settings.data.path]
+        read: list[str | Path] = [] if settings.data.path is None else [settings.data.path]
         for source, key in (
             (settings.training.init_from, "training.init_from"),
             (settings.model.head.answers, "model.head.answers"),
