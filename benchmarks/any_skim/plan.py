@@ -42,28 +42,30 @@ N_EVENTS = {"mixed": 600_000, "charged": 600_000, "ccbar": 200_000, "ssbar": 200
 #: Balanced training events.
 SIZES = (2_000, 10_000, 25_000)
 
-#: Shares of validation and test events: behind the training events of every size.
-VALIDATION, TEST = 0.05, 0.1
-MOST_TRAINING = 1.0 - VALIDATION - TEST
+#: Test events, of each sample; validation events for each training event: who has few passing
+#: events has few to watch. The training share of no size reaches the test events.
+TEST, VALIDATION = 0.1, 0.2
+MOST_TRAINING = (1.0 - TEST) / (1.0 + VALIDATION)
 
-#: The command line of ``train`` of every model.
+_TREENET = (
+    *("model.particles.dropout=0.15", "model.head.dropout=0.25"),
+    *("training.epochs=14", "training/schedule=cosine", "training.optimizer.weight_decay=0.01"),
+    "data.balance=1",
+)
+
+#: The command line of ``train`` of every model. Training events are balanced; which of the failing
+#: events are taken is drawn anew for each pass.
 MODELS: dict[str, tuple[str, ...]] = {
-    "trees": ("model=trees",),
-    "resnet": ("model=resnet", "training.epochs=20"),
-    "treenet": (
-        *("model=treenet", "model.particles.dropout=0.15", "model.head.dropout=0.25"),
-        *("training.epochs=14", "training/schedule=cosine"),
-        "training.optimizer.weight_decay=0.01",
-    ),
-    "treenet_trees": (
-        *("model=treenet_trees", "model.particles.dropout=0.15", "model.head.dropout=0.25"),
-        *("training.epochs=14", "training/schedule=cosine"),
-        "training.optimizer.weight_decay=0.01",
-    ),
+    "trees": ("model=trees", "data.balance=1"),
+    "trees_3": ("model=trees", "data.balance=3"),
+    "trees_8": ("model=trees", "data.balance=8"),
+    "resnet": ("model=resnet", "training.epochs=20", "data.balance=1"),
+    "treenet": ("model=treenet", *_TREENET),
+    "treenet_trees": ("model=treenet_trees", *_TREENET),
 }
 
 #: What all of them share.
 COMMON = (
-    *("data.balance=1", "data.symmetries=[charge_conjugation,mirror]", "training.monitor=val_auc"),
+    *("data.symmetries=[charge_conjugation,mirror]", "training.monitor=val_auc"),
     *("training.batch_size=256", "training.progress=false"),
 )

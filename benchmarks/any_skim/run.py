@@ -78,7 +78,7 @@ def train(folder: Path, dataset: Path, skim: str, share: float, model: str, seed
     command = [
         *(sys.executable, "-m", "smartbkg_tf.train", *MODELS[model], *COMMON),
         *(f"data.path={dataset}", f"data.skims=[{skim}]", f"data.fractions.train={share:.6f}"),
-        *(f"data.fractions.validation={VALIDATION}", f"data.fractions.test={TEST}"),
+        *(f"data.fractions.validation={VALIDATION * share:.6f}", f"data.fractions.test={TEST}"),
         *(f"training.seed={seed}", f"run_dir={folder}"),
     ]
     folder.parent.mkdir(parents=True, exist_ok=True)

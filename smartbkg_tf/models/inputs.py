@@ -37,6 +37,9 @@ INPUTS: dict[str, tuple[str, int]] = {
 #: Name of the output layer of every network.
 OUTPUT = "y_output"
 
+#: Layers that belong to the skims that a network learns: no backbone has them.
+NETWORK_OUTPUT, FOREST = "network_output", "forest"
+
 #: What boosted trees read.
 FOREST_READS = ("particle_input", "pdg_input", "mother_index_input")
 
@@ -94,6 +97,7 @@ class ModelInputs:
         self.inputs: dict[str, Any] = {}
         self._made: dict[str, Any] = {}
         self._forest: ForestSettings | None = None
+        self._answering: Any = None
         for name in names:
             if name not in INPUTS:
                 raise ConfigurationError(f"no input '{name}'; {did_you_mean(name, INPUTS)}")
@@ -172,16 +176,21 @@ class ModelInputs:
         """Compute generic quantities of the event and of both sides, [batch, quantity].
 
         `smartbkg_tf.models.quantities.QUANTITIES` names them; GeV, cm, and -100 for what an event
-        does not have.
+        does not have. Behind them the logits of ``model.head.answers``.
         """
         codes = codes_of(self._network.vocabulary_size, self._network.codes)
         kinds = CodeProperties(codes, KINDS, name="kinds")(self.inputs["pdg_input"])
         layer = EventQuantities(
             self.feature_names, self.beams, self.acceptance, name="event_quantities"
         )
-        return layer(
+        quantities = layer(
             self.values(), kinds, self.codes(), self.mothers(), self.sides(), mask=self.mask()
         )
+        if self._answering is None:
+            return quantities
+        arrays = [self.inputs[tensor.name] for tensor in self._answering.inputs]
+        answers = self._answering(arrays, training=False)
+        return keras.layers.Concatenate(name="quantities_and_answers")([quantities, answers])
 
     def particles(self, *, embedding: int = 8, share_embedding: bool = True) -> tuple[Any, Any]:
         """Make what a particle branch starts from.
@@ -330,6 +339,10 @@ class ModelInputs:
         row = EventTypeOneHot(name=f"{name}_one_hot")(self.inputs["event_type_input"])
         return keras.layers.Dense(units, use_bias=False, name=name)(row)
 
+    def take_answers(self, network: Any) -> None:
+        """Let the logits of a trained network join the quantities."""
+        self._answering = network
+
     def average_with_forest(self, settings: ForestSettings) -> None:
         """Let the output be the mean of the network's logits and those of boosted trees."""
         self._forest = settings
@@ -341,12 +354,12 @@ class ModelInputs:
         """
         if self._forest is None:
             return self._logits(x, OUTPUT)
-        units, name = len(self._network.label_names), OUTPUT if x is None else "forest"
+        units, name = len(self._network.label_names), OUTPUT if x is None else FOREST
         forest = Forest(units, self._forest.trees, self._forest.leaves, name=name)
         trees = forest(self.quantities())
         if x is None:
             return trees
-        return MeanWithForest(name=OUTPUT)(self._logits(x, "network_output"), trees)
+        return MeanWithForest(name=OUTPUT)(self._logits(x, NETWORK_OUTPUT), trees)
 
     def _logits(self, x: Any, name: str) -> Any:
         return keras.layers.Dense(len(self._network.label_names), dtype="float32", name=name)(x)

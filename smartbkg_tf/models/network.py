@@ -13,9 +13,10 @@ from smartbkg_tf.models.base import NNBaseClass, traced
 from smartbkg_tf.models.blocks import dense
 from smartbkg_tf.models.branches import Branch
 from smartbkg_tf.models.forest import Columns, Forest, fit_forests
-from smartbkg_tf.models.head_inputs import EventTypeInput, HeadInput
+from smartbkg_tf.models.head_inputs import EventTypeInput, HeadInput, QuantityInput
 from smartbkg_tf.models.inputs import FOREST_READS, HEAD
 from smartbkg_tf.models.physics import ACCEPTANCE, BEAMS, checked_acceptance, checked_beams
+from smartbkg_tf.models.presets import frozen_network
 from smartbkg_tf.models.thresholds import PiecewiseLinear
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.models import HeadSettings, ModelSettings
@@ -105,6 +106,15 @@ class BranchedNetwork(NNBaseClass):
                     f"model.head.inputs.{name} reads particles, which model.inputs=decay does not",
                     next_step="use model.inputs=particles or combined, or leave it out",
                 )
+        if self.head.answers is not None and not (
+            self.head.forest is not None
+            or any(isinstance(one, QuantityInput) for one in self.head.inputs.values())
+        ):
+            raise ConfigurationError(
+                "model.head.answers joins the quantities of the event, which nothing here reads",
+                next_step="add trees (model.head.forest={}) or model/head/inputs=[quantities], or "
+                "leave it out",
+            )
         if self.inputs == "decay" and self.head.forest is not None:
             raise ConfigurationError(
                 "model.head.forest reads particles, which model.inputs=decay does not",
@@ -138,7 +148,9 @@ class BranchedNetwork(NNBaseClass):
 
     def prepare(self, stream: Any, validation: Any, training: TrainingSettings) -> None:
         """Fit the trees; put bins of quantities at quantiles of the first training events."""
-        if any(isinstance(layer, PiecewiseLinear) for layer in self.model.layers):
+        bins = any(isinstance(layer, PiecewiseLinear) for layer in self.model.layers)
+        if bins and training.init_from is None:
+            # Those of a backbone stay where its weights learned them.
             (layer,) = (one for one in self.model.layers if isinstance(one, PiecewiseLinear))
             layer.adapt(self._quantities(stream, _LOOKED_AT)[0])
         if self.head.forest is not None:
@@ -151,9 +163,9 @@ class BranchedNetwork(NNBaseClass):
 
     def _quantities(self, stream: Any, most: int) -> Columns:
         """Compute quantities [n, quantity] of first events; labels and weights [n, skim]."""
-        read = traced(
-            keras.Model(self.model.inputs, self.model.get_layer("event_quantities").output)
-        )
+        model, event = self.model, self._event
+        assert event is not None, "made by build_model"
+        read = traced(keras.Model(model.inputs, event.quantities()))
         parts: list[Columns] = []
         seen = 0
         for inputs, labels, *weights in stream:
@@ -167,13 +179,25 @@ class BranchedNetwork(NNBaseClass):
         x, y, weight = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         return x, y, weight
 
+    def _answering_network(self) -> keras.Model | None:
+        if self.head.answers is None:
+            return None
+        return frozen_network(
+            self.head.answers, feature_names=self.feature_names, vocabulary=self.vocabulary_size
+        )
+
     def build_model(self) -> keras.Model:
         """Build the network, from what the branches read to ``y_output`` [batch, n_outputs]."""
         parts: list[Branch] = [*self._branches(), *self._head_inputs()]
         reads = dict.fromkeys(name for part in parts for name in part.reads)
         if self.head.forest is not None:
             reads |= dict.fromkeys(FOREST_READS)
+        answering = self._answering_network()
+        if answering is not None:
+            reads |= dict.fromkeys(tensor.name for tensor in answering.inputs)
         event = self.event(*reads)
+        if answering is not None:
+            event.take_answers(answering)
         vectors = [part.build(event) for part in parts]
         if self.head.forest is not None:
             event.average_with_forest(self.head.forest)

@@ -62,6 +62,9 @@ class HeadSettings:
     forest : ForestSettings, optional
         Boosted trees whose logits are averaged with the network's; ``model.head.forest={}`` takes
         the defaults.
+    answers : str, optional
+        A trained network whose logits join the quantities of the event, for trees and for
+        ``inputs=[quantities]``: ``preset:belle2``, or a run directory. It does not learn.
     """
 
     units: list[Annotated[int, Field(gt=0)]] = Field(default_factory=lambda: [256, 128])
@@ -71,6 +74,7 @@ class HeadSettings:
         default_factory=dict
     )
     forest: ForestSettings | None = None
+    answers: str | None = Field(default=None, min_length=1)
 
 
 @settings

@@ -8,10 +8,11 @@ from typing import Any
 
 from smartbkg_tf.dataset.information import check_information
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.models.inputs import HEAD, OUTPUT
+from smartbkg_tf.models.inputs import FOREST, HEAD, NETWORK_OUTPUT, OUTPUT
 from smartbkg_tf.models.loading import load_model, target_of
 from smartbkg_tf.models.normalisation import ParticleNormalisation, RelativeToFirst
 from smartbkg_tf.models.physics import PhysicsLayer
+from smartbkg_tf.models.presets import run_folder
 from smartbkg_tf.runtime.files import read_yaml
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
 from smartbkg_tf.settings.training import FineTuningSettings
@@ -33,9 +34,13 @@ class BackboneRun:
         return values
 
 
+#: Layers that know the skims: those of the new network keep their new weights.
+_OF_SKIMS = (OUTPUT, NETWORK_OUTPUT, FOREST)
+
+
 def open_source(path: str, information: Mapping[str, Any]) -> BackboneRun:
     """Open the run that gives the backbone, and check that its inputs mean the same."""
-    run = open_run(path)
+    run = open_run(run_folder(path, "training.init_from"))
     config, their_information = read_yaml(run.config), run.dataset_information()
     check_information(their_information, where=run.dataset)
     for name, part, key in (
@@ -72,7 +77,7 @@ def take_backbone(source: BackboneRun, model: Any, tuning: FineTuningSettings) -
             )
     known = {layer.name: layer for layer in other.layers}
     for layer in model.layers:
-        if layer.name != OUTPUT:
+        if layer.name not in _OF_SKIMS:
             _same_constants(layer, known.get(layer.name), source)
             of_head = layer.name.startswith(HEAD)
             frozen_branch = tuning.backbone == "frozen_branches" and not of_head
@@ -84,7 +89,7 @@ def take_backbone(source: BackboneRun, model: Any, tuning: FineTuningSettings) -
 
 def _backbone(model: Any) -> dict[str, Any]:
     """Give the weights before the output by path."""
-    layers = [layer for layer in model.layers if layer.name != OUTPUT]
+    layers = [layer for layer in model.layers if layer.name not in _OF_SKIMS]
     return {weight.path: weight for layer in layers for weight in layer.weights}
 
 

@@ -63,6 +63,10 @@ class TensorBoardLog(keras.callbacks.Callback):
             tf.summary.write(tag, value, step=epoch + 1, metadata=metadata)
 
 
+#: A legend of more skims would hide the curves.
+_MOST_NAMES = 20
+
+
 def validation_curves(model: Any, label_names: Sequence[str]) -> dict[str, tuple[Any, Any]]:
     """Read the ROC curve of each skim from the full histograms of the metric `SkimAUC`."""
     found = [metric for metric in _flat(model.metrics) if isinstance(metric, SkimAUC)]
@@ -106,7 +110,8 @@ def roc_png(curves: Mapping[str, tuple[Any, Any]], title: str) -> bytes:
         axes.plot(failing, passing, label=name)
     axes.set(xlabel="failing events kept", ylabel="passing events kept", title=title)
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    axes.legend(loc="lower right")
+    if len(curves) <= _MOST_NAMES:
+        axes.legend(loc="lower right")
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     return stream.getvalue()
