@@ -261,8 +261,7 @@ class TrainingSettings:
         effect together with `xla`, which repeats itself on a CPU anyway.
     init_from : str, optional
         Run directory whose network gives the layers before the output (the backbone), or
-        ``preset:NAME`` for one that is shipped with the package: ``preset:belle2`` for
-        ``model=treenet_trees``.
+        ``preset:NAME`` for one that is shipped with the package (none so far).
     fine_tuning : FineTuningSettings
         What happens to them.
     mlflow : MLflowSettings, optional
