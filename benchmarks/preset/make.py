@@ -1,8 +1,8 @@
-"""Make the shipped backbone again: events, labels, training, and the preset's folder.
+"""Train a network on generic questions: events, labels, training. On trial for a preset.
 
 Run: ``python -m benchmarks.preset.make --folder preset`` (some CPU-hours). Everything that is
-finished stays in the folder; a killed run goes on where it was. ``--install`` then writes
-``smartbkg_tf/presets/belle2``.
+finished stays in the folder; a killed run goes on where it was. Then:
+``python -m smartbkg_tf.train model=trees model.head.answers=preset/run ...``.
 """
 
 from __future__ import annotations

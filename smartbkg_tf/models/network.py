@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from smartbkg_tf.errors import ConfigurationError
+from smartbkg_tf.models.answers import frozen_network
 from smartbkg_tf.models.base import NNBaseClass, traced
 from smartbkg_tf.models.blocks import dense
 from smartbkg_tf.models.branches import Branch
@@ -16,7 +17,6 @@ from smartbkg_tf.models.forest import Columns, Forest, fit_forests
 from smartbkg_tf.models.head_inputs import EventTypeInput, HeadInput, QuantityInput
 from smartbkg_tf.models.inputs import FOREST_READS, HEAD
 from smartbkg_tf.models.physics import ACCEPTANCE, BEAMS, checked_acceptance, checked_beams
-from smartbkg_tf.models.presets import frozen_network
 from smartbkg_tf.models.thresholds import PiecewiseLinear
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.models import HeadSettings, ModelSettings

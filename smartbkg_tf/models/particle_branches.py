@@ -31,7 +31,7 @@ class NormalisedBranch(ParticleBranch):
 
     batch_norm_momentum: Share = 0.9
 
-    def block_layers(self, mask: Any = None) -> Blocks:
+    def block_layers(self, mask: Any) -> Blocks:
         """Give the blocks of layers for rows with a mask."""
         from smartbkg_tf.models.blocks import Blocks
 
@@ -364,7 +364,8 @@ class FeedForward(NormalisedBranch):
         x, mask = event.particles(**self.embeddings)
         x = FixedLength(event.fixed_length("max_particles"), name="fixed_particles")(x, mask=mask)
         x = keras.layers.Flatten(name="particles_flat")(x)
-        blocks = self.block_layers()
+        # Rows without particles fill up a batch for several devices; they are no events.
+        blocks = self.block_layers(mask[:, 0])
         for number, units in enumerate(self.units, 1):
             name = f"particles_dense_{number}"
             x = keras.layers.Dense(units, use_bias=False, name=name)(x)

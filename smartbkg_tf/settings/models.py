@@ -64,7 +64,7 @@ class HeadSettings:
         the defaults.
     answers : str, optional
         A trained network whose logits join the quantities of the event, for trees and for
-        ``inputs=[quantities]``: a run directory, or ``preset:NAME``. It does not learn.
+        ``inputs=[quantities]``: its run directory. It does not learn.
     """
 
     units: list[Annotated[int, Field(gt=0)]] = Field(default_factory=lambda: [256, 128])

@@ -260,8 +260,7 @@ class TrainingSettings:
         Same seed, same history, on a GPU too (some operations are slower there). Without
         effect together with `xla`, which repeats itself on a CPU anyway.
     init_from : str, optional
-        Run directory whose network gives the layers before the output (the backbone), or
-        ``preset:NAME`` for one that is shipped with the package (none so far).
+        Run directory whose network gives the layers before the output (the backbone).
     fine_tuning : FineTuningSettings
         What happens to them.
     mlflow : MLflowSettings, optional

@@ -12,7 +12,6 @@ from smartbkg_tf.models.inputs import FOREST, HEAD, NETWORK_OUTPUT, OUTPUT
 from smartbkg_tf.models.loading import load_model, target_of
 from smartbkg_tf.models.normalisation import ParticleNormalisation, RelativeToFirst
 from smartbkg_tf.models.physics import PhysicsLayer
-from smartbkg_tf.models.presets import run_folder
 from smartbkg_tf.runtime.files import read_yaml
 from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
 from smartbkg_tf.settings.training import FineTuningSettings
@@ -40,7 +39,7 @@ _OF_SKIMS = (OUTPUT, NETWORK_OUTPUT, FOREST)
 
 def open_source(path: str, information: Mapping[str, Any]) -> BackboneRun:
     """Open the run that gives the backbone, and check that its inputs mean the same."""
-    run = open_run(run_folder(path, "training.init_from"))
+    run = open_run(path)
     config, their_information = read_yaml(run.config), run.dataset_information()
     check_information(their_information, where=run.dataset)
     for name, part, key in (

@@ -13,7 +13,6 @@ from typing import Any
 import yaml
 
 from smartbkg_tf.errors import ConfigurationError, InputError, OutputError
-from smartbkg_tf.models.presets import run_folder
 from smartbkg_tf.runtime.files import PARTIAL, atomic_file, exclusive_lock, read_yaml
 from smartbkg_tf.runtime.outputs import refuse_existing, refuse_overlap, resolve_output
 from smartbkg_tf.runtime.progress import say
@@ -134,14 +133,8 @@ def check_run_folder(settings: TrainSettings) -> None:
     """Refuse a folder that can neither be used nor continued, before any work."""
     unfinished_run(settings)
     if settings.run_dir is not None:
-        read: list[str | Path] = [] if settings.data.path is None else [settings.data.path]
-        for source, key in (
-            (settings.training.init_from, "training.init_from"),
-            (settings.model.head.answers, "model.head.answers"),
-        ):
-            if source is not None:
-                read.append(run_folder(source, key))
-        refuse_overlap(Path(settings.run_dir), read)
+        read = (settings.data.path, settings.training.init_from, settings.model.head.answers)
+        refuse_overlap(Path(settings.run_dir), [path for path in read if path is not None])
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""A trained network whose answers join the quantities of the event, and presets."""
+"""A trained network whose answers join the quantities of the event."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.errors import ConfigurationError, InputError
+from smartbkg_tf.models.answers import frozen_network
 from smartbkg_tf.models.loading import load_model
-from smartbkg_tf.models.presets import frozen_network, run_folder
 from smartbkg_tf.models.quantities import QUANTITIES
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.runtime.run_directory import RunDirectory
@@ -65,8 +65,6 @@ def test_trees_read_the_answers(dataset: Path, questions: RunDirectory, tmp_path
 
 
 def test_what_is_refused(dataset: Path, questions: RunDirectory, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="there is no preset of that name"):
-        run_folder("preset:nothing", "training.init_from")
     answers = f"model.head.answers='{questions.path}'"
     with pytest.raises(ConfigurationError, match="which nothing here reads"):
         train(dataset, tmp_path / "run", "model=gcn", answers)
