@@ -24,16 +24,19 @@ def dense(x: Any, units: int, activation: str, name: str) -> Any:
 class Blocks:
     """Blocks for rows [batch, length, channels]; the last argument begins the names of the layers.
 
-    `mask` [batch, length] is true where there is something, `momentum` that of the normalisation.
+    `mask` [batch, length] is true where there is something; `momentum` and `epsilon` are those of
+    the normalisation.
     """
 
     mask: Any
     activation: str = "leaky_relu"
     momentum: float = 0.9
+    epsilon: float = 1e-3
 
     def normalise(self, x: Any, name: str) -> Any:
         """Apply masked batch normalisation."""
-        return MaskedBatchNormalization(self.momentum, name=name)(x, mask=self.mask)
+        layer = MaskedBatchNormalization(self.momentum, self.epsilon, name=name)
+        return layer(x, mask=self.mask)
 
     def activate(self, x: Any, name: str) -> Any:
         """Apply the activation."""
