@@ -37,8 +37,9 @@ INPUTS: dict[str, tuple[str, int]] = {
 #: Name of the output layer of every network.
 OUTPUT = "y_output"
 
-#: Layers that belong to the skims that a network learns: no backbone has them.
-NETWORK_OUTPUT, FOREST = "network_output", "forest"
+#: Layers that belong to the skims that a network learns: no backbone has them. `ANSWERS` is the
+#: trained network whose logits the trees read.
+NETWORK_OUTPUT, FOREST, ANSWERS = "network_output", "forest", "answers"
 
 #: What boosted trees read.
 FOREST_READS = ("particle_input", "pdg_input", "mother_index_input")
@@ -176,21 +177,25 @@ class ModelInputs:
         """Compute generic quantities of the event and of both sides, [batch, quantity].
 
         `smartbkg_tf.models.quantities.QUANTITIES` names them; GeV, cm, and -100 for what an event
-        does not have. Behind them the logits of ``model.head.answers``.
+        does not have.
         """
         codes = codes_of(self._network.vocabulary_size, self._network.codes)
         kinds = CodeProperties(codes, KINDS, name="kinds")(self.inputs["pdg_input"])
         layer = EventQuantities(
             self.feature_names, self.beams, self.acceptance, name="event_quantities"
         )
-        quantities = layer(
+        return layer(
             self.values(), kinds, self.codes(), self.mothers(), self.sides(), mask=self.mask()
         )
+
+    @_once
+    def forest_reads(self) -> Any:
+        """Give the quantities and the logits of the network that answers, [batch, column]."""
         if self._answering is None:
-            return quantities
+            return self.quantities()
         arrays = [self.inputs[tensor.name] for tensor in self._answering.inputs]
         answers = self._answering(arrays, training=False)
-        return keras.layers.Concatenate(name="quantities_and_answers")([quantities, answers])
+        return keras.layers.Concatenate(name="quantities_and_answers")([self.quantities(), answers])
 
     def particles(self, *, embedding: int = 8, share_embedding: bool = True) -> tuple[Any, Any]:
         """Make what a particle branch starts from.
@@ -339,13 +344,12 @@ class ModelInputs:
         row = EventTypeOneHot(name=f"{name}_one_hot")(self.inputs["event_type_input"])
         return keras.layers.Dense(units, use_bias=False, name=name)(row)
 
-    def take_answers(self, network: Any) -> None:
-        """Let the logits of a trained network join the quantities."""
-        self._answering = network
+    def average_with_forest(self, settings: ForestSettings, answering: Any = None) -> None:
+        """Let the output be the mean of the network's logits and those of boosted trees.
 
-    def average_with_forest(self, settings: ForestSettings) -> None:
-        """Let the output be the mean of the network's logits and those of boosted trees."""
-        self._forest = settings
+        The trees read what a trained network, `answering`, answers.
+        """
+        self._forest, self._answering = settings, answering
 
     def output(self, x: Any) -> Any:
         """Make the output, a float32 logit for each skim, from the last layer [batch, channels].
@@ -356,7 +360,7 @@ class ModelInputs:
             return self._logits(x, OUTPUT)
         units, name = len(self._network.label_names), OUTPUT if x is None else FOREST
         forest = Forest(units, self._forest.trees, self._forest.leaves, name=name)
-        trees = forest(self.quantities())
+        trees = forest(self.forest_reads())
         if x is None:
             return trees
         return MeanWithForest(name=OUTPUT)(self._logits(x, NETWORK_OUTPUT), trees)

@@ -14,7 +14,7 @@ from smartbkg_tf.models.base import NNBaseClass, traced
 from smartbkg_tf.models.blocks import dense
 from smartbkg_tf.models.branches import Branch
 from smartbkg_tf.models.forest import Columns, Forest, fit_forests
-from smartbkg_tf.models.head_inputs import EventTypeInput, HeadInput, QuantityInput
+from smartbkg_tf.models.head_inputs import EventTypeInput, HeadInput
 from smartbkg_tf.models.inputs import FOREST_READS, HEAD
 from smartbkg_tf.models.physics import ACCEPTANCE, BEAMS, checked_acceptance, checked_beams
 from smartbkg_tf.models.thresholds import PiecewiseLinear
@@ -106,15 +106,6 @@ class BranchedNetwork(NNBaseClass):
                     f"model.head.inputs.{name} reads particles, which model.inputs=decay does not",
                     next_step="use model.inputs=particles or combined, or leave it out",
                 )
-        if self.head.answers is not None and not (
-            self.head.forest is not None
-            or any(isinstance(one, QuantityInput) for one in self.head.inputs.values())
-        ):
-            raise ConfigurationError(
-                "model.head.answers joins the quantities of the event, which nothing here reads",
-                next_step="add trees (model.head.forest={}) or model/head/inputs=[quantities], or "
-                "leave it out",
-            )
         if self.inputs == "decay" and self.head.forest is not None:
             raise ConfigurationError(
                 "model.head.forest reads particles, which model.inputs=decay does not",
@@ -149,23 +140,23 @@ class BranchedNetwork(NNBaseClass):
     def prepare(self, stream: Any, validation: Any, training: TrainingSettings) -> None:
         """Fit the trees; put bins of quantities at quantiles of the first training events."""
         bins = any(isinstance(layer, PiecewiseLinear) for layer in self.model.layers)
+        event = self._event
+        assert event is not None, "made by build_model"
         if bins and training.init_from is None:
             # Those of a backbone stay where its weights learned them.
             (layer,) = (one for one in self.model.layers if isinstance(one, PiecewiseLinear))
-            layer.adapt(self._quantities(stream, _LOOKED_AT)[0])
+            layer.adapt(self._columns(event.quantities(), stream, _LOOKED_AT)[0])
         if self.head.forest is not None:
-            train = self._quantities(stream, self.head.forest.max_events)
-            watched = self._quantities(validation, self.head.forest.max_events)
+            reads, most = event.forest_reads(), self.head.forest.max_events
+            train, watched = (self._columns(reads, one, most) for one in (stream, validation))
             (forest,) = (one for one in self.model.layers if isinstance(one, Forest))
             forest.take(
                 fit_forests(self.head.forest, train, watched, self.label_names, training.seed)
             )
 
-    def _quantities(self, stream: Any, most: int) -> Columns:
-        """Compute quantities [n, quantity] of first events; labels and weights [n, skim]."""
-        model, event = self.model, self._event
-        assert event is not None, "made by build_model"
-        read = traced(keras.Model(model.inputs, event.quantities()))
+    def _columns(self, tensor: Any, stream: Any, most: int) -> Columns:
+        """Compute a tensor [n, column] of first events; their labels and weights [n, skim]."""
+        read = traced(keras.Model(self.model.inputs, tensor))
         parts: list[Columns] = []
         seen = 0
         for inputs, labels, *weights in stream:
@@ -180,10 +171,12 @@ class BranchedNetwork(NNBaseClass):
         return x, y, weight
 
     def _answering_network(self) -> keras.Model | None:
-        if self.head.answers is None:
+        if self.head.forest is None or self.head.forest.answers is None:
             return None
         return frozen_network(
-            self.head.answers, feature_names=self.feature_names, vocabulary=self.vocabulary_size
+            self.head.forest.answers,
+            feature_names=self.feature_names,
+            vocabulary=self.vocabulary_size,
         )
 
     def build_model(self) -> keras.Model:
@@ -196,11 +189,9 @@ class BranchedNetwork(NNBaseClass):
         if answering is not None:
             reads |= dict.fromkeys(tensor.name for tensor in answering.inputs)
         event = self.event(*reads)
-        if answering is not None:
-            event.take_answers(answering)
         vectors = [part.build(event) for part in parts]
         if self.head.forest is not None:
-            event.average_with_forest(self.head.forest)
+            event.average_with_forest(self.head.forest, answering)
         x = None
         if vectors:
             x = vectors[0] if len(vectors) == 1 else keras.layers.Concatenate(name="event")(vectors)

@@ -10,6 +10,10 @@ from smartbkg_tf.errors import InputError
 from smartbkg_tf.runtime.files import read_json, read_yaml
 from smartbkg_tf.runtime.log import LOG
 
+#: Names a run directory that comes with the package, before its name.
+PRESET = "preset:"
+PRESETS = Path(__file__).parents[1] / "presets"
+
 
 @dataclass(frozen=True)
 class _File:
@@ -98,3 +102,17 @@ def open_run(path: str | Path) -> RunDirectory:
         made_by = "run directories are made by: python -m smartbkg_tf.train model=resnet"
         raise InputError(reason, where=path, next_step=made_by)
     return run
+
+
+def open_trained(path: str) -> RunDirectory:
+    """Open a run directory to build on: of a training, or ``preset:NAME`` of this package."""
+    if not path.startswith(PRESET):
+        return open_run(path)
+    name = path.removeprefix(PRESET)
+    known = sorted(file.parent.name for file in PRESETS.glob("*/config.yaml"))
+    if name not in known:
+        raise InputError(
+            f"there is no preset '{name}'; there are: {', '.join(known)}",
+            next_step="choose one of them, or give a run directory",
+        )
+    return open_run(PRESETS / name)

@@ -33,6 +33,9 @@ class ForestSettings:
         Share of the quantities among which each split chooses.
     max_events : int, default 200000
         Most training events that are read for the fit.
+    answers : str, optional
+        A trained network whose logits the trees read beside the quantities: its run directory, or
+        ``preset:belle2`` for the one that comes with the package. It does not learn.
     """
 
     trees: int = Field(default=500, gt=0)
@@ -42,6 +45,7 @@ class ForestSettings:
     regularisation: float = Field(default=10.0, ge=0)
     share: float = Field(default=0.3, gt=0, le=1)
     max_events: int = Field(default=200_000, gt=0)
+    answers: str | None = Field(default=None, min_length=1)
 
 
 @settings
@@ -62,9 +66,6 @@ class HeadSettings:
     forest : ForestSettings, optional
         Boosted trees whose logits are averaged with the network's; ``model.head.forest={}`` takes
         the defaults.
-    answers : str, optional
-        A trained network whose logits join the quantities of the event, for trees and for
-        ``inputs=[quantities]``: its run directory. It does not learn.
     """
 
     units: list[Annotated[int, Field(gt=0)]] = Field(default_factory=lambda: [256, 128])
@@ -74,7 +75,6 @@ class HeadSettings:
         default_factory=dict
     )
     forest: ForestSettings | None = None
-    answers: str | None = Field(default=None, min_length=1)
 
 
 @settings

@@ -260,7 +260,8 @@ class TrainingSettings:
         Same seed, same history, on a GPU too (some operations are slower there). Without
         effect together with `xla`, which repeats itself on a CPU anyway.
     init_from : str, optional
-        Run directory whose network gives the layers before the output (the backbone).
+        Run directory whose network gives the layers before the output (the backbone), or
+        ``preset:belle2`` for the one that comes with the package.
     fine_tuning : FineTuningSettings
         What happens to them.
     mlflow : MLflowSettings, optional

@@ -8,12 +8,12 @@ from typing import Any
 
 from smartbkg_tf.dataset.information import check_information
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.models.inputs import FOREST, HEAD, NETWORK_OUTPUT, OUTPUT
+from smartbkg_tf.models.inputs import ANSWERS, FOREST, HEAD, NETWORK_OUTPUT, OUTPUT
 from smartbkg_tf.models.loading import load_model, target_of
 from smartbkg_tf.models.normalisation import ParticleNormalisation, RelativeToFirst
 from smartbkg_tf.models.physics import PhysicsLayer
 from smartbkg_tf.runtime.files import read_yaml
-from smartbkg_tf.runtime.run_directory import RunDirectory, open_run
+from smartbkg_tf.runtime.run_directory import RunDirectory, open_trained
 from smartbkg_tf.settings.training import FineTuningSettings
 
 
@@ -33,13 +33,13 @@ class BackboneRun:
         return values
 
 
-#: Layers that know the skims: those of the new network keep their new weights.
-_OF_SKIMS = (OUTPUT, NETWORK_OUTPUT, FOREST)
+#: The output and the trees beside it: those of the new network keep their own weights.
+_OF_SKIMS = (OUTPUT, NETWORK_OUTPUT, FOREST, ANSWERS)
 
 
 def open_source(path: str, information: Mapping[str, Any]) -> BackboneRun:
     """Open the run that gives the backbone, and check that its inputs mean the same."""
-    run = open_run(path)
+    run = open_trained(path)
     config, their_information = read_yaml(run.config), run.dataset_information()
     check_information(their_information, where=run.dataset)
     for name, part, key in (

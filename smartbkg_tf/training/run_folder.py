@@ -16,7 +16,7 @@ from smartbkg_tf.errors import ConfigurationError, InputError, OutputError
 from smartbkg_tf.runtime.files import PARTIAL, atomic_file, exclusive_lock, read_yaml
 from smartbkg_tf.runtime.outputs import refuse_existing, refuse_overlap, resolve_output
 from smartbkg_tf.runtime.progress import say
-from smartbkg_tf.runtime.run_directory import RunDirectory
+from smartbkg_tf.runtime.run_directory import PRESET, RunDirectory
 from smartbkg_tf.settings.base import validate
 from smartbkg_tf.settings.plugins import plain
 from smartbkg_tf.settings.training import TrainSettings
@@ -133,8 +133,11 @@ def check_run_folder(settings: TrainSettings) -> None:
     """Refuse a folder that can neither be used nor continued, before any work."""
     unfinished_run(settings)
     if settings.run_dir is not None:
-        read = (settings.data.path, settings.training.init_from, settings.model.head.answers)
-        refuse_overlap(Path(settings.run_dir), [path for path in read if path is not None])
+        forest = settings.model.head.forest
+        answers = None if forest is None else forest.answers
+        read = (settings.data.path, settings.training.init_from, answers)
+        paths = [path for path in read if path is not None and not path.startswith(PRESET)]
+        refuse_overlap(Path(settings.run_dir), paths)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from smartbkg_tf.dataset.dataset import open_dataset
-from smartbkg_tf.errors import ConfigurationError, InputError
+from smartbkg_tf.errors import InputError
 from smartbkg_tf.models.answers import frozen_network
 from smartbkg_tf.models.loading import load_model
 from smartbkg_tf.models.quantities import QUANTITIES
@@ -47,7 +47,11 @@ def questions(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDir
 
 
 def test_trees_read_the_answers(dataset: Path, questions: RunDirectory, tmp_path: Path) -> None:
-    trees = ("model=trees", "model.head.forest.trees=20", f"model.head.answers='{questions.path}'")
+    trees = (
+        "model=trees",
+        "model.head.forest.trees=20",
+        f"model.head.forest.answers='{questions.path}'",
+    )
     run = train(dataset, tmp_path / "run", *trees)
     data = open_dataset(dataset)
     model, asked = load_model(run.model), load_model(questions.model)
@@ -65,9 +69,7 @@ def test_trees_read_the_answers(dataset: Path, questions: RunDirectory, tmp_path
 
 
 def test_what_is_refused(dataset: Path, questions: RunDirectory, tmp_path: Path) -> None:
-    answers = f"model.head.answers='{questions.path}'"
-    with pytest.raises(ConfigurationError, match="which nothing here reads"):
-        train(dataset, tmp_path / "run", "model=gcn", answers)
+    answers = f"model.head.forest.answers='{questions.path}'"
     with pytest.raises(Exception, match="lies inside"):
         train(dataset, questions.path / "inside", "model=trees", answers)
     other = tmp_path / "other"
@@ -85,7 +87,7 @@ def test_what_is_refused(dataset: Path, questions: RunDirectory, tmp_path: Path)
 
 @pytest.mark.slow
 def test_a_backbone_fits_a_network_with_trees(dataset: Path, tmp_path: Path) -> None:
-    """Bins and weights come from the backbone; trees and output are new."""
+    """Bins and weights come from the backbone; trees (which read its answers) are new."""
     sizes = (
         *("model.particles.units=8", "model.particles.hidden=8", "model.particles.layers=1"),
         *("model.head.units=[8]", "model.head.inputs.quantities.units=4"),
@@ -98,6 +100,7 @@ def test_a_backbone_fits_a_network_with_trees(dataset: Path, tmp_path: Path) -> 
         tmp_path / "tuned",
         *("model=treenet_trees", *sizes, "data.fractions.train=0.7"),
         *("model.head.forest.trees=10", f"training.init_from='{backbone.path}'"),
+        f"model.head.forest.answers='{backbone.path}'",
         *("training.learning_rate=1e-6", "training/schedule=constant"),
     )
     before, after = load_model(backbone.last_model), load_model(tuned.last_model)
