@@ -20,6 +20,7 @@ from benchmarks.any_skim.plan import (
     JUDGEMENT_DETECTORS,
     MODELS,
     MOST_TRAINING,
+    PRESET,
     SIZES,
     TASKS,
     TEST,
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
     parser.add_argument("--skims", nargs="+", default=[task.skim for task in TASKS])
+    parser.add_argument("--preset", default=PRESET, help="another run directory in its place")
     parser.add_argument("--judge", action="store_true", help="the skims that choices never saw")
     options = parser.parse_args()
     detectors = JUDGEMENT_DETECTORS if options.judge else CHOICE_DETECTORS
@@ -67,16 +69,19 @@ def main() -> None:
                 for model in options.models:
                     for seed in options.seeds:
                         name = f"{detector}/{task.skim}/{size}/{model}/seed_{seed}"
-                        train(options.runs / name, dataset, task.skim, share, model, seed)
+                        overrides = [x.replace(PRESET, options.preset) for x in MODELS[model]]
+                        train(options.runs / name, dataset, task.skim, share, overrides, seed)
 
 
-def train(folder: Path, dataset: Path, skim: str, share: float, model: str, seed: int) -> None:
+def train(
+    folder: Path, dataset: Path, skim: str, share: float, overrides: list[str], seed: int
+) -> None:
     """Train one model in a process of its own and note its CPU time."""
     if (folder / "done.json").is_file():
         return
     begin = cpu_seconds()
     command = [
-        *(sys.executable, "-m", "smartbkg_tf.train", *MODELS[model], *COMMON),
+        *(sys.executable, "-m", "smartbkg_tf.train", *overrides, *COMMON),
         *(f"data.path={dataset}", f"data.skims=[{skim}]", f"data.fractions.train={share:.6f}"),
         *(f"data.fractions.validation={VALIDATION * share:.6f}", f"data.fractions.test={TEST}"),
         *(f"training.seed={seed}", f"run_dir={folder}"),

@@ -19,8 +19,6 @@ from smartbkg_tf.runtime.command import guarded
 from smartbkg_tf.runtime.files import read_json
 from smartbkg_tf.runtime.text_table import text_table
 
-BASELINE = "trees"
-
 
 def row(folder: Path, baseline: Path, skim: str) -> dict[str, Any]:
     """Compare a finished run with one of the trees on the same test events."""
@@ -42,6 +40,7 @@ def row(folder: Path, baseline: Path, skim: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--baseline", default="trees_3", help="the model to compare with")
     parser.add_argument("--judge", action="store_true")
     options = parser.parse_args()
     skims = [task.skim for task in TASKS if task.chosen_on is not options.judge]
@@ -50,12 +49,12 @@ def main() -> None:
     for done in sorted(options.runs.glob("*/*/*/*/seed_*/done.json")):
         folder = done.parent
         detector, skim, size, model, seed = folder.relative_to(options.runs).parts
-        baseline = folder.parents[1] / BASELINE / seed
+        baseline = folder.parents[1] / options.baseline / seed
         if skim not in skims or not (baseline / "done.json").is_file():
             continue
         one = row(folder, baseline, skim)
         found.setdefault((model, size), []).append(one)
-        if model != BASELINE:
+        if model != options.baseline:
             change = f"{one['difference']:+.4f} +- {one['error']:.4f}"
             lines.append([detector, skim, size, model, f"{one['auc']:.4f}", change])
     print(text_table(("detector", "skim", "size", "model", "AUC", "minus trees"), lines))
