@@ -118,7 +118,7 @@ def fit_forests(
 
     `train` and `watched`: quantities [n, quantity], labels and weights [n, skim].
     """
-    # Beside other work, threads that spin while they wait make a fit take up to eight times as long.
+    # Beside other work, threads that spin while they wait make a fit up to eight times as long.
     # Read when scikit-learn is first imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from sklearn.ensemble import HistGradientBoostingClassifier
