@@ -1,19 +1,26 @@
-"""Train a network on generic questions: events, labels, training. On trial for a preset.
+"""Make the preset of the package: events, labels, a training in two parts, and its place.
 
-Run: ``python -m benchmarks.preset.make --folder preset`` (some CPU-hours). Everything that is
-finished stays in the folder; a killed run goes on where it was. Then:
-``python -m smartbkg_tf.train model=trees model.head.answers=preset/run ...``.
+Run: ``python -m benchmarks.preset.make --folder preset --install`` (some CPU-hours). What is
+finished stays in the folder; a killed run goes on where it was. Without ``--install`` the package
+stays as it is: ``model.head.forest.answers=preset/run_2`` and ``training.init_from=preset/run_2``
+take the network from there.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import keras
+
 from benchmarks.preset.labels import LABELS
+from smartbkg_tf.models.loading import load_model, target_of
 from smartbkg_tf.runtime.command import guarded
+from smartbkg_tf.runtime.run_directory import PRESETS, RunDirectory, open_run
+from smartbkg_tf.training.run_folder import write_yaml
 
 #: Events of each type and detector. The third detector, and other skims, judge the result
 #: (``benchmarks/any_skim``).
@@ -24,20 +31,23 @@ DETECTORS = ("belle2", "crowded")
 SKIMS = ("fei_hadronic_b0", "fei_semileptonic", "btox_gamma", "tau_thrust")
 THREE_TRACKS = "benchmarks.any_skim.skims.ThreeTrackCharm"
 
-#: How the backbone is trained.
+#: How the network is trained: one pass, then four from a high learning rate again.
 TRAINING = (
     *("model=treenet", "model/head/inputs=[summaries,quantities]"),
     *("model.particles.dropout=0.05", "model.head.dropout=0.1"),
-    *(
-        "training.epochs=1",
-        "training.sub_epochs=6",
-        "training/schedule=cosine",
-        "training.batch_size=256",
-    ),
-    *("training.class_weights=balanced", "training.monitor=val_auc", "training.seed=1"),
+    *("training/schedule=cosine", "training.batch_size=256"),
+    *("training.class_weights=balanced", "training.monitor=val_auc"),
     *("data.balance=null", "data.symmetries=[charge_conjugation,mirror]"),
     *("data.fractions.train=0.94", "data.fractions.validation=0.03", "data.fractions.test=0.03"),
 )
+FIRST = ("training.epochs=1", "training.sub_epochs=6", "training.seed=1")
+SECOND = (
+    *("training.epochs=4", "training.sub_epochs=3", "training.seed=2"),
+    "training.fine_tuning.backbone=free",
+)
+
+#: Where ``--install`` puts it.
+PLACE = PRESETS / "belle2"
 
 
 def call(module: str, *overrides: str) -> None:
@@ -61,6 +71,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--share", type=float, default=1.0, help="of the events")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--install", action="store_true", help=f"into {PLACE}")
     options = parser.parse_args()
     for number, detector in enumerate(DETECTORS):
         for event_type, n in EVENTS.items():
@@ -86,9 +97,31 @@ def main() -> None:
             f"output={dataset}",
             f"workers={options.workers}",
         )
-    run = options.folder / "run"
-    if not (run / "done.json").is_file():
-        call("train", *TRAINING, f"data.path={dataset}", f"run_dir={run}")
+    first, second = options.folder / "run", options.folder / "run_2"
+    more: tuple[str, ...] = FIRST
+    for run in (first, second):
+        if not (run / "done.json").is_file():
+            call("train", *TRAINING, *more, f"data.path={dataset}", f"run_dir={run}")
+        more = (*SECOND, f"training.init_from={first}")
+    if options.install:
+        install(open_run(second), PLACE)
+
+
+def install(run: RunDirectory, place: Path) -> None:
+    """Put a network where the package looks for presets: no state of its optimiser, no paths."""
+    place.mkdir(parents=True, exist_ok=True)
+    config = run.read_config()
+    keras.Model.save(load_model(run.model, target_of(config)), place / run.model.name)
+    config |= {"run_dir": None}
+    config["data"]["path"] = None
+    config["training"]["init_from"] = None
+    metadata = run.read_metadata()
+    metadata["dataset"].pop("path")
+    for name in ("hardware", "init_from"):
+        metadata.pop(name)
+    for name, values in ((run.config.name, config), (run.metadata.name, metadata)):
+        write_yaml(place / name, values)
+    shutil.copyfile(run.dataset, place / run.dataset.name)
 
 
 if __name__ == "__main__":
