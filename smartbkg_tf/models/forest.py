@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -118,9 +117,6 @@ def fit_forests(
 
     `train` and `watched`: quantities [n, quantity], labels and weights [n, skim].
     """
-    # Beside other work, threads that spin while they wait make a fit up to eight times as long.
-    # Read when scikit-learn is first imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     x, y, weight = train

@@ -11,7 +11,7 @@ from smartbkg_tf.models.branches import ParticleBranch
 from smartbkg_tf.runtime.command import compose_settings
 from smartbkg_tf.settings.base import settings
 from smartbkg_tf.settings.training import TrainSettings
-from smartbkg_tf.training.advice import ADVICE, SOURCE, better_model
+from smartbkg_tf.training.advice import ADVICE, ANSWERS, SOURCE, better_model
 from tests.conftest import ROOT
 
 
@@ -32,9 +32,9 @@ def hint(dataset: Dataset, passing: int, *overrides: str) -> str | None:
 @pytest.mark.parametrize(
     ("model", "passing", "better"),
     [
-        ("resnet", 100, "trees"),
-        ("resnet", 1_999, "trees"),
-        ("resnet", 2_000, "treenet_trees"),
+        ("resnet", 100, f"trees {ANSWERS}"),
+        ("resnet", 9_999, f"trees {ANSWERS}"),
+        ("resnet", 10_000, "treenet_trees"),
         ("treenet", 30_000, "treenet_trees"),
     ],
 )
@@ -88,3 +88,12 @@ def test_the_page_says_the_same() -> None:
     for one in ADVICE:
         assert f"{one.passing:,}" in section or not one.passing
         assert one.model is None or f"`{one.model}`" in section
+        assert not one.preset or ANSWERS in section
+
+
+def test_the_preset_needs_its_vocabulary(dataset: Dataset) -> None:
+    vocabulary = {**dataset.information["vocabulary"], "digest": "another"}
+    other = Dataset(dataset.path, {**dataset.information, "vocabulary": vocabulary})
+    text = hint(other, 100, "model=resnet")
+    assert text is not None
+    assert "model=trees is clearly better" in text
