@@ -64,7 +64,8 @@ def test_one_run(  # type: ignore[no-untyped-def]
     assert not run.checkpoints.exists()
     hints = [line for line in lines if line.startswith("hint: ")]
     assert len(hints) == 1
-    assert "passing training events model=trees is clearly better" in hints[0]
+    wanted = "model=trees model.head.forest.answers=preset:belle2"
+    assert f"passing training events {wanted} is clearly better" in hints[0]
     log = run.log.read_text().splitlines()
     assert log[1:] == [line for line in log[1:] if line in lines or "score test" in line]
     assert log[-2:] == lines[-2:]
