@@ -56,7 +56,7 @@ _TREENET = (
 #: The network of the package that knows generic questions; another one: ``run --preset RUN``.
 PRESET = "preset:belle2"
 
-#: Two passes less than half of the ones from scratch: the backbone begins with what it knows.
+#: Fewer passes than from scratch: the backbone begins with what it knows. Not tried yet.
 _TUNED = (
     *("model.particles.dropout=0.15", "model.head.dropout=0.25", f"training.init_from={PRESET}"),
     *("training.epochs=6", "training/schedule=cosine", "training.optimizer.weight_decay=0.01"),

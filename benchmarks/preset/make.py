@@ -112,9 +112,7 @@ def install(run: RunDirectory, place: Path) -> None:
     place.mkdir(parents=True, exist_ok=True)
     config = run.read_config()
     keras.Model.save(load_model(run.model, target_of(config)), place / run.model.name)
-    config |= {"run_dir": None}
-    config["data"]["path"] = None
-    config["training"]["init_from"] = None
+    config["run_dir"] = config["data"]["path"] = config["training"]["init_from"] = None
     metadata = run.read_metadata()
     metadata["dataset"].pop("path")
     for name in ("hardware", "init_from"):

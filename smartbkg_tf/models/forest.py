@@ -21,6 +21,10 @@ Columns = tuple[Floats, Floats, Floats]
 #: The AUC that chooses the number of trees is looked at after so many.
 STEP = 25
 
+#: Fewer events are fitted in one thread. Threads spin while they wait for each other: with few
+#: events they gain nothing, and beside other work they lose (``benchmarks/forest_threads.py``).
+ONE_THREAD_BELOW = 20_000
+
 #: No feature is as large.
 _NEVER = np.float32(3e38)
 
@@ -118,6 +122,7 @@ def fit_forests(
     `train` and `watched`: quantities [n, quantity], labels and weights [n, skim].
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
+    from threadpoolctl import threadpool_limits
 
     x, y, weight = train
     forests = []
@@ -125,17 +130,19 @@ def fit_forests(
         known = weight[:, skim] > 0
         if len(np.unique(y[known, skim])) < 2:
             raise one_class(name)
-        fitted = HistGradientBoostingClassifier(
-            learning_rate=settings.learning_rate,
-            max_iter=settings.trees,
-            max_leaf_nodes=settings.leaves,
-            min_samples_leaf=settings.min_samples,
-            l2_regularization=settings.regularisation,
-            max_features=settings.share,
-            early_stopping=False,
-            random_state=seed,
-        ).fit(x[known], y[known, skim], sample_weight=weight[known, skim])
-        number = _best_number(fitted, *watched, skim)
+        threads = 1 if known.sum() < ONE_THREAD_BELOW else None  # None: as scikit-learn has it
+        with threadpool_limits(threads, user_api="openmp"):
+            fitted = HistGradientBoostingClassifier(
+                learning_rate=settings.learning_rate,
+                max_iter=settings.trees,
+                max_leaf_nodes=settings.leaves,
+                min_samples_leaf=settings.min_samples,
+                l2_regularization=settings.regularisation,
+                max_features=settings.share,
+                early_stopping=False,
+                random_state=seed,
+            ).fit(x[known], y[known, skim], sample_weight=weight[known, skim])
+            number = _best_number(fitted, *watched, skim)
         say(f"{name}: {number} trees on {x.shape[1]} quantities of {known.sum()} events")
         forests.append(forest_nodes(fitted, number))
     return forests

@@ -173,11 +173,7 @@ class BranchedNetwork(NNBaseClass):
     def _answering_network(self) -> keras.Model | None:
         if self.head.forest is None or self.head.forest.answers is None:
             return None
-        return frozen_network(
-            self.head.forest.answers,
-            feature_names=self.feature_names,
-            vocabulary=self.vocabulary_size,
-        )
+        return frozen_network(self.head.forest.answers)
 
     def build_model(self) -> keras.Model:
         """Build the network, from what the branches read to ``y_output`` [batch, n_outputs]."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from smartbkg_tf.errors import ConfigurationError, did_you_mean
+from smartbkg_tf.models.answers import require_same_inputs
 from smartbkg_tf.models.base import NNBaseClass
 from smartbkg_tf.models.network import BranchedNetwork
 from smartbkg_tf.runtime.progress import say
@@ -91,6 +92,9 @@ def build(
     `max_tokens` are taken instead of those of the dataset.
     """
     found = check_model(model)
+    if model.head.forest is not None and model.head.forest.answers is not None:
+        setting = "model.head.forest.answers"
+        require_same_inputs(model.head.forest.answers, information, setting)
     encoding = information.get("encoding", {})
     constants: Mapping[str, Any]
     if normalisation is None:

@@ -18,9 +18,6 @@ def load_tensorflow() -> None:
     ``TF_CPP_MIN_LOG_LEVEL=0`` in the environment nothing is dropped. `ConfigurationError` where it
     is not installed.
     """
-    # Beside other work, threads that spin while they wait make fits of boosted trees up to eight
-    # times as long. Read when scikit-learn is first imported, which Keras does.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         _import_quietly()
     except ModuleNotFoundError as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from smartbkg_tf.errors import ConfigurationError
+from smartbkg_tf.models.answers import unlike_inputs
 from smartbkg_tf.models.codes import codes_of
 from smartbkg_tf.models.inputs import FOREST_READS
 from smartbkg_tf.models.loading import target_of
@@ -34,7 +35,8 @@ ADVICE = (
     Advice(10_000, "treenet_trees"),
     Advice(100_000, None),
 )
-ANSWERS = f"model.head.forest.answers={PRESET}belle2"
+_NETWORK = f"{PRESET}belle2"
+ANSWERS = f"model.head.forest.answers={_NETWORK}"
 SOURCE = "docs/models.md, 'Which model for how many events'"
 
 
@@ -58,15 +60,11 @@ def better_model(settings: TrainSettings, dataset: Any, passing: int) -> str | N
         codes_of(dataset.vocabulary_size, model.parameters.get("codes"))
     except ConfigurationError:
         return None
-    answers = f" {ANSWERS}" if wanted.preset and _reads_the_same(dataset) else ""
+    answers = ""
+    if wanted.preset:
+        theirs = open_trained(_NETWORK).dataset_information()
+        answers = "" if unlike_inputs(dataset.information, theirs) else f" {ANSWERS}"
     return (
         f"hint: with {passing} passing training events model={wanted.model}{answers} is clearly "
         f"better than networks without boosted trees, where it was measured ({SOURCE})"
     )
-
-
-def _reads_the_same(dataset: Any) -> bool:
-    """Whether the data have the features and the vocabulary of the network of the package."""
-    ours, theirs = dataset.information, open_trained(f"{PRESET}belle2").dataset_information()
-    pairs = (("vocabulary", "digest"), ("encoding", "feature_names"))
-    return all(ours[part].get(key) == theirs[part][key] for part, key in pairs)

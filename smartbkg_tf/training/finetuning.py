@@ -8,6 +8,7 @@ from typing import Any
 
 from smartbkg_tf.dataset.information import check_information
 from smartbkg_tf.errors import InputError
+from smartbkg_tf.models.answers import require_same_inputs
 from smartbkg_tf.models.inputs import ANSWERS, FOREST, HEAD, NETWORK_OUTPUT, OUTPUT
 from smartbkg_tf.models.loading import load_model, target_of
 from smartbkg_tf.models.normalisation import ParticleNormalisation, RelativeToFirst
@@ -42,18 +43,7 @@ def open_source(path: str, information: Mapping[str, Any]) -> BackboneRun:
     run = open_trained(path)
     config, their_information = read_yaml(run.config), run.dataset_information()
     check_information(their_information, where=run.dataset)
-    for name, part, key in (
-        ("vocabulary", "vocabulary", "digest"),
-        ("features", "encoding", "feature_names"),
-    ):
-        ours, theirs = (one[part].get(key) for one in (information, their_information))
-        if ours != theirs:
-            raise InputError(
-                f"training.init_from: its data have another {name} ({theirs}) than those to "
-                f"train on ({ours}): its weights would not fit",
-                where=path,
-                next_step="preprocess the data as those of that run",
-            )
+    require_same_inputs(path, information, "training.init_from")
     return BackboneRun(run, config, their_information)
 
 

@@ -12,7 +12,6 @@ import pytest
 
 from smartbkg_tf.dataset.dataset import open_dataset
 from smartbkg_tf.errors import InputError
-from smartbkg_tf.models.answers import frozen_network
 from smartbkg_tf.models.loading import load_model
 from smartbkg_tf.models.quantities import QUANTITIES
 from smartbkg_tf.runtime.command import compose_settings
@@ -76,12 +75,18 @@ def test_what_is_refused(dataset: Path, questions: RunDirectory, tmp_path: Path)
     shutil.copytree(questions.path, other)
     information = json.loads((other / "dataset.json").read_text())
     names = information["encoding"]["feature_names"]
-    information["encoding"]["feature_names"] = names[::-1]
-    (other / "dataset.json").write_text(json.dumps(information))
-    with pytest.raises(InputError, match="its data have other features"):
-        frozen_network(
-            str(other), feature_names=names, vocabulary=information["vocabulary"]["size"]
-        )
+    # A vocabulary of the same size with other codes would give wrong answers without an error.
+    for part, values, what in (
+        ("encoding", {"feature_names": names[::-1]}, "features"),
+        ("vocabulary", {"digest": "another"}, "vocabulary"),
+    ):
+        changed = {**information, part: {**information[part], **values}}
+        (other / "dataset.json").write_text(json.dumps(changed))
+        with pytest.raises(InputError, match=f"forest.answers: its data have another {what}"):
+            train(
+                *(dataset, tmp_path / "run", "model=trees"),
+                f"model.head.forest.answers='{other}'",
+            )
     assert not (tmp_path / "run").exists()
 
 

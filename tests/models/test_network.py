@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from smartbkg_tf.errors import ConfigurationError
 from smartbkg_tf.models.base import NNBaseClass
@@ -462,3 +463,22 @@ def test_network_is_named_after_its_branches() -> None:
         "mother_index_input",
         "decay_input",
     )
+
+
+def test_attention_does_not_multiply_rounding() -> None:
+    """A channel that never varies has zero gradients, not the rounding of all layers behind it."""
+    network = BranchedNetwork(particles=Attention(), head=HEAD, **common_arguments("particles"))
+    events = random_events(32)
+    where = events["pdg_input"] > 0
+    events["particle_input"][..., -1] = where  # the same charge everywhere
+    with tf.GradientTape() as tape:
+        logits = network.model({k: events[k] for k in network.input_names}, training=True)
+        loss = tf.reduce_mean(tf.square(logits - np.arange(32.0)[:, None] % 2))
+    weights = network.model.trainable_variables
+    norms = {
+        w.path: float(tf.norm(tf.convert_to_tensor(g)))
+        for w, g in zip(weights, tape.gradient(loss, weights), strict=True)
+    }
+    inner = [norms[f"normalisation_{number}/beta"] for number in range(1, 13)]
+    assert max(inner) < 1e-2, norms
+    assert max(norms.values()) > 1e-3

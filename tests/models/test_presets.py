@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import keras
@@ -54,13 +53,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_its_questions_are_answered(dataset: Path) -> None:
     """More than n tracks: the logits fall with n and grow with the charged particles."""
-    run = open_trained("preset:belle2")
-    information = json.loads(run.dataset.read_text())
-    network = frozen_network(
-        "preset:belle2",
-        feature_names=information["encoding"]["feature_names"],
-        vocabulary=information["vocabulary"]["size"],
-    )
+    information = open_trained("preset:belle2").dataset_information()
+    network = frozen_network("preset:belle2")
     data = open_dataset(dataset)
     events = data.batch(np.arange(100), [x.name for x in network.inputs])
     logits = np.asarray(graph(network)(events))
