@@ -56,12 +56,18 @@ _TREENET = (
 #: The network of the package that knows generic questions; another one: ``run --preset RUN``.
 PRESET = "preset:belle2"
 
-#: Fewer passes than from scratch: the backbone begins with what it knows. Not tried yet.
-_TUNED = (
-    *("model.particles.dropout=0.15", "model.head.dropout=0.25", f"training.init_from={PRESET}"),
-    *("training.epochs=6", "training/schedule=cosine", "training.optimizer.weight_decay=0.01"),
+#: Small steps: a few hundred events are few batches.
+_SMALL = (
+    *("model.particles.dropout=0.15", "model.head.dropout=0.25", "training.batch_size=64"),
+    *("training/schedule=cosine", "training.optimizer.weight_decay=0.01"),
     *("data.balance=3", "training.class_weights=balanced"),
 )
+_TUNED = (*_SMALL, f"training.init_from={PRESET}")
+
+#: Passes of networks at the largest sizes; small ones have as many as give `LEAST_EVENTS`.
+PASSES = {"treenet_trees_scratch": 14, "treenet_preset": 6, "treenet_trees_preset": 6}
+#: Training events that a network of `PASSES` sees, half of which pass.
+LEAST_EVENTS = 20_000
 
 #: The command line of ``train`` of every model. Which of the failing events are taken is drawn anew
 #: for each pass.
@@ -72,10 +78,12 @@ MODELS: dict[str, tuple[str, ...]] = {
     "resnet": ("model=resnet", "training.epochs=20", "data.balance=1"),
     "treenet": ("model=treenet", *_TREENET),
     "treenet_trees": ("model=treenet_trees", *_TREENET),
+    "treenet_trees_scratch": ("model=treenet_trees", *_SMALL),
     "trees_preset": (
         *("model=trees", "data.balance=3"),
         f"model.head.forest.answers={PRESET}",
     ),
+    "treenet_preset": ("model=treenet", "model/head/inputs=[summaries,quantities]", *_TUNED),
     "treenet_trees_preset": (
         *("model=treenet_trees", *_TUNED),
         f"model.head.forest.answers={PRESET}",
@@ -85,5 +93,13 @@ MODELS: dict[str, tuple[str, ...]] = {
 #: What all of them share.
 COMMON = (
     *("data.symmetries=[charge_conjugation,mirror]", "training.monitor=val_auc"),
-    *("training.batch_size=256", "training.progress=false"),
+    "training.progress=false",
 )
+
+
+def overrides_of(model: str, size: int) -> list[str]:
+    """Give the command line of ``train`` for a model and a number of balanced training events."""
+    overrides = [*COMMON, *MODELS[model]]
+    if model in PASSES:
+        overrides.append(f"training.epochs={max(PASSES[model], LEAST_EVENTS // size)}")
+    return overrides

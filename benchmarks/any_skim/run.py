@@ -16,7 +16,6 @@ from pathlib import Path
 
 from benchmarks.any_skim.plan import (
     CHOICE_DETECTORS,
-    COMMON,
     JUDGEMENT_DETECTORS,
     MODELS,
     MOST_TRAINING,
@@ -25,6 +24,7 @@ from benchmarks.any_skim.plan import (
     TASKS,
     TEST,
     VALIDATION,
+    overrides_of,
 )
 from smartbkg_tf.runtime.command import guarded
 from smartbkg_tf.runtime.files import read_json, write_json
@@ -69,7 +69,9 @@ def main() -> None:
                 for model in options.models:
                     for seed in options.seeds:
                         name = f"{detector}/{task.skim}/{size}/{model}/seed_{seed}"
-                        overrides = [x.replace(PRESET, options.preset) for x in MODELS[model]]
+                        overrides = [
+                            x.replace(PRESET, options.preset) for x in overrides_of(model, size)
+                        ]
                         train(options.runs / name, dataset, task.skim, share, overrides, seed)
 
 
@@ -81,7 +83,7 @@ def train(
         return
     begin = cpu_seconds()
     command = [
-        *(sys.executable, "-m", "smartbkg_tf.train", *overrides, *COMMON),
+        *(sys.executable, "-m", "smartbkg_tf.train", *overrides),
         *(f"data.path={dataset}", f"data.skims=[{skim}]", f"data.fractions.train={share:.6f}"),
         *(f"data.fractions.validation={VALIDATION * share:.6f}", f"data.fractions.test={TEST}"),
         *(f"training.seed={seed}", f"run_dir={folder}"),
