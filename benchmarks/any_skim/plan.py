@@ -53,17 +53,6 @@ _TREENET = (
     "data.balance=1",
 )
 
-#: The network of the package that knows generic questions; another one: ``run --preset RUN``.
-PRESET = "preset:belle2"
-
-#: Small steps: a few hundred events are few batches.
-_SMALL = (
-    *("model.particles.dropout=0.15", "model.head.dropout=0.25", "training.batch_size=64"),
-    *("training/schedule=cosine", "training.optimizer.weight_decay=0.01"),
-    *("data.balance=3", "training.class_weights=balanced"),
-)
-_TUNED = (*_SMALL, f"training.init_from={PRESET}")
-
 #: Passes of networks at the largest sizes; small ones have as many as give `LEAST_EVENTS`.
 PASSES = {"treenet_trees_scratch": 14, "treenet_preset": 6, "treenet_trees_preset": 6}
 #: Training events that a network of `PASSES` sees, half of which pass.
@@ -78,16 +67,17 @@ MODELS: dict[str, tuple[str, ...]] = {
     "resnet": ("model=resnet", "training.epochs=20", "data.balance=1"),
     "treenet": ("model=treenet", *_TREENET),
     "treenet_trees": ("model=treenet_trees", *_TREENET),
-    "treenet_trees_scratch": ("model=treenet_trees", *_SMALL),
-    "trees_preset": (
-        *("model=trees", "data.balance=3"),
-        f"model.head.forest.answers={PRESET}",
-    ),
-    "treenet_preset": ("model=treenet", "model/head/inputs=[summaries,quantities]", *_TUNED),
-    "treenet_trees_preset": (
-        *("model=treenet_trees", *_TUNED),
-        f"model.head.forest.answers={PRESET}",
-    ),
+    "treenet_trees_scratch": ("experiment=any_skim/from_scratch",),
+    "trees_preset": ("experiment=any_skim/trees_preset",),
+    "treenet_preset": ("experiment=any_skim/fine_tuned", "model.head.forest=null"),
+    "treenet_trees_preset": ("experiment=any_skim/fine_tuned",),
+}
+
+#: Where the preset stands in their settings: ``run --preset RUN`` puts another network there.
+READS_PRESET = {
+    "trees_preset": ("model.head.forest.answers",),
+    "treenet_preset": ("training.init_from",),
+    "treenet_trees_preset": ("model.head.forest.answers", "training.init_from"),
 }
 
 #: What all of them share.
@@ -97,9 +87,11 @@ COMMON = (
 )
 
 
-def overrides_of(model: str, size: int) -> list[str]:
+def overrides_of(model: str, size: int, preset: str | None = None) -> list[str]:
     """Give the command line of ``train`` for a model and a number of balanced training events."""
     overrides = [*COMMON, *MODELS[model]]
+    if preset is not None:
+        overrides += [f"{key}={preset}" for key in READS_PRESET.get(model, ())]
     if model in PASSES:
         overrides.append(f"training.epochs={max(PASSES[model], LEAST_EVENTS // size)}")
     return overrides

@@ -19,7 +19,6 @@ from benchmarks.any_skim.plan import (
     JUDGEMENT_DETECTORS,
     MODELS,
     MOST_TRAINING,
-    PRESET,
     SIZES,
     TASKS,
     TEST,
@@ -52,7 +51,7 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
     parser.add_argument("--skims", nargs="+", default=[task.skim for task in TASKS])
-    parser.add_argument("--preset", default=PRESET, help="another run directory in its place")
+    parser.add_argument("--preset", help="a run directory in place of the preset")
     parser.add_argument("--judge", action="store_true", help="the skims that choices never saw")
     options = parser.parse_args()
     detectors = JUDGEMENT_DETECTORS if options.judge else CHOICE_DETECTORS
@@ -69,9 +68,7 @@ def main() -> None:
                 for model in options.models:
                     for seed in options.seeds:
                         name = f"{detector}/{task.skim}/{size}/{model}/seed_{seed}"
-                        overrides = [
-                            x.replace(PRESET, options.preset) for x in overrides_of(model, size)
-                        ]
+                        overrides = overrides_of(model, size, options.preset)
                         train(options.runs / name, dataset, task.skim, share, overrides, seed)
 
 
