@@ -30,7 +30,7 @@ def require_same_inputs(path: str, information: Mapping[str, Any], setting: str)
         raise InputError(
             f"{setting}: {difference}: its weights would not fit",
             where=run.path,
-            next_step="preprocess the data as those of that run",
+            next_step="preprocess the data as those of that run, or leave the setting out",
         )
 
 
