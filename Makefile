@@ -57,7 +57,7 @@ format: $(STAMP)
 
 # Every step keeps what stands there, so that a stopped run goes on.
 QUALITY := data/fei_b0_benchmark
-NETWORKS := resnet gcn gatgap transformer treenet treenet_without_sums
+NETWORKS := treenet trees treenet_trees resnet transformer gatgap gcn treenet_without_sums
 TREES := event visible decay two_stage skim candidates
 SEEDS := 1
 benchmark-quality: $(STAMP)

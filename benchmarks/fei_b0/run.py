@@ -211,19 +211,24 @@ def describe(
     summaries = "summaries" in model.head.inputs or getattr(
         model.particles, "side_summaries", False
     )
-    read = inputs.get(model.inputs, "particles")
+    is_trees = model.particles is None and model.decay is None
+    read = "the event" if is_trees else inputs.get(model.inputs, "particles")
     features = read_json(folder / "dataset.json")["encoding"]["features"]
     knows_skim = features in SKIM_FEATURES
     if knows_skim:
         read += ", " + SKIM_FEATURES[features]
+    if summaries:
+        read += ", sums over them"
+    if model.head.forest is not None:
+        read += ", generic quantities"
     others = len(composed.data.skims or [SKIM]) - 1
     if others:
         read += f"; learns {others} other skims, too"
     return Row(
         name=name,
         seed=seed,
-        kind="network",
-        inputs=read + (", sums over them" if summaries else ""),
+        kind="trees" if is_trees else "network",
+        inputs=read,
         knows_skim=knows_skim,
         parameters=int(metadata["model"]["weights"]),
         events_per_second=float(history["events_per_second"].median()),

@@ -64,22 +64,17 @@ def test_cpu_minutes_are_those_of_the_child() -> None:
     assert 0.0 < minutes < 1.0
 
 
-@pytest.mark.parametrize("code", [None, {"commit": "abc"}])
-def test_a_run_from_an_unpacked_archive_has_no_commit(
-    tmp_path: Path, code: dict[str, str] | None
-) -> None:
+def finished_run(folder: Path, features: str, code: dict[str, str] | None) -> float:
+    """Write what a training and the scoring of its validation events leave; give the AUC."""
     metadata = {
         "model": {"weights": 123},
         "result": {"best_epoch": 2},
         "code": code,
         "dataset": {"digest": "d"},
     }
-    (tmp_path / "metadata.yaml").write_text(yaml.safe_dump(metadata))
-    (tmp_path / "history.csv").write_text("epoch,events_per_second\n1,10\n2,30\n")
-    write_json(
-        tmp_path / "dataset.json",
-        {"encoding": {"features": "benchmarks.fei_b0.candidate_set.SkimCandidates"}},
-    )
+    (folder / "metadata.yaml").write_text(yaml.safe_dump(metadata))
+    (folder / "history.csv").write_text("epoch,events_per_second\n1,10\n2,30\n")
+    write_json(folder / "dataset.json", {"encoding": {"features": features}})
     random = np.random.default_rng(2)
     n = 60
     keys = {
@@ -87,10 +82,33 @@ def test_a_run_from_an_unpacked_archive_has_no_commit(
         for name in ("experiment", "run", "event", "production")
     }
     labels, scores = random.integers(0, 2, n).astype(np.int8), random.normal(size=n)
-    write_scores(tmp_path / VALIDATION, keys, labels, scores)
+    write_scores(folder / VALIDATION, keys, labels, scores)
+    return float(roc_auc_score(labels, scores.astype(np.float32)))
+
+
+@pytest.mark.parametrize("code", [None, {"commit": "abc"}])
+def test_a_run_from_an_unpacked_archive_has_no_commit(
+    tmp_path: Path, code: dict[str, str] | None
+) -> None:
+    area = finished_run(tmp_path, CANDIDATES, code)
     row = describe("treenet_candidates", tmp_path, 3, 8.0, ["training.epochs=2"])
     assert row.details["commit"] == (code and code["commit"])
     assert (row.parameters, row.events_per_second, row.passes) == (123, 20.0, 2)
-    assert row.validation_auc == pytest.approx(roc_auc_score(labels, scores.astype(np.float32)))
+    assert row.validation_auc == pytest.approx(area)
     assert row.knows_skim
     assert "the skim's candidates" in row.inputs
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "inputs"),
+    [
+        ("trees", "trees", "the event, generic quantities"),
+        ("treenet_trees", "network", "particles, sums over them, generic quantities"),
+        ("resnet", "network", "particles, decay string"),
+    ],
+)
+def test_rows_say_what_a_model_reads(tmp_path: Path, name: str, kind: str, inputs: str) -> None:
+    """Trees of the package are trees: rows stand beside the best of them."""
+    finished_run(tmp_path, "original", None)
+    row = describe(name, tmp_path, 1, 8.0, [])
+    assert (row.kind, row.inputs, row.knows_skim) == (kind, inputs, False)
